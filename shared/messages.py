@@ -1,0 +1,215 @@
+"""The messages that travel between the services: frozen records, strict about what they know, tolerant of the rest.
+
+Keep them flat (plain types only). A new field gets a default; a changed meaning is a new topic.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from hashlib import blake2b
+from typing import Any, ClassVar, Literal, Self, get_origin
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+from zlib import crc32
+
+import orjson
+
+Stage = Literal["found", "postponed", "parsed", "failed", "done", "error", "lost"]
+"""What became of a file.
+
+found      announced; a fetcher has it until its lease ends
+postponed  the element did not answer: the next scan announces it again
+parsed     all its batches are in the topic; waiting for the sinks
+failed     cannot be read, for the reason given; waiting to be moved to error/
+done       every required sink has it, and it lies in done/
+error      it lies in error/ with the reason beside it
+lost       it vanished from the element before it was fetched
+"""
+
+PARTITIONS = 12
+"""Of every topic: a file's messages and the sinks' positions must meet in one partition number (DESIGN D2)."""
+
+
+class BadMessage(ValueError):  # noqa: N818
+    """Bytes that are not the message they should be; keeps them for the dead letters."""
+
+    def __init__(self, reason: str, raw: bytes) -> None:
+        super().__init__(reason)
+        self.raw = raw
+
+
+def partition_of(element: str) -> int:
+    """The partition of all that concerns an element, the same in every topic."""
+    return crc32(element.encode()) % PARTITIONS
+
+
+def path_text(path: bytes) -> str:
+    """A remote path for a message or a log line: any bytes survive, percent-encoded where not plain ASCII."""
+    return quote_from_bytes(path, safe="/!#$&'()*+,:;=?@[]~ {}^|`")
+
+
+def path_bytes(text: str) -> bytes:
+    """The remote path that `path_text` wrote."""
+    return unquote_to_bytes(text)
+
+
+def file_identity(system: str, endpoint: str, path: str, size: int, mtime_s: int) -> str:
+    """The same name with other content is another file; 16 hexadecimal digits."""
+    known_by = "\0".join((system, endpoint, path, str(size), str(mtime_s)))
+    return blake2b(known_by.encode(), digest_size=8).hexdigest()
+
+
+def version_of(file_id: str, mtime_s: int) -> int:
+    """`ver` of a file's rows: the newer file wins; within one second the identity decides.
+
+    So every two files have an order that depends on nothing but themselves, and both databases end
+    with the same values whatever the order of delivery. Fits a signed 64-bit integer until the year 100,000.
+    """
+    return (mtime_s << 20) | (int(file_id, 16) & 0xFFFFF)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What all messages share: JSON out, a tolerant reader in."""
+
+    kind: ClassVar[str]
+
+    def encode(self) -> bytes:
+        return orjson.dumps({"kind": self.kind, **asdict(self)})
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """Read what this version knows; ignore fields a newer writer added.
+
+        Raises:
+            BadMessage: not JSON, a field is missing or of another type.
+        """
+        return cls.of(_object(raw), raw)
+
+    @classmethod
+    def of(cls, found: dict[str, Any], raw: bytes) -> Self:
+        """The record of a JSON object that is read already."""
+        if found.get("kind", cls.kind) != cls.kind:
+            raise BadMessage(f"a {found['kind']}, not a {cls.kind}", raw)
+        try:
+            message = cls(**{f.name: found[f.name] for f in fields(cls) if f.name in found})
+        except TypeError as error:
+            raise BadMessage(f"not a {cls.__name__}: {error}", raw) from error
+        for f in fields(cls):
+            plain = str if get_origin(f.type) is Literal else f.type
+            value = getattr(message, f.name)
+            if not isinstance(value, (get_origin(plain) or plain)):  # type: ignore[arg-type]
+                raise BadMessage(f"{cls.__name__}.{f.name} is not {plain}: {value!r}", raw)
+        return message
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadMessage(f"not JSON: {error}", raw) from error
+    if not isinstance(found, dict):
+        raise BadMessage("not a JSON object", raw)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFound(Message):
+    """A settled file on an element, announced by the leader of its system."""
+
+    kind: ClassVar[str] = "file-found"
+    file_id: str
+    system: str
+    endpoint: str
+    """The inventory's name of where to fetch it; one endpoint may serve many elements."""
+    element: str
+    """The managed element by the file's name (3GPP TS 32.432 annex A), else the endpoint; the partition key."""
+    path: str
+    """Full remote path, see `path_text`."""
+    size: int
+    mtime_s: int
+    epoch: int
+    """Fencing epoch of the announcing leader: readers drop lower ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStatus(Message):
+    """What became of a file; in the compacted topic the newest one is the file's entry in the ledger."""
+
+    kind: ClassVar[str] = "file-status"
+    file_id: str
+    system: str
+    endpoint: str
+    element: str
+    path: str
+    size: int
+    mtime_s: int
+    epoch: int
+    stage: Stage
+    at_s: float
+    """When this was said, seconds since 1970 by the sayer's clock."""
+    reason: str = ""
+    topic: str = ""
+    partition: int = -1
+    last_offset: int = -1
+    """Of the file's last batch: a sink whose position is beyond it has the whole file."""
+    rows: int = 0
+    values: int = 0
+    nulls: int = 0
+    quarantined: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkPosition(Message):
+    """A sink's durable position: all of the partition before next_offset is stored, or set aside with a reason."""
+
+    kind: ClassVar[str] = "sink-position"
+    sink: str
+    topic: str
+    partition: int
+    next_offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle(Message):
+    """The tracker's command to a fetcher: move the file away on its element."""
+
+    kind: ClassVar[str] = "settle"
+    file_id: str
+    to: Literal["done", "error"]
+    status: dict[str, Any]
+    """The file's status as it was (a FileStatus as plain fields); the fetcher answers with done or error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterBatch(Message):
+    """Rows of one measurement group and period of one file, columnar: counter names once (DESIGN D4)."""
+
+    kind: ClassVar[str] = "counter-batch"
+    system: str
+    file_id: str
+    element: str
+    """Distinguished name of the managed element the rows belong to."""
+    group: str
+    """measInfoId."""
+    job: str
+    gp_s: int
+    """Granularity period."""
+    end_s: int
+    """End of the granularity period, seconds since 1970 UTC."""
+    end_offset_min: int
+    """The zone the element wrote that time in."""
+    ver: int
+    """See `version_of`."""
+    counters: list[str]
+    rows: list[list[Any]]
+    """Each [measObjLdn, suspect 0|1, value, ...]: number, text, vector as an array, or null for a missing one."""
+
+
+def decode_status(raw: bytes) -> FileStatus | SinkPosition:
+    """A record of pm.files.status, which carries two kinds.
+
+    Raises:
+        BadMessage: neither of them.
+    """
+    found = _object(raw)
+    kind: type[FileStatus | SinkPosition] = SinkPosition if found.get("kind") == SinkPosition.kind else FileStatus
+    return kind.of(found, raw)

@@ -1,0 +1,233 @@
+"""Settings: dynaconf reads the files and the environment, frozen objects speak. Nobody else reads either.
+
+The files are named by PMFLOW_CONFIG (comma-separated, later ones override); PMFLOW_MYSQL__PASSWORD=... overrides
+`mysql: {password: ...}`. Keys may be written as the user likes: consumerThreads, consumer-threads, CONSUMER_THREADS.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from dynaconf import Dynaconf
+
+T = TypeVar("T")
+PREFIX = "PMFLOW"
+
+
+class BadSettings(ValueError):  # noqa: N818
+    """The configuration cannot be used: says which key, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kafka:
+    """The brokers all services meet at."""
+
+    bootstrap_servers: Annotated[str, "host:port, comma-separated"] = "localhost:9092"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zookeeper:
+    """Where scanners elect the leader of each system."""
+
+    connection_string: Annotated[str, "host:port, comma-separated"] = "localhost:2181"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mysql:
+    """The MySQL or MariaDB the counters land in."""
+
+    host: Annotated[str, "server"] = "localhost"
+    port: Annotated[int, "its port"] = 3306
+    user: Annotated[str, "may create tables and columns in the database"] = "pmflow"
+    password: Annotated[str, "better given by PMFLOW_MYSQL__PASSWORD or password-file"] = ""
+    password_file: Annotated[str, "a file that holds the password; wins over `password`"] = ""
+    database: Annotated[str, "created when the user may; else it must exist"] = "pmflow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clickhouse:
+    """The ClickHouse for systems with isUsingClickhouse."""
+
+    url: Annotated[str, "http(s)://user:password@host:port/database"] = "http://localhost:8123/pmflow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sftp:
+    """How the elements are reached."""
+
+    known_hosts: Annotated[str, "file of host keys in OpenSSH's form; unknown hosts are refused"] = ""
+    timeout_s: Annotated[float, "of a connection, and of a silent transfer"] = 30.0
+    connections_per_host: Annotated[int, "at most, in each process"] = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """Lines on standard error, one an event."""
+
+    level: Annotated[str, "DEBUG, INFO, WARNING or ERROR"] = "INFO"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Alive means progress."""
+
+    file: Annotated[str, "touched at each progress; `python -m shared.health` looks at its age"] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """One system of elements, as its section says."""
+
+    name: Annotated[str, "the section's own name, in lower case"]
+    consumer_threads: Annotated[int, "files downloaded at once, in each fetcher"] = 4
+    batch_insert_counter: Annotated[bool, "false: row by row, to find a poison row"] = True
+    is_using_clickhouse: Annotated[bool, "land in ClickHouse too"] = False
+    complete_on: Annotated[tuple[str, ...], "sinks a file waits for before it moves to done/"] = ("mysql",)
+    inventory: Annotated[str, "YAML file with the list of elements"] = ""
+
+    def __post_init__(self) -> None:
+        _at_least_one(self.name, "consumerThreads", self.consumer_threads)
+        if unknown := set(self.complete_on) - {"mysql", "clickhouse"}:
+            raise BadSettings(f"{self.name}: complete-on names {sorted(unknown)}; the sinks are mysql and clickhouse")
+        if "clickhouse" in self.complete_on and not self.is_using_clickhouse:
+            raise BadSettings(f"{self.name}: complete-on waits for clickhouse, but isUsingClickhouse is false")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """The section spring.pm of the user's YAML."""
+
+    schedule_scan: Annotated[str, "cron of 6 fields, seconds first"] = "50 */5 * * * *"
+    immediate_run_delay_s: Annotated[float, "first scan after start"] = 10.0
+    is_preprocessing_data: Annotated[bool, "normalise before storing"] = True
+    is_auto_adding_column: Annotated[bool, "false: unknown counters are set aside"] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration, resolved once."""
+
+    schedule: Schedule
+    kafka: Kafka
+    zookeeper: Zookeeper
+    mysql: Mysql
+    clickhouse: Clickhouse
+    sftp: Sftp
+    log: Log
+    health: Health
+    systems: tuple[System, ...]
+    own: Mapping[str, Mapping[str, Any]]
+    """The services' own sections, unresolved: each service knows its keys (`section`)."""
+
+    def section(self, name: str, cls: type[T]) -> T:
+        """A service's own settings.
+
+        Raises:
+            BadSettings: an unknown key or a value of the wrong type.
+        """
+        return resolve(cls, self.own.get(name, {}), name)
+
+
+SECTIONS = {
+    "kafka": Kafka,
+    "zookeeper": Zookeeper,
+    "mysql": Mysql,
+    "clickhouse": Clickhouse,
+    "sftp": Sftp,
+    "log": Log,
+    "health": Health,
+}
+SERVICES = ("scanner", "fetcher", "mysql_writer", "ch_bridge", "tracker")
+
+
+def load(files: tuple[Path, ...] | None = None) -> Settings:
+    """Read, check and freeze; from PMFLOW_CONFIG's files unless files are named.
+
+    Raises:
+        BadSettings: a file is missing, a key unknown, a value of the wrong type.
+    """
+    named = files if files is not None else tuple(Path(f) for f in os.environ.get("PMFLOW_CONFIG", "").split(",") if f)
+    for file in named:
+        if not file.is_file():
+            raise BadSettings(f"{file}: no such configuration file (PMFLOW_CONFIG names it)")
+    read = Dynaconf(
+        envvar_prefix=PREFIX, settings_files=[str(f.resolve()) for f in named], merge_enabled=True, load_dotenv=False
+    )
+    found = {key.lower(): value for key, value in read.as_dict().items()}
+    found.pop("config", None)  # PMFLOW_CONFIG itself
+    return _settings(found)
+
+
+def _settings(found: Mapping[str, Any]) -> Settings:
+    rest = dict(found)
+    spring = rest.pop("spring", {}).get("pm", {})
+    schedule = {**spring, **spring.get("cron", {})}
+    schedule.pop("cron", None)
+    sections: dict[str, Any] = {name: resolve(cls, rest.pop(name, {}), name) for name, cls in SECTIONS.items()}
+    own = {name: rest.pop(name, {}) for name in SERVICES}
+    for name, section in rest.items():
+        if not isinstance(section, Mapping):
+            raise BadSettings(f"{name}: neither a section nor a system{_meant(name, [*SECTIONS, *SERVICES])}")
+    systems = tuple(resolve(System, {**section, "name": name}, name) for name, section in sorted(rest.items()))
+    return Settings(schedule=resolve(Schedule, schedule, "spring.pm"), systems=systems, own=own, **sections)
+
+
+def resolve(cls: type[T], found: Mapping[str, Any], where: str) -> T:
+    """A frozen dataclass from a section of the file.
+
+    Raises:
+        BadSettings: an unknown key or a value of the wrong type.
+    """
+    known = {spelling: f for f in fields(cls) for spelling in (_plain(f.name), _plain(f.name.removesuffix("_s")))}  # type: ignore[arg-type]
+    types = get_type_hints(cls)
+    given: dict[str, Any] = {}
+    for key, value in found.items():
+        field = known.get(_plain(key))
+        if field is None:
+            raise BadSettings(f"{where}: unknown key {key!r}{_meant(key, [f.name for f in known.values()])}")
+        given[field.name] = _typed(value, types[field.name], f"{where}.{key}")
+    missing = [f.name for f in known.values() if _required(f) and f.name not in given]
+    if missing:
+        raise BadSettings(f"{where}: {missing[0]} is missing")
+    return cls(**given)
+
+
+def _required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _plain(key: str) -> str:
+    return re.sub("[^a-z0-9]", "", key.lower())
+
+
+def _meant(key: str, known: list[str]) -> str:
+    close = get_close_matches(_plain(key), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(set(known)))}"
+
+
+def _typed(value: Any, kind: Any, where: str) -> Any:
+    wanted = get_origin(kind) or kind
+    if wanted is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(_typed(part, get_args(kind)[0], where) for part in parts)
+    if wanted is str and isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return str(value)  # a password of digits comes out of YAML as a number
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        raise BadSettings(f"{where}: {value!r} is not {wanted.__name__}")
+    return value
+
+
+def _at_least_one(where: str, key: str, value: int) -> None:
+    if value < 1:
+        raise BadSettings(f"{where}: {key} must be at least 1, is {value}")
+
+
+def secret(text: str, file: str) -> str:
+    """A secret from a file when one is named (a mounted Kubernetes secret), else as given."""
+    return Path(file).read_text().strip() if file else text

@@ -1,0 +1,323 @@
+"""Elements over SFTP, for the scanner and the fetcher alike: the only module that imports paramiko.
+
+One owner per channel: threads that share an SFTPClient steal each other's answers and hang. Requests are pipelined
+on it and answered in any order; names stay bytes, as one name that is not UTF-8 must not stop a directory.
+"""
+
+import io
+import socket
+import stat
+import struct
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from threading import BoundedSemaphore, Lock
+from typing import Any
+
+import paramiko
+from paramiko import sftp as wire
+from paramiko.message import Message
+
+from shared.errors import Hopeless, Unreachable
+from shared.inventory import Endpoint
+from shared.settings import Sftp
+
+READ_BYTES = 32_768
+"""Of one request: what every server answers in full."""
+READS_AHEAD = 64
+LISTINGS_AHEAD = 4
+IDLE_S = 60.0
+"""A connection unused for so long is not trusted any more."""
+FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+_U32 = struct.Struct(">I")
+
+
+class Gone(Hopeless):
+    """The file is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A regular file of a listing."""
+
+    name: bytes
+    size: int
+    mtime_s: int
+
+
+class Session:
+    """An SFTP channel with one owner. Every method blocks, at most the timeout between two answers.
+
+    Raises (all methods):
+        Unreachable: no answer, a cut line, or a refusal that may pass; the session is not used again.
+    """
+
+    def __init__(self, transport: paramiko.Transport, timeout_s: float) -> None:
+        self.transport = transport
+        client = paramiko.SFTPClient.from_transport(transport)
+        if client is None:
+            raise Unreachable("the server gave no SFTP channel")
+        client.get_channel().settimeout(timeout_s)  # type: ignore[union-attr]
+        self.client: Any = client  # its requests below the file level have no types
+        self.answers: dict[int, tuple[int, Message]] = {}
+        self.not_awaited: set[int] = set()
+
+    def list(self, directory: bytes) -> Iterator[Entry]:
+        """The regular files of a directory, links left out; in bounded memory.
+
+        Raises:
+            Gone: no such directory.
+        """
+        with _foreign(directory):
+            handle = self._handle(wire.CMD_OPENDIR, directory)
+            ahead = [self._ask(wire.CMD_READDIR, handle) for _ in range(LISTINGS_AHEAD)]
+            ended = False
+            while ahead:
+                kind, answer = self._answer(ahead.pop(0))
+                if kind == wire.CMD_NAME:
+                    if not ended:
+                        ahead.append(self._ask(wire.CMD_READDIR, handle))
+                    yield from _entries(answer.asbytes())
+                elif answer.get_int() == wire.SFTP_EOF:
+                    ended = True
+                else:
+                    raise Unreachable(f"{directory!r}: listing refused: {answer.get_text()}")
+            self._close(handle)
+
+    def read(self, path: bytes, size: int) -> bytes:
+        """A whole file of the size the listing told; shorter when it shrank.
+
+        Raises:
+            Gone: no such file.
+        """
+        with _foreign(path):
+            handle = self._handle(wire.CMD_OPEN, path, wire.SFTP_FLAG_READ, paramiko.SFTPAttributes())
+            try:
+                return self._pieces(handle, size)
+            finally:
+                self._close(handle)
+
+    def _pieces(self, handle: bytes, size: int) -> bytes:
+        """All reads under way at once, up to READS_AHEAD; a short answer is asked on."""
+        pieces = bytearray(size)
+        todo = [(at, min(READ_BYTES, size - at)) for at in range(0, size, READ_BYTES)][::-1]
+        under_way: list[tuple[int, int, int]] = []
+        end = size
+        while todo or under_way:
+            while todo and len(under_way) < READS_AHEAD:
+                at, length = todo.pop()
+                under_way.append((self._ask(wire.CMD_READ, handle, wire.int64(at), length), at, length))
+            number, at, length = under_way.pop(0)
+            kind, answer = self._answer(number)
+            if kind == wire.CMD_DATA:
+                data = answer.get_binary()
+                pieces[at : at + len(data)] = data
+                if len(data) < length:
+                    todo.append((at + len(data), length - len(data)))
+            elif answer.get_int() == wire.SFTP_EOF:
+                end = min(end, at)
+            else:
+                raise Unreachable(f"read refused: {answer.get_text()}")
+        return bytes(pieces[:end])
+
+    def look(self, path: bytes) -> Entry | None:
+        """The file's entry, or None when there is none. Links are not followed."""
+        with _foreign(path):
+            try:
+                found = self.client.lstat(path)
+            except FileNotFoundError:
+                return None
+            return Entry(path, found.st_size, found.st_mtime)
+
+    def move(self, path: bytes, to: bytes) -> None:
+        """Rename, over what may be there.
+
+        Raises:
+            Gone: no such file.
+        """
+        with _foreign(path):
+            try:
+                self.client.posix_rename(path, to)
+            except FileNotFoundError as error:
+                raise Gone(repr(path)) from error
+
+    def make_directory(self, directory: bytes) -> None:
+        """Make it unless it is there."""
+        with _foreign(directory):
+            try:
+                self.client.stat(directory)
+            except FileNotFoundError:
+                with suppress(OSError):  # another fetcher may have been quicker
+                    self.client.mkdir(directory)
+                self.client.stat(directory)
+
+    def write(self, path: bytes, content: bytes) -> None:
+        """A small file, whole."""
+        with _foreign(path):
+            self.client.putfo(io.BytesIO(content), path)
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def _ask(self, command: int, *arguments: Any) -> int:
+        return int(self.client._async_request(type(None), command, *arguments))  # noqa: SLF001
+
+    def _answer(self, number: int) -> tuple[int, Message]:
+        while number not in self.answers:
+            kind, data = self.client._read_packet()  # noqa: SLF001
+            answer = Message(data)
+            answered = answer.get_int()
+            self.client._expecting.pop(answered, None)  # noqa: SLF001
+            if answered in self.not_awaited:
+                self.not_awaited.discard(answered)
+            else:
+                self.answers[answered] = (kind, answer)
+        return self.answers.pop(number)
+
+    def _handle(self, command: int, path: bytes, *arguments: Any) -> bytes:
+        kind, answer = self._answer(self._ask(command, path, *arguments))
+        if kind == wire.CMD_HANDLE:
+            return answer.get_binary()
+        code, text = answer.get_int(), answer.get_text()
+        if code == wire.SFTP_NO_SUCH_FILE:
+            raise Gone(repr(path))
+        raise Unreachable(f"{path!r}: {text}")
+
+    def _close(self, handle: bytes) -> None:
+        """Not waited for: it saves a round trip a file."""
+        self.not_awaited.add(self._ask(wire.CMD_CLOSE, handle))
+
+
+def _entries(names: bytes) -> Iterator[Entry]:
+    """An SSH_FXP_NAME answer (draft-ietf-secsh-filexfer-02, section 7) without decoding any name."""
+    at = 4
+
+    def u32() -> int:
+        nonlocal at
+        at += 4
+        return int(_U32.unpack_from(names, at - 4)[0])
+
+    def text() -> bytes:
+        nonlocal at
+        length = u32()
+        at += length
+        return names[at - length : at]
+
+    at = 4  # after the request's number
+    for _ in range(u32()):
+        name, _long_name = text(), text()
+        flags, size, mode, mtime_s = u32(), 0, 0, 0
+        if flags & paramiko.SFTPAttributes.FLAG_SIZE:
+            size = (u32() << 32) | u32()
+        if flags & paramiko.SFTPAttributes.FLAG_UIDGID:
+            at += 8
+        if flags & paramiko.SFTPAttributes.FLAG_PERMISSIONS:
+            mode = u32()
+        if flags & paramiko.SFTPAttributes.FLAG_AMTIME:
+            _atime, mtime_s = u32(), u32()
+        if flags & paramiko.SFTPAttributes.FLAG_EXTENDED:
+            for _ in range(2 * u32()):
+                text()
+        if stat.S_ISREG(mode):
+            yield Entry(name, size, mtime_s)
+
+
+@contextmanager
+def _foreign(path: bytes) -> Iterator[None]:
+    """Paramiko's failures in our two words."""
+    try:
+        yield
+    except (OSError, EOFError, paramiko.SSHException) as error:  # SSHException is no OSError
+        raise Unreachable(f"{path!r}: {type(error).__name__} {error}") from error
+
+
+def connect(endpoint: Endpoint, settings: Sftp) -> Session:
+    """Log in, the host's key verified.
+
+    Raises:
+        Unreachable: no connection, an unknown host key, or login refused.
+    """
+    try:
+        line = socket.create_connection((endpoint.host, endpoint.port), timeout=settings.timeout_s)
+    except OSError as error:
+        raise Unreachable(f"{endpoint!r}: {error}") from error
+    # Paramiko never does: without it each window update waits for a delayed acknowledgement (40 ms).
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    transport = paramiko.Transport(line)
+    try:
+        options = transport.get_security_options()
+        options.ciphers = (*FAST_CIPHERS, *(c for c in options.ciphers if c not in FAST_CIPHERS))
+        transport.start_client(timeout=settings.timeout_s)
+        _verify(endpoint, transport.get_remote_server_key(), settings.known_hosts)
+        if endpoint.key_file:
+            transport.auth_publickey(endpoint.username, paramiko.PKey.from_path(endpoint.key_file))
+        else:
+            transport.auth_password(endpoint.username, endpoint.password)
+        return Session(transport, settings.timeout_s)
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        transport.close()
+        raise Unreachable(f"{endpoint!r}: {type(error).__name__} {error}") from error
+    except Unreachable:
+        transport.close()
+        raise
+
+
+def _verify(endpoint: Endpoint, key: paramiko.PKey, known_hosts: str) -> None:
+    name = endpoint.host if endpoint.port == 22 else f"[{endpoint.host}]:{endpoint.port}"
+    known = paramiko.HostKeys(known_hosts or None)
+    if not known.check(name, key):
+        raise Unreachable(
+            f"{endpoint!r}: host key {key.get_name()} {key.fingerprint} is not in {known_hosts or 'any known-hosts file'}; "
+            f"check it and add it (ssh-keyscan -p {endpoint.port} {endpoint.host})"
+        )
+
+
+class FtpServiceManager:
+    """A pool of sessions per endpoint, bounded; a session that failed is closed, never handed out again."""
+
+    def __init__(self, settings: Sftp, now_s: Callable[[], float] = time.monotonic) -> None:
+        self.settings = settings
+        self.now_s = now_s
+        self.lock = Lock()
+        self.idle: dict[Endpoint, list[tuple[float, Session]]] = defaultdict(list)
+        self.places: dict[Endpoint, BoundedSemaphore] = {}
+
+    @contextmanager
+    def session(self, endpoint: Endpoint) -> Iterator[Session]:
+        """A session of one's own for a while; waits when all connections of the endpoint are taken.
+
+        Raises:
+            Unreachable: no connection, or what the session raised.
+        """
+        with self._place(endpoint):
+            session = self._idle(endpoint) or connect(endpoint, self.settings)
+            try:
+                yield session
+            except BaseException:
+                session.close()
+                raise
+            with self.lock:
+                self.idle[endpoint].append((self.now_s(), session))
+
+    def _place(self, endpoint: Endpoint) -> BoundedSemaphore:
+        with self.lock:
+            return self.places.setdefault(endpoint, BoundedSemaphore(self.settings.connections_per_host))
+
+    def _idle(self, endpoint: Endpoint) -> Session | None:
+        with self.lock:
+            while self.idle[endpoint]:
+                since_s, session = self.idle[endpoint].pop()
+                if self.now_s() - since_s < IDLE_S and session.transport.is_active():
+                    return session
+                session.close()
+        return None
+
+    def close(self) -> None:
+        with self.lock:
+            for sessions in self.idle.values():
+                for _, session in sessions:
+                    session.close()
+            self.idle.clear()

@@ -1,0 +1,99 @@
+"""Every topic: what it carries, who writes and who reads it, its key, partitions and retention.
+
+`pmflow topics create` provisions them before the services start (a Faust worker never consumes a topic that did
+not exist when it started, DESIGN D3). docs/topics.md is generated from here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from shared.messages import PARTITIONS, CounterBatch, FileFound, FileStatus, Message, Settle, SinkPosition
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+MESSAGE_MAX_BYTES = 1_000_000
+"""No batch is larger; the producers and the topics are set to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """A topic is a value that names its writers and readers."""
+
+    name: str
+    about: str
+    messages: tuple[type[Message], ...]
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    key: str
+    partitions: int = PARTITIONS
+    retention_ms: int = 7 * DAY_MS
+    compacted: bool = False
+
+    @property
+    def dead_letters(self) -> "Topic":
+        """What a reader of this topic set aside, with cause and origin as headers."""
+        return replace(
+            self,
+            name=f"{self.name}.dlq",
+            about=f"What readers of {self.name} set aside, bytes unchanged; cause and origin in the headers.",
+            writers=self.readers,
+            readers=("operator",),
+            retention_ms=30 * DAY_MS,
+            compacted=False,
+        )
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The topic's settings in Kafka's words."""
+        return {
+            "cleanup.policy": "compact,delete" if self.compacted else "delete",
+            "retention.ms": str(self.retention_ms),
+            # Room for the record's headers and framing round a batch of full size.
+            "max.message.bytes": str(MESSAGE_MAX_BYTES + 100_000),
+        }
+
+
+FILES_FOUND = Topic(
+    name="pm.files.found",
+    about="Settled files, announced once by the leader of their system.",
+    messages=(FileFound,),
+    writers=("scanner",),
+    readers=("fetcher",),
+    key="element",
+)
+FILES_STATUS = Topic(
+    name="pm.files.status",
+    about="The ledger: what became of each file, and how far each sink is.",
+    messages=(FileStatus, SinkPosition),
+    writers=("scanner", "fetcher", "mysql_writer", "ch_bridge"),
+    readers=("scanner", "tracker"),
+    key="file_id, or sink/topic/partition; the partition is the element's, or the counters topic's",
+    retention_ms=30 * DAY_MS,
+    compacted=True,
+)
+FILES_SETTLE = Topic(
+    name="pm.files.settle",
+    about="Commands to move a file to done/ or error/ on its element.",
+    messages=(Settle,),
+    writers=("tracker",),
+    readers=("fetcher",),
+    key="file_id; the partition is the element's",
+)
+
+
+def counters(system: str) -> Topic:
+    """The topic of a system's counters."""
+    return Topic(
+        name=f"pm.counters.{system}",
+        about="Parsed counters of one system, in columnar batches.",
+        messages=(CounterBatch,),
+        writers=("fetcher",),
+        readers=("mysql_writer", "ch_bridge"),
+        key="element",
+    )
+
+
+def provisioned(systems: Iterable[str]) -> tuple[Topic, ...]:
+    """All topics of a deployment with these systems, each beside its dead letters."""
+    topics = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, *(counters(system) for system in systems))
+    return tuple(twin for topic in topics for twin in (topic, topic.dead_letters))
