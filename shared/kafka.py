@@ -6,6 +6,7 @@ when the effect of its message is durable (DESIGN section 2.4).
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from threading import Condition, Event, Thread
 
 from confluent_kafka import (
@@ -17,10 +18,10 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from shared.errors import Unreachable
-from shared.messages import SinkPosition
 from shared.topics import MESSAGE_MAX_BYTES, Topic
 
 __all__ = ["OFFSET_BEGINNING", "Consumer", "KafkaException", "Message", "TopicPartition"]
@@ -109,7 +110,8 @@ class Deliveries:
         with self.changed:
             self.outstanding -= 1
             self.failure = self.failure or error
-            self.last_offset = max(self.last_offset, message.offset() if error is None else -1)
+            if error is None:
+                self.last_offset = max(self.last_offset, message.offset() or 0)
             self.changed.notify_all()
 
     def wait(self) -> int:
@@ -123,6 +125,17 @@ class Deliveries:
             if self.failure is not None:
                 raise Unreachable(f"Kafka did not take a message: {self.failure.str()}")
             return self.last_offset
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message on its way to a topic."""
+
+    topic: str
+    partition: int
+    key: str
+    value: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class KafkaProducer:
@@ -150,31 +163,34 @@ class KafkaProducer:
         while not self.closing.is_set():
             self.producer.poll(0.2)
 
-    def send(
-        self,
-        topic: str,
-        partition: int,
-        key: str,
-        value: bytes,
-        deliveries: Deliveries,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
+    def send(self, message: Outgoing, deliveries: Deliveries) -> None:
         """Hand over a message; blocks while the producer's queue is full."""
         deliveries.expect()
         while True:
             try:
                 self.producer.produce(
-                    topic,
-                    value,
-                    key,
-                    partition,
+                    message.topic,
+                    message.value,
+                    message.key,
+                    message.partition,
                     on_delivery=deliveries.report,
-                    headers=dict(headers) if headers else None,
+                    headers=dict(message.headers),
                 )
             except BufferError:
                 self.producer.poll(0.1)
             else:
                 return
+
+    def deliver(self, *messages: Outgoing) -> None:
+        """Send, and wait until all are durable.
+
+        Raises:
+            Unreachable: Kafka did not take one.
+        """
+        deliveries = Deliveries()
+        for message in messages:
+            self.send(message, deliveries)
+        deliveries.wait()
 
     def close(self) -> None:
         """Wait for what is under way, then stop."""
@@ -183,31 +199,28 @@ class KafkaProducer:
         self.thread.join()
 
 
-def set_aside(producer: KafkaProducer, message: Message, reason: str) -> None:
-    """Send a message that cannot be worked on to its topic's dead letters, and wait until it is there.
-
-    Raises:
-        Unreachable: Kafka did not take it; the message must not count as done.
-    """
-    headers = {
-        "reason": reason[:2000],
-        "origin": f"{message.topic()}/{message.partition()}/{message.offset()}",
-    }
-    key = (message.key() or b"").decode(errors="replace")
-    deliveries = Deliveries()
-    producer.send(f"{message.topic()}.dlq", message.partition(), key, message.value() or b"", deliveries, headers)
-    deliveries.wait()
-    log.error("message set aside in the dead letters", extra=headers)
+def dead_letter(message: Message, reason: str) -> Outgoing:
+    """A message that cannot be worked on, for its topic's dead letters: bytes unchanged, cause and origin beside."""
+    topic, partition, offset = origin(message)
+    return Outgoing(
+        f"{topic}.dlq",
+        partition,
+        (message.key() or b"").decode(errors="replace"),
+        message.value() or b"",
+        {"reason": reason[:2000], "origin": f"{topic}/{partition}/{offset}"},
+    )
 
 
-def announce(producer: KafkaProducer, status: Topic, position: SinkPosition, deliveries: Deliveries) -> None:
-    """Tell the ledger how far a sink is; into the partition where the files it completes are told of."""
-    key = f"{position.sink}/{position.topic}/{position.partition}"
-    producer.send(status.name, position.partition, key, position.encode(), deliveries)
+def origin(message: Message) -> tuple[str, int, int]:
+    """Topic, partition and offset of a message that was read."""
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    if topic is None or partition is None or offset is None:
+        raise ValueError("a message that was read has a topic, a partition and an offset")
+    return topic, partition, offset
 
 
 def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
-    """Create what is missing, set what differs; name -> created | kept.
+    """Create what is missing; name -> created | kept.
 
     Raises:
         KafkaException: a topic has another number of partitions, or the broker refused.
@@ -227,12 +240,4 @@ def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
     created = admin.create_topics([NewTopic(t.name, t.partitions, config=t.config) for t in new]) if new else {}
     for future in created.values():
         future.result()
-    kept = [wanted[name] for name in wanted.keys() & present.keys()]
-    if kept:
-        for future in admin.alter_configs([_config(topic) for topic in kept]).values():
-            future.result()
     return {name: "created" if name in created else "kept" for name in sorted(wanted)}
-
-
-def _config(topic: Topic) -> ConfigResource:
-    return ConfigResource(ConfigResource.Type.TOPIC, topic.name, set_config=topic.config)

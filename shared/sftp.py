@@ -190,36 +190,44 @@ class Session:
         self.not_awaited.add(self._ask(wire.CMD_CLOSE, handle))
 
 
-def _entries(names: bytes) -> Iterator[Entry]:
-    """An SSH_FXP_NAME answer (draft-ietf-secsh-filexfer-02, section 7) without decoding any name."""
-    at = 4
+class _Names:
+    """Reads an SSH_FXP_NAME answer (draft-ietf-secsh-filexfer-02, sections 5 and 7) without decoding any name."""
 
-    def u32() -> int:
-        nonlocal at
-        at += 4
-        return int(_U32.unpack_from(names, at - 4)[0])
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 4  # after the request's number
 
-    def text() -> bytes:
-        nonlocal at
-        length = u32()
-        at += length
-        return names[at - length : at]
+    def u32(self) -> int:
+        self.at += 4
+        return int(_U32.unpack_from(self.data, self.at - 4)[0])
 
-    at = 4  # after the request's number
-    for _ in range(u32()):
-        name, _long_name = text(), text()
-        flags, size, mode, mtime_s = u32(), 0, 0, 0
+    def text(self) -> bytes:
+        length = self.u32()
+        self.at += length
+        return self.data[self.at - length : self.at]
+
+    def attributes(self) -> tuple[int, int, int]:
+        """Size, mode, mtime."""
+        flags, size, mode, mtime_s = self.u32(), 0, 0, 0
         if flags & paramiko.SFTPAttributes.FLAG_SIZE:
-            size = (u32() << 32) | u32()
+            size = (self.u32() << 32) | self.u32()
         if flags & paramiko.SFTPAttributes.FLAG_UIDGID:
-            at += 8
+            self.at += 8
         if flags & paramiko.SFTPAttributes.FLAG_PERMISSIONS:
-            mode = u32()
+            mode = self.u32()
         if flags & paramiko.SFTPAttributes.FLAG_AMTIME:
-            _atime, mtime_s = u32(), u32()
+            _atime, mtime_s = self.u32(), self.u32()
         if flags & paramiko.SFTPAttributes.FLAG_EXTENDED:
-            for _ in range(2 * u32()):
-                text()
+            for _ in range(2 * self.u32()):
+                self.text()
+        return size, mode, mtime_s
+
+
+def _entries(data: bytes) -> Iterator[Entry]:
+    names = _Names(data)
+    for _ in range(names.u32()):
+        name, _long_name = names.text(), names.text()
+        size, mode, mtime_s = names.attributes()
         if stat.S_ISREG(mode):
             yield Entry(name, size, mtime_s)
 
@@ -270,8 +278,9 @@ def _verify(endpoint: Endpoint, key: paramiko.PKey, known_hosts: str) -> None:
     known = paramiko.HostKeys(known_hosts or None)
     if not known.check(name, key):
         raise Unreachable(
-            f"{endpoint!r}: host key {key.get_name()} {key.fingerprint} is not in {known_hosts or 'any known-hosts file'}; "
-            f"check it and add it (ssh-keyscan -p {endpoint.port} {endpoint.host})"
+            f"{endpoint!r}: host key {key.get_name()} {key.fingerprint} is not in "
+            f"{known_hosts or 'any known-hosts file'}; check it, then add it "
+            f"(ssh-keyscan -p {endpoint.port} {endpoint.host})"
         )
 
 
@@ -296,15 +305,21 @@ class FtpServiceManager:
             session = self._idle(endpoint) or connect(endpoint, self.settings)
             try:
                 yield session
+            except Hopeless:
+                self._keep(endpoint, session)  # an answer, if a bad one: the line is in order
+                raise
             except BaseException:
                 session.close()
                 raise
-            with self.lock:
-                self.idle[endpoint].append((self.now_s(), session))
+            self._keep(endpoint, session)
 
     def _place(self, endpoint: Endpoint) -> BoundedSemaphore:
         with self.lock:
             return self.places.setdefault(endpoint, BoundedSemaphore(self.settings.connections_per_host))
+
+    def _keep(self, endpoint: Endpoint, session: Session) -> None:
+        with self.lock:
+            self.idle[endpoint].append((self.now_s(), session))
 
     def _idle(self, endpoint: Endpoint) -> Session | None:
         with self.lock:

@@ -1,0 +1,128 @@
+"""Batches of counters into the text of SQL statements. Pure: no database in here."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any, Literal
+
+import orjson
+
+from shared.messages import CounterBatch
+
+Kind = Literal["number", "text"]
+"""Of a column: DOUBLE, or TEXT for names, vectors (as JSON) and integers a DOUBLE would round."""
+EXACT_INTEGER = 1 << 53
+CELLS_PER_STATEMENT = 100_000
+"""About 1 MB of text: well under the smallest max_allowed_packet in use (4 MB)."""
+_NUMBERS = frozenset({int, float, type(None)})
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows of one group with the same counters, columnar, from any number of files; a key may come twice."""
+
+    system: str
+    group: str
+    keys: list[tuple[int, str, str, int, int, int]]
+    """ts (as YYYYMMDDhhmmss), element, ldn, gp_s, suspect, ver: one a row."""
+    counters: Mapping[str, list[Any]]
+    """Only those with a value in at least one row."""
+
+
+def chunks(batches: Iterable[CounterBatch]) -> Iterator[Chunk]:
+    """Batches that fit one statement together."""
+
+    def alike(batch: CounterBatch) -> tuple[str, str, list[str]]:
+        return batch.system, batch.group, batch.counters
+
+    for (system, group, counters), some in groupby(sorted(batches, key=alike), key=alike):
+        keys: list[tuple[int, str, str, int, int, int]] = []
+        rows: list[list[Any]] = []
+        for batch in some:
+            ts = datetime_number(batch.end_s)
+            keys += [(ts, batch.element, row[0], batch.gp_s, row[1], batch.ver) for row in batch.rows]
+            rows += batch.rows
+        columns = list(zip(*rows, strict=True))[2:]
+        with_values = {
+            name: list(column)
+            for name, column in zip(counters, columns, strict=True)
+            if any(v is not None for v in column)
+        }
+        yield Chunk(system, group, keys, with_values)
+
+
+def datetime_number(epoch_s: int) -> int:
+    """UTC as MySQL's numeric DATETIME literal, which needs no quotes.
+
+    >>> datetime_number(1684131300)
+    20230515061500
+    """
+    return int(datetime.fromtimestamp(epoch_s, UTC).strftime("%Y%m%d%H%M%S"))
+
+
+def kind_of(column: Sequence[Any]) -> Kind:
+    """What a column must be to hold these values unchanged."""
+    if not set(map(type, column)) <= _NUMBERS:
+        return "text"
+    exact = all(-EXACT_INTEGER <= v <= EXACT_INTEGER for v in column if type(v) is int)
+    return "number" if exact else "text"
+
+
+def text_literal(value: Any) -> Any:
+    """A cell of a text column: a hexadecimal literal, so that no text can ever end its quotes."""
+    if value is None:
+        return None
+    text = value.encode() if isinstance(value, str) else orjson.dumps(value)
+    return orjson.Fragment(b"x'%s'" % text.hex().encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Where a counter lives."""
+
+    name: str
+    kind: Kind
+
+
+def upserts(
+    table: str, columns: Mapping[str, Column], chunk: Chunk, ids: Mapping[tuple[str, str], int], most_rows: int
+) -> Iterator[bytes]:
+    """INSERT .. ON DUPLICATE KEY UPDATE statements of a chunk, sorted by primary key (no deadlocks that way).
+
+    Per counter the newer file wins, and what a newer one leaves out stays; `ver` is assigned last, since MySQL
+    evaluates from left to right. VALUES() because MariaDB knows no row alias.
+    """
+    placed = [(columns[counter], values) for counter, values in chunk.counters.items()]
+    cells = [map(text_literal, values) if column.kind == "text" else values for column, values in placed]
+    keys = [(ts, ids[element, ldn], gp_s, suspect, ver) for ts, element, ldn, gp_s, suspect, ver in chunk.keys]
+    rows = sorted(zip(*zip(*keys, strict=True), *cells, strict=True), key=lambda row: row[:3])
+    names = [quoted(column.name) for column, _ in placed]
+    head = (
+        f"INSERT INTO {quoted(table)} ({', '.join(['ts', 'obj', 'gp_s', 'suspect', 'ver', *names])}) VALUES ".encode()
+    )
+    tail = f" ON DUPLICATE KEY UPDATE {', '.join([*map(_newer_wins, names), _SUSPECT, _VER])}".encode()
+    step = min(most_rows, max(1, CELLS_PER_STATEMENT // (len(names) + 5)))
+    for at in range(0, len(rows), step):
+        yield head + sql_rows(rows[at : at + step]) + tail
+
+
+_SUSPECT = "suspect = IF(VALUES(ver) >= ver, VALUES(suspect), suspect)"
+_VER = "ver = GREATEST(ver, VALUES(ver))"
+
+
+def _newer_wins(c: str) -> str:
+    return f"{c} = IF(VALUES(ver) >= ver, COALESCE(VALUES({c}), {c}), COALESCE({c}, VALUES({c})))"
+
+
+def sql_rows(rows: Sequence[Sequence[Any]]) -> bytes:
+    """Rows of numbers, nulls and literals as SQL: orjson renders them 6-8x cheaper than PyMySQL escapes them.
+
+    No row holds a bracket of its own: texts are hexadecimal (`text_literal`).
+    """
+    return orjson.dumps(rows)[1:-1].replace(b"[", b"(").replace(b"]", b")")
+
+
+def quoted(name: str) -> str:
+    """An identifier."""
+    return "`" + name.replace("`", "``") + "`"

@@ -1,0 +1,34 @@
+"""MysqlWriterWorker: the sink that lands batches in MySQL."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from services.mysql_writer.repository import Repository
+from services.mysql_writer.rows import Chunk, chunks, upserts
+from shared.messages import CounterBatch
+from shared.settings import System
+from shared.sink import Place
+
+MANY: Final = 1_000_000
+
+
+class MysqlWriterWorker:
+    """Owned by one thread, as its connection is. See `shared.sink.Sink`."""
+
+    name = "mysql"
+
+    def __init__(self, repository: Repository, systems: Sequence[System]) -> None:
+        self.repository = repository
+        self.row_by_row = {system.name for system in systems if not system.batch_insert_counter}
+
+    def resume(self, places: Sequence[Place]) -> Mapping[Place, int]:
+        return self.repository.take_over(places)
+
+    def write(self, batches: Sequence[CounterBatch], positions: Mapping[Place, int]) -> None:
+        statements = [statement for chunk in chunks(batches) for statement in self._statements(chunk)]
+        self.repository.store(statements, positions)
+
+    def _statements(self, chunk: Chunk) -> list[bytes]:
+        table, columns = self.repository.table(chunk)
+        ids = self.repository.object_ids(chunk.system, {(element, ldn) for _, element, ldn, *_ in chunk.keys})
+        return list(upserts(table, columns, chunk, ids, 1 if chunk.system in self.row_by_row else MANY))

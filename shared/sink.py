@@ -1,0 +1,218 @@
+"""The loop of a sink: batches of counters out of Kafka, into a database, its position told to the ledger.
+
+Both sinks must behave alike for files to complete, so the loop is here and only the database differs. Three outcomes
+for a message: stored, set aside in the dead letters with a reason, or (the process leaves and) read again.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event
+from time import monotonic
+from typing import Annotated, Protocol
+
+from shared.errors import Hopeless, Unreachable
+from shared.health import Heartbeat
+from shared.kafka import (
+    Consumer,
+    KafkaProducer,
+    Message,
+    Outgoing,
+    TopicPartition,
+    commit,
+    dead_letter,
+    origin,
+    usable,
+)
+from shared.messages import BadMessage, CounterBatch, SinkPosition
+from shared.topics import FILES_STATUS
+
+log = logging.getLogger(__name__)
+Place = tuple[str, int]
+"""A topic and one of its partitions."""
+
+
+class Sink(Protocol):
+    """What the loop needs of a database. One owner; may block."""
+
+    name: str
+
+    def resume(self, places: Sequence[Place]) -> Mapping[Place, int]:
+        """Take partitions over: where to read on, for those the database itself keeps a position of.
+
+        Raises:
+            Unreachable: the database does not answer now.
+        """
+
+    def write(self, batches: Sequence[CounterBatch], positions: Mapping[Place, int]) -> None:
+        """Make the batches durable, and with them the positions (next offsets).
+
+        Raises:
+            Unreachable: the database does not answer now; nothing is stored, or storing it again changes nothing.
+            Hopeless: one of the batches can never be stored.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkLimits:
+    """How much is written at once."""
+
+    batch_messages: Annotated[int, "messages at most in one write"] = 500
+    batch_wait_s: Annotated[float, "a write waits no longer for more messages"] = 1.0
+    announce_s: Annotated[float, "between two announcements of the position"] = 1.0
+    longest_backoff_s: Annotated[float, "between two tries while the database is away"] = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    message: Message
+    batch: CounterBatch
+
+    @property
+    def place(self) -> Place:
+        topic, partition, _ = origin(self.message)
+        return topic, partition
+
+
+class SinkWorker:
+    """One member of the sink's consumer group; it and its database connection belong to one thread."""
+
+    def __init__(
+        self, sink: Sink, consumer: Consumer, producer: KafkaProducer, limits: SinkLimits, heartbeat: Heartbeat
+    ) -> None:
+        self.sink = sink
+        self.consumer = consumer
+        self.producer = producer
+        self.limits = limits
+        self.heartbeat = heartbeat
+        self.ours: set[Place] = set()
+        self.new: set[Place] = set()
+        self.positions: dict[Place, int] = {}
+        self.untold: set[Place] = set()
+        self.next_announcement_s = 0.0
+        self.failures = 0
+
+    def run(self, topics: Sequence[str], stop: Event) -> None:
+        """Until stopped. Whatever is not durable then is read again by the next owner."""
+        self.consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        try:
+            while not stop.is_set():
+                self._take_up()
+                messages = usable(self.consumer.consume(self.limits.batch_messages, self.limits.batch_wait_s))
+                self._land(self._readable(messages), stop)
+                self._announce()
+                self.heartbeat.progress()
+        finally:
+            self.consumer.close()
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """No database in here: a rebalance waits for nobody. Reading starts in `_take_up`."""
+        consumer.incremental_assign(partitions)
+        consumer.pause(partitions)
+        self.new |= {(p.topic, p.partition) for p in partitions}
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = {(p.topic, p.partition) for p in partitions}
+        self.new -= gone
+        self.ours -= gone
+        self.untold -= gone
+        consumer.incremental_unassign(partitions)
+
+    def _take_up(self) -> None:
+        """Start reading newly assigned partitions where the database says, else where the group is."""
+        if not self.new:
+            return
+        new = sorted(self.new)
+        try:
+            kept = self.sink.resume(new)
+        except Unreachable as error:
+            self._wait(error)
+            return
+        partitions = [TopicPartition(topic, partition) for topic, partition in new]
+        for place, offset in kept.items():
+            self.consumer.seek(TopicPartition(*place, offset))
+            self.positions[place] = offset
+        others = [p for p in partitions if (p.topic, p.partition) not in kept]
+        for committed in self.consumer.committed(others, timeout=30) if others else []:
+            self.positions[committed.topic, committed.partition] = committed.offset
+        self.consumer.resume(partitions)
+        self.new.clear()
+        self.ours |= set(new)
+        self.untold |= {place for place in new if self.positions[place] >= 0}
+        log.info("reading", extra={"sink": self.sink.name, "partitions": len(self.ours)})
+
+    def _readable(self, messages: Sequence[Message]) -> list[_Received]:
+        readable = []
+        for message in messages:
+            try:
+                readable.append(_Received(message, CounterBatch.decode(message.value() or b"")))
+            except BadMessage as reason:
+                self._set_aside(message, str(reason))
+        return readable
+
+    def _land(self, received: list[_Received], stop: Event) -> None:
+        """Store them all, those that can be; the position moves over all that was given."""
+        while not stop.is_set():
+            received = [r for r in received if r.place in self.ours]  # a rebalance may come while waiting
+            if not received:
+                return
+            positions = {r.place: origin(r.message)[2] + 1 for r in received}
+            try:
+                self.sink.write([r.batch for r in received], positions)
+            except Unreachable as error:
+                self._wait(error)
+            except Hopeless as reason:
+                self._isolate(received, str(reason), stop)
+                return
+            else:
+                self.failures = 0
+                self._moved(positions)
+                return
+
+    def _isolate(self, received: list[_Received], reason: str, stop: Event) -> None:
+        """Halve until the poisonous batch stands alone; it is set aside, the others land."""
+        if len(received) == 1:
+            self._set_aside(received[0].message, reason)
+            return
+        middle = len(received) // 2
+        self._land(received[:middle], stop)
+        self._land(received[middle:], stop)
+
+    def _set_aside(self, message: Message, reason: str) -> None:
+        letter = dead_letter(message, reason)
+        self.producer.deliver(letter)  # one that cannot be set aside is not passed: Unreachable ends the process
+        log.error("message set aside", extra={"sink": self.sink.name, **letter.headers})
+        topic, partition, offset = origin(message)
+        self._moved({(topic, partition): offset + 1})
+
+    def _moved(self, positions: Mapping[Place, int]) -> None:
+        self.positions.update(positions)
+        self.untold |= positions.keys()
+        commit(self.consumer, [TopicPartition(*place, offset) for place, offset in positions.items()])
+
+    def _announce(self) -> None:
+        if not self.untold or monotonic() < self.next_announcement_s:
+            return
+        self.next_announcement_s = monotonic() + self.limits.announce_s
+        told = set(self.untold)
+        self.producer.deliver(*(self._position(place) for place in told))
+        self.untold -= told
+
+    def _position(self, place: Place) -> Outgoing:
+        """Goes to the partition of the ledger where the files it completes are told of."""
+        topic, partition = place
+        position = SinkPosition(
+            sink=self.sink.name, topic=topic, partition=partition, next_offset=self.positions[place]
+        )
+        return Outgoing(FILES_STATUS.name, partition, f"{self.sink.name}/{topic}/{partition}", position.encode())
+
+    def _wait(self, error: Unreachable) -> None:
+        """A pause inside the consumer group: polling goes on, so that nobody takes the partitions away."""
+        self.failures += 1
+        wait_s = min(self.limits.longest_backoff_s, 0.2 * 2**self.failures)
+        log.warning("waiting for the database", extra={"sink": self.sink.name, "reason": str(error), "wait_s": wait_s})
+        paused = [TopicPartition(*place) for place in self.ours]
+        self.consumer.pause(paused)
+        usable([self.consumer.poll(wait_s)])
+        self.consumer.resume([p for p in paused if (p.topic, p.partition) in self.ours])
+        self.heartbeat.progress()
