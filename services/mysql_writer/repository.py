@@ -12,11 +12,12 @@ from typing import Any
 
 import pymysql
 
-from services.mysql_writer.rows import Chunk, Column, Kind, kind_of, quoted
+from services.mysql_writer.rows import Chunk, Column, quoted
 from shared.errors import Hopeless, Unreachable
 from shared.names import column_name, marked, table_name
 from shared.settings import Mysql, secret
 from shared.sink import Place
+from shared.values import Kind, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +215,7 @@ class Repository:
                 )
             with self._transaction() as execute:  # a new snapshot: another writer may have made some of them
                 for digest, number in execute(
-                    f"SELECT digest, id FROM pm_object WHERE digest IN ({', '.join(['%s'] * len(missing))})",  # noqa: S608
+                    f"SELECT digest, id FROM pm_object WHERE digest IN ({', '.join(['%s'] * len(missing))})",
                     list(missing),
                 ):
                     self.objects[system, *missing[digest]] = number
@@ -335,8 +336,8 @@ class Execute:
 
     def __call__(self, statement: str | bytes, arguments: Sequence[Any] | None = None) -> Sequence[Any]:
         with self.connection.cursor() as cursor:
-            cursor.execute(statement, arguments)  # type: ignore[arg-type]
-            return cursor.fetchall()
+            cursor.execute(statement, arguments)
+            return list(cursor.fetchall())
 
     def changed(self, statement: str, arguments: Sequence[Any]) -> int:
         """How many rows it found."""
@@ -357,4 +358,4 @@ def _present(table: str, execute: Callable[..., Sequence[Any]]) -> dict[str, Kin
 
 
 def _digest(system: str, element: str, ldn: str) -> bytes:
-    return hashlib.blake2b("\0".join((system, element, ldn)).encode(), digest_size=16).digest()
+    return hashlib.blake2b(f"{system}\0{element}\0{ldn}".encode(), digest_size=16).digest()

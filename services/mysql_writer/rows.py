@@ -4,18 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
 from shared.messages import CounterBatch
+from shared.values import Kind, as_text
 
-Kind = Literal["number", "text"]
-"""Of a column: DOUBLE, or TEXT for names, vectors (as JSON) and integers a DOUBLE would round."""
-EXACT_INTEGER = 1 << 53
 CELLS_PER_STATEMENT = 100_000
 """About 1 MB of text: well under the smallest max_allowed_packet in use (4 MB)."""
-_NUMBERS = frozenset({int, float, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +58,11 @@ def datetime_number(epoch_s: int) -> int:
     return int(datetime.fromtimestamp(epoch_s, UTC).strftime("%Y%m%d%H%M%S"))
 
 
-def kind_of(column: Sequence[Any]) -> Kind:
-    """What a column must be to hold these values unchanged."""
-    if not set(map(type, column)) <= _NUMBERS:
-        return "text"
-    exact = all(-EXACT_INTEGER <= v <= EXACT_INTEGER for v in column if type(v) is int)
-    return "number" if exact else "text"
-
-
 def text_literal(value: Any) -> Any:
     """A cell of a text column: a hexadecimal literal, so that no text can ever end its quotes."""
     if value is None:
         return None
-    text = value.encode() if isinstance(value, str) else orjson.dumps(value)
-    return orjson.Fragment(b"x'%s'" % text.hex().encode())
+    return orjson.Fragment(b"x'%s'" % (as_text(value) or "").encode().hex().encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""pm.counters.<system> -> ClickHouse, for systems with isUsingClickhouse."""

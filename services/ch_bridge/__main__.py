@@ -1,0 +1,32 @@
+"""Wiring: settings -> the bridge -> run until SIGTERM."""
+
+from services.ch_bridge.bridge import ClickhouseBridge
+from services.ch_bridge.clickhouse import ClickHouse
+from services.ch_bridge.settings import ChBridgeSettings
+from shared import kafka, log, topics
+from shared.crash import or_leave, stop_on_signals
+from shared.health import Heartbeat
+from shared.settings import load
+from shared.sink import SinkWorker
+
+
+def main() -> None:
+    settings = load()
+    own = settings.section("ch_bridge", ChBridgeSettings)
+    log.setup("ch_bridge", settings.log.level)
+    stop = stop_on_signals()
+    systems = [topics.counters(system.name).name for system in settings.systems if system.is_using_clickhouse]
+    heartbeat = Heartbeat(settings.health.file)
+    with or_leave("write to ClickHouse"):
+        while not systems and not stop.wait(1.0):
+            heartbeat.progress()  # no system wants ClickHouse: nothing to do, but well
+        clickhouse = ClickHouse(settings.clickhouse, add_columns=settings.schedule.is_auto_adding_column)
+        producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
+        consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge")
+        SinkWorker(ClickhouseBridge(clickhouse), consumer, producer, own, heartbeat).run(systems, stop)
+        producer.close()
+        clickhouse.close()
+
+
+if __name__ == "__main__":
+    main()

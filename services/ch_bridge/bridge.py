@@ -1,0 +1,28 @@
+"""ClickhouseBridge: the sink that lands batches in ClickHouse."""
+
+from collections.abc import Mapping, Sequence
+
+from services.ch_bridge.clickhouse import ClickHouse
+from services.ch_bridge.columns import columns
+from shared.messages import CounterBatch
+from shared.sink import Place
+
+
+class ClickhouseBridge:
+    """Owned by one thread. See `shared.sink.Sink`.
+
+    It keeps no positions of its own: the consumer group's do, since storing a batch again changes nothing.
+    """
+
+    name = "clickhouse"
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self.clickhouse = clickhouse
+
+    def resume(self, places: Sequence[Place]) -> Mapping[Place, int]:  # noqa: ARG002
+        self.clickhouse.check()
+        return {}
+
+    def write(self, batches: Sequence[CounterBatch], positions: Mapping[Place, int]) -> None:  # noqa: ARG002
+        for rows in columns(batches):
+            self.clickhouse.insert(rows)

@@ -1,0 +1,65 @@
+"""Batches of counters into columns of a wide table. Pure: no database in here."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import orjson
+
+from shared.messages import CounterBatch
+from shared.names import column_name, table_name
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Rows of one table, columnar, from any number of files."""
+
+    table: str
+    keys: Mapping[str, list[Any]]
+    counters: Mapping[str, list[Any]]
+    """By column name; only those with a value in at least one row."""
+    token: str
+    """Of exactly this content: an insert that is repeated after a lost answer is dropped by the server."""
+
+
+def columns(batches: Iterable[CounterBatch]) -> Iterator[Columns]:
+    """One insert a table, whatever counters its batches bring."""
+
+    def table_of(batch: CounterBatch) -> str:
+        return table_name(batch.system, batch.group)
+
+    for table, some in groupby(sorted(batches, key=table_of), key=table_of):
+        yield _columns(table, list(some))
+
+
+def _columns(table: str, batches: Sequence[CounterBatch]) -> Columns:
+    keys: dict[str, list[Any]] = {name: [] for name in ("ts", "element", "object", "gp_s", "suspect", "ver")}
+    counters: dict[str, list[Any]] = {}
+    content = hashlib.blake2b(digest_size=16)
+    for batch in batches:
+        before, rows = len(keys["ts"]), len(batch.rows)
+        objects, suspects, *values = zip(*batch.rows, strict=True)
+        for name, column in (
+            ("ts", [batch.end_s] * rows),
+            ("element", [batch.element] * rows),
+            ("object", objects),
+            ("gp_s", [batch.gp_s] * rows),
+            ("suspect", suspects),
+            ("ver", [batch.ver] * rows),
+        ):
+            keys[name] += column
+        for counter, column in zip(batch.counters, values, strict=True):
+            filled = counters.setdefault(column_name(counter, ()), [])
+            filled += [None] * (before - len(filled))
+            filled += column
+        content.update(orjson.dumps((batch.file_id, batch.group, batch.end_s, batch.counters, batch.rows)))
+    for column in counters.values():
+        column.extend([None] * (len(keys["ts"]) - len(column)))
+    with_values = {name: column for name, column in counters.items() if any(v is not None for v in column)}
+    return Columns(table, keys, with_values, content.hexdigest())
+
+
+def as_number(value: Any) -> float | None:
+    return None if value is None else float(value)
