@@ -40,16 +40,17 @@ def _columns(table: str, batches: Sequence[CounterBatch]) -> Columns:
     content = hashlib.blake2b(digest_size=16)
     for batch in batches:
         before, rows = len(keys["ts"]), len(batch.rows)
-        objects, suspects, *values = zip(*batch.rows, strict=True)
-        for name, column in (
+        objects, suspects, *values = map(list, zip(*batch.rows, strict=True))
+        of_rows: tuple[tuple[str, list[Any]], ...] = (
             ("ts", [batch.end_s] * rows),
             ("element", [batch.element] * rows),
             ("object", objects),
             ("gp_s", [batch.gp_s] * rows),
             ("suspect", suspects),
             ("ver", [batch.ver] * rows),
-        ):
-            keys[name] += column
+        )
+        for name, key in of_rows:
+            keys[name] += key
         for counter, column in zip(batch.counters, values, strict=True):
             filled = counters.setdefault(column_name(counter, ()), [])
             filled += [None] * (before - len(filled))

@@ -1,0 +1,97 @@
+"""Dispatch: messages of a topic to pools of threads, bounded; their offsets are committed in order when done."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from threading import Event
+
+from services.fetcher.in_order import InOrder
+from shared.crash import or_leave
+from shared.health import Heartbeat
+from shared.kafka import Consumer, Message, TopicPartition, commit, origin, usable
+
+log = logging.getLogger(__name__)
+Place = tuple[str, int]
+
+
+class Dispatch:
+    """One consumer, one thread; the work is done by the pools' threads.
+
+    A pool that is full pauses the reading: what is not taken stays in the topic.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        pools: Mapping[str, ThreadPoolExecutor],
+        pool_of: Callable[[Message], str],
+        work: Callable[[Message], None],
+        most_in_flight: int,
+        heartbeat: Heartbeat,
+    ) -> None:
+        self.consumer = consumer
+        self.pools = pools
+        self.pool_of = pool_of
+        self.work = work
+        self.most_in_flight = most_in_flight
+        self.heartbeat = heartbeat
+        self.in_order: dict[Place, InOrder] = defaultdict(InOrder)
+        self.finished: SimpleQueue[tuple[InOrder, Place, int]] = SimpleQueue()
+        self.in_flight = 0
+
+    def run(self, topic: str, stop: Event) -> None:
+        """Until stopped; what is under way then is finished, and what is not committed is read again."""
+        self.consumer.subscribe([topic], on_revoke=self._revoked, on_lost=self._revoked)
+        while not stop.is_set():
+            room = self.most_in_flight - self.in_flight
+            if room > 0:
+                for message in usable(self.consumer.consume(min(room, 100), 0.1)):
+                    self._begin(message)
+            else:
+                self._wait_for_room()
+            self._commit_finished()
+            self.heartbeat.progress()
+        for pool in self.pools.values():
+            pool.shutdown(cancel_futures=True)
+        self._commit_finished()
+        self.consumer.close()
+
+    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Another fetcher goes on from the last commit; what we still finish of these counts for nothing."""
+        for partition in partitions:
+            self.in_order.pop((partition.topic, partition.partition), None)
+
+    def _begin(self, message: Message) -> None:
+        topic, partition, offset = origin(message)
+        place = topic, partition
+        in_order = self.in_order[place]
+        in_order.take(offset)
+        self.in_flight += 1
+        self.pools[self.pool_of(message)].submit(self._guarded, message, in_order, place, offset)
+
+    def _guarded(self, message: Message, in_order: InOrder, place: Place, offset: int) -> None:
+        with or_leave(f"{place[0]}/{place[1]}/{offset}"):
+            self.work(message)
+            self.finished.put((in_order, place, offset))
+
+    def _wait_for_room(self) -> None:
+        """Until some work is finished; the consumer stays in its group meanwhile."""
+        self.consumer.pause(self.consumer.assignment())
+        usable([self.consumer.poll(0.1)])
+        self.consumer.resume(self.consumer.assignment())
+
+    def _commit_finished(self) -> None:
+        next_offsets: dict[Place, int] = {}
+        while True:
+            try:
+                in_order, place, offset = self.finished.get_nowait()
+            except Empty:
+                break
+            self.in_flight -= 1
+            moved = in_order.finish(offset)
+            if moved is not None and self.in_order.get(place) is in_order:
+                next_offsets[place] = moved
+        if next_offsets:
+            commit(self.consumer, [TopicPartition(*place, offset) for place, offset in next_offsets.items()])

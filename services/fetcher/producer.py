@@ -1,0 +1,37 @@
+"""KafkaProducerWorker: what the fetcher says, into its topics, durable before it returns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.fetcher.batches import Quarantined
+from shared.kafka import Deliveries, KafkaProducer, Outgoing
+from shared.messages import FileFound, FileStatus, partition_of
+from shared.topics import FILES_STATUS, counters
+
+
+@dataclass(frozen=True)
+class KafkaProducerWorker:
+    """One librdkafka producer, shared by threads. See `worker.Out`."""
+
+    producer: KafkaProducer
+
+    def counters(self, file: FileFound, batches: Sequence[bytes]) -> tuple[str, int, int]:
+        topic, partition = counters(file.system).name, partition_of(file.element)
+        deliveries = Deliveries()
+        for batch in batches:
+            self.producer.send(Outgoing(topic, partition, file.element, batch), deliveries)
+        return topic, partition, deliveries.wait()
+
+    def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None:
+        topic, partition = counters(file.system).dead_letters.name, partition_of(file.element)
+        self.producer.deliver(
+            *(
+                Outgoing(topic, partition, file.element, block.detail, {"reason": block.reason, "origin": file.path})
+                for block in blocks
+            )
+        )
+
+    def status(self, status: FileStatus) -> None:
+        self.producer.deliver(
+            Outgoing(FILES_STATUS.name, partition_of(status.element), status.file_id, status.encode())
+        )

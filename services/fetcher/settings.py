@@ -1,0 +1,14 @@
+"""The fetcher's own settings."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetcherSettings:
+    """Section `fetcher`. How many files of a system are downloaded at once is the system's consumerThreads."""
+
+    attempts: Annotated[int, "to download a file, before a later scan announces it again"] = 3
+    first_wait_s: Annotated[float, "between the first two attempts; doubles, with jitter"] = 0.5
+    movers: Annotated[int, "files moved to done/ or error/ at once"] = 4
+    in_flight_per_thread: Annotated[int, "files taken from the topic for each download thread"] = 2

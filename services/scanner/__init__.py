@@ -1,0 +1,1 @@
+"""The elements' directories -> pm.files.found."""

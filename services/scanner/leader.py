@@ -1,0 +1,77 @@
+"""Leadership of a system, by ZooKeeper: the only module that imports kazoo.
+
+A lock makes duplicates rare, not impossible: a paused leader may wake up late. So each term has an epoch that only
+rises, every announcement carries it, and readers drop lower ones.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Event
+
+from kazoo.client import KazooClient, KazooState
+from kazoo.exceptions import KazooException, LockTimeout
+
+log = logging.getLogger(__name__)
+ROOT = "/pmflow/leader"
+
+
+@dataclass(frozen=True)
+class Term:
+    """A time of leadership. Once `over` is set nothing more may be announced in it."""
+
+    epoch: int
+    over: Event = field(default_factory=Event)
+
+
+class Leadership:
+    """One session with ZooKeeper, shared by all systems of a scanner."""
+
+    def __init__(self, hosts: str, name: str) -> None:
+        self.name = name
+        self.client = KazooClient(hosts, timeout=10.0)
+        self.client.start_async()
+
+    def hold(self, system: str, work: Callable[[Term], None], stop: Event) -> None:
+        """Wait to lead a system, then work until the term ends; return then, leading or not.
+
+        SUSPENDED ends the term at once: another may lead before we hear of it.
+        """
+        lock = self.client.Lock(f"{ROOT}/{system}", self.name)
+        try:
+            if not self._acquired(lock, stop):
+                return
+            term = Term(self.client.exists(f"{ROOT}/{system}/{lock.node}").czxid)
+        except KazooException as error:
+            log.warning("no leadership", extra={"system": system, "reason": repr(error)})
+            stop.wait(1.0)
+            return
+        self._work(system, work, term)
+        with suppress(KazooException):  # lost with the session: nothing to give back
+            lock.release()
+
+    def _acquired(self, lock: object, stop: Event) -> bool:
+        while not stop.is_set():
+            with suppress(LockTimeout):
+                return bool(lock.acquire(timeout=1.0))  # type: ignore[attr-defined]
+        return False
+
+    def _work(self, system: str, work: Callable[[Term], None], term: Term) -> None:
+        def watch(state: str) -> None:
+            if state != KazooState.CONNECTED:
+                term.over.set()
+
+        self.client.add_listener(watch)
+        watch(self.client.state)
+        log.info("leading", extra={"system": system, "epoch": term.epoch})
+        try:
+            work(term)
+        finally:
+            self.client.remove_listener(watch)
+            log.info("leads no more", extra={"system": system, "epoch": term.epoch})
+
+    def close(self) -> None:
+        """Ends the session: other scanners lead at once."""
+        self.client.stop()
+        self.client.close()

@@ -1,0 +1,61 @@
+"""The ledger as a scanner sees it: the newest status of every file, followed from pm.files.status."""
+
+import logging
+from threading import Condition, Event
+
+from services.scanner.file_producer import Known
+from shared.kafka import TopicPartition, follow_all, origin, usable
+from shared.messages import BadMessage, FileStatus, decode_status
+from shared.topics import FILES_STATUS
+
+log = logging.getLogger(__name__)
+
+
+class Ledger:
+    """Kept up to date by one thread (`follow`), asked by all."""
+
+    def __init__(self, brokers: str) -> None:
+        self.reader = follow_all(brokers, FILES_STATUS)
+        self.files: dict[str, Known] = {}
+        self.read = dict.fromkeys(range(FILES_STATUS.partitions), 0)
+        self.moved = Condition()
+
+    def follow(self, stop: Event) -> None:
+        """Until stopped."""
+        while not stop.is_set():
+            messages = usable(self.reader.consume(1000, 0.5))
+            with self.moved:
+                for message in messages:
+                    self._take(message.value())
+                    _, partition, offset = origin(message)
+                    self.read[partition] = offset + 1
+                self.moved.notify_all()
+        self.reader.close()
+
+    def _take(self, value: bytes | None) -> None:
+        if value is None:
+            return
+        try:
+            status = decode_status(value)
+        except BadMessage as error:
+            log.error("not a status, passed over", extra={"reason": str(error)})  # noqa: TRY400 - says it all
+            return
+        if isinstance(status, FileStatus):
+            self.note(status)
+
+    def note(self, status: FileStatus) -> None:
+        self.files[status.file_id] = Known(status.stage, status.at_s)
+
+    def known(self, file_id: str) -> Known | None:
+        return self.files.get(file_id)
+
+    def catch_up(self, stop: Event) -> None:
+        """Wait until all that was said before now is read: a new leader must know what is in flight."""
+        ends = {}
+        for partition in self.read:
+            low, high = self.reader.get_watermark_offsets(TopicPartition(FILES_STATUS.name, partition), timeout=30)
+            ends[partition] = high if high > low else 0
+        with self.moved:
+            self.moved.wait_for(
+                lambda: stop.is_set() or all(self.read[partition] >= end for partition, end in ends.items())
+            )

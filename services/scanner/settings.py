@@ -1,0 +1,19 @@
+"""The scanner's own settings."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScannerSettings:
+    """Section `scanner`."""
+
+    lease_s: Annotated[float, "an announced file nobody fetched by then is announced again"] = 600.0
+    settle_s: Annotated[float, "between the two looks at a file that must find it unchanged"] = 2.0
+    listings: Annotated[int, "elements of a system listed at once"] = 8
+    temporary_suffixes: Annotated[tuple[str, ...], "of files an element is still writing"] = (
+        ".part",
+        ".tmp",
+        ".filepart",
+        ".writing",
+    )
