@@ -4,42 +4,46 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event
 
 from services.fetcher.in_order import InOrder
 from shared.crash import or_leave
 from shared.health import Heartbeat
-from shared.kafka import Consumer, Message, TopicPartition, commit, origin, usable
+from shared.kafka import Consumer, KafkaProducer, Message, TopicPartition, commit, dead_letter, origin, usable
+from shared.messages import BadMessage
 
 log = logging.getLogger(__name__)
 Place = tuple[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be done for a message, and by which pool."""
+
+    pool: str
+    work: Callable[[], None]
+
+
+@dataclass(kw_only=True)
 class Dispatch:
     """One consumer, one thread; the work is done by the pools' threads.
 
     A pool that is full pauses the reading: what is not taken stays in the topic.
     """
 
-    def __init__(
-        self,
-        consumer: Consumer,
-        pools: Mapping[str, ThreadPoolExecutor],
-        pool_of: Callable[[Message], str],
-        work: Callable[[Message], None],
-        most_in_flight: int,
-        heartbeat: Heartbeat,
-    ) -> None:
-        self.consumer = consumer
-        self.pools = pools
-        self.pool_of = pool_of
-        self.work = work
-        self.most_in_flight = most_in_flight
-        self.heartbeat = heartbeat
-        self.in_order: dict[Place, InOrder] = defaultdict(InOrder)
-        self.finished: SimpleQueue[tuple[InOrder, Place, int]] = SimpleQueue()
-        self.in_flight = 0
+    consumer: Consumer
+    producer: KafkaProducer
+    """For dead letters."""
+    pools: Mapping[str, ThreadPoolExecutor]
+    job_of: Callable[[Message], Job]
+    """Raises BadMessage: the message is set aside."""
+    most_in_flight: int
+    heartbeat: Heartbeat
+    in_order: dict[Place, InOrder] = field(default_factory=lambda: defaultdict(InOrder))
+    finished: SimpleQueue[tuple[InOrder, Place, int]] = field(default_factory=SimpleQueue)
+    in_flight: int = 0
 
     def run(self, topic: str, stop: Event) -> None:
         """Until stopped; what is under way then is finished, and what is not committed is read again."""
@@ -69,11 +73,19 @@ class Dispatch:
         in_order = self.in_order[place]
         in_order.take(offset)
         self.in_flight += 1
-        self.pools[self.pool_of(message)].submit(self._guarded, message, in_order, place, offset)
+        try:
+            job = self.job_of(message)
+        except BadMessage as reason:
+            letter = dead_letter(message, str(reason))
+            self.producer.deliver(letter)
+            log.error("message set aside", extra=dict(letter.headers))  # noqa: TRY400 - says it all
+            self.finished.put((in_order, place, offset))
+        else:
+            self.pools[job.pool].submit(self._guarded, job.work, in_order, place, offset)
 
-    def _guarded(self, message: Message, in_order: InOrder, place: Place, offset: int) -> None:
+    def _guarded(self, work: Callable[[], None], in_order: InOrder, place: Place, offset: int) -> None:
         with or_leave(f"{place[0]}/{place[1]}/{offset}"):
-            self.work(message)
+            work()
             self.finished.put((in_order, place, offset))
 
     def _wait_for_room(self) -> None:

@@ -46,16 +46,17 @@ class Settler:
     session: Callable[[FileStatus | FileFound], AbstractContextManager[Directory]]
 
     def settle(self, command: Settle) -> FileStatus:
-        """The file's last status: done, error, or lost when it is nowhere."""
+        """The file's last status: done or error."""
         status = FileStatus.of(command.status, b"")
-        path = path_bytes(status.path)
         with self.session(status) as element:
-            self._move(element, path, command, status)
-            stage: Literal["done", "error", "lost"] = command.to
-            if self._found(element, status, command.to) is None:
-                stage = "lost"
-        log.info("file settled", extra={"file": status.file_id, "element": status.element, "stage": stage})
-        return replace(status, stage=stage, at_s=time())
+            self._move(element, path_bytes(status.path), command, status)
+            moved = self._found(element, status, command.to) is not None
+        log.log(
+            logging.INFO if moved else logging.WARNING,
+            "file settled" if moved else "file settled, though it is not on the element any more",
+            extra={"file": status.file_id, "element": status.element, "path": status.path, "stage": command.to},
+        )
+        return replace(status, stage=command.to, at_s=time())
 
     def settled_as(self, file: FileFound) -> FileStatus | None:
         """The status of a file that is not where it was announced, if an earlier command moved it."""
@@ -69,7 +70,7 @@ class Settler:
     @staticmethod
     def _move(element: Directory, path: bytes, command: Settle, status: FileStatus) -> None:
         if not _same(element.look(path), status):
-            return  # moved before, or its place taken by a newer file
+            return  # moved before, or a newer file has its name
         to = moved_path(path, command.to, status.file_id)
         element.make_directory(to.rpartition(b"/")[0])
         if element.look(to) is not None:

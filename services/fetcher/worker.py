@@ -63,7 +63,9 @@ class FileProcessorWorker:
             status = said(file, "failed", str(error))
         self.out.status(status)
         log.log(
-            {"failed": logging.ERROR, "lost": logging.ERROR, "postponed": logging.WARNING}.get(status.stage, logging.INFO),
+            {"failed": logging.ERROR, "lost": logging.ERROR, "postponed": logging.WARNING}.get(
+                status.stage, logging.INFO
+            ),
             "file processed",
             extra={
                 "file": file.file_id,
@@ -82,11 +84,7 @@ class FileProcessorWorker:
         origin = Origin(file.system, file.file_id, file.element, version_of(file.file_id, file.mtime_s))
         for attempt in range(1, self.settings.attempts + 1):
             try:
-                with self.session(file) as element:
-                    data = element.read(path_bytes(file.path), file.size)
-                if len(data) < file.size:
-                    raise Unreachable(f"{len(data)} bytes of {file.size}: the file shrank")
-                return read_file(data, origin)
+                return read_file(self._download(file), origin)
             except (Unreachable, Incomplete) as error:
                 if attempt == self.settings.attempts:
                     raise
@@ -94,6 +92,13 @@ class FileProcessorWorker:
                 log.warning("fetch tried again", extra={"file": file.file_id, "reason": str(error), "wait_s": wait_s})
                 self.wait(wait_s)
         raise AssertionError("attempts is at least 1")
+
+    def _download(self, file: FileFound) -> bytes:
+        with self.session(file) as element:
+            data = element.read(path_bytes(file.path), file.size)
+        if len(data) < file.size:
+            raise Unreachable(f"{len(data)} bytes of {file.size}: the file shrank")
+        return data
 
     def _publish(self, file: FileFound, parsed: Parsed) -> FileStatus:
         topic, partition, last_offset = self.out.counters(file, [batch.value for batch in parsed.batches])
