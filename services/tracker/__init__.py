@@ -1,0 +1,1 @@
+"""pm.files.status -> when has every required sink a file? -> pm.files.settle."""

@@ -1,0 +1,111 @@
+"""The Faust app: pm.files.status through the tracker; the only module that imports faust.
+
+Faust acknowledges what failed or was cut by a stop, so acknowledging is done by hand, after the tables' changes and
+the commands are durable, and no exception unwinds the agent (DESIGN D3).
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import Any
+
+import faust
+
+from services.tracker.tracker import FileProcessingTracker
+from shared.crash import or_leave
+from shared.health import Heartbeat
+from shared.messages import BadMessage, FileStatus, Settle, decode_status, partition_of
+from shared.settings import Settings
+from shared.topics import FILES_SETTLE, FILES_STATUS
+
+log = logging.getLogger(__name__)
+FLUSH_S = 0.2
+
+
+class Sent:
+    """What was handed to the producer and is not known to be durable yet."""
+
+    def __init__(self) -> None:
+        self.futures: list[Awaitable[Any]] = []
+        self.events: list[faust.EventT[Any]] = []
+
+    async def acknowledge(self) -> None:
+        """Wait for all that was sent so far, then acknowledge the events that caused it."""
+        futures, self.futures = self.futures, []
+        events, self.events = self.events, []
+        await asyncio.gather(*futures)
+        for event in events:
+            event.ack()
+
+
+def durable_table(sent: Sent) -> type[faust.Table[Any, Any]]:
+    """A table that hands out the delivery of its changes: Faust's own lets them go unseen."""
+
+    class Table(faust.Table[Any, Any]):
+        def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
+            future = super().send_changelog(*args, **kwargs)
+            sent.futures.append(future)
+            return future
+
+    return Table
+
+
+def build(settings: Settings) -> faust.App:
+    """The app, not yet started; its topics must exist."""
+    sent = Sent()
+    app = faust.App(
+        "pmflow-tracker",
+        broker=[f"kafka://{broker}" for broker in settings.kafka.bootstrap_servers.split(",")],
+        Table=durable_table(sent),
+        topic_partitions=FILES_STATUS.partitions,
+        topic_disable_leader=True,
+        topic_allow_declare=True,
+        store="memory://",
+        datadir="/tmp/pmflow-tracker",  # noqa: S108 - Faust wants one; a memory store writes nothing
+        web_enabled=False,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=3.0,
+        consumer_auto_offset_reset="earliest",
+        stream_wait_empty=False,
+    )
+    statuses = app.topic(FILES_STATUS.name, key_serializer="raw", value_serializer="raw")
+    commands = app.topic(FILES_SETTLE.name, key_serializer="raw", value_serializer="raw")
+    files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
+    positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
+    complete_on = {system.name: frozenset(system.complete_on) for system in settings.systems}
+    tracker = FileProcessingTracker(complete_on, files, positions)
+    heartbeat = Heartbeat(settings.health.file)
+
+    async def command(settle: Settle) -> None:
+        element = FileStatus.of(settle.status, b"").element
+        sent.futures.append(
+            await commands.send(key=settle.file_id.encode(), value=settle.encode(), partition=partition_of(element))
+        )
+
+    @app.agent(statuses)
+    async def track(stream: Any) -> None:
+        with or_leave("track files"):
+            async for event in stream.noack().events():
+                for settle in decided(tracker, event.value):
+                    await command(settle)
+                sent.events.append(event)
+
+    @app.timer(FLUSH_S)  # type: ignore[untyped-decorator]
+    async def acknowledge() -> None:
+        with or_leave("acknowledge"):
+            await sent.acknowledge()
+            heartbeat.progress()
+
+    return app
+
+
+def decided(tracker: FileProcessingTracker, value: bytes | None) -> list[Settle]:
+    """What the tracker makes of a record of the ledger."""
+    if value is None:  # an entry that was deleted
+        return []
+    try:
+        told = decode_status(value)
+    except BadMessage as error:
+        log.error("not a status, passed over", extra={"reason": str(error)})  # noqa: TRY400 - says it all
+        return []
+    return list(tracker.told(told) if isinstance(told, FileStatus) else tracker.moved(told))
