@@ -1,0 +1,1 @@
+"""`pmflow`, the command line: an operator's view; reads everything, owns nothing."""

@@ -1,0 +1,41 @@
+"""`pmflow`: the command line. Each command is a few lines over a function that does the work."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shared import kafka, settings, topics
+from tools.cli import demo as demo_
+from tools.cli import parse as parse_
+from tools.cli import run as run_
+from tools.cli import status as status_
+from tools.cli import verify as verify_
+from tools.devstack.cli import app as dev
+from tools.simulator.cli import simulate
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
+app.add_typer(dev, name="dev", help="The dev stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine, on loopback.")
+app.add_typer(topics_app, name="topics")
+app.command("simulate")(simulate)
+app.command("run")(run_.run)
+app.command("status")(status_.status)
+app.command("parse")(parse_.parse)
+app.command("verify")(verify_.verify)
+app.command("demo")(demo_.demo)
+
+
+@topics_app.command("create")
+def create() -> None:
+    """Create what is missing; do this before the services start."""
+    found = settings.load()
+    wanted = topics.provisioned(system.name for system in found.systems)
+    for name, what in kafka.provision(found.kafka.bootstrap_servers, wanted).items():
+        typer.echo(f"{what:8} {name}")
+
+
+@topics_app.command("docs")
+def docs(file: Annotated[Path, typer.Argument(help="where to write")] = Path("docs/topics.md")) -> None:
+    """Write the reference of the topics."""
+    file.write_text(topics.reference())

@@ -1,0 +1,65 @@
+"""`pmflow parse`: the parser alone, on local files."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from services.fetcher.batches import Origin, Parsed, read_file
+from services.scanner.file_name import element_of
+from shared.errors import Hopeless, Unreachable
+from shared.messages import file_identity, path_text, version_of
+
+
+def parse(
+    files: Annotated[list[Path], typer.Argument(help="PM files: XML, plain or packed", exists=True, dir_okay=False)],
+    summary: Annotated[bool, typer.Option("--summary", help="one JSON line a file instead of its rows")] = False,
+) -> None:
+    """Print the rows of PM files as JSON lines; exit 1 if one cannot be read."""
+    failed = False
+    for file in files:
+        try:
+            parsed = read_file(file.read_bytes(), _origin(file))
+        except (Hopeless, Unreachable) as error:
+            failed = True
+            _print({"file": str(file), "error": str(error)}, to_errors=not summary)
+            continue
+        if summary:
+            _print({"file": str(file), **asdict(parsed.counts)})
+        else:
+            for row in rows(parsed):
+                _print(row)
+    raise typer.Exit(int(failed))
+
+
+def _origin(file: Path) -> Origin:
+    status = file.stat()
+    file_id = file_identity("", "", path_text(bytes(file)), status.st_size, int(status.st_mtime))
+    element = element_of(file.name.encode(), otherwise=file.name)
+    return Origin("", file_id, element, version_of(file_id, int(status.st_mtime)))
+
+
+def rows(parsed: Parsed) -> Iterator[dict[str, Any]]:
+    """A row a measured object, group and period."""
+    for batch in parsed.batches:
+        found = orjson.loads(batch.value)
+        for ldn, suspect, *values in found["rows"]:
+            yield {
+                "element": found["element"],
+                "group": found["group"],
+                "object": ldn,
+                "end_s": found["end_s"],
+                "gp_s": found["gp_s"],
+                "suspect": bool(suspect),
+                "values": dict(zip(found["counters"], values, strict=True)),
+            }
+
+
+def _print(line: dict[str, Any], *, to_errors: bool = False) -> None:
+    out = sys.stderr.buffer if to_errors else sys.stdout.buffer
+    out.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    out.flush()

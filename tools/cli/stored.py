@@ -1,0 +1,77 @@
+"""What is stored in MySQL and in ClickHouse, row by row, as any reader of the databases would find it."""
+
+import calendar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+import clickhouse_connect
+import pymysql
+from pymysql.cursors import DictCursor, SSDictCursor
+
+from shared.names import KEY_COLUMNS, column_name, table_name
+from shared.settings import Clickhouse, Mysql, secret
+
+Key = tuple[str, str, str, str, int, int]
+"""system, group, element, object, end_s, gp_s."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """Values by counter; only those that are there."""
+
+    key: Key
+    suspect: bool
+    values: Mapping[str, Any]
+
+
+def in_mysql(settings: Mysql) -> Iterator[StoredRow]:
+    """All rows of all systems."""
+    connection = pymysql.connect(
+        host=settings.host,
+        port=settings.port,
+        user=settings.user,
+        password=secret(settings.password, settings.password_file),
+        database=settings.database,
+        charset="utf8mb4",
+    )
+    with connection, connection.cursor(DictCursor) as cursor, connection.cursor(SSDictCursor) as rows:
+        cursor.execute("SELECT id, element, ldn FROM pm_object")
+        objects = {found["id"]: (found["element"], found["ldn"]) for found in cursor.fetchall()}
+        cursor.execute("SELECT `table_name` AS name, counter, `column_name` AS col FROM pm_counter")
+        counters: dict[str, dict[str, str]] = {}
+        for found in cursor.fetchall():
+            counters.setdefault(found["name"], {})[found["counter"]] = found["col"]
+        cursor.execute("SELECT `system`, measinfo, `table_name` AS name FROM pm_group")
+        for group in cursor.fetchall():
+            rows.execute(f"SELECT * FROM `{group['name']}`")  # noqa: S608 - a name pmflow gave
+            for row in rows:
+                end_s = calendar.timegm(row["ts"].timetuple())
+                key = (group["system"], group["measinfo"], *objects[row["obj"]], end_s, row["gp_s"])
+                named = {counter: row[column] for counter, column in counters.get(group["name"], {}).items()}
+                yield StoredRow(key, bool(row["suspect"]), {c: v for c, v in named.items() if v is not None})
+
+
+def in_clickhouse(settings: Clickhouse, system: str, groups: Mapping[str, set[str]]) -> Iterator[StoredRow]:
+    """All rows of a system's groups; the counters' names are needed, as ClickHouse keeps only its columns'."""
+    base, _, database = settings.url.rpartition("/")
+    with clickhouse_connect.get_client(dsn=base, database=database, autogenerate_session_id=False) as client:
+        present = {
+            row[0]
+            for row in client.query("SELECT name FROM system.tables WHERE database = currentDatabase()").result_rows
+        }
+        for group, counters in groups.items():
+            table = table_name(system, group)
+            if table not in present:
+                continue
+            named = {column_name(counter, ()): counter for counter in counters}
+            for row in client.query(f"SELECT * FROM `{table}`").named_results():  # noqa: S608 - a name pmflow gave
+                end_s = int(row["ts"].replace(tzinfo=UTC).timestamp())
+                values = {
+                    named.get(column, column): value
+                    for column, value in row.items()
+                    if column not in KEY_COLUMNS and value is not None
+                }
+                key = (system, group, row["element"], row["object"], end_s, row["gp_s"])
+                yield StoredRow(key, bool(row["suspect"]), values)

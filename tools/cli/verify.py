@@ -1,0 +1,156 @@
+"""`pmflow verify`: the simulator's truth against what is stored, value by value."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared.settings import Settings, load
+from tools.cli.stored import Key, StoredRow, in_clickhouse, in_mysql
+from tools.simulator.truth import TruthRow, expected
+
+AGAIN_S = 1.0
+NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
+INTEGER = re.compile(r"-?\d+")
+
+
+@dataclass
+class Outcome:
+    """Of one sink and system; counts of values."""
+
+    sink: str
+    system: str
+    expected: int = 0
+    stored: int = 0
+    missing: int = 0
+    doubled: int = 0
+    different: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def right(self) -> bool:
+        return self.missing == self.doubled == self.different == 0
+
+    def note(self, what: str) -> None:
+        if len(self.examples) < 5:
+            self.examples.append(what)
+
+
+Truth = Mapping[Key, tuple[bool, Mapping[str, Any]]]
+
+
+def truth_of(rows: Iterable[TruthRow]) -> dict[Key, tuple[bool, dict[str, Any]]]:
+    """Values by key; what several files say of one row is one row."""
+    truth: dict[Key, tuple[bool, dict[str, Any]]] = {}
+    for row in rows:
+        key = (row.system, row.group, row.element, row.object, row.end_s, row.gp_s)
+        _, values = truth.get(key, (False, {}))
+        given = {counter: canonical(value) for counter, value in row.values.items() if value is not None}
+        truth[key] = row.suspect, {**values, **given}
+    return truth
+
+
+def canonical(value: Any) -> Any:
+    """A value as it can be compared: numbers as numbers, whatever their digits; vectors as lists."""
+    if isinstance(value, str):
+        if value.startswith("["):
+            return canonical(orjson.loads(value))
+        if INTEGER.fullmatch(value):
+            return int(value)
+        return float(value) if NUMBER.fullmatch(value) else value
+    if isinstance(value, (list, tuple)):
+        return [canonical(part) for part in value]
+    return value
+
+
+def compare(sink: str, system: str, truth: Truth, rows: Iterable[StoredRow]) -> Outcome:
+    """Each expected value must be stored once, and nothing else."""
+    outcome = Outcome(sink, system, expected=sum(len(values) for key, (_, values) in truth.items() if key[0] == system))
+    seen: set[Key] = set()
+    for row in rows:
+        if row.key[0] != system:
+            continue
+        outcome.stored += len(row.values)
+        if row.key in seen:
+            outcome.doubled += len(row.values)
+            outcome.note(f"twice: {row.key}")
+            continue
+        seen.add(row.key)
+        _compare_row(outcome, truth.get(row.key), row)
+    for key, (_, values) in truth.items():
+        if key[0] == system and key not in seen:
+            outcome.missing += len(values)
+            outcome.note(f"missing: {key}")
+    return outcome
+
+
+def _compare_row(outcome: Outcome, wanted: tuple[bool, Mapping[str, Any]] | None, row: StoredRow) -> None:
+    if wanted is None:
+        outcome.different += len(row.values)
+        outcome.note(f"not expected: {row.key}")
+        return
+    suspect, values = wanted
+    for counter in values.keys() | row.values.keys():
+        if counter not in row.values:
+            outcome.missing += 1
+            outcome.note(f"missing: {row.key} {counter}")
+        elif counter not in values or canonical(row.values[counter]) != values[counter]:
+            outcome.different += 1
+            outcome.note(f"different: {row.key} {counter}: {row.values[counter]!r}, not {values.get(counter)!r}")
+    if suspect != row.suspect:
+        outcome.different += 1
+        outcome.note(f"different: {row.key} suspect: {row.suspect}, not {suspect}")
+
+
+def outcomes(settings: Settings, directory: Path) -> Iterator[Outcome]:
+    """Of every system in every sink it has."""
+    truth = truth_of(expected(directory))
+    mysql_rows = list(in_mysql(settings.mysql))
+    for system in settings.systems:
+        yield compare("mysql", system.name, truth, mysql_rows)
+        if system.is_using_clickhouse:
+            groups: dict[str, set[str]] = {}
+            for key, (_, values) in truth.items():
+                if key[0] == system.name:
+                    groups.setdefault(key[1], set()).update(values)
+            yield compare("clickhouse", system.name, truth, in_clickhouse(settings.clickhouse, system.name, groups))
+
+
+def settled_outcomes(settings: Settings, directory: Path, within_s: float) -> list[Outcome]:
+    """The outcomes when nothing is missing any more, or the time is over."""
+    until_s = monotonic() + within_s
+    while True:
+        found = list(outcomes(settings, directory))
+        if monotonic() >= until_s or not any(outcome.missing for outcome in found):
+            return found
+        sleep(AGAIN_S)
+
+
+def table(found: Iterable[Outcome]) -> Table:
+    shown = Table("sink", "system", "expected", "stored", "missing", "doubled", "different", title="values")
+    for o in found:
+        shown.add_row(o.sink, o.system, *(f"{n:,}" for n in (o.expected, o.stored, o.missing, o.doubled, o.different)))
+    return shown
+
+
+def verify(
+    directory: Annotated[Path, typer.Option("--dir", help="the simulator's, which knows the truth")] = Path(
+        ".pmflow/simulator"
+    ),
+    within_s: Annotated[float, typer.Option(help="wait so long for what is still missing")] = 0.0,
+) -> None:
+    """Compare the truth with MySQL and ClickHouse; exit 1 unless all is there once and right."""
+    found = settled_outcomes(load(), directory, within_s)
+    console = Console()
+    console.print(table(found))
+    for outcome in found:
+        for example in outcome.examples:
+            console.print(f"{outcome.sink} {example}", markup=False)
+    raise typer.Exit(0 if found and all(outcome.right for outcome in found) else 1)
