@@ -154,9 +154,7 @@ def load(files: tuple[Path, ...] | None = None) -> Settings:
     for file in named:
         if not file.is_file():
             raise BadSettings(f"{file}: no such configuration file (PMFLOW_CONFIG names it)")
-    read = Dynaconf(
-        envvar_prefix=PREFIX, settings_files=[str(f.resolve()) for f in named], merge_enabled=True, load_dotenv=False
-    )
+    read = Dynaconf(envvar_prefix=PREFIX, settings_files=[str(f.resolve()) for f in named], merge_enabled=True)
     found = {key.lower(): value for key, value in read.as_dict().items()}
     found.pop("config", None)  # PMFLOW_CONFIG itself
     return _settings(found)
