@@ -1,0 +1,72 @@
+from typing import Any
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.mysql_writer.rows import Column, chunks, datetime_number, sql_rows, text_literal, upserts
+from shared.messages import CounterBatch
+from shared.values import as_text, kind_of
+
+
+def batch(**changes: Any) -> CounterBatch:
+    fields: dict[str, Any] = {
+        "system": "4ga", "file_id": "f", "element": "e1", "group": "G", "job": "", "gp_s": 900, "end_s": 900,
+        "end_offset_min": 0, "ver": 1, "counters": ["a", "b"], "rows": [["o2", 0, 1, None], ["o1", 1, 2, None]],
+    }  # fmt: skip
+    return CounterBatch(**{**fields, **changes})
+
+
+def test_batches_of_one_group_and_the_same_counters_are_written_together() -> None:
+    found = list(chunks([batch(), batch(group="H"), batch(element="e2", ver=2)]))
+    assert [chunk.group for chunk in found] == ["G", "H"]
+    assert [key[1] for key in found[0].keys] == ["e1", "e1", "e2", "e2"]
+
+
+def test_a_counter_without_any_value_needs_no_column() -> None:
+    (chunk,) = chunks([batch()])
+    assert chunk.counters == {"a": [1, 2]}
+
+
+def test_rows_are_sorted_by_primary_key_and_ver_is_assigned_last() -> None:
+    (chunk,) = chunks([batch()])
+    (statement,) = upserts(
+        "4ga_g", {"a": Column("a", "number")}, chunk, {("e1", "o1"): 1, ("e1", "o2"): 2}, most_rows=10
+    )
+    rows, update = statement.split(b" ON DUPLICATE KEY UPDATE ")
+    assert rows.endswith(b"VALUES (19700101001500,1,900,1,1,2),(19700101001500,2,900,0,1,1)")
+    assert update.endswith(b"ver = GREATEST(ver, VALUES(ver))")
+
+
+def test_row_by_row_is_a_statement_a_row() -> None:
+    (chunk,) = chunks([batch()])
+    columns = {"a": Column("a", "number")}
+    assert len(list(upserts("t", columns, chunk, {("e1", "o1"): 1, ("e1", "o2"): 2}, most_rows=1))) == 2
+
+
+@given(text=st.text(st.characters(exclude_categories=("Cs",))))
+def test_no_text_ends_its_literal(text: str) -> None:
+    rendered = sql_rows([[1, text_literal(text), None]])
+    assert rendered == b"(1,x'%s',null)" % text.encode().hex().encode()
+
+
+def test_numbers_are_rendered_as_they_are() -> None:
+    assert sql_rows([[1, 0.5, None], [-3, 1e300, 0]]) == b"(1,0.5,null),(-3,1e300,0)"
+
+
+def test_time_is_a_number_of_utc() -> None:
+    assert datetime_number(1684131300) == 20230515061500
+
+
+def test_a_column_is_as_wide_as_its_values_need() -> None:
+    assert kind_of([1, 2.5, None]) == "number"
+    assert kind_of([2**53, -(2**53)]) == "number"
+    assert kind_of([2**53 + 1]) == "text"
+    assert kind_of(["up"]) == "text"
+    assert kind_of([[1, 2]]) == "text"
+
+
+@given(value=st.none() | st.text(st.characters(exclude_categories=("Cs",))) | st.lists(st.integers(0, 9) | st.none()))
+def test_a_text_cell_keeps_the_value(value: Any) -> None:
+    text = as_text(value)
+    assert text == value if value is None or isinstance(value, str) else orjson.loads(text or "") == value
