@@ -157,6 +157,11 @@ class FileStatus(Message):
     dropped: int = 0
 
 
+def status_of(file: FileFound, stage: Stage, at_s: float, reason: str = "") -> FileStatus:
+    """What is to be said of an announced file."""
+    return FileStatus(**asdict(file), stage=stage, at_s=at_s, reason=reason)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkPosition(Message):
     """A sink's durable position: all of the partition before next_offset is stored, or set aside with a reason."""

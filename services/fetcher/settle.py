@@ -12,11 +12,11 @@ from typing import Literal, Protocol
 
 import orjson
 
-from shared.messages import FileFound, FileStatus, Settle, path_bytes, path_text
+from shared.messages import FileFound, FileStatus, Settle, path_bytes, path_text, status_of
 from shared.sftp import Entry, Gone
 
 log = logging.getLogger(__name__)
-Place = Literal["done", "error"]
+PLACES: tuple[Literal["done"], Literal["error"]] = ("done", "error")
 
 
 class Directory(Protocol):
@@ -61,10 +61,9 @@ class Settler:
     def settled_as(self, file: FileFound) -> FileStatus | None:
         """The status of a file that is not where it was announced, if an earlier command moved it."""
         with self.session(file) as element:
-            for place in ("done", "error"):
+            for place in PLACES:
                 if self._found(element, file, place) is not None:
-                    fields = {name: getattr(file, name) for name in FileFound.__dataclass_fields__}
-                    return FileStatus(**fields, stage=place, at_s=time(), reason="was settled before")
+                    return status_of(file, place, time(), "was settled before")
         return None
 
     @staticmethod

@@ -12,7 +12,7 @@ from services.fetcher.batches import Origin, Parsed, Quarantined, read_file
 from services.fetcher.parse.unpack import Incomplete
 from services.fetcher.settings import FetcherSettings
 from shared.errors import Hopeless, Unreachable
-from shared.messages import FileFound, FileStatus, path_bytes, version_of
+from shared.messages import FileFound, FileStatus, path_bytes, status_of, version_of
 from shared.sftp import Gone
 
 log = logging.getLogger(__name__)
@@ -56,11 +56,13 @@ class FileProcessorWorker:
         try:
             status = self._publish(file, self._parsed(file))
         except Gone:
-            status = self.whereabouts.settled_as(file) or said(file, "lost", "vanished before it was fetched")
+            status = self.whereabouts.settled_as(file) or status_of(
+                file, "lost", time(), "vanished before it was fetched"
+            )
         except (Unreachable, Incomplete) as error:
-            status = said(file, "postponed", str(error))
+            status = status_of(file, "postponed", time(), str(error))
         except Hopeless as error:
-            status = said(file, "failed", str(error))
+            status = status_of(file, "failed", time(), str(error))
         self.out.status(status)
         log.log(
             {"failed": logging.ERROR, "lost": logging.ERROR, "postponed": logging.WARNING}.get(
@@ -105,7 +107,7 @@ class FileProcessorWorker:
         self.out.quarantine(file, parsed.quarantined)
         counts = parsed.counts
         return replace(
-            said(file, "parsed", "; ".join(f"{reason}: {n}" for reason, n in counts.reasons.items())),
+            status_of(file, "parsed", time(), "; ".join(f"{reason}: {n}" for reason, n in counts.reasons.items())),
             topic=topic,
             partition=partition,
             last_offset=last_offset,
@@ -115,20 +117,3 @@ class FileProcessorWorker:
             quarantined=counts.quarantined,
             dropped=counts.dropped,
         )
-
-
-def said(file: FileFound, stage: str, reason: str = "") -> FileStatus:
-    """What is to be said of a file now."""
-    return FileStatus(
-        file_id=file.file_id,
-        system=file.system,
-        endpoint=file.endpoint,
-        element=file.element,
-        path=file.path,
-        size=file.size,
-        mtime_s=file.mtime_s,
-        epoch=file.epoch,
-        stage=stage,  # type: ignore[arg-type]
-        at_s=time(),
-        reason=reason,
-    )

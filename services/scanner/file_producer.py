@@ -13,7 +13,7 @@ from services.scanner.settings import ScannerSettings
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.kafka import KafkaProducer, Outgoing
-from shared.messages import FileFound, FileStatus, file_identity, partition_of, path_text
+from shared.messages import FileFound, FileStatus, file_identity, partition_of, path_text, status_of
 from shared.sftp import Entry, FtpServiceManager
 from shared.topics import FILES_FOUND, FILES_STATUS
 
@@ -123,7 +123,7 @@ class FileProducer:
         """The ledger first: whatever a fetcher says of a file comes after `found`."""
         if not files or term.over.is_set():
             return
-        statuses = [status_of(file, time()) for file in files]
+        statuses = [status_of(file, "found", time()) for file in files]
         self.producer.deliver(*(_outgoing(FILES_STATUS.name, s.element, s.file_id, s.encode()) for s in statuses))
         for status in statuses:
             self.note(status)
@@ -131,22 +131,6 @@ class FileProducer:
             self.producer.deliver(*(_outgoing(FILES_FOUND.name, f.element, f.element, f.encode()) for f in files))
             for file in files:
                 log.debug("file announced", extra={"file": file.file_id, "element": file.element, "path": file.path})
-
-
-def status_of(file: FileFound, now_s: float) -> FileStatus:
-    """The ledger's entry of an announced file."""
-    return FileStatus(
-        file_id=file.file_id,
-        system=file.system,
-        endpoint=file.endpoint,
-        element=file.element,
-        path=file.path,
-        size=file.size,
-        mtime_s=file.mtime_s,
-        epoch=file.epoch,
-        stage="found",
-        at_s=now_s,
-    )
 
 
 def _outgoing(topic: str, element: str, key: str, value: bytes) -> Outgoing:

@@ -82,7 +82,7 @@ def test_another_file_of_that_name_in_done_is_kept() -> None:
 
 
 def test_a_file_that_was_moved_before_is_recognised_where_it_lies() -> None:
-    found = FileFound(**{name: getattr(STATUS, name) for name in FileFound.__dataclass_fields__})
+    found = FileFound.decode(STATUS.encode().replace(b'"file-status"', b'"file-found"'))
     settler = Settler(Element({b"/pm/error/A.xml": (3, 7)}).session)
     status = settler.settled_as(found)
     assert status is not None

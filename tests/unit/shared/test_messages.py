@@ -19,7 +19,7 @@ from shared.messages import (
 )
 
 FOUND = FileFound(file_id="0" * 16, system="4ga", endpoint="e1", element="e1", path="/pm/A", size=1, mtime_s=2, epoch=3)
-TEXT = st.text(st.characters(exclude_categories=("Cs",)))
+TEXT = st.text()
 NUMBER = st.integers(-(2**63), 2**63 - 1)
 
 
