@@ -82,6 +82,13 @@ class FileProcessorWorker:
             },
         )
 
+    def _look_for(self, file: FileFound) -> FileStatus:
+        try:
+            found = self.whereabouts.settled_as(file)
+        except Unreachable as error:
+            return status_of(file, "postponed", time(), str(error))
+        return found or status_of(file, "lost", time(), "vanished before it was fetched")
+
     def _parsed(self, file: FileFound) -> Parsed:
         origin = Origin(file.system, file.file_id, file.element, version_of(file.file_id, file.mtime_s))
         for attempt in range(1, self.settings.attempts + 1):
@@ -103,9 +110,11 @@ class FileProcessorWorker:
         return data
 
     def _publish(self, file: FileFound, parsed: Parsed) -> FileStatus:
-        topic, partition, last_offset = self.out.counters(file, [batch.value for batch in parsed.batches])
-        self.out.quarantine(file, parsed.quarantined)
         counts = parsed.counts
+        self.out.quarantine(file, parsed.quarantined)
+        if not parsed.batches:
+            raise Hopeless(f"no value could be stored: {counts.quarantined} quarantined, {counts.dropped} dropped")
+        topic, partition, last_offset = self.out.counters(file, [batch.value for batch in parsed.batches])
         return replace(
             status_of(file, "parsed", time(), "; ".join(f"{reason}: {n}" for reason, n in counts.reasons.items())),
             topic=topic,

@@ -51,7 +51,7 @@ def test_no_text_ends_its_literal(text: str) -> None:
 
 
 def test_numbers_are_rendered_as_they_are() -> None:
-    assert sql_rows([[1, 0.5, None], [-3, 1e300, 0]]) == b"(1,0.5,null),(-3,1e300,0)"
+    assert sql_rows([[1, 0.5, None], [-3, 2.5e300, 0]]) == b"(1,0.5,null),(-3,2.5e+300,0)"
 
 
 def test_time_is_a_number_of_utc() -> None:
