@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 VENV := .venv
-.PHONY: setup demo down test lint lock
+.PHONY: setup demo down test lock
 
 setup: $(VENV)/.ready
 
@@ -11,6 +11,18 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(VENV)/bin/pip install --quiet --require-hashes -r requirements.lock
 	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
+
+demo: setup  ## the main job, from nothing to the verified table
+	$(VENV)/bin/pmflow demo
+
+down:  ## stop all that the demo started
+	$(VENV)/bin/pmflow dev down
+
+test: setup  ## style, types, unit, contract, integration and end-to-end tests, against the real servers
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pytest
 
 lock:  ## after a change of dependencies; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \

@@ -1,0 +1,18 @@
+"""The real servers, started once for all tests that ask for them; free ports, stopped by their process ids."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tools.devstack import stack as devstack
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[devstack.Stack]:
+    """Kafka, ZooKeeper, MySQL and the ClickHouse engine."""
+    home: Path = tmp_path_factory.mktemp("stack")
+    try:
+        yield devstack.up(home)
+    finally:
+        devstack.down(home)
