@@ -78,9 +78,10 @@ def watch(console: Console, pipeline: Pipeline, settings: Settings, cycles: int,
             files = ledger.read(settings.kafka.bootstrap_servers).files.values()
             stages = Counter(file.stage for file in files)
             through = sum(stages[stage] for stage in THROUGH)
-            says = f"cycle {so_far.get('cycles', 0)} of {cycles}: {so_far.get('files', 0)} files written, {through} through"
+            cycle, files_written = so_far.get("cycles", 0), so_far.get("files", 0)
+            says = f"cycle {cycle} of {cycles}: {files_written} files written, {through} through"
             live.update(Group(status.table(files), says))
-            if so_far.get("cycles", 0) >= cycles and through >= so_far["files"] and stages.total() == through:
+            if cycle >= cycles and through >= files_written and stages.total() == through:
                 return True
             sleep(1.0)
     return False
@@ -108,7 +109,7 @@ All of it still runs. Where to look next:
   .venv/bin/pmflow parse --summary tests/data/samples/*.xml
   {pipeline.home}/log/                   one log a service, JSON lines
   {pipeline.simulator}/files/            the elements' folders: pm/, pm/done/, pm/error/
-  {mysql} -e 'SELECT * FROM pm_group'
+  {mysql} -e 'DESCRIBE pm_group'
   curl '{stack.clickhouse_url}/?database=pmflow' -d 'SHOW TABLES'
 Stop everything: make down
 """

@@ -1,0 +1,228 @@
+"""What both sinks promise, on the real databases: the same tests for MySQL and for ClickHouse."""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.ch_bridge.bridge import ClickhouseBridge
+from services.ch_bridge.clickhouse import ClickHouse
+from services.mysql_writer.repository import Fenced, Repository
+from services.mysql_writer.writer import MysqlWriterWorker
+from shared.errors import Hopeless, Unreachable
+from shared.messages import CounterBatch
+from shared.settings import Clickhouse, Mysql, System
+from shared.sink import Sink
+from tools.cli.stored import StoredRow, in_clickhouse, in_mysql
+from tools.cli.verify import canonical
+from tools.devstack.stack import Stack
+
+PLACE = ("pm.counters.4ga", 0)
+Rows = dict[tuple[str, str], dict[str, Any]]
+
+
+@dataclass
+class Database:
+    """A sink on a database of its own, and what a reader finds there."""
+
+    connect: Callable[..., Sink]
+    read: Callable[[set[str]], Iterable[StoredRow]]
+
+    def __post_init__(self) -> None:
+        self.sink = self.connect()
+        self.sink.resume([PLACE])
+        self.group = f"G{uuid.uuid4().hex[:8]}"
+
+    def batch(
+        self, rows: list[list[Any]], counters: tuple[str, ...] = ("a", "b"), ver: int = 1, **changes: Any
+    ) -> CounterBatch:
+        made = CounterBatch(
+            system="4ga", file_id=f"{ver:016x}", element="e1", group=self.group, job="", gp_s=900, end_s=1_700_000_100,
+            end_offset_min=60, ver=ver, counters=list(counters), rows=rows,
+        )  # fmt: skip
+        return replace(made, **changes)
+
+    def write(self, *batches: CounterBatch) -> None:
+        self.sink.write(batches, {PLACE: 1})
+
+    def rows(self, *counters: str) -> Rows:
+        """Values by element and object."""
+        return {
+            (row.key[2], row.key[3]): {c: canonical(v) for c, v in row.values.items()}
+            for row in self.read(set(counters or ("a", "b")))
+            if row.key[1] == self.group
+        }
+
+
+@pytest.fixture(scope="module")
+def mysql(stack: Stack) -> Mysql:
+    return Mysql(host=stack.mysql_host, port=stack.mysql_port, user="root", database=f"sinks_{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture(params=["mysql", "clickhouse"])
+def database(request: pytest.FixtureRequest, stack: Stack, mysql: Mysql) -> Iterator[Database]:
+    closing: list[Repository | ClickHouse] = []
+
+    def to_mysql(*, add_columns: bool = True) -> Sink:
+        repository = Repository(mysql, add_columns=add_columns)
+        closing.append(repository)
+        return MysqlWriterWorker(repository, [System(name="4ga")])
+
+    def to_clickhouse(*, add_columns: bool = True) -> Sink:
+        clickhouse = ClickHouse(at, add_columns=add_columns)
+        closing.append(clickhouse)
+        return ClickhouseBridge(clickhouse)
+
+    if request.param == "mysql":
+        yield Database(to_mysql, lambda _: in_mysql(mysql))
+    else:
+        at = Clickhouse(url=f"{stack.clickhouse_url}/{mysql.database}")
+        made = Database(to_clickhouse, lambda counters: in_clickhouse(at, "4ga", {made.group: counters}))
+        yield made
+    for one in closing:
+        one.close()
+
+
+def test_a_batch_is_stored_as_it_came(database: Database) -> None:
+    database.write(database.batch([["o1", 0, 1, 2.5], ["o2", 1, None, 0]]))
+    assert database.rows() == {("e1", "o1"): {"a": 1, "b": 2.5}, ("e1", "o2"): {"b": 0}}
+    assert {row.key[3]: row.suspect for row in database.read({"a"}) if row.key[1] == database.group} == {
+        "o1": False,
+        "o2": True,
+    }
+    assert {row.key[4:] for row in database.read({"a"}) if row.key[1] == database.group} == {(1_700_000_100, 900)}
+
+
+def test_the_same_batch_again_changes_nothing(database: Database) -> None:
+    batch = database.batch([["o1", 0, 1, 2]])
+    for _ in range(3):
+        database.write(batch)
+    database.write(batch, batch)
+    assert database.rows() == {("e1", "o1"): {"a": 1, "b": 2}}
+
+
+def test_periods_granularities_elements_and_objects_are_kept_apart(database: Database) -> None:
+    one = database.batch([["o1", 0, 1, 1]])
+    others = [replace(one, end_s=one.end_s + 900), replace(one, gp_s=300), replace(one, element="e2")]
+    database.write(one, *others, database.batch([["O1", 0, 1, 1], ["", 0, 1, 1]]))
+    found = [row.key for row in database.read({"a"}) if row.key[1] == database.group]
+    assert len(found) == len(set(found)) == 6
+
+
+values = st.none() | st.integers(0, 9)
+histories = st.lists(st.tuples(st.integers(1, 4), values, values), min_size=1, max_size=5, unique_by=lambda f: f[0])
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(files=histories)
+def test_the_newest_file_wins_counter_by_counter_in_any_order(
+    database: Database, files: list[tuple[int, int | None, int | None]]
+) -> None:
+    if database.sink.name == "mysql":
+        files = files[:2]  # a row remembers one version: docs/decisions/versions.md says what that costs
+    database.group = f"G{uuid.uuid4().hex[:8]}"
+    for ver, a, b in files:
+        database.write(database.batch([["o1", 0, a, b]], ver=ver))
+    newest: dict[str, Any] = {}
+    for _, a, b in sorted(files, key=lambda file: file[0]):
+        newest |= {name: value for name, value in (("a", a), ("b", b)) if value is not None}
+    assert database.rows() == {("e1", "o1"): newest}
+
+
+def test_a_file_of_other_counters_adds_columns(database: Database) -> None:
+    database.write(database.batch([["o1", 0, 1, 2]]))
+    database.write(database.batch([["o1", 0, 3]], counters=("c.d%e`f",), ver=2))
+    assert database.rows("a", "b", "c.d%e`f") == {("e1", "o1"): {"a": 1, "b": 2, "c.d%e`f": 3}}
+
+
+def test_counters_that_differ_in_case_alone_are_two(database: Database) -> None:
+    database.write(database.batch([["o1", 0, 1, 2]], counters=("DRB.Thp", "drb.thp")))
+    assert database.rows("DRB.Thp", "drb.thp") == {("e1", "o1"): {"DRB.Thp": 1, "drb.thp": 2}}
+
+
+def test_names_of_pmflows_own_columns_are_free_for_counters(database: Database) -> None:
+    database.write(database.batch([["o1", 0, 7, 8]], counters=("ver", "ts")))
+    assert database.rows("ver", "ts") == {("e1", "o1"): {"ver": 7, "ts": 8}}
+
+
+def test_words_vectors_and_large_integers_are_stored_unchanged(database: Database) -> None:
+    large = 2**63 - 1
+    row = ["o1", 0, 'it\'s "on"\\', [1, None, 2.5], large]
+    database.write(database.batch([row], counters=("a", "b", "c")))
+    assert database.rows("a", "b", "c") == {("e1", "o1"): {"a": row[2], "b": [1, None, 2.5], "c": large}}
+
+
+def test_a_column_of_numbers_is_widened_for_a_word_and_keeps_its_numbers(database: Database) -> None:
+    database.write(database.batch([["o1", 0, 1, 2.5]]))
+    database.write(database.batch([["o2", 0, "up", [1, 2]]], ver=2))
+    database.write(database.batch([["o3", 0, 3, 4]], ver=3))
+    assert database.rows() == {
+        ("e1", "o1"): {"a": 1, "b": 2.5},
+        ("e1", "o2"): {"a": "up", "b": [1, 2]},
+        ("e1", "o3"): {"a": 3, "b": 4},
+    }
+
+
+def test_many_writers_that_need_the_same_new_table_and_columns_do_not_hinder_each_other(database: Database) -> None:
+    def write(number: int) -> None:
+        sink = database.connect()
+        sink.resume([("pm.counters.4ga", number + 1)])
+        batch = database.batch([[f"o{number}", 0, number, 1]], element=f"e{number}", counters=("a", f"only{number}"))
+        while True:
+            try:
+                sink.write([batch], {("pm.counters.4ga", number + 1): 1})
+            except Unreachable:  # a lock was not to be had: what the sink's loop would do
+                continue
+            return
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    names = [f"only{n}" for n in range(4)]
+    assert database.rows("a", *names) == {(f"e{n}", f"o{n}"): {"a": n, f"only{n}": 1} for n in range(4)}
+
+
+def test_an_unknown_counter_is_refused_when_columns_may_not_be_added(database: Database) -> None:
+    database.write(database.batch([["o1", 0, 1, 2]]))
+    strict = database.connect(add_columns=False)
+    strict.resume([PLACE])
+    strict.write([database.batch([["o1", 0, 3, 4]], ver=2)], {})
+    with pytest.raises(Hopeless, match="is-auto-adding-column is false"):
+        strict.write([database.batch([["o1", 0, 5]], counters=("c",), ver=3)], {})
+    assert database.rows("a", "b", "c") == {("e1", "o1"): {"a": 3, "b": 4}}
+
+
+def test_a_server_that_is_away_is_unreachable_not_hopeless(stack: Stack) -> None:
+    with pytest.raises(Unreachable):
+        Repository(Mysql(host="127.0.0.1", port=1), add_columns=True).take_over([PLACE])
+    with pytest.raises(Unreachable):
+        ClickHouse(Clickhouse(url="http://127.0.0.1:1/x"), add_columns=True).check()
+
+
+def test_a_former_owner_of_a_partition_writes_no_more_and_the_new_one_goes_on_where_it_was(mysql: Mysql) -> None:
+    former, owner = Repository(mysql, add_columns=True), Repository(mysql, add_columns=True)
+    former.take_over([("t", 0)])
+    former.store([], {("t", 0): 7})
+    assert owner.take_over([("t", 0)]) == {("t", 0): 7}
+    with pytest.raises(Fenced):
+        former.store([], {("t", 0): 8})
+    owner.store([], {("t", 0): 7})
+    assert owner.take_over([("t", 0)]) == {("t", 0): 7}
+    former.close()
+    owner.close()
+
+
+def test_rows_and_position_are_stored_together_or_not_at_all(mysql: Mysql) -> None:
+    repository = Repository(mysql, add_columns=True)
+    repository.take_over([("t", 1)])
+    object_row = b"INSERT INTO pm_object (digest, `system`, element, ldn) VALUES (x'%s', 's', 'e', 'l')" % (b"00" * 16)
+    with pytest.raises(Hopeless):
+        repository.store([object_row, b"INSERT INTO pm_object (digest) VALUES (x'00')"], {("t", 1): 5})
+    assert repository.take_over([("t", 1)]) == {("t", 1): 0}
+    repository.store([object_row], {("t", 1): 5})  # not there yet: else the key would clash
+    assert repository.take_over([("t", 1)]) == {("t", 1): 5}
+    repository.close()

@@ -1,0 +1,51 @@
+"""A whole pipeline on the stack of the session; its own topics are the stack's, so it runs once a session."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from shared import kafka, topics
+from shared.settings import Settings
+from tools.cli.demo import DEMO_SCHEDULE, wait_for_inventory
+from tools.cli.pipeline import Pipeline
+from tools.devstack.stack import Stack
+
+OVERRIDES = {
+    **DEMO_SCHEDULE,
+    "mysql": {"database": "system_test"},
+    "scanner": {"lease_s": 15, "settle_s": 0.5},
+}
+
+
+@pytest.fixture
+def pipeline(stack: Stack, tmp_path: Path) -> Iterator[Pipeline]:
+    """Not started yet; everything it starts is stopped."""
+    made = Pipeline(tmp_path, stack, OVERRIDES)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def launch(pipeline: Pipeline) -> Callable[..., Settings]:
+    """Starts simulator and services."""
+
+    def launched(*simulator_options: str) -> Settings:
+        simulator = pipeline.simulate(*simulator_options)
+        settings = pipeline.configure()
+        wait_for_inventory(pipeline, simulator)
+        kafka.provision(settings.kafka.bootstrap_servers, topics.provisioned(s.name for s in settings.systems))
+        pipeline.start()
+        return settings
+
+    return launched
+
+
+def eventually(true: Callable[[], bool], within_s: float, what: str) -> None:
+    """Waits for a condition; the condition does the waiting (it reads Kafka, which blocks)."""
+    until_s = monotonic() + within_s
+    while not true():
+        assert monotonic() < until_s, f"not within {within_s} s: {what}"
