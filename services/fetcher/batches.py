@@ -1,0 +1,288 @@
+"""A PM file's bytes as the messages of the counters topic: whole or not at all, and every value accounted for."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from services.fetcher.parse.bad_file import BadFile
+from services.fetcher.parse.block import Block, Fault, Head
+from services.fetcher.parse.blocks import blocks
+from services.fetcher.parse.cells import CELLS, NULL
+from services.fetcher.parse.merge import Conflict, merged, unique_columns
+from services.fetcher.parse.naming import group_of
+from services.fetcher.parse.period import period_of
+from services.fetcher.parse.table import Columns, Key, Rows, Table, packed
+from services.fetcher.parse.unpack import Limits, documents
+from shared.messages import CounterBatch
+
+MAX_BYTES = 900_000
+"""Of a message: below what the topics take (shared.topics), with room for the record around it."""
+
+DUPLICATE_VALUE = "duplicate value"
+CONFLICTING_DUPLICATE = "conflicting duplicate"
+BAD_PERIOD = "bad period"
+NAMELESS = "counter without a name"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a file comes from, as far as its messages tell."""
+
+    system: str
+    file_id: str
+    element: str
+    """By the file's name or the inventory: for files that do not tell."""
+    ver: int
+    zone_offset_min: int = 0
+    """The element's zone: for times that name none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One message of the counters topic."""
+
+    value: bytes
+    """A CounterBatch, encoded."""
+    group: str
+    rows: int
+    values: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Something of the file that cannot be stored, set aside as it is."""
+
+    reason: str
+    group: str
+    values: int
+    detail: bytes
+    """JSON, at most as long as a message: which block, what counts do not fit, its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the values (cells that are not empty): stored, quarantined or dropped, nothing else."""
+
+    groups: int
+    rows: int
+    values: int
+    """Stored."""
+    nulls: int
+    """Cells without a value."""
+    quarantined: int
+    dropped: int
+    reasons: dict[str, int]
+    """Values quarantined or dropped, by reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A whole file."""
+
+    batches: list[Batch]
+    counts: Counts
+    quarantined: list[Quarantined]
+
+
+def read_file(
+    data: bytes | Iterable[bytes], origin: Origin, limits: Limits | None = None, max_bytes: int = MAX_BYTES
+) -> Parsed:
+    """Read a PM file as it lies on an element: any dialect, plain or packed.
+
+    Raises:
+        BadFile: it cannot be read, or holds no value; says why and where.
+        Incomplete: a packed file that ends too early; it may still be written.
+    """
+    file = _File(origin, max_bytes)
+    for document in documents(data, limits or Limits()):
+        for block in blocks(document):
+            file.add(block)
+    return file.parsed()
+
+
+@dataclass(slots=True)
+class _MeasInfo:
+    """The measInfo being read: kept or set aside as a whole, which is known at its end."""
+
+    head: Head
+    first_object: str
+    rows: list[Rows] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot be stored; nothing if it can."""
+        if self.faults:
+            return self.faults[0].reason
+        return NAMELESS if "" in self.head.counters else ""
+
+
+class _File:
+    """What is known of a file while it is read."""
+
+    def __init__(self, origin: Origin, max_bytes: int) -> None:
+        self.origin = origin
+        self.max_bytes = max_bytes
+        self.open: _MeasInfo | None = None
+        self.tables: dict[Key, Table] = {}
+        self.columns: dict[Columns, Columns] = {}
+        self.quarantined: list[Quarantined] = []
+        self.found = 0
+        self.nulls = 0
+        self.dropped: Counter[str] = Counter()
+
+    def add(self, block: Block) -> None:
+        if self.open is None or self.open.head is not block.head:
+            self._end()
+            self.open = _MeasInfo(block.head, _first_object(block))
+        info = self.open
+        values = len(block.lines) * len(block.head.counters) - block.nulls
+        if block.head.counters and block.lines:
+            info.rows.append(Rows.of(block.objects, block.lines, values))
+        info.faults += block.faults
+        self.nulls += block.nulls
+        self.found += values + sum(map(_values, block.faults))
+
+    def parsed(self) -> Parsed:
+        self._end()
+        if not self.found:
+            raise BadFile("no values")
+        batches: list[Batch] = []
+        while self.tables:  # each is let go when its messages are there
+            key = next(iter(self.tables))
+            batches += self._batches(key, self.tables.pop(key))
+        counts = self._counts(batches)
+        lost = self.found - counts.values - counts.quarantined - counts.dropped
+        assert not lost, f"{lost} values lost"
+        return Parsed(batches, counts, self.quarantined)
+
+    def _end(self) -> None:
+        """The measInfo has ended."""
+        info, self.open = self.open, None
+        if info is None or not (info.rows or info.faults):
+            return
+        head = info.head
+        element = head.element or self.origin.element
+        group = group_of(head.group, info.first_object, element)
+        reason, why = info.reason, ""
+        try:
+            period = period_of(head.begin, head.end, head.duration, self.origin.zone_offset_min)
+        except ValueError as error:
+            reason, why = reason or BAD_PERIOD, str(error)
+        if reason:
+            self._set_aside(info, element, group, reason, why)
+            return
+        key = Key(element, group, period.gp_s, period.end_s)
+        table = self.tables.setdefault(key, Table(period.end_offset_min))
+        columns = Columns(head.job, head.counters)
+        columns = self.columns.setdefault(columns, columns)
+        for rows in info.rows:
+            table.parts.extend(unique_columns(columns, rows))
+
+    def _set_aside(self, info: _MeasInfo, element: str, group: str, reason: str, why: str) -> None:
+        head = info.head
+        results = [len(fault.results) for fault in info.faults[:1]]
+        header = {
+            "element": element,
+            "group": group,
+            "job": head.job,
+            "begin": head.begin,
+            "end": head.end,
+            "duration": head.duration,
+            "why": why,
+            "types": len(head.counters),
+            "results": results[0] if results else len(head.counters),
+            "counters": head.counters,
+        }
+        faults = [Rows.of((), [_fault(fault)], _values(fault)) for fault in info.faults]
+        self._quarantine(reason, group, header, "faults", faults)
+        self._quarantine(reason, group, header, "rows", info.rows)
+
+    def _quarantine(self, reason: str, group: str, header: dict[str, Any], name: str, items: list[Rows]) -> None:
+        known = {"system": self.origin.system, "file_id": self.origin.file_id, "ver": self.origin.ver, "reason": reason}
+        start = orjson.dumps(known | header)[:-1] + b',"' + name.encode() + b'":['
+        self.quarantined += [
+            Quarantined(reason, group, rows.values, start + rows.text + b"]}") for rows in self._packed(items, start)
+        ]
+
+    def _packed(self, rows: Iterable[Rows], start: bytes) -> Iterator[Rows]:
+        try:
+            yield from packed(rows, self.max_bytes - len(start) - len(b"]}"))
+        except ValueError as error:
+            raise BadFile(str(error)) from error
+
+    def _batches(self, key: Key, table: Table) -> Iterator[Batch]:
+        parts = table.parts
+        if table.is_contested():
+            result = merged(parts)
+            parts = result.parts
+            self.dropped[DUPLICATE_VALUE] += result.duplicates
+            self._set_conflicts_aside(key, result.conflicts)
+        alike: dict[Columns, list[Rows]] = {}
+        for columns, rows in parts:
+            alike.setdefault(columns, []).append(rows)
+        for columns, several in alike.items():
+            start = CounterBatch(
+                system=self.origin.system,
+                file_id=self.origin.file_id,
+                element=key.element,
+                group=key.group,
+                job=columns.job,
+                gp_s=key.gp_s,
+                end_s=key.end_s,
+                end_offset_min=table.end_offset_min,
+                ver=self.origin.ver,
+                counters=list(columns.counters),
+                rows=[],
+            ).encode()[: -len(b"]}")]
+            for rows in self._packed(several, start):
+                yield Batch(start + rows.text + b"]}", key.group, rows.height, rows.values)
+
+    def _set_conflicts_aside(self, key: Key, conflicts: list[Conflict]) -> None:
+        header = {"element": key.element, "group": key.group, "gp_s": key.gp_s, "end_s": key.end_s}
+        items = [Rows.of((), [_conflict(conflict)], 1) for conflict in conflicts]
+        self._quarantine(CONFLICTING_DUPLICATE, key.group, header, "conflicts", items)
+
+    def _counts(self, batches: list[Batch]) -> Counts:
+        reasons = Counter({reason: values for reason, values in self.dropped.items() if values})
+        dropped = reasons.total()
+        for aside in self.quarantined:
+            reasons[aside.reason] += aside.values
+        return Counts(
+            groups=len({batch.group for batch in batches}),
+            rows=sum(batch.rows for batch in batches),
+            values=sum(batch.values for batch in batches),
+            nulls=self.nulls,
+            quarantined=sum(aside.values for aside in self.quarantined),
+            dropped=dropped,
+            reasons=dict(reasons),
+        )
+
+
+def _first_object(block: Block) -> str:
+    if block.objects:
+        return str(orjson.loads(block.objects[0]))
+    return block.faults[0].object if block.faults else ""
+
+
+def _values(fault: Fault) -> int:
+    return sum(CELLS[text] != NULL for text in fault.results)
+
+
+def _fault(fault: Fault) -> str:
+    row = {"object": fault.object, "suspect": fault.suspect, "results": fault.results, "p": fault.positions}
+    return orjson.dumps(row).decode()
+
+
+def _conflict(conflict: Conflict) -> str:
+    """The values are JSON already."""
+    parts = {
+        "object": conflict.object,
+        "counter": orjson.dumps(conflict.counter),
+        "kept": conflict.kept,
+        "aside": conflict.aside,
+    }
+    return "{" + ",".join(f'"{name}":{part.decode()}' for name, part in parts.items()) + "}"

@@ -1,0 +1,96 @@
+"""The text of a value as it becomes JSON: numbers exact, missing tokens null, vectors arrays, the rest text."""
+
+import re
+from math import isinf
+
+import orjson
+
+from services.fetcher.parse.memo import Memo
+
+NULL = "null"
+BLANKS = " \t\r\n"
+MISSING = frozenset(("", "nil", "null", "nan", "-", "n/a"))
+"""What writers put where there is no value, in any case of letters."""
+
+_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eE][+-]?[0-9]+)?")
+_SAFE_DIGITS = 18
+"""Any integer of so many digits fits 64 bits."""
+_MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
+
+_PLAIN = b"0123456789.-nul"
+_AS_DIGIT = bytes.maketrans(b"0123456789", b"0" * 10)
+_AS_COMMA = bytes.maketrans(b" \n", b",,")
+_LONG = b"0" * (_SAFE_DIGITS + 1)
+
+
+def quoted(text: str) -> str:
+    """A JSON string."""
+    return orjson.dumps(text).decode()
+
+
+def cell(text: str) -> str:
+    """One value of the file as JSON.
+
+    A text with commas is a vector when any of its elements is a number ("1,2,,3"), missing when all are blank.
+    """
+    text = text.strip(BLANKS)
+    if "," not in text:
+        return _scalar(text)
+    elements = [_scalar(element.strip(BLANKS)) for element in text.split(",")]
+    if all(element == NULL for element in elements):
+        return NULL
+    if all(element[0] in '"n' for element in elements):
+        return quoted(text)
+    return f"[{','.join(elements)}]"
+
+
+CELLS = Memo(cell)
+
+
+def _scalar(text: str) -> str:
+    if text.isdecimal() and text.isascii() and len(text) <= _SAFE_DIGITS and (text[0] != "0" or text == "0"):
+        return text
+    if text.lower() in MISSING:
+        return NULL
+    number = _NUMBER.fullmatch(text)
+    return _number(number, text) if number and (number[2] or number[3]) else quoted(text)
+
+
+def _number(number: re.Match[str], text: str) -> str:
+    """What JSON's grammar lacks ("007", "+5", ".5", "5.") is brought to it; what no reader can hold is text."""
+    sign, digits, fraction, exponent = number.groups("")
+    whole = ("-" if sign == "-" else "") + (digits.lstrip("0") or "0")
+    if not fraction and not exponent:
+        fits = len(whole) <= _SAFE_DIGITS or (len(whole) <= _SAFE_DIGITS + 2 and _MIN_INT <= int(whole) <= _MAX_INT)
+        return whole if fits else quoted(text)
+    written = whole + (f".{fraction}" if fraction else "") + exponent
+    return quoted(text) if isinf(float(written)) else written
+
+
+def expanded(rows: str, shape: bytes) -> str | None:
+    """Rows of comma-joined cells as JSON, when each cell is a plain number, a single blank or NIL; else None.
+
+    `shape` is what must remain without the numbers: the commas between cells, a newline between rows. A speculation
+    with a proof: were the blank or NIL part of anything else, the result would not be JSON.
+    """
+    return _proven(rows.replace(" ", NULL), shape)
+
+
+def compact(rows: str, shape: bytes) -> str | None:
+    """The same for cells with one blank between them."""
+    proven = _proven(rows, shape)
+    return proven and proven.replace(" ", ",")
+
+
+def _proven(rows: str, shape: bytes) -> str | None:
+    rows = rows.replace("NIL", NULL) if "N" in rows else rows
+    if not rows.isascii():
+        return None
+    raw = rows.encode()
+    if raw.translate(None, _PLAIN) != shape or _LONG in raw.translate(_AS_DIGIT):
+        return None
+    try:
+        orjson.loads(b"[" + raw.translate(_AS_COMMA) + b"]")  # the readers' own grammar
+    except orjson.JSONDecodeError:
+        return None
+    return rows

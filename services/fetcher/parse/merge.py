@@ -1,0 +1,119 @@
+"""The same object in several blocks of a file becomes one row; a counter that comes twice is kept once."""
+
+import re
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+
+from services.fetcher.parse.table import ROW_END, Columns, Rows, values_in
+
+_STRING = rb'"(?:[^"\\]|\\.)*+"'
+_LINE = re.compile(rb"\[(" + _STRING + rb"),([01])(?:,(.*))?\]", re.DOTALL)
+_CELL = re.compile(rb"null|-?[0-9][0-9.eE+-]*+|" + _STRING + rb"|\[(?:[^\]\"]|" + _STRING + rb")*+\]")
+_NULL = b"null"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row in its parts, all of them JSON."""
+
+    columns: Columns
+    suspect: bytes
+    cells: bytes
+
+    def by_counter(self) -> dict[str, bytes]:
+        return dict(zip(self.columns.counters, _CELL.findall(self.cells), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two different values of one counter of one object; each as JSON."""
+
+    object: bytes
+    counter: str
+    kept: bytes
+    aside: bytes
+
+
+@dataclass(slots=True)
+class Merged:
+    """What became of a contested table."""
+
+    parts: list[tuple[Columns, Rows]] = field(default_factory=list)
+    duplicates: int = 0
+    """Values that came again, equal to the one kept."""
+    conflicts: list[Conflict] = field(default_factory=list)
+
+
+def unique_columns(columns: Columns, rows: Rows) -> list[tuple[Columns, Rows]]:
+    """The rows once for each time that a counter is named: no counter twice in a row."""
+    if len(set(columns.counters)) == len(columns.counters):
+        return [(columns, rows)]
+    turns: list[list[int]] = []
+    seen: dict[str, int] = {}
+    for at, counter in enumerate(columns.counters):
+        turn = seen[counter] = seen.get(counter, -1) + 1
+        turns += [[]] if turn == len(turns) else []
+        turns[turn].append(at)
+    lines = [(name, line.suspect, _CELL.findall(line.cells)) for name, line in _lines(columns, rows)]
+    return [
+        (
+            Columns(columns.job, tuple(columns.counters[at] for at in places)),
+            _rows([_row(name, suspect, [cells[at] for at in places]) for name, suspect, cells in lines], rows),
+        )
+        for places in turns
+    ]
+
+
+def merged(parts: list[tuple[Columns, Rows]]) -> Merged:
+    """One row for each object, complete; of a counter that comes twice, the first value that is one."""
+    objects: dict[bytes, list[Line]] = {}
+    shared: dict[Columns, Columns] = {}
+    for columns, rows in parts:
+        for name, line in _lines(shared.setdefault(columns, columns), rows):
+            objects.setdefault(name, []).append(line)
+    alike: dict[tuple[int, ...], list[tuple[bytes, list[Line]]]] = {}
+    for name, lines in objects.items():
+        alike.setdefault(tuple(id(line.columns) for line in lines), []).append((name, lines))
+    result = Merged()
+    for members in alike.values():
+        sources = [line.columns for line in members[0][1]]
+        counters = tuple(dict.fromkeys(chain.from_iterable(source.counters for source in sources)))
+        columns = Columns(",".join(dict.fromkeys(source.job for source in sources if source.job)), counters)
+        are_apart = len(counters) == sum(len(source.counters) for source in sources)
+        texts = [_one(name, lines, result, are_apart=are_apart) for name, lines in members]
+        result.parts.append((columns, _rows(texts)))
+    return result
+
+
+def _one(name: bytes, lines: list[Line], result: Merged, *, are_apart: bool) -> bytes:
+    suspect = max(line.suspect for line in lines)
+    if are_apart:
+        return _row(name, suspect, [line.cells for line in lines if line.cells])
+    kept: dict[str, bytes] = {}
+    for line in lines:
+        for counter, cell in line.by_counter().items():
+            first = kept.get(counter, _NULL)
+            if first == _NULL:
+                kept[counter] = cell
+            elif cell == first:
+                result.duplicates += 1
+            elif cell != _NULL:
+                result.conflicts.append(Conflict(name, counter, first, cell))
+    return _row(name, suspect, list(kept.values()))
+
+
+def _row(name: bytes, suspect: bytes, cells: list[bytes]) -> bytes:
+    return b"[" + b",".join((name, suspect, *cells)) + b"]"
+
+
+def _rows(lines: list[bytes], like: Rows | None = None) -> Rows:
+    return Rows(ROW_END.join(lines), len(lines), values_in(lines), like.objects if like else array("q"))
+
+
+def _lines(columns: Columns, rows: Rows) -> Iterator[tuple[bytes, Line]]:
+    for text in rows.text.split(ROW_END):
+        found = _LINE.fullmatch(text)
+        assert found, text  # our own text
+        yield found[1], Line(columns, found[2], found[3] or b"")

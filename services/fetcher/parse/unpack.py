@@ -1,0 +1,196 @@
+"""The documents in a file as it lies on an element: plain, gz, zip, tar or tar in gz, told by their first bytes."""
+
+import io
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import IO, cast
+
+from isal import isal_zlib
+
+from services.fetcher.parse.bad_file import BadFile
+from shared.errors import Unreachable
+
+_CHUNK = 1 << 18
+_HEAD = 512
+_LAYERS = 3
+_GZIP = 31
+"""isal's name for: deflate within a gzip frame."""
+
+
+class Incomplete(Unreachable):
+    """The packed file ends before its end: the element may still be writing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Against bombs: what a file may unpack to."""
+
+    max_bytes: int = 2 << 30
+    max_ratio: int = 200
+    always_bytes: int = 32 << 20
+    """Up to here any ratio will do: a small file of zeros packs very well."""
+
+
+class _Meter:
+    """Counts what comes in and goes out of the unpacking."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.packed = 0
+        self.unpacked = 0
+
+    def packed_in(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self.packed += len(chunk)
+            yield chunk
+
+    def check(self, more: int) -> None:
+        self.unpacked += more
+        if self.unpacked > self.limits.max_bytes:
+            raise BadFile(f"unpacks to more than {self.limits.max_bytes} bytes")
+        if self.unpacked > self.limits.always_bytes and self.unpacked > self.limits.max_ratio * self.packed:
+            raise BadFile(f"unpacks to more than {self.limits.max_ratio} times its size")
+
+
+def chunks(data: bytes | Iterable[bytes], limits: Limits = Limits()) -> Iterator[bytes]:
+    """All documents of the file in one."""
+    for document in documents(data, limits):
+        yield from document
+
+
+def documents(data: bytes | Iterable[bytes], limits: Limits = Limits()) -> Iterator[Iterator[bytes]]:
+    """Each document's bytes, in chunks; read one before asking for the next.
+
+    Raises:
+        Incomplete: a packed file ends too early.
+        BadFile: it is damaged, or a bomb.
+    """
+    meter = _Meter(limits)
+    yield from _unpacked(meter.packed_in(_sliced(data)), meter, _LAYERS)
+
+
+def _sliced(data: bytes | Iterable[bytes]) -> Iterator[bytes]:
+    for part in (data,) if isinstance(data, bytes) else data:
+        for at in range(0, len(part), _CHUNK):
+            yield part[at : at + _CHUNK]
+
+
+def _unpacked(source: Iterator[bytes], meter: _Meter, layers: int) -> Iterator[Iterator[bytes]]:
+    head = b""
+    while len(head) < _HEAD and (chunk := next(source, None)) is not None:
+        head += chunk
+    packing = _packing(head)
+    whole: Iterator[bytes] = chain([head] if head else [], source)
+    if not packing or layers < _LAYERS:  # what came out of a packing, or never was in one
+        whole = _counted(whole, meter)
+    if not packing:
+        yield whole
+    elif not layers:
+        raise BadFile(f"packed more than {_LAYERS} times")
+    else:
+        for member in _PACKINGS[packing](whole):
+            yield from _unpacked(member, meter, layers - 1)
+
+
+def _packing(head: bytes) -> str:
+    if head.startswith(b"\x1f\x8b"):
+        return "gzip"
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return "zip"
+    return "tar" if head[257:262] == b"ustar" else ""
+
+
+def _counted(source: Iterator[bytes], meter: _Meter) -> Iterator[bytes]:
+    for chunk in source:
+        meter.check(len(chunk))
+        yield chunk
+
+
+def _gunzip(source: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
+    yield _inflated(source)
+
+
+def _inflated(source: Iterator[bytes]) -> Iterator[bytes]:
+    """All members of a gzip file in one; zero bytes may pad its end."""
+    member = None
+    for chunk in source:
+        rest = chunk
+        while rest := rest if member else rest.lstrip(b"\0"):
+            member = member or isal_zlib.decompressobj(_GZIP)
+            try:
+                out = member.decompress(rest, _CHUNK)
+            except isal_zlib.IsalError as error:  # type: ignore[misc] # its stub calls the class an instance
+                raise BadFile(f"damaged gzip: {error}") from error
+            if out:
+                yield out
+            rest = member.unconsumed_tail
+            if member.eof:
+                rest, member = member.unused_data, None
+    if member:
+        raise Incomplete("gzip ends before its end")
+
+
+class _Stream:
+    """Chunks as the file that tarfile wants; remembers the last bytes."""
+
+    def __init__(self, source: Iterator[bytes]) -> None:
+        self.source = source
+        self.left = b""
+        self.tail = b""
+
+    def read(self, size: int, /) -> bytes:
+        while not self.left and (chunk := next(self.source, None)) is not None:
+            self.left = chunk
+        taken, self.left = self.left[:size], self.left[size:]
+        self.tail = (self.tail + taken)[-_HEAD:]
+        return taken
+
+
+def _untar(source: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
+    stream = _Stream(source)
+    try:
+        with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as tar:
+            for member in tar:
+                content = tar.extractfile(member) if member.isfile() and not _is_hidden(member.name) else None
+                if content is not None:
+                    yield iter(partial(content.read, _CHUNK), b"")
+    except tarfile.ReadError as error:
+        raise Incomplete(f"tar ends before its end: {error}") from error
+    except tarfile.TarError as error:
+        raise BadFile(f"damaged tar: {error}") from error
+    if stream.tail.strip(b"\0"):
+        raise Incomplete("tar ends before its end")
+
+
+def _unzip(source: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
+    packed = io.BytesIO(b"".join(source))  # the list of members stands at the end
+    try:
+        archive = zipfile.ZipFile(packed)
+    except zipfile.BadZipFile as error:
+        raise Incomplete(f"zip without its end: {error}") from error
+    with archive:
+        for member in archive.infolist():
+            if not member.is_dir() and not _is_hidden(member.filename):
+                yield _member(archive, member)
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    try:
+        with archive.open(member) as content:
+            while chunk := content.read(_CHUNK):
+                yield chunk
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise BadFile(f"damaged zip: {member.filename}: {error}") from error
+
+
+def _is_hidden(name: str) -> bool:
+    """What archivers add on their own: ._A1.xml, .DS_Store, __MACOSX/."""
+    return name.startswith("__MACOSX/") or name.rpartition("/")[2].startswith(".")
+
+
+_PACKINGS = {"gzip": _gunzip, "zip": _unzip, "tar": _untar}
