@@ -219,6 +219,16 @@ def origin(message: Message) -> tuple[str, int, int]:
     return topic, partition, offset
 
 
+def brokers_that_answer(brokers: str, timeout_s: float) -> int:
+    """How many brokers the cluster has.
+
+    Raises:
+        KafkaException: none answers in time.
+    """
+    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+    return len(admin.list_topics(timeout=timeout_s).brokers)
+
+
 def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
     """Create what is missing; name -> created | kept.
 

@@ -1,0 +1,1 @@
+"""The dev stack: the real servers on loopback, without root and without containers."""

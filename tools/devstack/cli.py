@@ -1,0 +1,60 @@
+"""`pmflow dev`: the stack from the command line."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tools.devstack import processes, stack
+from tools.devstack.downloads import Missing
+
+app = typer.Typer(no_args_is_help=True)
+Home = Annotated[Path, typer.Option(help="where its data, logs and pid files lie")]
+HOME = Path(".pmflow")
+
+
+@app.command()
+def up(home: Home = HOME) -> None:
+    """Start what does not run; returns when each server answers a real request."""
+    try:
+        stack.up(home, usual_ports=True)
+    except Missing as missing:
+        typer.echo(str(missing), err=True)
+        raise typer.Exit(1) from missing
+    show(home)
+
+
+@app.command()
+def down(home: Home = HOME) -> None:
+    """Stop the servers, and all else that was started under the folder; the data stays."""
+    stack.down(home)
+
+
+@app.command()
+def status(home: Home = HOME) -> None:
+    """Show what runs, where."""
+    show(home)
+
+
+@app.command()
+def reset(home: Home = HOME) -> None:
+    """Stop all and forget all data; what was downloaded stays."""
+    stack.reset(home)
+
+
+def show(home: Path) -> None:
+    """A row a server, and what else runs."""
+    home = home.resolve()
+    if not (home / "stack.json").exists():
+        typer.echo("nothing there yet: pmflow dev up")
+        return
+    ports = stack.Stack.load(home).ports
+    shown = Table("server", "is", "at")
+    for component, state in stack.status(home).items():
+        shown.add_row(component, state, f"127.0.0.1:{ports[component]}")
+    for process in processes.running(home):
+        if process.name not in stack.COMPONENTS:
+            shown.add_row(process.name, "runs", f"pid {process.pid}")
+    Console().print(shown)
