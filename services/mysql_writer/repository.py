@@ -112,7 +112,7 @@ class Repository:
             self.tables[key] = self._make_table(*key)
         table = self.tables[key]
         wanted = {counter: kind_of(values) for counter, values in chunk.counters.items()}
-        if self._lacking(table, wanted):
+        if table not in self.columns or self._lacking(table, wanted):
             self._make_columns(table, wanted)
         return table, self.columns[table]
 

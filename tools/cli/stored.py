@@ -1,18 +1,22 @@
 """What is stored in MySQL and in ClickHouse, row by row, as any reader of the databases would find it."""
 
 import calendar
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
 import clickhouse_connect
+import orjson
 import pymysql
 from pymysql.cursors import DictCursor, SSDictCursor
 
 from shared.names import KEY_COLUMNS, column_name, table_name
 from shared.settings import Clickhouse, Mysql, secret
 
+NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
+INTEGER = re.compile(r"-?\d+")
 Key = tuple[str, str, str, str, int, int]
 """system, group, element, object, end_s, gp_s."""
 
@@ -75,3 +79,16 @@ def in_clickhouse(settings: Clickhouse, system: str, groups: Mapping[str, set[st
                 }
                 key = (system, group, row["element"], row["object"], end_s, row["gp_s"])
                 yield StoredRow(key, bool(row["suspect"]), values)
+
+
+def canonical(value: Any) -> Any:
+    """A value as it can be compared: numbers as numbers, whatever their digits; vectors as lists."""
+    if isinstance(value, str):
+        if value.startswith("["):
+            return canonical(orjson.loads(value))
+        if INTEGER.fullmatch(value):
+            return int(value)
+        return float(value) if NUMBER.fullmatch(value) else value
+    if isinstance(value, (list, tuple)):
+        return [canonical(part) for part in value]
+    return value

@@ -1,24 +1,20 @@
 """`pmflow verify`: the simulator's truth against what is stored, value by value."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from shared.settings import Settings, load
-from tools.cli.stored import Key, StoredRow, in_clickhouse, in_mysql
+from tools.cli.stored import Key, StoredRow, canonical, in_clickhouse, in_mysql
 from tools.simulator.truth import TruthRow, expected
 
 AGAIN_S = 1.0
-NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
-INTEGER = re.compile(r"-?\d+")
 
 
 @dataclass
@@ -55,19 +51,6 @@ def truth_of(rows: Iterable[TruthRow]) -> dict[Key, tuple[bool, dict[str, Any]]]
         given = {counter: canonical(value) for counter, value in row.values.items() if value is not None}
         truth[key] = row.suspect, {**values, **given}
     return truth
-
-
-def canonical(value: Any) -> Any:
-    """A value as it can be compared: numbers as numbers, whatever their digits; vectors as lists."""
-    if isinstance(value, str):
-        if value.startswith("["):
-            return canonical(orjson.loads(value))
-        if INTEGER.fullmatch(value):
-            return int(value)
-        return float(value) if NUMBER.fullmatch(value) else value
-    if isinstance(value, (list, tuple)):
-        return [canonical(part) for part in value]
-    return value
 
 
 def compare(sink: str, system: str, truth: Truth, rows: Iterable[StoredRow]) -> Outcome:

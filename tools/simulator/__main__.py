@@ -1,0 +1,8 @@
+"""Wiring: `python -m tools.simulator` is `pmflow simulate`."""
+
+import typer
+
+from tools.simulator.cli import simulate
+
+if __name__ == "__main__":
+    typer.run(simulate)
