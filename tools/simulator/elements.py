@@ -65,15 +65,9 @@ class Elements:
         folder = self.directory / "inventory"
         folder.mkdir(exist_ok=True)
         for system in self.systems:
+            login = {"host": host, "port": port, "password": self.password(), "directory": "/pm"}
             entries = [
-                {
-                    "name": root.name,
-                    "host": host,
-                    "port": port,
-                    "username": root.name,
-                    "password": self.password(),
-                    "directory": "/pm",
-                }
+                {"name": root.name, "username": root.name, **login}
                 for root in sorted((self.directory / "files" / system).iterdir())
             ]
             _replace(folder / f"{system}.yaml", yaml.safe_dump(entries).encode())

@@ -1,7 +1,7 @@
 """PM files of pretend elements: names, rows, XML. Pure: the same parameters give the same file, at any time.
 
-Shapes as in real files: mostly zeros, some values missing, some rows suspect, vectors, decimals; 4G in the compact layout
-(measTypes/measResults), all others in the expanded one (measType p / r p) of 3GPP TS 32.435.
+Shapes as in real files: mostly zeros, some values missing, some rows suspect, vectors, decimals; 4G in the compact
+layout (measTypes/measResults), all others in the expanded one (measType p / r p) of 3GPP TS 32.435.
 """
 
 import gzip
@@ -49,10 +49,9 @@ class Family:
     """What a generation of elements measures."""
 
     function: str
-    groups: Sequence[tuple[str, Sequence[str]]]
+    groups: Sequence[tuple[str, str]]
+    """measInfoId and the counters' stems."""
     compact: bool
-    vectors: float
-    """Share of counters that are vectors."""
 
 
 LTE = Family(
@@ -60,39 +59,25 @@ LTE = Family(
     (
         (
             "EUtranCellFDD",
-            ("RRC.ConnEstabAtt.Sum", "RRC.ConnEstabSucc.Sum", "ERAB.EstabInitAttNbr", "ERAB.RelActNbr", "DRB.PdcpSduVolumeDL",
-             "DRB.IPThpDl", "RRU.PrbTotDl", "HO.IntraEnbOutAtt"),
+            "RRC.ConnEstabAtt.Sum RRC.ConnEstabSucc.Sum ERAB.EstabInitAttNbr ERAB.RelActNbr DRB.PdcpSduVolumeDL "
+            "DRB.IPThpDl RRU.PrbTotDl HO.IntraEnbOutAtt",
         ),
-        ("EUtranRelation", ("HO.InterEnbOutPrepAtt", "HO.InterEnbOutPrepSucc", "HO.InterFreqOutAtt")),
-        ("S1Link", ("S1SIG.ConnEstabAtt", "S1SIG.ConnEstabSucc", "PAG.DiscardedNbr")),
+        ("EUtranRelation", "HO.InterEnbOutPrepAtt HO.InterEnbOutPrepSucc HO.InterFreqOutAtt"),
+        ("S1Link", "S1SIG.ConnEstabAtt S1SIG.ConnEstabSucc PAG.DiscardedNbr"),
     ),
     compact=True,
-    vectors=0.0,
-)  # fmt: skip
+)
+"""Counters of 3GPP TS 32.425."""
 NR = Family(
     "GNBDUFunction=1",
     (
-        (
-            "NRCellDU",
-            (
-                "DRB.UEThpDl",
-                "DRB.UEThpUl",
-                "RRU.PrbTotDl",
-                "RRU.PrbTotUl",
-                "CARR.WBCQIDist",
-                "TB.TotNbrDl",
-                "L1M.SS-RSRP",
-            ),
-        ),
-        (
-            "NRCellCU",
-            ("RRC.ConnEstabAtt.mo-Data", "RRC.ConnEstabSucc.mo-Data", "SM.PDUSessionSetupReq", "MM.HoPrepInterReq"),
-        ),
-        ("GNBDUFunction", ("DRB.RlcSduLatencyDl", "QosFlow.PdcpPduVolumeDl", "PEE.AvgPower")),
+        ("NRCellDU", "DRB.UEThpDl DRB.UEThpUl RRU.PrbTotDl RRU.PrbTotUl CARR.WBCQIDist TB.TotNbrDl L1M.SS-RSRP"),
+        ("NRCellCU", "RRC.ConnEstabAtt.mo-Data RRC.ConnEstabSucc.mo-Data SM.PDUSessionSetupReq MM.HoPrepInterReq"),
+        ("GNBDUFunction", "DRB.RlcSduLatencyDl QosFlow.PdcpPduVolumeDl PEE.AvgPower"),
     ),
     compact=False,
-    vectors=0.15,
 )
+"""Counters of 3GPP TS 28.552; every seventh a vector."""
 
 
 def family_of(system: str) -> Family:
@@ -134,7 +119,8 @@ def prefix(system: str) -> str:
 
 def counters(family: Family, group: int, many: int) -> tuple[str, list[str]]:
     """A group's measInfoId and counters; any number of both, by numbering on."""
-    name, stems = family.groups[group % len(family.groups)]
+    name, known = family.groups[group % len(family.groups)]
+    stems = known.split()
     round_ = group // len(family.groups)
     names = [stems[n % len(stems)] + (f".{n // len(stems)}" if n >= len(stems) else "") for n in range(many)]
     return (f"{name}{round_}" if round_ else name), names
@@ -144,7 +130,7 @@ def _rows(random: Random, shape: Shape, system: str, element: str, end_s: int) -
     family = family_of(system)
     for number in range(shape.groups):
         group, names = counters(family, number, shape.counters)
-        vectors = {name for n, name in enumerate(names) if n % 7 == 6 and family.vectors}
+        vectors = {name for n, name in enumerate(names) if n % 7 == 6 and not family.compact}
         for cell in range(1, shape.cells + 1):
             ldn = f"ManagedElement={element},{family.function},{group}={cell}"
             values = {name: _vector(random) if name in vectors else _scalar(random) for name in names}

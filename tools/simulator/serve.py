@@ -13,7 +13,7 @@ class Logins(asyncssh.SSHServer):
         self.roots = roots
         self.password = password
 
-    def begin_auth(self, username: str) -> bool:
+    def begin_auth(self, username: str) -> bool:  # noqa: ARG002
         return True
 
     def password_auth_supported(self) -> bool:
@@ -31,7 +31,7 @@ async def serve(
     if not key_file.exists():
         asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(key_file))
 
-    def sftp(channel: asyncssh.SSHServerChannel) -> asyncssh.SFTPServer:
+    def sftp(channel: asyncssh.SSHServerChannel[bytes]) -> asyncssh.SFTPServer:
         return asyncssh.SFTPServer(channel, chroot=str(roots[channel.get_extra_info("username")]).encode())
 
     return await asyncssh.listen(
