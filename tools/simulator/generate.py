@@ -59,8 +59,7 @@ LTE = Family(
     (
         (
             "EUtranCellFDD",
-            "RRC.ConnEstabAtt.Sum RRC.ConnEstabSucc.Sum ERAB.EstabInitAttNbr ERAB.RelActNbr DRB.PdcpSduVolumeDL "
-            "DRB.IPThpDl RRU.PrbTotDl HO.IntraEnbOutAtt",
+            "RRC.ConnEstabAtt.Sum RRC.ConnEstabSucc.Sum ERAB.EstabInitAttNbr ERAB.RelActNbr DRB.IPThpDl RRU.PrbTotDl",
         ),
         ("EUtranRelation", "HO.InterEnbOutPrepAtt HO.InterEnbOutPrepSucc HO.InterFreqOutAtt"),
         ("S1Link", "S1SIG.ConnEstabAtt S1SIG.ConnEstabSucc PAG.DiscardedNbr"),
