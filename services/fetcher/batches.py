@@ -225,21 +225,27 @@ class _File:
         for columns, rows in parts:
             alike.setdefault(columns, []).append(rows)
         for columns, several in alike.items():
-            start = CounterBatch(
-                system=self.origin.system,
-                file_id=self.origin.file_id,
-                element=key.element,
-                group=key.group,
-                job=columns.job,
-                gp_s=key.gp_s,
-                end_s=key.end_s,
-                end_offset_min=table.end_offset_min,
-                ver=self.origin.ver,
-                counters=list(columns.counters),
-                rows=[],
-            ).encode()[: -len(b"]}")]
+            start = self._start(key, table.end_offset_min, columns)
             for rows in self._packed(several, start):
                 yield Batch(start + rows.text + b"]}", key.group, rows.height, rows.values)
+
+    def _start(self, key: Key, end_offset_min: int, columns: Columns) -> bytes:
+        """A CounterBatch up to its rows, which are JSON already."""
+        header = {
+            "kind": CounterBatch.kind,
+            "system": self.origin.system,
+            "file_id": self.origin.file_id,
+            "element": key.element,
+            "group": key.group,
+            "job": columns.job,
+            "gp_s": key.gp_s,
+            "end_s": key.end_s,
+            "end_offset_min": end_offset_min,
+            "ver": self.origin.ver,
+            "counters": columns.counters,
+            "rows": [],
+        }
+        return orjson.dumps(header)[: -len(b"]}")]
 
     def _set_conflicts_aside(self, key: Key, conflicts: list[Conflict]) -> None:
         header = {"element": key.element, "group": key.group, "gp_s": key.gp_s, "end_s": key.end_s}

@@ -5,9 +5,10 @@ from itertools import chain
 
 from services.fetcher.parse.block import Block
 from services.fetcher.parse.document import Document, Reader
-from services.fetcher.parse.lane import LANES, Lane, pieces
+from services.fetcher.parse.lane import Lane, pieces
 from services.fetcher.parse.measinfo import MeasInfos
 from services.fetcher.parse.omes import Omes
+from services.fetcher.parse.patterns import LANES
 from services.fetcher.parse.text import texts
 
 DIALECTS: dict[str, type[Reader]] = {
@@ -36,8 +37,8 @@ def blocks(chunks: Iterable[bytes], *, fast: bool = True) -> Iterator[Block]:
     words = LANES.get(reader.path[0]) if reader and fast else None
     if words and isinstance(reader, MeasInfos):
         lane = Lane(document, reader, words)
-        for piece in pieces(rest, words):
-            yield from lane.read(piece)
+        for text, begin, end in pieces(rest, words):
+            yield from lane.read(text, begin, end)
     else:
         for text in rest:
             document.feed(text)

@@ -1,6 +1,7 @@
 """The text of a value as it becomes JSON: numbers exact, missing tokens null, vectors arrays, the rest text."""
 
 import re
+from dataclasses import dataclass
 from math import isinf
 
 import orjson
@@ -17,10 +18,10 @@ _SAFE_DIGITS = 18
 """Any integer of so many digits fits 64 bits."""
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
-_PLAIN = b"0123456789.-nul"
 _AS_DIGIT = bytes.maketrans(b"0123456789", b"0" * 10)
-_AS_COMMA = bytes.maketrans(b" \n", b",,")
 _LONG = b"0" * (_SAFE_DIGITS + 1)
+_MORE_THAN_NUMBERS = tuple('"tf{eE\t\r')
+"""Without these, nothing is JSON but numbers, null and arrays of them: no text, no exponent, no white space."""
 
 
 def quoted(text: str) -> str:
@@ -33,9 +34,12 @@ def cell(text: str) -> str:
 
     A text with commas is a vector when any of its elements is a number ("1,2,,3"), missing when all are blank.
     """
-    text = text.strip(BLANKS)
     if "," not in text:
-        return _scalar(text)
+        return _scalar(text.strip(BLANKS))
+    numbers = proven(text, 1, text.count(",") + 1) if "[" not in text else None
+    if numbers and not numbers.nulls:
+        return f"[{text}]"
+    text = text.strip(BLANKS)
     elements = [_scalar(element.strip(BLANKS)) for element in text.split(",")]
     if all(element == NULL for element in elements):
         return NULL
@@ -67,30 +71,39 @@ def _number(number: re.Match[str], text: str) -> str:
     return quoted(text) if isinf(float(written)) else written
 
 
-def expanded(rows: str, shape: bytes) -> str | None:
-    """Rows of comma-joined cells as JSON, when each cell is a plain number, a single blank or NIL; else None.
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """Rows of cells that are JSON: comma-joined, a line each."""
 
-    `shape` is what must remain without the numbers: the commas between cells, a newline between rows. A speculation
-    with a proof: were the blank or NIL part of anything else, the result would not be JSON.
+    lines: list[str]
+    nulls: int
+    has_shape: bool = True
+    """No line ends within values."""
+
+
+def proven(rows: str, height: int, width: int) -> Proven | None:
+    """Rows of comma-joined cells, a line each, when they are JSON as they stand: plain numbers, null, arrays of those.
+
+    The caller has put null for what may be a single missing token, and brackets around what may be a vector, and made
+    sure that there are no others. A speculation with a proof: were the token part of anything else, the result would
+    not be JSON; were there a comma or a line end in a cell, the rows would not have this shape.
     """
-    return _proven(rows.replace(" ", NULL), shape)
-
-
-def compact(rows: str, shape: bytes) -> str | None:
-    """The same for cells with one blank between them."""
-    proven = _proven(rows, shape)
-    return proven and proven.replace(" ", ",")
-
-
-def _proven(rows: str, shape: bytes) -> str | None:
-    rows = rows.replace("NIL", NULL) if "N" in rows else rows
-    if not rows.isascii():
+    if any(character in rows for character in _MORE_THAN_NUMBERS) or not rows.isascii():
         return None
-    raw = rows.encode()
-    if raw.translate(None, _PLAIN) != shape or _LONG in raw.translate(_AS_DIGIT):
+    if "[null" in rows:  # a vector that may have no value at all
+        return None
+    if _LONG in rows.encode().translate(_AS_DIGIT):
         return None
     try:
-        orjson.loads(b"[" + raw.translate(_AS_COMMA) + b"]")  # the readers' own grammar
+        values = orjson.loads("[[" + rows.replace("\n", "],[") + "]]")  # the readers' own grammar
     except orjson.JSONDecodeError:
         return None
-    return rows
+    if len(values) != height or set(map(len, values)) != {width}:
+        return None
+    if "n" not in rows:
+        nulls = 0
+    elif "[" not in rows:
+        nulls = rows.count(NULL)
+    else:
+        nulls = sum(row.count(None) for row in values)
+    return Proven(rows.split("\n"), nulls)

@@ -1,0 +1,53 @@
+"""The values of many rows as JSON: at once where they can be proven to be numbers, else one by one."""
+
+from collections.abc import Iterable
+from itertools import chain
+
+from services.fetcher.parse.cells import BLANKS, CELLS, NULL, Proven, proven
+from services.fetcher.parse.patterns import MARKUP, Groups
+from services.fetcher.parse.rows import split as parts
+
+
+def split(rows: list[Groups], width: int, *, has_brackets: bool) -> Proven | None:
+    """Of rows with a text for each value; None where expat must look.
+
+    Vectors are likely to be in the same columns in all rows.
+    """
+    values = [row[1:-1] for row in rows]
+    columns: Iterable[int] = [at for at, text in enumerate(values[0]) if "," in text]
+    for vectors in () if has_brackets else (columns, range(width)):
+        texts = [",".join(_with_vectors(row, vectors)) for row in values] if vectors else map(",".join, values)
+        if found := proven(_with_nulls("\n".join(texts).replace(" ", NULL)), len(rows), width):
+            return found
+    return _one_by_one(values)
+
+
+def listed(rows: list[Groups], width: int, *, has_brackets: bool) -> Proven | None:
+    """Of rows with one text for all values."""
+    texts = [row[1].strip(BLANKS) for row in rows]
+    if not has_brackets:
+        found = proven(_with_nulls("\n".join(texts).replace(" ", ",")), len(rows), width)
+        if found:
+            return Proven(found.lines, found.nulls, has_shape=texts == [row[1] for row in rows])
+    values = [tuple(parts(text)) for text in texts]
+    return _one_by_one(values) if all(len(row) == width for row in values) else None
+
+
+def _with_nulls(text: str) -> str:
+    return text.replace("NIL", NULL) if "N" in text else text
+
+
+def _with_vectors(row: Groups, columns: Iterable[int]) -> list[str]:
+    changed = list(row)
+    for at in columns:
+        if "," in changed[at]:
+            changed[at] = f"[{changed[at]}]"
+    return changed
+
+
+def _one_by_one(values: list[Groups]) -> Proven | None:
+    if MARKUP.search("\n".join(chain.from_iterable(values))):
+        return None
+    json = [[*map(CELLS.__getitem__, row)] for row in values]
+    nulls = sum(row.count(NULL) for row in json)
+    return Proven([",".join(row) for row in json], nulls, has_shape=False)
