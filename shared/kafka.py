@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Condition, Event, Thread
+from time import monotonic
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -18,7 +19,7 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
 from shared.errors import Unreachable
@@ -55,6 +56,22 @@ def follow_all(brokers: str, topic: Topic) -> Consumer:
     reader = consumer(brokers, f"pmflow-reader-of-{topic.name}")
     reader.assign([TopicPartition(topic.name, p, OFFSET_BEGINNING) for p in range(topic.partitions)])
     return reader
+
+
+def ends(brokers: str, topic: Topic) -> dict[int, int]:
+    """Where each partition that holds messages ends now: the next offset.
+
+    By a client of its own: a consumer that another thread reads with does not answer.
+    """
+    admin = AdminClient({"bootstrap.servers": brokers})
+    latest = _offsets(admin, topic, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    earliest = _offsets(admin, topic, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+    return {partition: end for partition, end in latest.items() if end > earliest[partition]}
+
+
+def _offsets(admin: AdminClient, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
+    asked = admin.list_offsets({TopicPartition(topic.name, p): spec for p in range(topic.partitions)})
+    return {place.partition: future.result().offset for place, future in asked.items()}
 
 
 def usable(messages: Iterable[Message | None]) -> list[Message]:
@@ -250,4 +267,17 @@ def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
     created = admin.create_topics([NewTopic(t.name, t.partitions, config=t.config) for t in new]) if new else {}
     for future in created.values():
         future.result()
+    _wait_until_led(admin, new)
     return {name: "created" if name in created else "kept" for name in sorted(wanted)}
+
+
+def _wait_until_led(admin: AdminClient, topics: Iterable[Topic], within_s: float = 30.0) -> None:
+    """A topic is created before its partitions have leaders; who reads then is refused."""
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    wanted = {TopicPartition(t.name, p): latest for t in topics for p in range(t.partitions)}
+    until_s = monotonic() + within_s
+    while wanted:
+        asked = admin.list_offsets(wanted)
+        wanted = {place: latest for place, future in asked.items() if future.exception() is not None}
+        if wanted and monotonic() > until_s:
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"no leader of {next(iter(wanted))}"))

@@ -4,7 +4,7 @@ import logging
 from threading import Condition, Event
 
 from services.scanner.file_producer import Known
-from shared.kafka import TopicPartition, follow_all, origin, usable
+from shared.kafka import ends, follow_all, origin, usable
 from shared.messages import BadMessage, FileStatus, decode_status
 from shared.topics import FILES_STATUS
 
@@ -15,6 +15,7 @@ class Ledger:
     """Kept up to date by one thread (`follow`), asked by all."""
 
     def __init__(self, brokers: str) -> None:
+        self.brokers = brokers
         self.reader = follow_all(brokers, FILES_STATUS)
         self.files: dict[str, Known] = {}
         self.read = dict.fromkeys(range(FILES_STATUS.partitions), 0)
@@ -51,11 +52,8 @@ class Ledger:
 
     def catch_up(self, stop: Event) -> None:
         """Wait until all that was said before now is read: a new leader must know what is in flight."""
-        ends = {}
-        for partition in self.read:
-            low, high = self.reader.get_watermark_offsets(TopicPartition(FILES_STATUS.name, partition), timeout=30)
-            ends[partition] = high if high > low else 0
+        told = ends(self.brokers, FILES_STATUS)
         with self.moved:
             self.moved.wait_for(
-                lambda: stop.is_set() or all(self.read[partition] >= end for partition, end in ends.items())
+                lambda: stop.is_set() or all(self.read[partition] >= end for partition, end in told.items())
             )

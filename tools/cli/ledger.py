@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from shared.kafka import TopicPartition, follow_all, usable
+from shared.kafka import TopicPartition, ends, follow_all, usable
 from shared.messages import FileStatus, SinkPosition, decode_status
 from shared.topics import FILES_STATUS
 
@@ -18,11 +18,7 @@ class Ledger:
 def read(brokers: str) -> Ledger:
     """All of the topic, up to where it ends now."""
     reader = follow_all(brokers, FILES_STATUS)
-    left = {}
-    for partition in range(FILES_STATUS.partitions):
-        low, high = reader.get_watermark_offsets(TopicPartition(FILES_STATUS.name, partition), timeout=30)
-        if high > low:
-            left[partition] = high
+    left = ends(brokers, FILES_STATUS)
     ledger = Ledger()
     while left:
         for message in usable(reader.consume(1000, 0.5)):
