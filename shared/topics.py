@@ -11,6 +11,7 @@ from shared.messages import PARTITIONS, CounterBatch, FileFound, FileStatus, Mes
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+FOR_EVER = -1
 MESSAGE_MAX_BYTES = 1_000_000
 """No batch is larger; the producers and the topics are set to it."""
 
@@ -81,6 +82,21 @@ FILES_SETTLE = Topic(
 )
 
 
+TRACKER_TABLES = tuple(
+    Topic(
+        name=f"pmflow-tracker-{table}-changelog",
+        about=f"The tracker's table of {table}, by Faust.",
+        messages=(),
+        writers=("tracker",),
+        readers=("tracker",),
+        key="as the table's",
+        retention_ms=FOR_EVER,
+        compacted=True,
+    )
+    for table in ("files", "positions")
+)
+
+
 def counters(system: str) -> Topic:
     """The topic of a system's counters."""
     return Topic(
@@ -96,7 +112,7 @@ def counters(system: str) -> Topic:
 def provisioned(systems: Iterable[str]) -> tuple[Topic, ...]:
     """All topics of a deployment with these systems, each beside its dead letters."""
     topics = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, *(counters(system) for system in systems))
-    return tuple(twin for topic in topics for twin in (topic, topic.dead_letters))
+    return (*(twin for topic in topics for twin in (topic, topic.dead_letters)), *TRACKER_TABLES)
 
 
 def reference() -> str:
@@ -104,15 +120,16 @@ def reference() -> str:
     lines = [
         "# Topics",
         "",
-        "Generated from `shared/topics.py` by `pmflow topics docs`. Each topic has a twin `<name>.dlq` for what its",
-        "readers set aside, with the headers `reason` and `origin`.",
+        "Generated from `shared/topics.py` by `pmflow topics docs`. Each topic but the tables' has a twin `<name>.dlq`",
+        "for what its readers set aside, with the headers `reason` and `origin`.",
         "",
         "| topic | what | messages | written by | read by | key | partitions | kept |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for topic in (FILES_FOUND, FILES_STATUS, FILES_SETTLE, counters("<system>")):
-        kept = f"{topic.retention_ms // DAY_MS} days" + (", compacted" if topic.compacted else "")
-        names = ", ".join(message.__name__ for message in topic.messages)
+    for topic in (FILES_FOUND, FILES_STATUS, FILES_SETTLE, counters("<system>"), *TRACKER_TABLES):
+        days = "for ever" if topic.retention_ms == FOR_EVER else f"{topic.retention_ms // DAY_MS} days"
+        kept = days + (", compacted" if topic.compacted else "")
+        names = ", ".join(message.__name__ for message in topic.messages) or "Faust's"
         lines.append(
             f"| `{topic.name}` | {topic.about} | {names} | {', '.join(topic.writers)} | {', '.join(topic.readers)} "
             f"| {topic.key} | {topic.partitions} | {kept} |"

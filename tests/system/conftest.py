@@ -1,4 +1,4 @@
-"""A whole pipeline on the stack of the session; its own topics are the stack's, so it runs once a session."""
+"""A whole pipeline on a stack of its own: its topics, databases and elements begin empty."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,23 +10,21 @@ from shared import kafka, topics
 from shared.settings import Settings
 from tools.cli.demo import DEMO_SCHEDULE, wait_for_inventory
 from tools.cli.pipeline import Pipeline
-from tools.devstack.stack import Stack
+from tools.devstack import stack as devstack
 
 OVERRIDES = {
     **DEMO_SCHEDULE,
-    "mysql": {"database": "system_test"},
     "scanner": {"lease_s": 15, "settle_s": 0.5},
 }
 
 
 @pytest.fixture
-def pipeline(stack: Stack, tmp_path: Path) -> Iterator[Pipeline]:
-    """Not started yet; everything it starts is stopped."""
-    made = Pipeline(tmp_path, stack, OVERRIDES)
+def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
+    """Not started yet, but its servers; all of it is stopped."""
     try:
-        yield made
+        yield Pipeline(tmp_path, devstack.up(tmp_path), OVERRIDES)
     finally:
-        made.stop()
+        devstack.down(tmp_path)
 
 
 @pytest.fixture

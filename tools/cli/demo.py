@@ -88,7 +88,7 @@ def watch(console: Console, pipeline: Pipeline, settings: Settings, cycles: int,
 
 def samples_table(settings: Settings) -> Table:
     """What became of the real files."""
-    shown = Table("real file", "ended in", "values", "missing", "quarantined", "dropped", "reason")
+    shown = Table("real file", "stage", "values", "nulls", "set aside", "dropped", "why")
     files = ledger.read(settings.kafka.bootstrap_servers).files.values()
     for file in sorted((f for f in files if f.endpoint == "samples"), key=lambda f: f.path):
         counts = (f"{n:,}" for n in (file.values, file.nulls, file.quarantined, file.dropped))

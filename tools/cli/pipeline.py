@@ -67,10 +67,3 @@ class Pipeline:
         if found is None:
             raise LookupError(f"{name} is not running")
         return found
-
-    def stop(self) -> None:
-        """Services and simulator; not the stack."""
-        for name in (*SERVICES, "simulator"):
-            found = processes.find(self.home, name)
-            if found is not None:
-                found.stop(timeout_s=20)

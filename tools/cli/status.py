@@ -12,6 +12,7 @@ from shared.settings import load
 from tools.cli import ledger
 
 STAGES = get_args(Stage)
+COUNTS = ("values", "nulls", "quarantined", "dropped")
 
 
 def status() -> None:
@@ -20,15 +21,16 @@ def status() -> None:
 
 
 def table(files: Iterable[FileStatus]) -> Table:
-    """A row a system."""
+    """A row a system; stages nobody is at are left out."""
     stages: dict[str, Counter[str]] = defaultdict(Counter)
     sums: dict[str, Counter[str]] = defaultdict(Counter)
     for file in files:
         stages[file.system][file.stage] += 1
-        for what in ("values", "nulls", "quarantined", "dropped"):
+        for what in COUNTS:
             sums[file.system][what] += getattr(file, what)
-    shown = Table("system", *STAGES, "values", "missing", "quarantined", "dropped", title="files by stage, and values")
+    occupied = [stage for stage in STAGES if any(of[stage] for of in stages.values())]
+    shown = Table("system", *occupied, *COUNTS, title="files by stage, and their values")
     for system in sorted(stages):
-        counts = [f"{stages[system][stage]:,}" for stage in STAGES]
-        shown.add_row(system, *counts, *(f"{sums[system][w]:,}" for w in ("values", "nulls", "quarantined", "dropped")))
+        counts = [stages[system][stage] for stage in occupied] + [sums[system][what] for what in COUNTS]
+        shown.add_row(system, *(f"{count:,}" for count in counts))
     return shown

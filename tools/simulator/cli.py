@@ -3,6 +3,8 @@
 import asyncio
 import json
 import signal
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from time import time
 from typing import Annotated
@@ -10,8 +12,35 @@ from typing import Annotated
 import typer
 
 from tools.simulator.elements import Elements
+from tools.simulator.files import replace
 from tools.simulator.generate import Shape
 from tools.simulator.serve import known_hosts_line, serve
+
+SAMPLES = "samples"
+"""The element that real files are put on, unless another is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the elements are reached."""
+
+    host: str
+    advertised: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How time goes: every real cycle is one period of the files."""
+
+    first_s: int
+    cycle_s: float
+    cycles: int
+    """0: without end."""
+
+    def over(self, cycles: int) -> bool:
+        """Whether so many are all."""
+        return 0 < self.cycles <= cycles
 
 
 def simulate(  # noqa: PLR0913, PLR0917 - each is an option
@@ -21,60 +50,84 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option
     groups: Annotated[int, typer.Option(help="measurement groups of a file")] = 3,
     counters: Annotated[int, typer.Option(help="counters of a group")] = 20,
     cycle_s: Annotated[float, typer.Option(help="real seconds between two files of an element")] = 300.0,
-    gp_s: Annotated[int, typer.Option(help="the period the files tell")] = 900,
-    cycles: Annotated[int, typer.Option(help="stop writing after so many; 0: never")] = 0,
+    gp_s: Annotated[int, typer.Option(help="the period the files tell; each cycle is one period on")] = 900,
+    cycles: Annotated[int, typer.Option(help="stop writing after so many, serve on; 0: never")] = 0,
     seed: Annotated[int, typer.Option(help="another one gives other values")] = 1,
     host: Annotated[str, typer.Option(help="where to listen")] = "127.0.0.1",
     advertise: Annotated[str, typer.Option(help="the name clients connect to; else --host")] = "",
-    port: Annotated[int, typer.Option(help="0: a free one")] = 0,
+    port: Annotated[int, typer.Option(help="0: the one it had before, else a free one")] = 0,
     start: Annotated[int, typer.Option(help="end of the first period, seconds since 1970; 0: the last full one")] = 0,
-    plant: Annotated[Path | None, typer.Option(help="real files for an extra element of the first system")] = None,
+    plant: Annotated[str, typer.Option(help="DIR[=system/element]: real files, for an extra element")] = "",
     in_place_share: Annotated[float, typer.Option(help="of files written slowly under their own name")] = 0.1,
 ) -> None:
     """Pretend to be elements: write PM files every cycle, serve them by SFTP, know the truth of every value."""
-    shape = Shape(seed=seed, cells=cells, groups=groups, counters=counters, gp_s=gp_s)
-    sizes = {name: int(many) for name, _, many in (system.partition(":") for system in systems.split(","))}
+    try:
+        shape = Shape(seed=seed, cells=cells, groups=groups, counters=counters, gp_s=gp_s)
+        sizes = {name: int(many) for name, _, many in (system.partition(":") for system in systems.split(","))}
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     elements = Elements(directory.resolve(), sizes, shape, in_place_share)
-    if plant is not None:
-        elements.plant(plant, next(iter(sizes)))
-    first_s = start or int(time()) // gp_s * gp_s
-    asyncio.run(_run(elements, host, advertise or host, port, first_s, cycle_s, cycles))
+    if plant:
+        samples, system, element = planted(plant, next(iter(sizes)))
+        elements.plant(samples, system, element)
+    pace = Pace(start or int(time()) // gp_s * gp_s, cycle_s, cycles)
+    asyncio.run(_run(elements, Place(host, advertise or host, port), pace))
 
 
-async def _run(  # noqa: PLR0913, PLR0917
-    elements: Elements, host: str, advertised: str, port: int, first_s: int, cycle_s: float, cycles: int
-) -> None:
+def planted(option: str, system: str) -> tuple[Path, str, str]:
+    """The folder, system and element that --plant names.
+
+    >>> planted("real=5ga/extra", "4ga")[1:]
+    ('5ga', 'extra')
+    """
+    folder, equals, target = option.rpartition("=")
+    if not equals:
+        return Path(option), system, SAMPLES
+    of_system, _, element = target.partition("/")
+    return Path(folder), of_system, element or SAMPLES
+
+
+async def _run(elements: Elements, place: Place, pace: Pace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    server = await serve(elements.directory, elements.roots(), elements.password(), host, _usual(elements, port))
+    logins = elements.logins()
+    server = await serve(elements.directory, logins, place.host, _usual(elements.directory, place.port))
     port = server.get_port()
-    (elements.directory / "port").write_text(str(port))
-    (elements.directory / "known_hosts").write_text(known_hosts_line(elements.directory, advertised, port))
-    elements.write_inventory(advertised, port)
-    typer.echo(json.dumps({"serving": f"{advertised}:{port}", "elements": len(elements.roots())}))
-    await _write(elements, first_s, cycle_s, cycles, stop)
+    _tell_how_to_connect(elements, place.advertised, port)
+    typer.echo(json.dumps({"serving": f"{place.advertised}:{port}", "elements": len(logins)}))
+    await _write(elements, pace, stop)
     await stop.wait()
-    server.close()
+    server.close()  # not waited for: collectors keep their connections open
 
 
-def _usual(elements: Elements, port: int) -> int:
+def _usual(directory: Path, port: int) -> int:
     """The port it had before, so that clients find it again after a restart."""
-    file = elements.directory / "port"
+    file = directory / "port"
     return port or (int(file.read_text()) if file.exists() else 0)
 
 
-async def _write(elements: Elements, first_s: int, cycle_s: float, cycles: int, stop: asyncio.Event) -> None:
-    """A cycle, a pause; goes on after the last one of an earlier run."""
-    last_s = await asyncio.to_thread(elements.take_up)
-    end_s = first_s if last_s is None else last_s + elements.shape.gp_s
-    done = len({line.end_s for line in elements.manifest.lines() if not isinstance(line, tuple)})
-    elements.tell(done)
-    while not stop.is_set() and (not cycles or done < cycles):
-        await asyncio.to_thread(elements.write_cycle, end_s)
-        done, end_s = done + 1, end_s + elements.shape.gp_s
-        elements.tell(done)
-        try:
-            await asyncio.wait_for(stop.wait(), cycle_s)
-        except TimeoutError:
-            continue
+def _tell_how_to_connect(elements: Elements, host: str, port: int) -> None:
+    """The inventory comes last: who finds it can connect."""
+    replace(elements.directory / "port", str(port).encode())
+    replace(elements.directory / "known_hosts", known_hosts_line(elements.directory, host, port).encode())
+    elements.write_inventory(host, port)
+
+
+async def _write(elements: Elements, pace: Pace, stop: asyncio.Event) -> None:
+    """A cycle, a pause, the next one; goes on after the last one of an earlier run."""
+    clock_s = asyncio.get_running_loop().time
+    due_s = clock_s()
+    end_s = await asyncio.to_thread(elements.take_up) or pace.first_s
+    elements.tell(over=pace.over(elements.cycles))
+    while not pace.over(elements.cycles):
+        await asyncio.to_thread(elements.write_cycle, end_s, stop.is_set)
+        if stop.is_set():
+            return  # the next start completes this cycle
+        elements.tell(over=pace.over(elements.cycles))
+        end_s += elements.shape.gp_s
+        due_s = max(due_s + pace.cycle_s, clock_s())  # what a slow cycle took is not made up for
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(due_s):
+                await stop.wait()
+                return

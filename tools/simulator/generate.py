@@ -1,21 +1,23 @@
-"""PM files of pretend elements: names, rows, XML. Pure: the same parameters give the same file, at any time.
+"""PM files of pretend elements: names, rows, bytes. Pure: the same parameters give the same file, at any time.
 
-Shapes as in real files: mostly zeros, some values missing, some rows suspect, vectors, decimals; 4G in the compact
-layout (measTypes/measResults), all others in the expanded one (measType p / r p) of 3GPP TS 32.435.
+Values as in real files: mostly zeros, some missing, some rows suspect, vectors, decimals, a few very large integers.
 """
 
 import gzip
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from random import Random
-from xml.sax.saxutils import quoteattr
 
-Value = str | list[str | None] | None
-"""The exact text of a scalar, the texts of a vector, or None for a missing one."""
+from tools.simulator.families import family_of, group
+from tools.simulator.layouts import Head, document
+from tools.simulator.truth_row import TruthRow, Value
+
 LARGEST = 2**53 - 1
+"""The largest integer that floating point, and so every reader of JSON, holds exactly."""
 ZONES = ((0, "Z"), (60, "+01:00"), (60, "+0100"), (-300, "-05:00"))
 """Offsets in minutes, and ways elements write them."""
+VECTOR_LENGTHS = (3, 12, 17, 32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,60 +30,11 @@ class Shape:
     counters: int = 20
     gp_s: int = 900
 
-
-@dataclass(frozen=True, slots=True)
-class TruthRow:
-    """What must be stored of one measured object and period."""
-
-    system: str
-    group: str
-    element: str
-    """Distinguished name: dnPrefix and localDn."""
-    object: str
-    end_s: int
-    gp_s: int
-    suspect: bool
-    values: Mapping[str, Value]
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What a generation of elements measures."""
-
-    function: str
-    groups: Sequence[tuple[str, str]]
-    """measInfoId and the counters' stems."""
-    compact: bool
-
-
-LTE = Family(
-    "ENodeBFunction=1",
-    (
-        (
-            "EUtranCellFDD",
-            "RRC.ConnEstabAtt.Sum RRC.ConnEstabSucc.Sum ERAB.EstabInitAttNbr ERAB.RelActNbr DRB.IPThpDl RRU.PrbTotDl",
-        ),
-        ("EUtranRelation", "HO.InterEnbOutPrepAtt HO.InterEnbOutPrepSucc HO.InterFreqOutAtt"),
-        ("S1Link", "S1SIG.ConnEstabAtt S1SIG.ConnEstabSucc PAG.DiscardedNbr"),
-    ),
-    compact=True,
-)
-"""Counters of 3GPP TS 32.425."""
-NR = Family(
-    "GNBDUFunction=1",
-    (
-        ("NRCellDU", "DRB.UEThpDl DRB.UEThpUl RRU.PrbTotDl RRU.PrbTotUl CARR.WBCQIDist TB.TotNbrDl L1M.SS-RSRP"),
-        ("NRCellCU", "RRC.ConnEstabAtt.mo-Data RRC.ConnEstabSucc.mo-Data SM.PDUSessionSetupReq MM.HoPrepInterReq"),
-        ("GNBDUFunction", "DRB.RlcSduLatencyDl QosFlow.PdcpPduVolumeDl PEE.AvgPower"),
-    ),
-    compact=False,
-)
-"""Counters of 3GPP TS 28.552; every seventh a vector."""
-
-
-def family_of(system: str) -> Family:
-    """By the system's name: 4ga is 4G, all others are 5G."""
-    return LTE if system.startswith("4") else NR
+    def __post_init__(self) -> None:
+        if min(self.cells, self.groups, self.counters, self.gp_s) < 1:
+            raise ValueError(f"{self}: sizes and period must be at least 1")
+        if self.gp_s % 60:
+            raise ValueError(f"a period of {self.gp_s} s: file names tell minutes, so it must be whole minutes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,47 +47,60 @@ class PmFile:
 
     @property
     def packed(self) -> bytes:
+        """The same bytes each time: no time of packing in them."""
         return gzip.compress(self.xml, 6, mtime=0)
 
     @property
     def values(self) -> int:
-        return sum(value is not None for row in self.rows for value in row.values.values())
+        return sum(row.present for row in self.rows)
 
 
 def pm_file(shape: Shape, system: str, element: str, end_s: int) -> PmFile:
     """The file of one element and period."""
-    random = Random(f"{shape.seed}/{system}/{element}/{end_s}")  # noqa: S311 - it must be predictable
-    zone_min, zone = ZONES[Random(element).randrange(len(ZONES))]  # noqa: S311
-    rows = list(_rows(random, shape, system, element, end_s))
-    return PmFile(
-        _name(element, end_s, shape.gp_s, zone_min), rows, _xml(system, element, rows, shape, _Clock(zone_min, zone))
-    )
+    family = family_of(system)
+    zone_min, zone = ZONES[Random(element).randrange(len(ZONES))]  # noqa: S311 - it must be predictable
+    begin, end = (_time(epoch_s, zone_min, zone) for epoch_s in (end_s - shape.gp_s, end_s))
+    rows = list(_rows(shape, system, element, end_s))
+    head = Head(dn_prefix(system), element, family.element_type, begin, end, shape.gp_s)
+    return PmFile(file_name(element, end_s, shape.gp_s, zone_min), rows, document(head, rows, compact=family.compact))
 
 
-def prefix(system: str) -> str:
+def dn_prefix(system: str) -> str:
     """DnPrefix (3GPP TS 32.300): where the elements stand in the network."""
     return f"DC=operator.example,SubNetwork={system}"
 
 
-def counters(family: Family, group: int, many: int) -> tuple[str, list[str]]:
-    """A group's measInfoId and counters; any number of both, by numbering on."""
-    name, known = family.groups[group % len(family.groups)]
-    stems = known.split()
-    round_ = group // len(family.groups)
-    names = [stems[n % len(stems)] + (f".{n // len(stems)}" if n >= len(stems) else "") for n in range(many)]
-    return (f"{name}{round_}" if round_ else name), names
+def file_name(element: str, end_s: int, gp_s: int, zone_min: int) -> str:
+    """3GPP TS 32.432 clause 5.1.2, type A: one element, one period.
+
+    >>> file_name("5ga-001", 1795526100, 900, 60)
+    'A20261124.1400+0100-1415+0100_5ga-001.xml.gz'
+    >>> file_name("5ga-001", 1795478400, 900, 0)
+    'A20261123.2345+0000-20261124.0000+0000_5ga-001.xml.gz'
+    """
+    zone = timezone(timedelta(minutes=zone_min))
+    begin, end = (datetime.fromtimestamp(epoch_s, zone) for epoch_s in (end_s - gp_s, end_s))
+    end_date = "" if begin.date() == end.date() else f"{end:%Y%m%d}."
+    return f"A{begin:%Y%m%d.%H%M%z}-{end_date}{end:%H%M%z}_{element}.xml.gz"
 
 
-def _rows(random: Random, shape: Shape, system: str, element: str, end_s: int) -> Iterator[TruthRow]:
-    family = family_of(system)
+def _time(epoch_s: int, zone_min: int, zone: str) -> str:
+    local = datetime.fromtimestamp(epoch_s, UTC) + timedelta(minutes=zone_min)
+    return f"{local:%Y-%m-%dT%H:%M:%S}{zone}"
+
+
+def _rows(shape: Shape, system: str, element: str, end_s: int) -> Iterator[TruthRow]:
+    random = Random(f"{shape.seed}/{system}/{element}/{end_s}")  # noqa: S311 - it must be predictable
+    family, name = family_of(system), f"{dn_prefix(system)},{element}"
     for number in range(shape.groups):
-        group, names = counters(family, number, shape.counters)
-        vectors = {name for n, name in enumerate(names) if n % 7 == 6 and not family.compact}
+        measured = group(family, number, shape.counters)
+        every = family.vector_every
+        vectors = {counter for n, counter in enumerate(measured.counters, 1) if every and n % every == 0}
         for cell in range(1, shape.cells + 1):
-            ldn = f"ManagedElement={element},{family.function},{group}={cell}"
-            values = {name: _vector(random) if name in vectors else _scalar(random) for name in names}
+            ldn = f"ManagedElement={element},{measured.object.format(cell)}"
+            values = {c: _vector(random) if c in vectors else _scalar(random) for c in measured.counters}
             suspect = random.random() < 0.015
-            yield TruthRow(system, group, f"{prefix(system)},{element}", ldn, end_s, shape.gp_s, suspect, values)
+            yield TruthRow(system, name, measured.name, ldn, end_s, shape.gp_s, suspect, values)
 
 
 def _scalar(random: Random) -> str | None:
@@ -143,97 +109,24 @@ def _scalar(random: Random) -> str | None:
         return "0"
     if chance < 0.80:
         return None
-    if chance < 0.92:
+    if chance < 0.91:
         return str(random.randrange(1, 1000))
-    if chance < 0.96:
+    if chance < 0.95:
         return str(random.randrange(1000, 10**9))
-    return (
-        f"{random.random() * 1000:.{random.choice((1, 3, 6))}f}"
-        if chance < 0.99
-        else str(LARGEST - random.randrange(9))
-    )
+    if chance < 0.99:
+        return f"{random.uniform(-150, 1000):.{random.choice((1, 3, 6))}f}"
+    return str(LARGEST - random.randrange(9))
 
 
 def _vector(random: Random) -> Value:
-    if random.random() < 0.05:
+    if random.random() < 0.02:
         return None
-    return ["0" if random.random() < 0.8 else str(random.randrange(1, 5000)) for _ in range(random.choice((3, 12, 17)))]
+    first = str(random.randrange(5000))  # a vector of blanks would be a missing value
+    return [first, *(_part(random) for _ in range(random.choice(VECTOR_LENGTHS) - 1))]
 
 
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    """Times as the element writes them."""
-
-    offset_min: int
-    zone: str
-
-    def time(self, epoch_s: int) -> str:
-        local = datetime.fromtimestamp(epoch_s, UTC) + timedelta(minutes=self.offset_min)
-        return f"{local:%Y-%m-%dT%H:%M:%S}{self.zone}"
-
-
-def _name(element: str, end_s: int, gp_s: int, zone_min: int) -> str:
-    """3GPP TS 32.432 clause 5.1.2, type A."""
-    zone = timezone(timedelta(minutes=zone_min))
-    begin, end = (datetime.fromtimestamp(s, zone) for s in (end_s - gp_s, end_s))
-    end_date = "" if begin.date() == end.date() else f"{end:%Y%m%d}."
-    return f"A{begin:%Y%m%d.%H%M%z}-{end_date}{end:%H%M%z}_{element}.xml.gz"
-
-
-def _xml(system: str, element: str, rows: Sequence[TruthRow], shape: Shape, clock: _Clock) -> bytes:
-    """3GPP TS 32.435 annex A."""
-    family, end_s = family_of(system), rows[0].end_s
-    begin, end = clock.time(end_s - shape.gp_s), clock.time(end_s)
-    lines = [
-        '<?xml version="1.0" encoding="UTF-8"?>',
-        '<?xml-stylesheet type="text/xsl" href="MeasDataCollection.xsl"?>',
-        '<measCollecFile xmlns="http://www.3gpp.org/ftp/specs/archive/32_series/32.435#measCollec">',
-        f'<fileHeader fileFormatVersion="32.435 V10.0" vendorName="pmflow" dnPrefix={quoteattr(prefix(system))}>',
-        f'<fileSender localDn={quoteattr(element)} elementType="{family.function.split("Function")[0]}"/>',
-        f'<measCollec beginTime="{begin}"/>',
-        "</fileHeader>",
-        "<measData>",
-        f'<managedElement localDn={quoteattr(element)} swVersion="1.0"/>',
-    ]
-    for at in range(0, len(rows), shape.cells):
-        of_group = rows[at : at + shape.cells]
-        lines += [
-            f"<measInfo measInfoId={quoteattr(of_group[0].group)}>",
-            '<job jobId="1"/>',
-            f'<granPeriod duration="PT{shape.gp_s}S" endTime="{end}"/>',
-            f'<repPeriod duration="PT{shape.gp_s}S"/>',
-            *(_compact(of_group) if family.compact else _expanded(of_group)),
-            "</measInfo>",
-        ]
-    lines += ["</measData>", f'<fileFooter><measCollec endTime="{end}"/></fileFooter>', "</measCollecFile>", ""]
-    return "\n".join(lines).encode()
-
-
-def _compact(rows: Sequence[TruthRow]) -> Iterator[str]:
-    yield f"<measTypes>{' '.join(rows[0].values)}</measTypes>"
-    for row in rows:
-        yield f"<measValue measObjLdn={quoteattr(row.object)}>"
-        yield f"<measResults>{' '.join(_text(value, missing='NIL') for value in row.values.values())}</measResults>"
-        yield from _end(row)
-
-
-def _expanded(rows: Sequence[TruthRow]) -> Iterator[str]:
-    for p, name in enumerate(rows[0].values, 1):
-        yield f'<measType p="{p}">{name}</measType>'
-    for row in rows:
-        yield f"<measValue measObjLdn={quoteattr(row.object)}>"
-        for p, value in enumerate(row.values.values(), 1):
-            yield f'<r p="{p}">{_text(value, missing=" ")}</r>'
-        yield from _end(row)
-
-
-def _end(row: TruthRow) -> Iterator[str]:
-    if row.suspect:
-        yield "<suspect>true</suspect>"
-    yield "</measValue>"
-
-
-def _text(value: Value, *, missing: str) -> str:
-    if isinstance(value, list):
-        return ",".join(part or "" for part in value)
-    return missing if value is None else value
+def _part(random: Random) -> str | None:
+    chance = random.random()
+    if chance < 0.80:
+        return "0"
+    return str(random.randrange(1, 5000)) if chance < 0.98 else None

@@ -1,17 +1,24 @@
 """The elements over SFTP: one server, a login an element, each in a root of its own. The only import of asyncssh."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import asyncssh
 
+from tools.simulator.elements import Login
+from tools.simulator.files import save_secret
 
-class Logins(asyncssh.SSHServer):
+LOGIN_TIMEOUT_S = 30
+BACKLOG = 512
+"""Connections that may wait to be accepted: collectors open one to every element at the same second."""
+
+
+class _Logins(asyncssh.SSHServer):
     """Passwords of the elements' logins."""
 
-    def __init__(self, roots: Mapping[str, Path], password: str) -> None:
-        self.roots = roots
-        self.password = password
+    def __init__(self, logins: Mapping[str, Login]) -> None:
+        self.logins = logins
 
     def begin_auth(self, username: str) -> bool:  # noqa: ARG002
         return True
@@ -20,28 +27,28 @@ class Logins(asyncssh.SSHServer):
         return True
 
     def validate_password(self, username: str, password: str) -> bool:
-        return username in self.roots and password == self.password
+        return username in self.logins and password == self.logins[username].password
 
 
-async def serve(
-    directory: Path, roots: Mapping[str, Path], password: str, host: str, port: int
-) -> asyncssh.SSHAcceptor:
-    """Listen; the host key is made once and kept."""
+async def serve(directory: Path, logins: Mapping[str, Login], host: str, port: int) -> asyncssh.SSHAcceptor:
+    """Listen, on a free port if it is 0; the host key is made once and kept. asyncssh sets TCP_NODELAY itself."""
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
     key_file = directory / "host_key"
     if not key_file.exists():
-        asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(key_file))
+        save_secret(key_file, asyncssh.generate_private_key("ssh-ed25519").export_private_key())
 
     def sftp(channel: asyncssh.SSHServerChannel[bytes]) -> asyncssh.SFTPServer:
-        return asyncssh.SFTPServer(channel, chroot=str(roots[channel.get_extra_info("username")]).encode())
+        return asyncssh.SFTPServer(channel, chroot=bytes(logins[channel.get_extra_info("username")].root))
 
     return await asyncssh.listen(
         host,
         port,
-        server_factory=lambda: Logins(roots, password),
+        server_factory=lambda: _Logins(logins),
         server_host_keys=[str(key_file)],
         sftp_factory=sftp,
-        login_timeout=30,
-        backlog=256,
+        login_timeout=LOGIN_TIMEOUT_S,
+        backlog=BACKLOG,
+        reuse_address=True,
     )
 
 

@@ -7,12 +7,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from tools.simulator.generate import Shape, TruthRow, pm_file
+from tools.simulator.generate import PmFile, Shape, pm_file
+from tools.simulator.truth_row import TruthRow
 
-__all__ = ["Manifest", "TruthRow", "expected"]
+__all__ = ["Manifest", "Planted", "TruthRow", "Written", "expected", "golden_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,63 +25,78 @@ class Written:
     element: str
     end_s: int
     shape: Shape
+    values: int
+    """How many the file has: known without making it again."""
+
+    def file(self) -> PmFile:
+        """The same file again."""
+        return pm_file(self.shape, self.system, self.element, self.end_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A line of a real file."""
+
+    system: str
+    element: str
+    name: str
+    golden: str
+    """Its rows, a file below the simulator's folder; empty when nobody knows them."""
+    values: int
+
+
+Line = Written | Planted
 
 
 class Manifest:
-    """`truth.jsonl` of a simulator's folder."""
+    """`truth.jsonl` of a simulator's folder: one writer, any number of readers at the same time."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "truth.jsonl"
 
-    def add(self, *lines: Written) -> None:
-        """Durable before the files are visible; whole lines in one write."""
-        self._append(b"".join(orjson.dumps(asdict(line), option=orjson.OPT_APPEND_NEWLINE) for line in lines))
+    def mend(self) -> None:
+        """Take away the half line a killed writer left: its file was never seen. For the writer, before it writes."""
+        if self.path.exists():
+            whole = self.path.read_bytes().rfind(b"\n") + 1
+            os.truncate(self.path, whole)
 
-    def add_golden(self, system: str, golden: Path) -> None:
-        self._append(orjson.dumps({"system": system, "golden": str(golden)}, option=orjson.OPT_APPEND_NEWLINE))
-
-    def _append(self, lines: bytes) -> None:
+    def add(self, line: Line) -> None:
+        """In one piece, so that a reader sees whole lines but for the last; it outlives this process at once."""
+        text = orjson.dumps(asdict(line), option=orjson.OPT_APPEND_NEWLINE)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(descriptor, lines)
-            os.fsync(descriptor)
+            if os.write(descriptor, text) != len(text):
+                raise OSError(f"{self.path}: no room for a line")
         finally:
             os.close(descriptor)
 
-    def lines(self) -> Iterator[Written | tuple[str, Path]]:
-        """Generated files, and (system, golden) of planted ones; a line that is still being written is left out."""
+    def lines(self) -> Iterator[Line]:
+        """All so far; a line that is still being written is left out."""
         if not self.path.exists():
             return
-        for line in self.path.read_bytes().splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                return
-            found = orjson.loads(line)
-            if "golden" in found:
-                yield found["system"], Path(found["golden"])
-            else:
-                yield Written(found["system"], found["element"], found["end_s"], Shape(**found["shape"]))
+        with self.path.open("rb") as file:
+            for text in file:
+                if text.endswith(b"\n"):
+                    yield _line(orjson.loads(text))
+
+
+def _line(found: dict[str, Any]) -> Line:
+    if "shape" in found:
+        return Written(**{**found, "shape": Shape(**found["shape"])})
+    return Planted(**found)
 
 
 def expected(directory: Path) -> Iterator[TruthRow]:
     """Every row that must be stored of all files so far."""
     for line in Manifest(directory).lines():
         if isinstance(line, Written):
-            yield from pm_file(line.shape, line.system, line.element, line.end_s).rows
-        else:
-            yield from golden_rows(*line)
+            yield from line.file().rows
+        elif line.golden:
+            yield from golden_rows(line.system, directory / line.golden)
 
 
 def golden_rows(system: str, golden: Path) -> Iterator[TruthRow]:
-    """The rows beside a real file: one JSON object a line."""
-    for line in golden.read_bytes().splitlines():
-        row = orjson.loads(line)
-        yield TruthRow(
-            system,
-            row["group"],
-            row["element"],
-            row["object"],
-            row["end_s"],
-            row["gp_s"],
-            row["suspect"],
-            row["values"],
-        )
+    """The rows of a real file: one JSON object a line, named as TruthRow names them, without the system."""
+    with golden.open("rb") as file:
+        for text in file:
+            yield TruthRow(system=system, **orjson.loads(text))

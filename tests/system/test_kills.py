@@ -1,0 +1,38 @@
+"""Nothing is lost and nothing doubled when services are killed with -9 at any point, while files keep coming."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from shared.settings import SERVICES, Settings
+from tests.system.conftest import eventually
+from tools.cli import ledger, verify
+from tools.cli.demo import written
+from tools.cli.pipeline import Pipeline
+
+
+@pytest.mark.timeout(600)
+def test_each_service_killed_and_started_again_loses_and_doubles_nothing(
+    pipeline: Pipeline, launch: Callable[..., Settings]
+) -> None:
+    cycles = 2 * len(SERVICES) + 2
+    settings = launch("--systems", "4ga:5,5ga:5", "--cycles", str(cycles), "--cycle-s", "4")
+
+    def stages() -> Counter[str]:
+        return Counter(file.stage for file in ledger.read(settings.kafka.bootstrap_servers).files.values())
+
+    for number, service in enumerate(SERVICES, 1):
+        eventually(lambda at=2 * number: written(pipeline).get("cycles", 0) >= at, 60, "the next cycle")  # type: ignore[misc]
+        pipeline.process(service).kill()
+        eventually(lambda at=2 * number: written(pipeline)["cycles"] > at, 60, "a cycle without it")  # type: ignore[misc]
+        pipeline.start([service])
+
+    eventually(lambda: written(pipeline)["cycles"] == cycles, 60, "the last cycle")
+    files = written(pipeline)["files"]
+    eventually(lambda: stages() == {"done": files}, 180, f"{files} files done")
+    for outcome in verify.settled_outcomes(settings, pipeline.simulator, within_s=60):
+        assert outcome.right, outcome
+        assert outcome.stored == outcome.expected > 0
+    left = [path for path in (pipeline.simulator / "files").glob("*/*/pm/*") if path.is_file()]
+    assert left == []

@@ -1,0 +1,46 @@
+"""The main job, whole: simulated and real files over SFTP, every value in both databases, every file away."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from shared.settings import Settings
+from tests.system.conftest import eventually
+from tools.cli import ledger, verify
+from tools.cli.demo import SAMPLES, written
+from tools.cli.pipeline import Pipeline
+
+ERICSSON = "A20230515.0700_0100-0715_0100_GNODEB-0.xml"
+
+
+def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(
+    pipeline: Pipeline, launch: Callable[..., Settings], tmp_path: Path
+) -> None:
+    samples = tmp_path / "data" / "samples"
+    samples.mkdir(parents=True)
+    for sample in SAMPLES.iterdir():
+        (samples / sample.name).write_bytes(sample.read_bytes())
+    (samples.parent / "golden").symlink_to(SAMPLES.parent / "golden")
+    (samples / "broken.xml").write_bytes(b"<measCollecFile><measData></measCollecFile>")
+    settings = launch("--systems", "4ga:4,5ga:4", "--cycles", "2", "--cycle-s", "4", "--plant", str(samples))
+
+    def stages() -> Counter[str]:
+        return Counter(file.stage for file in ledger.read(settings.kafka.bootstrap_servers).files.values())
+
+    eventually(lambda: written(pipeline).get("cycles") == 2, 60, "two cycles are written")
+    files = written(pipeline)["files"]
+    eventually(lambda: stages() == {"done": files - 1, "error": 1}, 120, f"{files} files through")
+
+    outcomes = verify.settled_outcomes(settings, pipeline.simulator, within_s=60)
+    assert {(o.sink, o.system) for o in outcomes} == {("mysql", "4ga"), ("clickhouse", "4ga"), ("mysql", "5ga")}
+    for outcome in outcomes:
+        assert outcome.right, outcome
+        assert outcome.stored == outcome.expected > 1000
+
+    by_name = {f.path.rpartition("/")[2]: f for f in ledger.read(settings.kafka.bootstrap_servers).files.values()}
+    assert by_name[ERICSSON].values == 2667
+    assert (by_name["broken.xml"].stage, by_name["broken.xml"].values) == ("error", 0)
+    folder = pipeline.simulator / "files" / "4ga" / "samples" / "pm"
+    assert {path.name for path in folder.iterdir()} == {"done", "error"}
+    assert {path.name for path in (folder / "error").iterdir()} == {"broken.xml", "broken.xml.reason.json"}
+    assert "line 1" in (folder / "error" / "broken.xml.reason.json").read_text()
