@@ -113,25 +113,3 @@ def provisioned(systems: Iterable[str]) -> tuple[Topic, ...]:
     """All topics of a deployment with these systems, each beside its dead letters."""
     topics = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, *(counters(system) for system in systems))
     return (*(twin for topic in topics for twin in (topic, topic.dead_letters)), *TRACKER_TABLES)
-
-
-def reference() -> str:
-    """docs/topics.md: written by `pmflow topics docs`, kept fresh by a test."""
-    lines = [
-        "# Topics",
-        "",
-        "Generated from `shared/topics.py` by `pmflow topics docs`. Each topic but the tables' has a twin `<name>.dlq`",
-        "for what its readers set aside, with the headers `reason` and `origin`.",
-        "",
-        "| topic | what | messages | written by | read by | key | partitions | kept |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for topic in (FILES_FOUND, FILES_STATUS, FILES_SETTLE, counters("<system>"), *TRACKER_TABLES):
-        days = "for ever" if topic.retention_ms == FOR_EVER else f"{topic.retention_ms // DAY_MS} days"
-        kept = days + (", compacted" if topic.compacted else "")
-        names = ", ".join(message.__name__ for message in topic.messages) or "Faust's"
-        lines.append(
-            f"| `{topic.name}` | {topic.about} | {names} | {', '.join(topic.writers)} | {', '.join(topic.readers)} "
-            f"| {topic.key} | {topic.partitions} | {kept} |"
-        )
-    return "\n".join([*lines, ""])

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
-from shared import topics
+import pytest
+
+from tools.cli.docs import pages
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_reference_of_the_topics_is_fresh() -> None:
-    assert (DOCS / "topics.md").read_text() == topics.reference(), "run: pmflow topics docs"
+@pytest.mark.parametrize("page", pages())
+def test_a_generated_page_is_fresh(page: str) -> None:
+    assert (DOCS / page).read_text() == pages()[page], "run: pmflow docs"

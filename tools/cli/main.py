@@ -1,12 +1,10 @@
 """`pmflow`: the command line. Each command is a few lines over a function that does the work."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from shared import kafka, settings, topics
 from tools.cli import demo as demo_
+from tools.cli import docs as docs_
 from tools.cli import parse as parse_
 from tools.cli import run as run_
 from tools.cli import status as status_
@@ -24,6 +22,7 @@ app.command("status")(status_.status)
 app.command("parse")(parse_.parse)
 app.command("verify")(verify_.verify)
 app.command("demo")(demo_.demo)
+app.command("docs")(docs_.docs)
 
 
 @topics_app.command("create")
@@ -33,9 +32,3 @@ def create() -> None:
     wanted = topics.provisioned(system.name for system in found.systems)
     for name, what in kafka.provision(found.kafka.bootstrap_servers, wanted).items():
         typer.echo(f"{what:8} {name}")
-
-
-@topics_app.command("docs")
-def docs(file: Annotated[Path, typer.Argument(help="where to write")] = Path("docs/topics.md")) -> None:
-    """Write the reference of the topics."""
-    file.write_text(topics.reference())

@@ -1,0 +1,78 @@
+"""`pmflow docs`: the pages of docs/ that are generated from code. A test keeps them fresh."""
+
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
+
+from services.ch_bridge.settings import ChBridgeSettings
+from services.fetcher.settings import FetcherSettings
+from services.mysql_writer.settings import MysqlWriterSettings
+from services.scanner.settings import ScannerSettings
+from shared import topics
+from shared.inventory import Endpoint
+from shared.settings import SECTIONS, Schedule, System
+
+SETTINGS = {
+    "spring.pm": Schedule,
+    "<system> (4ga, 5ga, ...)": System,
+    "an entry of an inventory": Endpoint,
+    **SECTIONS,
+    "scanner": ScannerSettings,
+    "fetcher": FetcherSettings,
+    "mysql_writer": MysqlWriterSettings,
+    "ch_bridge": ChBridgeSettings,
+}
+
+
+def docs(folder: Annotated[Path, typer.Argument(help="where to write")] = Path("docs")) -> None:
+    """Write the references of topics and settings."""
+    for name, text in pages().items():
+        (folder / name).write_text(text)
+
+
+def pages() -> dict[str, str]:
+    """File name -> content."""
+    return {
+        "topics.md": "\n".join([*_topics(), ""]),
+        "settings.md": "\n".join([*_settings(), ""]),
+    }
+
+
+def _topics() -> Iterator[str]:
+    yield "# Topics"
+    yield ""
+    yield "Generated from `shared/topics.py` by `pmflow docs`. Each topic but the tables' has a twin `<name>.dlq` for what its"
+    yield "readers set aside, with the headers `reason` and `origin`."
+    yield ""
+    yield "| topic | what | messages | written by | read by | key | partitions | kept |"
+    yield "|---|---|---|---|---|---|---|---|"
+    known = (topics.FILES_FOUND, topics.FILES_STATUS, topics.FILES_SETTLE, topics.counters("<system>"))
+    for topic in (*known, *topics.TRACKER_TABLES):
+        days = "for ever" if topic.retention_ms == topics.FOR_EVER else f"{topic.retention_ms // topics.DAY_MS} days"
+        kept = days + (", compacted" if topic.compacted else "")
+        messages = ", ".join(message.__name__ for message in topic.messages) or "Faust's"
+        cells = (topic.about, messages, ", ".join(topic.writers), ", ".join(topic.readers), topic.key, topic.partitions)
+        yield f"| `{topic.name}` | {' | '.join(map(str, cells))} | {kept} |"
+
+
+def _settings() -> Iterator[str]:
+    yield "# Settings"
+    yield ""
+    yield "Generated from the code by `pmflow docs`. Files named by `PMFLOW_CONFIG` (comma-separated; later ones override) are read"
+    yield "once; `PMFLOW_<SECTION>__<KEY>=...` overrides one value. A key may be written `consumerThreads`, `consumer-threads` or"
+    yield "`consumer_threads`; a trailing `_s` (seconds) may be left out. An unknown key is an error."
+    for section, cls in SETTINGS.items():
+        yield from ("", f"## {section}", "", f"{(cls.__doc__ or '').splitlines()[0]}", "")
+        yield "| key | type | default | what |"
+        yield "|---|---|---|---|"
+        hints = get_type_hints(cls, include_extras=True)
+        for field in fields(cls):
+            kind, about = get_args(hints[field.name])
+            yield f"| `{field.name}` | {getattr(kind, '__name__', kind)} | {_default(field)} | {about} |"
+
+
+def _default(field: Field[Any]) -> str:
+    return "" if field.default is MISSING else f"`{field.default!r}`"
