@@ -80,10 +80,10 @@ class Session:
                     if not ended:
                         ahead.append(self._ask(wire.CMD_READDIR, handle))
                     yield from _entries(answer.asbytes())
-                elif answer.get_int() == wire.SFTP_EOF:
+                elif (code := answer.get_int()) == wire.SFTP_EOF:
                     ended = True
                 else:
-                    raise Unreachable(f"{directory!r}: listing refused: {answer.get_text()}")
+                    raise _refusal(directory, code, answer)
             self._close(handle)
 
     def read(self, path: bytes, size: int) -> bytes:
@@ -116,10 +116,10 @@ class Session:
                 pieces[at : at + len(data)] = data
                 if len(data) < length:
                     todo.append((at + len(data), length - len(data)))
-            elif answer.get_int() == wire.SFTP_EOF:
+            elif (code := answer.get_int()) == wire.SFTP_EOF:
                 end = min(end, at)
             else:
-                raise Unreachable(f"read refused: {answer.get_text()}")
+                raise _refusal(b"read", code, answer)
         return bytes(pieces[:end])
 
     def look(self, path: bytes) -> Entry | None:
@@ -180,14 +180,16 @@ class Session:
         kind, answer = self._answer(self._ask(command, path, *arguments))
         if kind == wire.CMD_HANDLE:
             return answer.get_binary()
-        code, text = answer.get_int(), answer.get_text()
-        if code == wire.SFTP_NO_SUCH_FILE:
-            raise Gone(repr(path))
-        raise Unreachable(f"{path!r}: {text}")
+        raise _refusal(path, answer.get_int(), answer)
 
     def _close(self, handle: bytes) -> None:
         """Not waited for: it saves a round trip a file."""
         self.not_awaited.add(self._ask(wire.CMD_CLOSE, handle))
+
+
+def _refusal(path: bytes, code: int, answer: Message) -> Gone | Unreachable:
+    """A status other than what was asked for; some servers tell of a missing directory only when it is read."""
+    return Gone(repr(path)) if code == wire.SFTP_NO_SUCH_FILE else Unreachable(f"{path!r}: {answer.get_text()}")
 
 
 class _Names:

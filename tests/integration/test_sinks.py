@@ -18,8 +18,7 @@ from shared.errors import Hopeless, Unreachable
 from shared.messages import CounterBatch
 from shared.settings import Clickhouse, Mysql, System
 from shared.sink import Sink
-from tools.cli.stored import StoredRow, in_clickhouse, in_mysql
-from tools.cli.verify import canonical
+from tools.cli.stored import StoredRow, canonical, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
 PLACE = ("pm.counters.4ga", 0)

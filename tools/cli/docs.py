@@ -44,8 +44,8 @@ def pages() -> dict[str, str]:
 def _topics() -> Iterator[str]:
     yield "# Topics"
     yield ""
-    yield "Generated from `shared/topics.py` by `pmflow docs`. Each topic but the tables' has a twin `<name>.dlq` for what its"
-    yield "readers set aside, with the headers `reason` and `origin`."
+    yield "Generated from `shared/topics.py` by `pmflow docs`. Each topic but the tables' has a twin `<name>.dlq` for"
+    yield "what its readers set aside, with the headers `reason` and `origin`."
     yield ""
     yield "| topic | what | messages | written by | read by | key | partitions | kept |"
     yield "|---|---|---|---|---|---|---|---|"
@@ -61,9 +61,10 @@ def _topics() -> Iterator[str]:
 def _settings() -> Iterator[str]:
     yield "# Settings"
     yield ""
-    yield "Generated from the code by `pmflow docs`. Files named by `PMFLOW_CONFIG` (comma-separated; later ones override) are read"
-    yield "once; `PMFLOW_<SECTION>__<KEY>=...` overrides one value. A key may be written `consumerThreads`, `consumer-threads` or"
-    yield "`consumer_threads`; a trailing `_s` (seconds) may be left out. An unknown key is an error."
+    yield "Generated from the code by `pmflow docs`. Files named by `PMFLOW_CONFIG` (comma-separated; later ones"
+    yield "override) are read once; `PMFLOW_<SECTION>__<KEY>=...` overrides one value. A key may be written"
+    yield "`consumerThreads`, `consumer-threads` or `consumer_threads`; a trailing `_s` (seconds) may be left out."
+    yield "An unknown key is an error."
     for section, cls in SETTINGS.items():
         yield from ("", f"## {section}", "", f"{(cls.__doc__ or '').splitlines()[0]}", "")
         yield "| key | type | default | what |"
