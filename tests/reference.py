@@ -171,6 +171,8 @@ def _results(row: ET.Element, counters: list[tuple[str, str]]) -> list[str]:
         if not set(at) <= {p for _, p in counters}:
             raise Faulty("p unknown")
         return [at.get(p, "") for _, p in counters]
+    if not texts:
+        return [""] * len(counters)
     if len(texts) != len(counters):
         raise Faulty(f"{len(texts)} results for {len(counters)} types")
     return texts

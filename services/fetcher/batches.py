@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.block import Block, Fault, Head
 from services.fetcher.parse.blocks import blocks
 from services.fetcher.parse.cells import CELLS, NULL
-from services.fetcher.parse.merge import Conflict, merged, unique_columns
+from services.fetcher.parse.merge import Conflict, merged
 from services.fetcher.parse.naming import group_of
 from services.fetcher.parse.period import period_of
 from services.fetcher.parse.table import Columns, Key, Rows, Table, packed
@@ -96,10 +97,18 @@ def read_file(
         BadFile: it cannot be read, or holds no value; says why and where.
         Incomplete: a packed file that ends too early; it may still be written.
     """
+    return gather(chain.from_iterable(map(blocks, documents(data, limits or Limits()))), origin, max_bytes)
+
+
+def gather(of_file: Iterable[Block], origin: Origin, max_bytes: int = MAX_BYTES) -> Parsed:
+    """All blocks of a file, as its messages.
+
+    Raises:
+        BadFile: there is no value.
+    """
     file = _File(origin, max_bytes)
-    for document in documents(data, limits or Limits()):
-        for block in blocks(document):
-            file.add(block)
+    for block in of_file:
+        file.add(block)
     return file.parsed()
 
 
@@ -177,10 +186,9 @@ class _File:
             return
         key = Key(element, group, period.gp_s, period.end_s)
         table = self.tables.setdefault(key, Table(period.end_offset_min))
-        columns = Columns(head.job, head.counters)
+        columns = Columns.of(head.job, head.counters)
         columns = self.columns.setdefault(columns, columns)
-        for rows in info.rows:
-            table.parts.extend(unique_columns(columns, rows))
+        table.parts.extend((columns, rows) for rows in info.rows)
 
     def _set_aside(self, info: _MeasInfo, element: str, group: str, reason: str, why: str) -> None:
         head = info.head

@@ -23,10 +23,11 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A row that does not fit its head."""
+    """A row that does not fit its head, or a counter named where none may be."""
 
     reason: str
     object: str
+    """What was measured; the name of the counter."""
     suspect: bool
     results: tuple[str, ...]
     positions: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from itertools import chain
 
 from services.fetcher.parse.block import Block
 from services.fetcher.parse.document import Document, Reader
-from services.fetcher.parse.lane import Lane, pieces
+from services.fetcher.parse.lane import PIECE, Lane, pieces
 from services.fetcher.parse.measinfo import MeasInfos
 from services.fetcher.parse.omes import Omes
 from services.fetcher.parse.patterns import LANES
@@ -22,8 +22,8 @@ _STEPS = 64
 """Tags before the root element that are looked at one by one."""
 
 
-def blocks(chunks: Iterable[bytes], *, fast: bool = True) -> Iterator[Block]:
-    """The rows of a document, in its order, while it is read; not `fast`: by expat alone.
+def blocks(chunks: Iterable[bytes], *, fast: bool = True, piece: int = PIECE) -> Iterator[Block]:
+    """The rows of a document, in its order, while it is read; not `fast`: by expat alone. `piece`: characters at once.
 
     The document is known to be whole only when the iterator has ended.
 
@@ -34,10 +34,10 @@ def blocks(chunks: Iterable[bytes], *, fast: bool = True) -> Iterator[Block]:
     source = texts(chunks)
     rest = chain([_begin(document, source)], source)
     reader = document.reader
-    words = LANES.get(reader.path[0]) if reader and fast else None
+    words = LANES.get(document.root) if fast else None
     if words and isinstance(reader, MeasInfos):
         lane = Lane(document, reader, words)
-        for text, begin, end in pieces(rest, words):
+        for text, begin, end in pieces(rest, words, piece):
             yield from lane.read(text, begin, end)
     else:
         for text in rest:

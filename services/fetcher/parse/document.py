@@ -8,6 +8,7 @@ from xml.parsers import expat
 
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.block import Block
+from services.fetcher.parse.places import Places
 
 MAX_DEPTH = 16
 MAX_TOKEN = 16 << 20
@@ -15,8 +16,9 @@ MAX_TOKEN = 16 << 20
 _TEXT_PART = 8192
 """expat hands a text on in parts of at most so many bytes, and one part more at each end of what it is fed."""
 
-PROBE = f"probe-{secrets.token_hex(8)}"
+_PROBE_TAG = f"probe-{secrets.token_hex(8)}"
 """An element no file holds: when its start is reported, the parser stands between elements there and then."""
+_PROBE = f"<{_PROBE_TAG}/>"
 
 
 class Reader(ABC):
@@ -29,8 +31,7 @@ class Reader(ABC):
         self.document = document
         self.text = document.text
         self.path: list[str] = []
-        self.probed: tuple[int, int] | None = None
-        """The probe's place for the parser, once it was reported."""
+        self.probed = False
 
     @abstractmethod
     def opened(self, tag: str, attributes: dict[str, str]) -> None:
@@ -47,8 +48,8 @@ class Reader(ABC):
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         path = self.path
         self.text.clear()
-        if tag == PROBE:
-            self.probed = self.document.place
+        if tag == _PROBE_TAG:
+            self.probed = True
         if len(path) >= MAX_DEPTH:
             raise self.document.bad("nested too deep")
         if path and path[-1] in self.leaves:
@@ -69,12 +70,11 @@ class Document:
 
     def __init__(self, dialects: Mapping[str, Callable[["Document"], Reader]]) -> None:
         self.dialects = dialects
+        self.root = ""
         self.reader: Reader | None = None
         self.text: list[str] = []
         self.fed = 0
-        self.hidden_lines = 0
-        self.shift = (0, 0)
-        """Columns to add on one of the parser's lines, where something was hidden from it."""
+        self.places = Places()
         self.parser = parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.buffer_size = _TEXT_PART
@@ -93,9 +93,9 @@ class Document:
         try:
             self.parser.Parse(text, final)
         except expat.ExpatError as error:
-            what = expat.ErrorString(error.code)
-            raise self.bad(f"{what}, bytes of another encoding" if "\uffff" in text else what) from error
+            raise self.bad(expat.ErrorString(error.code)) from error
         self.fed += len(text)
+        self.places.fed(text)
         if self.fed - self.parser.CurrentByteIndex > MAX_TOKEN or len(self.text) > MAX_TOKEN // _TEXT_PART:
             raise self.bad(f"a tag, comment or text of more than {MAX_TOKEN} characters")
 
@@ -109,35 +109,19 @@ class Document:
         It is asked with an element that it may as well see, so no state of it needs to be guessed.
         """
         assert self.reader
-        self.reader.probed = None
-        self.feed(f"<{PROBE}/>")
-        return self.reader.probed is not None
-
-    def hide(self, text: str, begin: int, end: int, lines: int) -> None:
-        """That part of the text was taken out where a probe has just succeeded; keeps the places right."""
-        assert self.reader
-        assert self.reader.probed
-        line, column = self.reader.probed
-        last_line = text.rfind("\n", begin, end) + 1
-        hidden = end - last_line if last_line else column + self._shifted(line) + end - begin
-        self.hidden_lines += lines
-        self.shift = (line, hidden - column - len(PROBE) - len("</>"))
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Line from 1 and column from 0, as the parser sees them."""
-        return self.parser.CurrentLineNumber, self.parser.CurrentColumnNumber
+        self.reader.probed = False
+        self.feed(_PROBE)
+        self.places.probed(_PROBE, between_elements=self.reader.probed)
+        return self.reader.probed
 
     def bad(self, what: str) -> BadFile:
         """The error, at the parser's place."""
-        line, column = self.place
-        return BadFile(what, line + self.hidden_lines, column + self._shifted(line) + 1)
-
-    def _shifted(self, line: int) -> int:
-        return self.shift[1] if line == self.shift[0] else 0
+        line, column = self.places.in_file(self.parser.CurrentLineNumber, self.parser.CurrentColumnNumber)
+        return BadFile(what, line, column + 1)
 
     def _root(self, tag: str, attributes: dict[str, str]) -> None:
-        dialect = self.dialects.get(tag[tag.find(":") + 1 :])
+        self.root = tag[tag.find(":") + 1 :]
+        dialect = self.dialects.get(self.root)
         if not dialect:
             raise self.bad(f"not a PM file, its root element is <{tag[:80]}>")
         self.reader = reader = dialect(self)

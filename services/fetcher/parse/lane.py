@@ -15,6 +15,7 @@ from services.fetcher.parse.document import Document
 from services.fetcher.parse.measinfo import MeasInfos
 from services.fetcher.parse.patterns import MAX_COUNTERS, OBJECTS, TAILS, Words, counters, listed, split
 from services.fetcher.parse.rows import line
+from services.fetcher.parse.text import lines_in
 
 PIECE = 1 << 18
 """Characters handled at once, about; so much text, and its rows, are in memory."""
@@ -52,7 +53,7 @@ class Lane:
             return
         self.document.feed(text[begin:at])
         if self._is_in_info() and self.reader.name_all(known.names, known.positions):
-            self.document.hide(text, at, end, known.lines)
+            self.document.places.hidden(text, at, end, known.lines)
         else:
             self.document.feed(text[at:end])
 
@@ -63,7 +64,7 @@ class Lane:
     def _rows(self, text: str, at: int, end: int) -> Block | None:
         """A block of all that is there, taken out of the document; None when it is not proven to be rows."""
         info = self.reader.info if self._is_in_info() else None
-        if not info or not 0 < len(info.names) <= MAX_COUNTERS:
+        if not info or not 0 < len(info.names) <= MAX_COUNTERS or not info.is_clear:
             return None
         found = listed(self.words, text, at, end)
         read = proof.listed if found else proof.split
@@ -77,35 +78,35 @@ class Lane:
         if not values or "" in objects or ("", 0) in tails:
             return None
         if found.lines < 0 or not values.has_shape:
-            lines = text.count("\n", at, end)
+            lines = lines_in(text, at, end)
         else:
             lines = found.lines * len(objects) + sum(more for _, more in tails)
-        self.document.hide(text, at, end, lines)
+        self.document.places.hidden(text, at, end, lines)
         info.close()
         json = [line(name, flag, row) for name, (flag, _), row in zip(objects, tails, values.lines, strict=True)]
         return Block(info.head, objects, json, values.nulls)
 
 
-def pieces(texts: Iterable[str], words: Words) -> Iterator[tuple[str, int, int]]:
+def pieces(texts: Iterable[str], words: Words, size: int = PIECE) -> Iterator[tuple[str, int, int]]:
     """The text in spans of larger ones: up to the end of a measInfo each, or of a row when a measInfo is long."""
     text = ""
     for more in texts:
         text += more
-        if len(text) >= PIECE:
-            rest = yield from _spans(text, words)
+        if len(text) >= size:
+            rest = yield from _spans(text, words, size)
             text = text[rest:]
-    rest = yield from _spans(text, words)
+    rest = yield from _spans(text, words, size)
     yield text, rest, len(text)
 
 
-def _spans(text: str, words: Words) -> Generator[tuple[str, int, int], None, int]:
+def _spans(text: str, words: Words, size: int) -> Generator[tuple[str, int, int], None, int]:
     """All that is complete; returns where the rest begins."""
     begin = 0
     while (end := text.find(words.info_end, begin)) >= 0:
         end += len(words.info_end)
         yield text, begin, end
         begin = end
-    if len(text) - begin >= PIECE:
+    if len(text) - begin >= size:
         row_end = text.rfind(words.row_end, begin)
         end = row_end + len(words.row_end) if row_end >= 0 else len(text)
         yield text, begin, end

@@ -35,25 +35,32 @@ class Info:
             self.names.append(name)
             self.positions.append(position or str(len(self.names)))
         else:
-            self.faults.append(Fault(LATE_NAME, "", suspect=False, results=(name,), positions=(position,)))
+            self.faults.append(Fault(LATE_NAME, name, suspect=False, results=(), positions=(position,)))
 
     def close(self) -> None:
         """Rows begin."""
         if self.is_open:
             self.is_open = False
             self.head.counters = tuple(self.names)
-            if len(set(self.positions)) < len(self.positions):
-                self.faults.append(Fault(DUPLICATE_P, "", suspect=False, results=(), positions=tuple(self.positions)))
+
+    @property
+    def is_clear(self) -> bool:
+        """Each counter has a p of its own."""
+        return len(set(self.positions)) == len(self.positions)
 
     def row(self, row: "Row") -> None:
         """A row has ended: it fits, or it is a fault."""
         self.close()
         results, positions = row.results, row.positions
         reason = ""
-        if any(positions) and positions != self.positions:
+        if not self.is_clear:
+            reason = DUPLICATE_P
+        elif any(positions) and positions != self.positions:
             reason = _misplaced(positions, self.positions, len(results))
             at = dict(zip(positions, results, strict=False))
             results = [at.get(p, "") for p in self.positions]
+        elif not results:  # all of them left out
+            results = [""] * len(self.names)
         elif len(results) != len(self.names):
             reason = COUNT_MISMATCH
         if reason:

@@ -22,8 +22,9 @@ class Line:
     suspect: bytes
     cells: bytes
 
-    def by_counter(self) -> dict[str, bytes]:
-        return dict(zip(self.columns.counters, _CELL.findall(self.cells), strict=True))
+    def by_counter(self) -> Iterator[tuple[str, bytes]]:
+        """A counter may be there twice."""
+        return zip(self.columns.counters, _CELL.findall(self.cells), strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +47,6 @@ class Merged:
     conflicts: list[Conflict] = field(default_factory=list)
 
 
-def unique_columns(columns: Columns, rows: Rows) -> list[tuple[Columns, Rows]]:
-    """The rows once for each time that a counter is named: no counter twice in a row."""
-    if len(set(columns.counters)) == len(columns.counters):
-        return [(columns, rows)]
-    turns: list[list[int]] = []
-    seen: dict[str, int] = {}
-    for at, counter in enumerate(columns.counters):
-        turn = seen[counter] = seen.get(counter, -1) + 1
-        turns += [[]] if turn == len(turns) else []
-        turns[turn].append(at)
-    lines = [(name, line.suspect, _CELL.findall(line.cells)) for name, line in _lines(columns, rows)]
-    return [
-        (
-            Columns(columns.job, tuple(columns.counters[at] for at in places)),
-            _rows([_row(name, suspect, [cells[at] for at in places]) for name, suspect, cells in lines], rows),
-        )
-        for places in turns
-    ]
-
-
 def merged(parts: list[tuple[Columns, Rows]]) -> Merged:
     """One row for each object, complete; of a counter that comes twice, the first value that is one."""
     objects: dict[bytes, list[Line]] = {}
@@ -80,7 +61,7 @@ def merged(parts: list[tuple[Columns, Rows]]) -> Merged:
     for members in alike.values():
         sources = [line.columns for line in members[0][1]]
         counters = tuple(dict.fromkeys(chain.from_iterable(source.counters for source in sources)))
-        columns = Columns(",".join(dict.fromkeys(source.job for source in sources if source.job)), counters)
+        columns = Columns.of(",".join(dict.fromkeys(source.job for source in sources if source.job)), counters)
         are_apart = len(counters) == sum(len(source.counters) for source in sources)
         texts = [_one(name, lines, result, are_apart=are_apart) for name, lines in members]
         result.parts.append((columns, _rows(texts)))
@@ -93,7 +74,7 @@ def _one(name: bytes, lines: list[Line], result: Merged, *, are_apart: bool) -> 
         return _row(name, suspect, [line.cells for line in lines if line.cells])
     kept: dict[str, bytes] = {}
     for line in lines:
-        for counter, cell in line.by_counter().items():
+        for counter, cell in line.by_counter():
             first = kept.get(counter, _NULL)
             if first == _NULL:
                 kept[counter] = cell
@@ -108,8 +89,8 @@ def _row(name: bytes, suspect: bytes, cells: list[bytes]) -> bytes:
     return b"[" + b",".join((name, suspect, *cells)) + b"]"
 
 
-def _rows(lines: list[bytes], like: Rows | None = None) -> Rows:
-    return Rows(ROW_END.join(lines), len(lines), values_in(lines), like.objects if like else array("q"))
+def _rows(lines: list[bytes]) -> Rows:
+    return Rows(ROW_END.join(lines), len(lines), values_in(lines), array("q"))
 
 
 def _lines(columns: Columns, rows: Rows) -> Iterator[tuple[bytes, Line]]:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from services.fetcher.parse.cells import BLANKS, quoted
 from services.fetcher.parse.memo import Memo
 from services.fetcher.parse.rows import is_suspect
+from services.fetcher.parse.text import lines_in
 
 MAX_COUNTERS = 2000
 """Of a measInfo; the pattern of a wider one would take too long to compile."""
@@ -82,7 +83,7 @@ def counters(text: str, words: Words) -> Counters | None:
     names = tuple(match[2].strip(BLANKS) for match in found)
     if not 0 < len(found) <= MAX_COUNTERS or any(MARKUP.search(name) for name in names):
         return None
-    return Counters(names, tuple(match[1] or str(at) for at, match in enumerate(found, 1)), text.count("\n"))
+    return Counters(names, tuple(match[1] or str(at) for at, match in enumerate(found, 1)), lines_in(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def split(words: Words, positions: tuple[str, ...], text: str, at: int, end: int
         *spaces, has_p, gap = layout.groups()
         pattern = _row_pattern(words, positions if has_p else ("",) * len(positions), (*spaces, gap))
         if rows := _rows(pattern, text, at, end):
-            return Found(rows, "".join(spaces).count("\n") + gap.count("\n") * (len(positions) - 1))
+            return Found(rows, sum(map(lines_in, spaces)) + lines_in(gap) * (len(positions) - 1))
     rows = _rows(_sparse_pattern(words, positions), text, at, end)
     return Found(rows) if rows else None
 
@@ -155,8 +156,8 @@ def _object(text: str) -> str:
 
 
 def _tail(text: str) -> tuple[str, int]:
-    content = text.partition("</")[0].rpartition(">")[2]
-    return ("", 0) if MARKUP.search(content) else ("1" if is_suspect(content) else "0", text.count("\n"))
+    content = text.partition("</")[0].partition(">")[2]
+    return ("", 0) if MARKUP.search(content) else ("1" if is_suspect(content) else "0", lines_in(text))
 
 
 OBJECTS = Memo(_object)

@@ -1,6 +1,7 @@
 """The values of many rows as JSON: at once where they can be proven to be numbers, else one by one."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
 
 from services.fetcher.parse.cells import BLANKS, CELLS, NULL, Proven, proven
@@ -9,28 +10,34 @@ from services.fetcher.parse.rows import split as parts
 
 
 def split(rows: list[Groups], width: int, *, has_brackets: bool) -> Proven | None:
-    """Of rows with a text for each value; None where expat must look.
-
-    Vectors are likely to be in the same columns in all rows.
-    """
+    """Of rows with a text for each value; None where expat must look."""
     values = [row[1:-1] for row in rows]
-    columns: Iterable[int] = [at for at, text in enumerate(values[0]) if "," in text]
-    for vectors in () if has_brackets else (columns, range(width)):
-        texts = [",".join(_with_vectors(row, vectors)) for row in values] if vectors else map(",".join, values)
-        if found := proven(_with_nulls("\n".join(texts).replace(" ", NULL)), len(rows), width):
-            return found
-    return _one_by_one(values)
+    return (None if has_brackets else _at_once(values, width)) or _one_by_one(values)
 
 
 def listed(rows: list[Groups], width: int, *, has_brackets: bool) -> Proven | None:
     """Of rows with one text for all values."""
     texts = [row[1].strip(BLANKS) for row in rows]
-    if not has_brackets:
-        found = proven(_with_nulls("\n".join(texts).replace(" ", ",")), len(rows), width)
+    text = "\n".join(texts)
+    if not has_brackets and "," not in text:
+        found = proven(_with_nulls(text.replace(" ", ",")), len(rows), width)
         if found:
             return Proven(found.lines, found.nulls, has_shape=texts == [row[1] for row in rows])
     values = [tuple(parts(text)) for text in texts]
-    return _one_by_one(values) if all(len(row) == width for row in values) else None
+    if any(len(row) != width for row in values):
+        return None
+    found = None if has_brackets else _at_once(values, width)
+    return replace(found, has_shape=False) if found else _one_by_one(values)
+
+
+def _at_once(values: list[Groups], width: int) -> Proven | None:
+    """Vectors are likely to be in the same columns in all rows."""
+    columns: Iterable[int] = [at for at, text in enumerate(values[0]) if "," in text]
+    for vectors in (columns, range(width)):
+        texts = [",".join(_with_vectors(row, vectors)) for row in values] if vectors else map(",".join, values)
+        if found := proven(_with_nulls("\n".join(texts).replace(" ", NULL)), len(values), width):
+            return found
+    return None
 
 
 def _with_nulls(text: str) -> str:

@@ -16,6 +16,12 @@ class Columns:
 
     job: str
     counters: tuple[str, ...]
+    repeat: bool
+    """Some counter is there twice."""
+
+    @classmethod
+    def of(cls, job: str, counters: tuple[str, ...]) -> "Columns":
+        return cls(job, counters, len(set(counters)) < len(counters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +57,13 @@ class Table:
     parts: list[tuple[Columns, Rows]] = field(default_factory=list)
 
     def is_contested(self) -> bool:
-        """Whether an object may have come twice (or two share a hash)."""
+        """Whether a counter of an object may have come twice (or two objects share a hash)."""
         seen: set[int] = set()
         height = 0
         for _, rows in self.parts:
             seen.update(rows.objects)
             height += rows.height
-        return len(seen) < height
+        return len(seen) < height or any(columns.repeat for columns, _ in self.parts)
 
 
 def values_in(lines: list[bytes]) -> int:

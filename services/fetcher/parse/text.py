@@ -18,6 +18,19 @@ _BEFORE_DECLARATION = re.compile(
 )
 
 
+def lines_in(text: str, begin: int = 0, end: int | None = None) -> int:
+    """Line ends, as XML counts them: of any system."""
+    lines = text.count("\n", begin, end)
+    if text.find("\r", begin, end) >= 0:
+        lines += text.count("\r", begin, end) - text.count("\r\n", begin, end)
+    return lines
+
+
+def last_line_of(text: str, begin: int = 0, end: int | None = None) -> int:
+    """Where the last line begins."""
+    return max(text.rfind("\n", begin, end) + 1, text.rfind("\r", begin, end) + 1, begin)
+
+
 def texts(chunks: Iterable[bytes]) -> Iterator[str]:
     """The document's text, piece by piece.
 

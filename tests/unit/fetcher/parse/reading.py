@@ -1,0 +1,55 @@
+"""What the product reads, in the form of the reference reader."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from services.fetcher.batches import Origin, Parsed, gather
+from services.fetcher.parse.blocks import blocks
+from services.fetcher.parse.lane import PIECE
+
+ORIGIN = Origin(system="5ga", file_id="0123456789abcdef", element="gnb-1", ver=1)
+
+Row = dict[str, Any]
+
+
+def cut(data: bytes, size: int) -> Iterator[bytes]:
+    """The bytes in chunks of that size."""
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+def parsed(data: bytes, *, fast: bool = True, chunk: int = 1 << 16, piece: int = PIECE) -> Parsed:
+    """One document, read as said."""
+    return gather(blocks(cut(data, chunk), fast=fast, piece=piece), ORIGIN)
+
+
+def rows(parsed: Parsed) -> list[Row]:
+    """The rows of all messages; numbers as the text they are written with."""
+    return sorted(_rows(parsed), key=_key)
+
+
+def _rows(parsed: Parsed) -> Iterator[Row]:
+    for batch in parsed.batches:
+        message = json.loads(batch.value, parse_int=str, parse_float=str)
+        for name, suspect, *values in message["rows"]:
+            yield {
+                "element": message["element"],
+                "group": message["group"],
+                "object": name,
+                "end_s": int(message["end_s"]),
+                "gp_s": int(message["gp_s"]),
+                "suspect": suspect == "1",
+                "values": dict(zip(message["counters"], values, strict=True)),
+            }
+
+
+def without_nulls(rows: Iterable[Row]) -> list[Row]:
+    """The rows without the counters that have no value: left out or null means the same."""
+    bare = [
+        row | {"values": {name: value for name, value in row["values"].items() if value is not None}} for row in rows
+    ]
+    return sorted(bare, key=_key)
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return row["element"], row["group"], row["gp_s"], row["end_s"], row["object"]

@@ -1,0 +1,150 @@
+"""The lane, expat alone and the reference reader see the same in every document, however it is cut."""
+
+import random
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.fetcher.batches import Parsed
+from services.fetcher.parse.bad_file import BadFile
+from services.fetcher.parse.blocks import blocks
+from tests import reference
+from tests.unit.fetcher.parse.documents import documents
+from tests.unit.fetcher.parse.reading import ORIGIN, cut, parsed, rows, without_nulls
+
+sizes = st.sampled_from((1, 7, 64, 1000, 1 << 16))
+unhurried = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def check(text: str, chunk: int, piece: int) -> None:
+    data = text.encode()
+    well_formed = re.sub(r"^\s*(<\?pi a\?>)\s*(<\?xml [^>]*>)", r"\2\1", text)  # ElementTree is strict from the start
+    expected = without_nulls(reference.rows(well_formed.encode(), ORIGIN.element))
+    fast = read(data, fast=True, chunk=chunk, piece=piece)
+    assert fast == read(data, fast=False, chunk=chunk)
+    if isinstance(fast, str):
+        assert fast == "no values"
+        assert not any(row["values"] for row in expected)
+    else:
+        assert without_nulls(rows(fast)) == expected
+        assert fast.counts.values == sum(len(row["values"]) for row in expected)
+
+
+def read(data: bytes, **how: Any) -> Parsed | str:
+    try:
+        return parsed(data, **how)
+    except BadFile as error:
+        return str(error)
+
+
+@unhurried
+@given(documents(), sizes, sizes)
+def test_odd_documents_are_read_alike_in_chunks_and_pieces_of_any_size(text: str, chunk: int, piece: int) -> None:
+    check(text, chunk, piece)
+
+
+@unhurried
+@given(documents(tidy=True), sizes, sizes)
+def test_tidy_documents_are_read_alike_in_chunks_and_pieces_of_any_size(text: str, chunk: int, piece: int) -> None:
+    check(text, chunk, piece)
+
+
+SCRAPS = (
+    "<", ">", "&", "&amp;", "]]>", "<!--", "-->", "<![CDATA[", "?>", "<?x ", '"', "'", "/", "\r", "\x01", "\uffff", "!",
+    "</measInfo>", "<measInfo>", "</measValue>", '<measValue measObjLdn="x">', '<r p="1">', "</r>", "7", ",", "\u0085",
+    '<measType p="2">', "</measType>", "\n", " ", "pm:", "</measData>", "<measData>", " p='1'", "<mv>", "</mi>", "<mt>",
+)  # fmt: skip
+"""What may break a document."""
+PARTS = (
+    "<!-- <measValue> -->", "<![CDATA[<r>]]>", "<?x y?>", "\r\n", "<x/>", '<r p="1">5</r>', '<r p="2"/>', "<r>6</r>",
+    "<suspect>true</suspect>", "<measTypes>a b</measTypes>", "<measResults>1 2</measResults>", "text", "&#65;", "<sf/>",
+    '<measType p="2">c</measType>', '<measValue measObjLdn="C=1"></measValue>', "<mt>c</mt>", "</measInfo><measInfo>",
+    "<mv><moid>C=1</moid><r>1</r><r>2</r></mv>", "<job jobId='1'/>",
+)  # fmt: skip
+"""What changes its meaning."""
+
+MEAS = """<?xml version="1.0"?>
+<measCollecFile><fileHeader dnPrefix="S=1"/><measData>
+ <managedElement localDn="M=1"/>
+ <measInfo measInfoId="A"><granPeriod duration="PT900S" endTime="2023-05-15T07:15:00Z"/>
+  <measType p="1">a</measType>
+  <measType p="2">b</measType>
+  <measValue measObjLdn="C=1">
+   <r p="1">1</r>
+   <r p="2">0,3</r>
+  </measValue>
+  <measValue measObjLdn="C=2">
+   <r p="1">2</r>
+   <r p="2"> </r>
+   <suspect>true</suspect>
+  </measValue>
+ </measInfo>
+ <measInfo measInfoId="B"><granPeriod duration="PT900S" endTime="2023-05-15T07:15:00Z"/><measTypes>a b</measTypes>
+  <measValue measObjLdn="C=1"><measResults>1 2</measResults></measValue>
+ </measInfo>
+</measData></measCollecFile>
+"""
+MDC = """<?xml version="1.0"?>
+<!DOCTYPE mdc SYSTEM "MeasDataCollection.dtd">
+<mdc><mfh><sn>S=1</sn></mfh><md><neid><neun>R</neun><nedn>M=1</nedn></neid>
+ <mi><mts>20200518160000Z</mts><gp>900</gp>
+  <mt>a</mt>
+  <mt>b</mt>
+  <mv><moid>C=1</moid>
+   <r>1</r>
+   <r>NIL</r>
+   <sf>TRUE</sf>
+  </mv>
+  <mv><moid>C=2</moid>
+   <r>1</r>
+   <r>2</r>
+  </mv>
+ </mi>
+</md><mff><ts>20200518160000Z</ts></mff></mdc>
+"""
+
+
+def damaged(chance: random.Random) -> str:
+    """A document with a few changes, of which about half leave it well-formed."""
+    text = chance.choice((MEAS, MDC))
+    between = chance.random() < 0.6
+    for _ in range(chance.choice((1, 1, 1, 2, 3))):
+        if between:
+            at = chance.choice([found.end() for found in re.finditer("[>\n]", text)])
+            text = text[:at] + chance.choice(PARTS) + text[at:]
+        else:
+            at = chance.randrange(len(text))
+            text = text[:at] + chance.choice((*SCRAPS, "")) + text[at + chance.choice((0, 0, 1, 5, 40)) :]
+    return text
+
+
+def outcome(data: bytes, *, fast: bool, chunk: int = 1 << 16, piece: int = 1 << 18) -> tuple[object, ...]:
+    """All rows and faults, or the error with its place."""
+    try:
+        found = list(blocks(cut(data, chunk), fast=fast, piece=piece))
+    except BadFile as error:
+        return str(error), error.line, error.column
+    by_info: dict[int, list[object]] = {}
+    for block in found:
+        rows_and_faults = by_info.setdefault(id(block.head), [block.head])
+        rows_and_faults += block.lines
+    faults = [fault for block in found for fault in block.faults]
+    return list(by_info.values()), faults, sum(block.nulls for block in found)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damaged_documents_are_read_alike_or_refused_at_the_same_place(seed: int) -> None:
+    chance = random.Random(seed)
+    outcomes: Counter[bool] = Counter()
+    for _ in range(400):
+        text = damaged(chance)
+        data = text.encode()
+        slow = outcome(data, fast=False)
+        cuts = {"chunk": chance.choice((7, 64, 1 << 16)), "piece": chance.choice((1, 50, 300, 1 << 18))}
+        assert outcome(data, fast=True, **cuts) == slow, text
+        outcomes[isinstance(slow[0], str)] += 1
+    assert min(outcomes.values()) > 80
