@@ -117,7 +117,6 @@ class _MeasInfo:
     """The measInfo being read: kept or set aside as a whole, which is known at its end."""
 
     head: Head
-    first_object: str
     rows: list[Rows] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
@@ -146,7 +145,7 @@ class _File:
     def add(self, block: Block) -> None:
         if self.open is None or self.open.head is not block.head:
             self._end()
-            self.open = _MeasInfo(block.head, _first_object(block))
+            self.open = _MeasInfo(block.head)
         info = self.open
         values = len(block.lines) * len(block.head.counters) - block.nulls
         if block.head.counters and block.lines:
@@ -175,7 +174,7 @@ class _File:
             return
         head = info.head
         element = head.element or self.origin.element
-        group = group_of(head.group, info.first_object, element)
+        group = group_of(head.group, head.first_object, element)
         reason, why = info.reason, ""
         try:
             period = period_of(head.begin, head.end, head.duration, self.origin.zone_offset_min)
@@ -274,12 +273,6 @@ class _File:
             dropped=dropped,
             reasons=dict(reasons),
         )
-
-
-def _first_object(block: Block) -> str:
-    if block.objects:
-        return str(orjson.loads(block.objects[0]))
-    return block.faults[0].object if block.faults else ""
 
 
 def _values(fault: Fault) -> int:

@@ -19,6 +19,7 @@ class Head:
     end: str = ""
     """End of the granularity period; a dialect that tells the begin instead leaves it empty."""
     counters: tuple[str, ...] = ()
+    first_object: str = ""
 
 
 @dataclass(frozen=True, slots=True)

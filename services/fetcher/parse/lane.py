@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable, Iterator
 
 from services.fetcher.parse import proof
 from services.fetcher.parse.block import Block
+from services.fetcher.parse.cells import BLANKS
 from services.fetcher.parse.document import Document
 from services.fetcher.parse.measinfo import MeasInfos
 from services.fetcher.parse.patterns import MAX_COUNTERS, OBJECTS, TAILS, Words, counters, listed, split
@@ -82,7 +83,7 @@ class Lane:
         else:
             lines = found.lines * len(objects) + sum(more for _, more in tails)
         self.document.places.hidden(text, at, end, lines)
-        info.close()
+        info.close(found.rows[0][0].strip(BLANKS))
         json = [line(name, flag, row) for name, (flag, _), row in zip(objects, tails, values.lines, strict=True)]
         return Block(info.head, objects, json, values.nulls)
 

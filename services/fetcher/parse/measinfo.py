@@ -37,11 +37,12 @@ class Info:
         else:
             self.faults.append(Fault(LATE_NAME, name, suspect=False, results=(), positions=(position,)))
 
-    def close(self) -> None:
-        """Rows begin."""
+    def close(self, first_object: str) -> None:
+        """Rows begin, unless they did before."""
         if self.is_open:
             self.is_open = False
             self.head.counters = tuple(self.names)
+            self.head.first_object = first_object
 
     @property
     def is_clear(self) -> bool:
@@ -50,7 +51,7 @@ class Info:
 
     def row(self, row: "Row") -> None:
         """A row has ended: it fits, or it is a fault."""
-        self.close()
+        self.close(row.object)
         results, positions = row.results, row.positions
         reason = ""
         if not self.is_clear:
