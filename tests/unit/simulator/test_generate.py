@@ -190,6 +190,13 @@ def test_a_file_is_named_by_element_and_period_in_the_time_of_the_element(
     assert element_of(name.encode(), "") == "5ga-001"
 
 
+@given(element=st.integers(1, 50), cycle=st.integers(0, 200))
+def test_the_name_tells_the_begin_that_the_file_tells(element: int, cycle: int) -> None:
+    made = pm_file(Shape(counters=1), "5ga", f"5ga-{element:03}", END_S + cycle * 900)
+    begin = datetime.fromisoformat(next(ET.fromstring(made.xml).iter(f"{NS}measCollec")).attrib["beginTime"])
+    assert made.name.startswith(f"A{begin:%Y%m%d.%H%M%z}-")
+
+
 def test_the_files_of_a_day_have_names_of_their_own() -> None:
     names = [pm_file(Shape(counters=1), "5ga", "5ga-001", END_S + n * 900).name for n in range(97)]
     assert len(set(names)) == 97
