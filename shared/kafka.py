@@ -64,10 +64,15 @@ def ends(brokers: str, topic: Topic) -> dict[int, int]:
 
     By a client of its own: a consumer that another thread reads with does not answer.
     """
-    admin = AdminClient({"bootstrap.servers": brokers})
+    admin = _admin(brokers)
     latest = _offsets(admin, topic, OffsetSpec.latest())  # type: ignore[no-untyped-call]
     earliest = _offsets(admin, topic, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
     return {partition: end for partition, end in latest.items() if end > earliest[partition]}
+
+
+def _admin(brokers: str) -> AdminClient:
+    """Short-lived: librdkafka has nothing to tell of it."""
+    return AdminClient({"bootstrap.servers": brokers, "log_level": 0})
 
 
 def _offsets(admin: AdminClient, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
@@ -243,8 +248,7 @@ def brokers_that_answer(brokers: str, timeout_s: float) -> int:
     Raises:
         KafkaException: none answers in time.
     """
-    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
-    return len(admin.list_topics(timeout=timeout_s).brokers)
+    return len(_admin(brokers).list_topics(timeout=timeout_s).brokers)
 
 
 def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
@@ -253,7 +257,7 @@ def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
     Raises:
         KafkaException: a topic has another number of partitions, or the broker refused.
     """
-    admin = AdminClient({"bootstrap.servers": brokers})
+    admin = _admin(brokers)
     wanted = {topic.name: topic for topic in topics}
     present = admin.list_topics(timeout=30).topics
     new = [topic for topic in wanted.values() if topic.name not in present]

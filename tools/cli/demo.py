@@ -47,9 +47,10 @@ def demo(
     pipeline.start()
     through = watch(console, pipeline, settings, cycles, patience_s)
     found = verify.settled_outcomes(settings, pipeline.simulator, within_s=60)
+    console.print()
     console.print(samples_table(settings))
     console.print(verify.table(found))
-    console.print(where_to_look(pipeline))
+    console.print(where_to_look(pipeline), soft_wrap=True, highlight=False)
     raise typer.Exit(0 if through and all(outcome.right for outcome in found) else 1)
 
 
