@@ -1,0 +1,58 @@
+"""Every topic: its messages decode, unknown fields pass, its dead-letter twin exists."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from services.fetcher.batches import Origin, read_file
+from shared.messages import CounterBatch, FileFound, FileStatus, Message, Settle, SinkPosition
+from shared.topics import FILES_FOUND, FILES_SETTLE, FILES_STATUS, MESSAGE_MAX_BYTES, Topic, counters, provisioned
+
+FILE: dict[str, Any] = {
+    "file_id": "00c338da9aec4329", "system": "5ga", "endpoint": "5ga-003", "element": "5ga-003",
+    "path": "/pm/A20261124.0915-0500-0930-0500_5ga-003.xml.gz", "size": 1580, "mtime_s": 1795529887, "epoch": 17,
+}  # fmt: skip
+STATUS = {**FILE, "stage": "parsed", "at_s": 1795529888.5}
+SAMPLES: dict[type[Message], dict[str, Any]] = {
+    FileFound: FILE,
+    FileStatus: STATUS,
+    SinkPosition: {"sink": "mysql", "topic": "pm.counters.5ga", "partition": 3, "next_offset": 42},
+    Settle: {"file_id": FILE["file_id"], "to": "done", "status": STATUS},
+    CounterBatch: {
+        "system": "5ga", "file_id": "00c338da9aec4329", "element": "SubNetwork=5ga,e", "group": "NRCellDU", "job": "1",
+        "gp_s": 900, "end_s": 1795530600, "end_offset_min": -300, "ver": 1, "counters": ["a", "b", "c"],
+        "rows": [["NRCellDU=1", 0, 1, 2.5, None], ["NRCellDU=2", 1, "up", [1, None], 0]],
+    },
+}  # fmt: skip
+TOPICS = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, counters("5ga"))
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
+def test_the_topics_messages_are_read_as_documented_and_unknown_fields_pass(topic: Topic) -> None:
+    for message in topic.messages:
+        raw = orjson.dumps({"kind": message.kind, **SAMPLES[message], "of_a_newer_version": 1})
+        read = message.decode(raw)
+        assert {name: getattr(read, name) for name in SAMPLES[message]} == SAMPLES[message]
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
+def test_the_topic_has_a_twin_for_dead_letters_with_room_for_its_messages(topic: Topic) -> None:
+    names = {provided.name: provided for provided in provisioned(["4ga", "5ga"])}
+    twin = names[f"{topic.name}.dlq"]
+    assert twin.partitions == topic.partitions
+    assert int(twin.config["max.message.bytes"]) >= int(topic.config["max.message.bytes"]) > MESSAGE_MAX_BYTES
+
+
+def test_what_the_parser_writes_is_what_the_sinks_read() -> None:
+    xml = b"""<measCollecFile><fileHeader dnPrefix="SubNetwork=1"/><measData><managedElement localDn="e1"/>
+    <measInfo measInfoId="G"><granPeriod duration="PT900S" endTime="2023-05-15T07:15:00+01:00"/>
+    <measTypes>a b c d</measTypes><measValue measObjLdn="o1"><measResults>1 NIL 2.50 1,,3</measResults>
+    <suspect>true</suspect></measValue></measInfo></measData></measCollecFile>"""
+    (batch,) = read_file(xml, Origin("5ga", "0" * 16, "host", 7)).batches
+    read = CounterBatch.decode(batch.value)
+    assert (read.system, read.element, read.group, read.ver) == ("5ga", "SubNetwork=1,e1", "G", 7)
+    assert (read.end_s, read.end_offset_min, read.gp_s) == (1684131300, 60, 900)
+    assert read.counters == ["a", "b", "c", "d"]
+    assert read.rows == [["o1", 1, 1, None, 2.5, [1, None, 3]]]
+    assert len(batch.value) <= MESSAGE_MAX_BYTES
