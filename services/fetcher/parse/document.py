@@ -13,8 +13,6 @@ from services.fetcher.parse.places import Places
 MAX_DEPTH = 16
 MAX_TOKEN = 16 << 20
 """Characters of one tag, comment or text."""
-_TEXT_PART = 8192
-"""expat hands a text on in parts of at most so many bytes, and one part more at each end of what it is fed."""
 
 _PROBE_TAG = f"probe-{secrets.token_hex(8)}"
 """An element no file holds: when its start is reported, the parser stands between elements there and then."""
@@ -77,7 +75,6 @@ class Document:
         self.places = Places()
         self.parser = parser = expat.ParserCreate()
         parser.buffer_text = True
-        parser.buffer_size = _TEXT_PART
         parser.StartElementHandler = self._root
         parser.CharacterDataHandler = self.text.append
         parser.EntityDeclHandler = self._entity_declared
@@ -96,7 +93,7 @@ class Document:
             raise self.bad(expat.ErrorString(error.code)) from error
         self.fed += len(text)
         self.places.fed(text)
-        if self.fed - self.parser.CurrentByteIndex > MAX_TOKEN or len(self.text) > MAX_TOKEN // _TEXT_PART:
+        if self.fed - self.parser.CurrentByteIndex > MAX_TOKEN or sum(map(len, self.text)) > MAX_TOKEN:
             raise self.bad(f"a tag, comment or text of more than {MAX_TOKEN} characters")
 
     def take(self) -> list[Block]:

@@ -6,7 +6,6 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from typing import IO, cast
 
@@ -158,13 +157,21 @@ def _untar(source: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
             for member in tar:
                 content = tar.extractfile(member) if member.isfile() and not _is_hidden(member.name) else None
                 if content is not None:
-                    yield iter(partial(content.read, _CHUNK), b"")
+                    yield _tar_member(content)
     except tarfile.ReadError as error:
         raise Incomplete(f"tar ends before its end: {error}") from error
     except tarfile.TarError as error:
         raise BadFile(f"damaged tar: {error}") from error
     if stream.tail.strip(b"\0"):
         raise Incomplete("tar ends before its end")
+
+
+def _tar_member(content: IO[bytes]) -> Iterator[bytes]:
+    try:
+        while chunk := content.read(_CHUNK):
+            yield chunk
+    except tarfile.ReadError as error:
+        raise Incomplete(f"tar ends before its end: {error}") from error
 
 
 def _unzip(source: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
@@ -176,10 +183,10 @@ def _unzip(source: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
     with archive:
         for member in archive.infolist():
             if not member.is_dir() and not _is_hidden(member.filename):
-                yield _member(archive, member)
+                yield _zip_member(archive, member)
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+def _zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
     try:
         with archive.open(member) as content:
             while chunk := content.read(_CHUNK):

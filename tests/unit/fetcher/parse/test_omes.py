@@ -1,0 +1,81 @@
+"""Nokia's OMeS, as public examples of it look."""
+
+from tests import reference
+from tests.unit.fetcher.parse.reading import ORIGIN, parsed, rows, without_nulls
+
+OMES = """<?xml version="1.0"?>
+<OMeS xmlns="pm/cnf_rnc_nsn.6.0.xsd">
+  <PMSetup startTime="2011-02-20T15:00:00.000-06:00:00" interval="60">
+    <PMMOResult>
+      <MO><DN><![CDATA[PLMN-PLMN/RNC-1902/WBTS-201/WCEL-2015]]></DN></MO>
+      <MO><DN><![CDATA[PLMN-PLMN/MCC-334/MNC-3]]></DN></MO>
+      <WBTS_1.0 measurementType="Cell_Load">
+        <M1017C11>1</M1017C11>
+        <M1017C12>13.439999</M1017C12>
+        <M1017C13></M1017C13>
+      </WBTS_1.0>
+      <WBTS_1.0 measurementType="Cell_Other">
+        <M1018C1>2</M1018C1>
+      </WBTS_1.0>
+    </PMMOResult>
+    <PMMOResult>
+      <MO dimension="network_element"><DN>PLMN-PLMN/RNC-1902/WBTS-201/WCEL-2016</DN></MO>
+      <PMTarget measurementType="Cell_Load"><M1017C11>4</M1017C11><M1017C14>5</M1017C14></PMTarget>
+    </PMMOResult>
+  </PMSetup>
+  <PMSetup startTime="2011-02-20T15:45:00.000-06:00:00" interval="15">
+    <PMMOResult>
+      <MO><baseId>NE-MRBTS-66</baseId><localMoid>DN:NE-LNBTS-66/LNCEL-1</localMoid></MO>
+      <NE-WBTS_1.0 measurementType="LTE_Cell_Load"><M8001C427>9</M8001C427></NE-WBTS_1.0>
+    </PMMOResult>
+  </PMSetup>
+</OMeS>
+"""
+
+
+def test_objects_periods_and_groups_are_those_of_the_file() -> None:
+    found = rows(parsed(OMES.encode()))
+    assert [(row["element"], row["group"], row["object"], row["gp_s"], row["values"]) for row in found] == [
+        ("NE-MRBTS-66", "LTE_Cell_Load", "NE-MRBTS-66/NE-LNBTS-66/LNCEL-1", 900, {"M8001C427": "9"}),
+        (
+            ORIGIN.element,
+            "Cell_Load",
+            "PLMN-PLMN/RNC-1902/WBTS-201/WCEL-2015,PLMN-PLMN/MCC-334/MNC-3",
+            3600,
+            {"M1017C11": "1", "M1017C12": "13.439999", "M1017C13": None},
+        ),
+        (
+            ORIGIN.element,
+            "Cell_Load",
+            "PLMN-PLMN/RNC-1902/WBTS-201/WCEL-2016",
+            3600,
+            {"M1017C11": "4", "M1017C14": "5"},
+        ),
+        (
+            ORIGIN.element,
+            "Cell_Other",
+            "PLMN-PLMN/RNC-1902/WBTS-201/WCEL-2015,PLMN-PLMN/MCC-334/MNC-3",
+            3600,
+            {"M1018C1": "2"},
+        ),
+    ]
+    assert {row["end_s"] for row in found} == {1298239200}
+
+
+def test_the_reference_reads_the_same() -> None:
+    assert without_nulls(rows(parsed(OMES.encode()))) == without_nulls(reference.rows(OMES.encode(), ORIGIN.element))
+
+
+def test_what_was_measured_may_stand_behind_its_values() -> None:
+    begin, mo, rest = OMES.partition("<MO><baseId>")
+    name, end, rest = rest.partition("</MO>")
+    turned = begin + rest.replace("</PMMOResult>", mo + name + end + "</PMMOResult>", 1)
+    assert rows(parsed(turned.encode())) == rows(parsed(OMES.encode()))
+
+
+def test_an_interval_that_is_no_number_sets_the_block_aside() -> None:
+    found = parsed(OMES.replace('interval="15"', 'interval="soon"').encode())
+    assert [(aside.reason, aside.group, aside.values) for aside in found.quarantined] == [
+        ("bad period", "LTE_Cell_Load", 1)
+    ]
+    assert found.counts.values == 5
