@@ -5,7 +5,7 @@ import io
 import json
 import zipfile
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import orjson
 import pytest
@@ -251,7 +251,7 @@ def test_a_file_is_read_whole_or_not_at_all() -> None:
 
 def cells(xml: str) -> tuple[int, int]:
     """Cells with a value and without, counted as plainly as can be."""
-    root = ElementTree.fromstring(xml)
+    root = ET.fromstring(xml)
     texts: list[str] = []
     for node in root.iter():
         name = node.tag.rpartition("}")[2]
