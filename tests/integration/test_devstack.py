@@ -1,0 +1,77 @@
+"""The dev stack itself: real servers that keep their data over a kill, and leave nothing behind."""
+
+import json
+import uuid
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pymysql
+import pytest
+
+from shared import kafka, topics
+from tools.devstack import processes, stack
+from tools.devstack.downloads import Missing, java
+from tools.devstack.stack import COMPONENTS, Stack
+
+
+def clickhouse(at: Stack, sql: str) -> bytes:
+    with urlopen(Request(at.clickhouse_url, data=sql.encode()), timeout=30) as answer:
+        return bytes(answer.read())
+
+
+def mysql(at: Stack, *statements: str) -> tuple[tuple[object, ...], ...]:
+    connection = pymysql.connect(host=at.mysql_host, port=at.mysql_port, user="root", autocommit=True)
+    with connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        return cursor.fetchall()
+
+
+def test_killed_it_comes_up_again_with_its_data_on_its_ports_and_goes_down_without_a_trace(
+    tmp_path: Path,
+) -> None:
+    try:
+        first = stack.up(tmp_path)
+        assert set(stack.status(tmp_path).values()) == {"ready"}
+        kafka.provision(first.kafka, [topics.FILES_FOUND])
+        mysql(first, "CREATE DATABASE kept", "CREATE TABLE kept.t (a INT)", "INSERT INTO kept.t VALUES (7)")
+        clickhouse(first, "CREATE TABLE kept (a Int32) ENGINE = MergeTree ORDER BY a")
+        clickhouse(first, "INSERT INTO kept SELECT 7")
+
+        for component in COMPONENTS:
+            found = processes.find(tmp_path, component)
+            assert found is not None
+            found.kill()
+        assert set(stack.status(tmp_path).values()) == {"stopped"}
+
+        again = stack.up(tmp_path)
+        assert again == first
+        assert kafka.provision(again.kafka, [topics.FILES_FOUND]) == {"pm.files.found": "kept"}
+        assert mysql(again, "SELECT a FROM kept.t") == ((7,),)
+        assert clickhouse(again, "SELECT a FROM kept") == b"7\n"
+    finally:
+        stack.down(tmp_path)
+    assert processes.running(tmp_path) == []
+    stack.reset(tmp_path)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_missing_jdk_is_named_with_the_way_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Missing, match="JDK 17 or newer is missing: apt-get install"):
+        java()
+
+
+def test_the_clickhouse_front_answers_as_clickhouse_does(stack: Stack) -> None:
+    assert json.loads(clickhouse(stack, "SELECT 1, 'a' FORMAT JSONCompactEachRow")) == [1, "a"]
+    table = f"t{uuid.uuid4().hex[:8]}"
+    clickhouse(stack, f"CREATE TABLE {table} (a Int32, b String) ENGINE = MergeTree ORDER BY a")
+    clickhouse(stack, f"INSERT INTO {table} FORMAT TSV\n1\tx\n2\ty\n")
+    assert clickhouse(stack, f"SELECT b FROM {table} ORDER BY a") == b"x\ny\n"
+    with pytest.raises(OSError, match="500") as refused:
+        clickhouse(stack, f"INSERT INTO {table} FORMAT TSV\nno number\tx\n")
+    assert refused.value.headers["X-ClickHouse-Exception-Code"] == "27"  # type: ignore[attr-defined]
+    with pytest.raises(OSError, match="500"):
+        clickhouse(stack, "CREATE TABLE k (a Int32) ENGINE = Kafka('b', 't', 'g', 'TSV')")
+    assert clickhouse(stack, "SELECT 1") == b"1\n"

@@ -1,0 +1,68 @@
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tools.devstack import processes
+
+SLEEPER = [sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"]
+STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\nwhile True: signal.pause()",
+]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    for process in processes.running(tmp_path):
+        process.stop(timeout_s=1)
+
+
+def started(home: Path, argv: list[str]) -> processes.Process:
+    process = processes.start(home, "one", argv)
+    while "up" not in process.log_tail():
+        assert process.alive()
+    return process
+
+
+def test_a_started_process_is_found_again_by_its_pid_file(home: Path) -> None:
+    process = started(home, SLEEPER)
+    assert processes.find(home, "one") == process
+    assert processes.running(home) == [process]
+    with pytest.raises(RuntimeError, match="runs already"):
+        processes.start(home, "one", SLEEPER)
+
+
+def test_a_stopped_process_is_gone_and_its_pid_file_too(home: Path) -> None:
+    process = started(home, SLEEPER)
+    process.stop()
+    assert not process.alive()
+    assert processes.find(home, "one") is None
+    assert not process.pid_file.exists()
+
+
+def test_one_that_does_not_want_to_end_is_ended(home: Path) -> None:
+    process = started(home, STUBBORN)
+    process.stop(timeout_s=0.2)
+    assert not process.alive()
+
+
+def test_a_killed_process_is_not_taken_for_running(home: Path) -> None:
+    process = started(home, SLEEPER)
+    process.kill()
+    assert processes.find(home, "one") is None
+    started(home, SLEEPER)
+
+
+def test_another_process_that_got_the_same_pid_is_never_touched(home: Path) -> None:
+    process = started(home, SLEEPER)
+    other = json.loads(process.pid_file.read_text()) | {"started": "long ago"}
+    process.pid_file.write_text(json.dumps(other))
+    assert processes.find(home, "one") is None
+    processes.Process(home, "one", **other).kill()
+    assert process.alive()
+    process.kill()
