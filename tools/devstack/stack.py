@@ -16,8 +16,6 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pymysql
-from kazoo.client import KazooClient
-from kazoo.handlers.threading import KazooTimeoutError
 
 from shared.kafka import KafkaException, brokers_that_answer
 from tools.devstack import downloads, processes
@@ -170,17 +168,13 @@ def _kafka_answers(stack: Stack) -> bool:
 
 
 def _zookeeper_answers(stack: Stack) -> bool:
-    if not _listens(stack.ports["zookeeper"]):
-        return False
-    client = KazooClient(stack.zookeeper)
+    """By its command `srvr`, which a server that does not serve yet refuses."""
     try:
-        client.start(timeout=5)
-        return bool(client.exists("/") is not None)
-    except KazooTimeoutError:
+        with socket.create_connection(("127.0.0.1", stack.ports["zookeeper"]), timeout=2) as line:
+            line.sendall(b"srvr")
+            return b"Mode: " in line.recv(4096)
+    except OSError:
         return False
-    finally:
-        client.stop()
-        client.close()
 
 
 def _mysql_answers(stack: Stack) -> bool:
@@ -243,7 +237,7 @@ def _prepare_zookeeper(stack: Stack, data: Path) -> list[str]:
     config = data.parent / "zoo.cfg"
     config.write_text(
         f"tickTime=1000\ndataDir={data}\nclientPort={stack.ports['zookeeper']}\nclientPortAddress=127.0.0.1\n"
-        "admin.enableServer=false\nmaxClientCnxns=0\n"
+        "admin.enableServer=false\nmaxClientCnxns=0\n4lw.commands.whitelist=srvr\n"
     )
     classes = f"{downloads.jars('zookeeper')}/*"
     main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
@@ -286,12 +280,6 @@ _PREPARE: Mapping[str, Callable[[Stack, Path], list[str]]] = {
     "mysql": _prepare_mysql,
     "clickhouse": _prepare_clickhouse,
 }
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _free_ports(wanted: Mapping[str, int]) -> dict[str, int]:
