@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from shared.settings import SERVICES, Settings, load
 from tools.cli.run import command
 from tools.devstack import processes
@@ -25,15 +23,15 @@ class Pipeline:
     home: Path
     stack: Stack
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    """Sections over the user's YAML and the addresses of the stack."""
+    """Sections over the user's YAML and the stack's overlay."""
 
     @property
     def simulator(self) -> Path:
-        return self.home / "simulator"
+        return self.stack.simulator
 
     @property
     def config(self) -> tuple[Path, Path]:
-        return USERS_YAML, self.home / "overlay.yaml"
+        return USERS_YAML, self.stack.overlay_file
 
     @property
     def env(self) -> dict[str, str]:
@@ -41,16 +39,7 @@ class Pipeline:
 
     def configure(self) -> Settings:
         """Write the overlay; the settings as the services will see them."""
-        overlay = {
-            **self.stack.overlay(),
-            "sftp": {"known-hosts": str(self.simulator / "known_hosts")},
-            "4ga": {"inventory": str(self.simulator / "inventory" / "4ga.yaml")},
-            "5ga": {"inventory": str(self.simulator / "inventory" / "5ga.yaml")},
-        }
-        for section, values in self.overrides.items():
-            overlay[section] = {**overlay.get(section, {}), **values}
-        self.config[1].parent.mkdir(parents=True, exist_ok=True)
-        self.config[1].write_text(yaml.safe_dump(overlay))
+        self.stack.write_overlay(self.overrides)
         return load(self.config)
 
     def simulate(self, *options: str) -> processes.Process:

@@ -1,5 +1,6 @@
 """`pmflow dev`: the stack from the command line."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -19,11 +20,14 @@ HOME = Path(".pmflow")
 def up(home: Home = HOME) -> None:
     """Start what does not run; returns when each server answers a real request."""
     try:
-        stack.up(home, usual_ports=True)
+        started = stack.up(home, usual_ports=True)
     except Missing as missing:
         typer.echo(str(missing), err=True)
         raise typer.Exit(1) from missing
     show(home)
+    if not started.overlay_file.exists():
+        started.write_overlay({})
+    typer.echo(f"export PMFLOW_CONFIG=deploy/pmflow.yaml,{os.path.relpath(started.overlay_file)}")
 
 
 @app.command()

@@ -16,6 +16,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pymysql
+import yaml
 
 from shared.kafka import KafkaException, brokers_that_answer
 from tools.devstack import downloads, processes
@@ -56,14 +57,34 @@ class Stack:
     def clickhouse_url(self) -> str:
         return f"http://127.0.0.1:{self.ports['clickhouse']}"
 
+    @property
+    def simulator(self) -> Path:
+        """Where `pmflow simulate` keeps its elements."""
+        return self.home / "simulator"
+
+    @property
+    def overlay_file(self) -> Path:
+        """For PMFLOW_CONFIG, after the user's YAML."""
+        return self.home / "overlay.yaml"
+
     def overlay(self) -> dict[str, dict[str, Any]]:
-        """The sections of a configuration that name the servers."""
+        """The sections of a configuration that name the servers and the simulator's elements."""
         return {
             "kafka": {"bootstrap-servers": self.kafka},
             "zookeeper": {"connectionString": self.zookeeper},
             "mysql": {"host": self.mysql_host, "port": self.mysql_port, "user": "root", "database": "pmflow"},
             "clickhouse": {"url": f"{self.clickhouse_url}/pmflow"},
+            "sftp": {"known-hosts": str(self.simulator / "known_hosts")},
+            "4ga": {"inventory": str(self.simulator / "inventory" / "4ga.yaml")},
+            "5ga": {"inventory": str(self.simulator / "inventory" / "5ga.yaml")},
         }
+
+    def write_overlay(self, overrides: Mapping[str, Any]) -> None:
+        """The overlay with other sections over it."""
+        overlay = self.overlay()
+        for section, values in overrides.items():
+            overlay[section] = {**overlay.get(section, {}), **values}
+        self.overlay_file.write_text(yaml.safe_dump(overlay))
 
     @classmethod
     def load(cls, home: Path) -> "Stack":
