@@ -5,7 +5,7 @@ from itertools import chain
 
 from services.fetcher.parse.block import Block
 from services.fetcher.parse.document import Document, Reader
-from services.fetcher.parse.lane import PIECE, Lane, pieces
+from services.fetcher.parse.lane import PIECE, Lane
 from services.fetcher.parse.measinfo import MeasInfos
 from services.fetcher.parse.omes import Omes
 from services.fetcher.parse.patterns import LANES
@@ -36,9 +36,7 @@ def blocks(chunks: Iterable[bytes], *, fast: bool = True, piece: int = PIECE) ->
     reader = document.reader
     words = LANES.get(document.root) if fast else None
     if words and isinstance(reader, MeasInfos):
-        lane = Lane(document, reader, words)
-        for text, begin, end in pieces(rest, words, piece):
-            yield from lane.read(text, begin, end)
+        yield from Lane(document, reader, words, piece).read(rest)
     else:
         for text in rest:
             document.feed(text)

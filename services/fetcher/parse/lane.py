@@ -1,9 +1,9 @@
 """The fast lane in front of expat: takes out of the text, beforehand, the rows it can prove; expat reads the rest.
 
-Where a row can begin is proven by expat itself (`Document.is_between_elements`); that everything up to the end of the
-piece is rows, each a complete element with exactly the expected values, by a pattern compiled once for each list of
-p; that texts hold no character with a meaning in XML, by the numbers' grammar or by a search. What was taken out
-leaves the document as well-formed, or as broken, as it was.
+Where a row can begin is proven by expat itself (`Document.is_between_elements`); that it is a row, a complete element
+with exactly the expected values, by a pattern compiled once for each list of p; that texts hold no character with a
+meaning in XML, by the numbers' grammar or by a search. What was taken out leaves the document as well-formed, or as
+broken, as it was.
 """
 
 import re
@@ -13,8 +13,8 @@ from services.fetcher.parse import proof
 from services.fetcher.parse.block import Block
 from services.fetcher.parse.cells import BLANKS
 from services.fetcher.parse.document import Document
-from services.fetcher.parse.measinfo import MeasInfos
-from services.fetcher.parse.patterns import MAX_COUNTERS, OBJECTS, TAILS, Words, counters, listed, split
+from services.fetcher.parse.measinfo import Info, MeasInfos
+from services.fetcher.parse.patterns import MAX_COUNTERS, OBJECTS, TAILS, Found, Words, counters, listed, split
 from services.fetcher.parse.rows import line
 from services.fetcher.parse.text import lines_in
 
@@ -23,27 +23,49 @@ PIECE = 1 << 18
 
 
 class Lane:
-    """Reads the pieces of one document."""
+    """Reads the text of one document, from wherever the document has been read."""
 
-    def __init__(self, document: Document, reader: MeasInfos, words: Words) -> None:
+    def __init__(self, document: Document, reader: MeasInfos, words: Words, piece: int) -> None:
         self.document = document
         self.reader = reader
         self.words = words
+        self.piece = piece
         self.counter_begin = re.compile(words.counter_begin)
 
-    def read(self, text: str, begin: int, end: int) -> Iterator[Block]:
-        """The rows of a piece of the document (see `pieces`)."""
-        at = text.find(self.words.row, begin, end)
-        if at >= 0:
+    def read(self, texts: Iterable[str]) -> Iterator[Block]:
+        """All rows, in the order of the document."""
+        text = ""
+        for more in texts:
+            text += more
+            if len(text) >= self.piece:
+                rest = yield from self._read(text)
+                text = text[rest:]
+        rest = yield from self._read(text)
+        self.document.feed(text[rest:])
+        yield from self.reader.take()
+
+    def _read(self, text: str) -> Generator[Block, None, int]:
+        """Reads row by row, or rather run of rows by run; returns where the last, incomplete one begins."""
+        begin = 0
+        while (at := text.find(self.words.row, begin)) >= 0:
+            row_end = text.find(self.words.row_end, at) + len(self.words.row_end)
+            if row_end < at:
+                break
             self._read_head(text, begin, at)
             yield from self.reader.take()
-            rows_end = end - (len(self.words.info_end) if text.endswith(self.words.info_end, at, end) else 0)
-            block = self._rows(text, at, rows_end)
-            begin = rows_end if block else at
+            info = self._info()
+            found = self._rows(text, at, info) if info else None
+            block = self._block(text, at, found, info) if info and found else None
+            begin = found.end if found else row_end
             if block:
                 yield block
+            else:
+                self.document.feed(text[at:begin])
+        end = begin if at >= 0 else max(begin, text.rfind("<"))
+        if len(text) - end >= self.piece:  # no end in sight
+            end = len(text)
         self.document.feed(text[begin:end])
-        yield from self.reader.take()
+        return end
 
     def _read_head(self, text: str, begin: int, end: int) -> None:
         named = self.counter_begin.search(text, begin, end)
@@ -62,54 +84,31 @@ class Lane:
         path = self.reader.path
         return bool(path) and path[-1] == self.words.info and self.document.is_between_elements()
 
-    def _rows(self, text: str, at: int, end: int) -> Block | None:
-        """A block of all that is there, taken out of the document; None when it is not proven to be rows."""
-        info = self.reader.info if self._is_in_info() else None
-        if not info or not 0 < len(info.names) <= MAX_COUNTERS or not info.is_clear:
-            return None
-        found = listed(self.words, text, at, end)
-        read = proof.listed if found else proof.split
-        found = found or split(self.words, tuple(info.positions), text, at, end)
-        if not found:
-            return None
+    def _info(self) -> Info | None:
+        """The measInfo that rows may be taken for."""
+        info = self.reader.info
+        is_fit = info and 0 < len(info.names) <= MAX_COUNTERS and info.is_clear
+        return info if is_fit and self._is_in_info() else None
+
+    def _rows(self, text: str, at: int, info: Info) -> Found | None:
+        return split(self.words, tuple(info.positions), text, at) or listed(self.words, text, at)
+
+    def _block(self, text: str, at: int, found: Found, info: Info) -> Block | None:
+        """The rows, taken out of the document; None when expat must look at them."""
         objects = [OBJECTS[row[0]] for row in found.rows]
         tails = [TAILS[row[-1]] for row in found.rows]
-        brackets = text.find("[", at, end) >= 0 or text.find("]", at, end) >= 0
-        values = read(found.rows, len(info.names), has_brackets=brackets)
-        if not values or "" in objects or ("", 0) in tails:
+        if "" in objects or ("", 0) in tails:
+            return None
+        has_brackets = text.find("[", at, found.end) >= 0 or text.find("]", at, found.end) >= 0
+        read = proof.listed if found.is_list else proof.split
+        values = read(found.rows, len(info.names), has_brackets=has_brackets)
+        if not values:
             return None
         if found.lines < 0 or not values.has_shape:
-            lines = lines_in(text, at, end)
+            lines = lines_in(text, at, found.end)
         else:
             lines = found.lines * len(objects) + sum(more for _, more in tails)
-        self.document.places.hidden(text, at, end, lines)
+        self.document.places.hidden(text, at, found.end, lines)
         info.close(found.rows[0][0].strip(BLANKS))
         json = [line(name, flag, row) for name, (flag, _), row in zip(objects, tails, values.lines, strict=True)]
         return Block(info.head, objects, json, values.nulls)
-
-
-def pieces(texts: Iterable[str], words: Words, size: int = PIECE) -> Iterator[tuple[str, int, int]]:
-    """The text in spans of larger ones: up to the end of a measInfo each, or of a row when a measInfo is long."""
-    text = ""
-    for more in texts:
-        text += more
-        if len(text) >= size:
-            rest = yield from _spans(text, words, size)
-            text = text[rest:]
-    rest = yield from _spans(text, words, size)
-    yield text, rest, len(text)
-
-
-def _spans(text: str, words: Words, size: int) -> Generator[tuple[str, int, int], None, int]:
-    """All that is complete; returns where the rest begins."""
-    begin = 0
-    while (end := text.find(words.info_end, begin)) >= 0:
-        end += len(words.info_end)
-        yield text, begin, end
-        begin = end
-    if len(text) - begin >= size:
-        row_end = text.rfind(words.row_end, begin)
-        end = row_end + len(words.row_end) if row_end >= 0 else len(text)
-        yield text, begin, end
-        begin = end
-    return begin

@@ -79,56 +79,58 @@ class Counters:
 @lru_cache(512)
 def counters(text: str, words: Words) -> Counters | None:
     """What the text names; None when it is anything else than such a run."""
-    found = _run(re.compile(words.counter), text, 0, len(text))
+    found = _run(re.compile(words.counter), text)
     names = tuple(match[2].strip(BLANKS) for match in found)
-    if not 0 < len(found) <= MAX_COUNTERS or any(MARKUP.search(name) for name in names):
+    if not 0 < len(found) <= MAX_COUNTERS or found[-1].end() < len(text) or any(MARKUP.search(name) for name in names):
         return None
     return Counters(names, tuple(match[1] or str(at) for at, match in enumerate(found, 1)), lines_in(text))
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Rows in the text."""
+    """Rows in the text, one behind the other."""
 
     rows: list[Groups]
+    end: int
     lines: int = -1
     """Line ends in a row up to its tail, values left aside; -1 where rows may differ."""
+    is_list: bool = False
 
 
-def listed(words: Words, text: str, at: int, end: int) -> Found | None:
-    """Rows that hold all their values in one list, if there is nothing else between `at` and `end`."""
-    rows = _rows(_list_pattern(words), text, at, end) if words.results else []
-    return Found(rows) if rows else None
+def listed(words: Words, text: str, at: int) -> Found | None:
+    """The rows from there on that hold all their values in one list."""
+    return _found(_list_pattern(words), text, at, is_list=True) if words.results else None
 
 
-def split(words: Words, positions: tuple[str, ...], text: str, at: int, end: int) -> Found | None:
-    """Rows with an element for each value, if there is nothing else; a value that is left out is a blank."""
-    layout = _layout_pattern(words).match(text, at, end)
-    if layout:
-        *spaces, has_p, gap = layout.groups()
-        pattern = _row_pattern(words, positions if has_p else ("",) * len(positions), (*spaces, gap))
-        if rows := _rows(pattern, text, at, end):
-            return Found(rows, sum(map(lines_in, spaces)) + lines_in(gap) * (len(positions) - 1))
-    rows = _rows(_sparse_pattern(words, positions), text, at, end)
-    return Found(rows) if rows else None
+def split(words: Words, positions: tuple[str, ...], text: str, at: int) -> Found | None:
+    """The rows from there on with an element for each value; a value that is left out is a blank."""
+    layout = _layout_pattern(words).match(text, at)
+    if not layout:
+        return None
+    *spaces, has_p, gap = layout.groups()
+    pattern = _row_pattern(words, positions if has_p else ("",) * len(positions), (*spaces, gap))
+    lines = sum(map(lines_in, spaces)) + lines_in(gap) * (len(positions) - 1)
+    return _found(pattern, text, at, lines) or _found(_sparse_pattern(words, positions), text, at)
 
 
-def _rows(pattern: re.Pattern[str], text: str, at: int, end: int) -> list[Groups]:
-    return [match.groups(" ") for match in _run(pattern, text, at, end)]
+def _found(pattern: re.Pattern[str], text: str, at: int, lines: int = -1, *, is_list: bool = False) -> Found | None:
+    matches = _run(pattern, text, at)
+    if not matches:
+        return None
+    return Found([match.groups(" ") for match in matches], matches[-1].end(), lines, is_list)
 
 
-def _run(pattern: re.Pattern[str], text: str, at: int, end: int) -> list[re.Match[str]]:
-    """Matches of the pattern, each where the one before ended, and all the text from `at` to `end`; else none."""
-    scanner = pattern.scanner(text, at, end)  # type: ignore[attr-defined] # undocumented, and twice as fast
-    found = list(iter(scanner.match, None))
-    return found if found and found[-1].end() == end else []
+def _run(pattern: re.Pattern[str], text: str, at: int = 0) -> list[re.Match[str]]:
+    """Matches of the pattern, each where the one before ended."""
+    scanner = pattern.scanner(text, at)  # type: ignore[attr-defined] # undocumented, and twice as fast
+    return list(iter(scanner.match, None))
 
 
 @lru_cache(8)
 def _layout_pattern(words: Words) -> re.Pattern[str]:
     """Finds a row's layout: the white space before the first value and between values, and whether values have a p."""
     opening = words.opening.replace("(", "(?:").format(f"({_WS})", f"({_WS})")
-    return re.compile(rf"{opening}<r( p=)?[^>]*+>[^<]*+</r>({_WS})<")
+    return re.compile(rf"{opening}<r( p=)?[^>]*+>(?:[^<]*+</r>)?({_WS})<")
 
 
 @lru_cache(512)
