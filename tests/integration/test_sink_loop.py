@@ -1,0 +1,156 @@
+"""The sinks' loop on a real broker: stored, set aside, or read again; the ledger is told of no more than is durable."""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import Event, Thread
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from shared import kafka, topics
+from shared.errors import Hopeless, Unreachable
+from shared.health import Heartbeat
+from shared.kafka import KafkaProducer, Outgoing
+from shared.messages import CounterBatch, SinkPosition, decode_status
+from shared.sink import Place, SinkLimits, SinkWorker
+from shared.topics import FILES_STATUS, Topic
+from tools.devstack.stack import Stack
+
+PARTITION = 3
+
+
+class Memory:
+    """A sink in memory; may be told to be away, and finds some batches impossible."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.stored: list[str] = []
+        self.away = Event()
+        self.refused = Event()
+
+    def resume(self, places: Sequence[Place]) -> Mapping[Place, int]:
+        return {}
+
+    def write(self, batches: Sequence[CounterBatch], positions: Mapping[Place, int]) -> None:
+        if self.away.is_set():
+            self.refused.set()
+            raise Unreachable("away")
+        if any(batch.group == "poison" for batch in batches):
+            raise Hopeless("it is poison")
+        self.stored += [batch.file_id for batch in batches]
+
+
+def batch(file_id: str, group: str = "G") -> bytes:
+    return CounterBatch(
+        system="s", file_id=file_id, element="e", group=group, job="", gp_s=900, end_s=900, end_offset_min=0, ver=1,
+        counters=["a"], rows=[["o", 0, 1]],
+    ).encode()  # fmt: skip
+
+
+class Running:
+    """A loop over a topic of its own."""
+
+    def __init__(self, brokers: str) -> None:
+        self.brokers = brokers
+        self.topic = topics.counters(uuid.uuid4().hex[:8])
+        kafka.provision(brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
+        self.producer = KafkaProducer(brokers)
+        self.sink = Memory()
+        self.stop = Event()
+        self.thread: Thread | None = None
+
+    def start(self) -> None:
+        consumer = kafka.consumer(self.brokers, f"group-of-{self.topic.name}")
+        limits = SinkLimits(batch_wait_s=0.2, announce_s=0.1, longest_backoff_s=0.3)
+        worker = SinkWorker(self.sink, consumer, self.producer, limits, Heartbeat(""))
+        self.thread = Thread(target=worker.run, args=([self.topic.name], self.stop))
+        self.thread.start()
+
+    def send(self, *values: bytes) -> None:
+        self.producer.deliver(*(Outgoing(self.topic.name, PARTITION, "e", value) for value in values))
+
+    def end(self) -> None:
+        self.stop.set()
+        if self.thread is not None:
+            self.thread.join()
+        self.producer.close()
+
+    def position(self) -> int:
+        """What the ledger was told last."""
+        told = [
+            status.next_offset
+            for message in read(self.brokers, FILES_STATUS)
+            if isinstance(status := decode_status(message.value() or b""), SinkPosition)
+            and (status.topic, status.partition) == (self.topic.name, PARTITION)
+        ]
+        return told[-1] if told else 0
+
+
+def read(brokers: str, topic: Topic) -> list[kafka.Message]:
+    """All of a topic, up to where it ends now."""
+    left, reader, found = kafka.ends(brokers, topic), kafka.follow_all(brokers, topic), []
+    while left:
+        for message in kafka.usable(reader.consume(1000, 0.2)):
+            found.append(message)
+            _, partition, offset = kafka.origin(message)
+            if offset + 1 >= left.get(partition, 0):
+                left.pop(partition, None)
+    reader.close()
+    return found
+
+
+def eventually(true: Callable[[], Any]) -> None:
+    until_s = monotonic() + 40
+    while not true():
+        assert monotonic() < until_s
+
+
+@pytest.fixture
+def loop(stack: Stack) -> Iterator[Running]:
+    running = Running(stack.kafka)
+    running.start()
+    yield running
+    running.end()
+
+
+def test_what_is_stored_moves_the_position_the_ledger_is_told(loop: Running) -> None:
+    loop.send(batch("1"), batch("2"), batch("3"))
+    eventually(lambda: loop.position() == 3)
+    assert loop.sink.stored == ["1", "2", "3"]
+
+
+def test_a_poisonous_batch_stands_alone_in_the_dead_letters_and_the_others_land(loop: Running) -> None:
+    loop.send(batch("1"), batch("2"), batch("3", group="poison"), b"no batch", batch("4"))
+    eventually(lambda: loop.position() == 5)
+    assert sorted(set(loop.sink.stored)) == ["1", "2", "4"]
+    letters = {m.value(): dict(m.headers() or []) for m in read(loop.brokers, loop.topic.dead_letters)}
+    assert letters.keys() == {batch("3", group="poison"), b"no batch"}
+    assert letters[batch("3", group="poison")] == {
+        "reason": b"it is poison",
+        "origin": f"{loop.topic.name}/{PARTITION}/2".encode(),
+    }
+
+
+def test_while_the_database_is_away_nothing_is_passed_and_then_all_lands(loop: Running) -> None:
+    loop.sink.away.set()
+    loop.send(batch("1"), batch("2"))
+    assert loop.sink.refused.wait(40)
+    assert loop.position() == 0
+    loop.sink.away.clear()
+    eventually(lambda: loop.position() == 2)
+    assert loop.sink.stored == ["1", "2"]
+
+
+def test_another_member_goes_on_where_the_first_ended(loop: Running) -> None:
+    loop.send(batch("1"))
+    eventually(lambda: loop.position() == 1)
+    loop.stop.set()
+    if loop.thread is not None:
+        loop.thread.join()
+    loop.send(batch("2"))
+    loop.stop.clear()
+    loop.start()
+    eventually(lambda: loop.position() == 2)
+    assert loop.sink.stored == ["1", "2"]
