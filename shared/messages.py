@@ -111,16 +111,15 @@ def _object(raw: bytes) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileFound(Message):
-    """A settled file on an element, announced by the leader of its system."""
+class File(Message):
+    """What every message on a file says of it."""
 
-    kind: ClassVar[str] = "file-found"
     file_id: str
     system: str
     endpoint: str
     """The inventory's name of where to fetch it; one endpoint may serve many elements."""
     element: str
-    """The managed element by the file's name (3GPP TS 32.432 annex A), else the endpoint; the partition key."""
+    """The managed element by the file's name (3GPP TS 32.432 clause 5.1.2), else the endpoint; the partition key."""
     path: str
     """Full remote path, see `path_text`."""
     size: int
@@ -130,18 +129,17 @@ class FileFound(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileStatus(Message):
+class FileFound(File):
+    """A settled file on an element, announced by the leader of its system."""
+
+    kind: ClassVar[str] = "file-found"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStatus(File):
     """What became of a file; in the compacted topic the newest one is the file's entry in the ledger."""
 
     kind: ClassVar[str] = "file-status"
-    file_id: str
-    system: str
-    endpoint: str
-    element: str
-    path: str
-    size: int
-    mtime_s: int
-    epoch: int
     stage: Stage
     at_s: float
     """When this was said, seconds since 1970 by the sayer's clock."""

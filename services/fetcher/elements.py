@@ -6,7 +6,7 @@ from threading import Lock
 
 from shared.errors import Unreachable
 from shared.inventory import Endpoint, endpoints
-from shared.messages import FileFound, FileStatus
+from shared.messages import File
 from shared.settings import BadSettings, Settings
 from shared.sftp import FtpServiceManager, Session
 
@@ -21,7 +21,7 @@ class Elements:
         self.lock = Lock()
 
     @contextmanager
-    def session(self, file: FileFound | FileStatus) -> Iterator[Session]:
+    def session(self, file: File) -> Iterator[Session]:
         """A session with the element a file is on.
 
         Raises:

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import orjson
 
-from shared.messages import FileFound, FileStatus, Settle, path_bytes, path_text, status_of
+from shared.messages import File, FileFound, FileStatus, Settle, path_bytes, path_text, status_of
 from shared.sftp import Entry, Gone
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def moved_path(path: bytes, place: str, file_id: str, *, again: bool = False) ->
 class Settler:
     """Raises Unreachable when the element does not answer: the command must come again."""
 
-    session: Callable[[FileStatus | FileFound], AbstractContextManager[Directory]]
+    session: Callable[[File], AbstractContextManager[Directory]]
 
     def settle(self, command: Settle) -> FileStatus:
         """The file's last status: done or error."""
@@ -82,7 +82,7 @@ class Settler:
             log.info("another fetcher moved it", extra={"file": status.file_id, "path": path_text(path)})
 
     @staticmethod
-    def _found(element: Directory, file: FileFound | FileStatus, place: str) -> Entry | None:
+    def _found(element: Directory, file: File, place: str) -> Entry | None:
         for again in (False, True):
             entry = element.look(moved_path(path_bytes(file.path), place, file.file_id, again=again))
             if _same(entry, file):
@@ -90,7 +90,7 @@ class Settler:
         return None
 
 
-def _same(entry: Entry | None, file: FileFound | FileStatus) -> bool:
+def _same(entry: Entry | None, file: File) -> bool:
     return entry is not None and (entry.size, entry.mtime_s) == (file.size, file.mtime_s)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import orjson
 
 from services.fetcher.settle import Settler, moved_path
-from shared.messages import FileFound, FileStatus, Settle, file_identity
+from shared.messages import File, FileFound, FileStatus, Settle, file_identity
 from shared.sftp import Entry, Gone
 
 STATUS = FileStatus(
@@ -39,7 +39,7 @@ class Element:
         self.written[path] = content
 
     @contextmanager
-    def session(self, _file: FileStatus | FileFound) -> Iterator["Element"]:
+    def session(self, _file: File) -> Iterator["Element"]:
         yield self
 
 
