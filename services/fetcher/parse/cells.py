@@ -20,7 +20,7 @@ _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
 _AS_DIGIT = bytes.maketrans(b"0123456789", b"0" * 10)
 _LONG = b"0" * (_SAFE_DIGITS + 1)
-_MORE_THAN_NUMBERS = tuple('"tf{eE\t\r')
+_MORE_THAN_NUMBERS = tuple('"tf{eE \t\r')
 """Without these, nothing is JSON but numbers, null and arrays of them: no text, no exponent, no white space."""
 
 
@@ -82,15 +82,13 @@ class Proven:
 
 
 def proven(rows: str, height: int, width: int) -> Proven | None:
-    """Rows of comma-joined cells, a line each, when they are JSON as they stand: plain numbers, null, arrays of those.
+    """Rows of comma-joined cells, a line each, when they are JSON as they stand: plain numbers, null, vectors of those.
 
-    The caller has put null for what may be a single missing token, and brackets around what may be a vector, and made
-    sure that there are no others. A speculation with a proof: were the token part of anything else, the result would
-    not be JSON; were there a comma or a line end in a cell, the rows would not have this shape.
+    The caller has put null for what may be a single missing token, and brackets around what may be a vector without
+    any, and made sure that there are no others. A speculation with a proof: were the token part of anything else, the
+    result would not be JSON; were there a comma or a line end in a cell, the rows would not have this shape.
     """
     if any(character in rows for character in _MORE_THAN_NUMBERS) or not rows.isascii():
-        return None
-    if "[null" in rows:  # a vector that may have no value at all
         return None
     if _LONG in rows.encode().translate(_AS_DIGIT):
         return None
@@ -100,10 +98,4 @@ def proven(rows: str, height: int, width: int) -> Proven | None:
         return None
     if len(values) != height or set(map(len, values)) != {width}:
         return None
-    if "n" not in rows:
-        nulls = 0
-    elif "[" not in rows:
-        nulls = rows.count(NULL)
-    else:
-        nulls = sum(row.count(None) for row in values)
-    return Proven(rows.split("\n"), nulls)
+    return Proven(rows.split("\n"), rows.count(NULL) if "n" in rows else 0)

@@ -15,7 +15,6 @@ from services.fetcher.parse.cells import BLANKS
 from services.fetcher.parse.document import Document
 from services.fetcher.parse.measinfo import Info, MeasInfos
 from services.fetcher.parse.patterns import MAX_COUNTERS, OBJECTS, TAILS, Found, Words, counters, listed, split
-from services.fetcher.parse.rows import line
 from services.fetcher.parse.text import lines_in
 
 PIECE = 1 << 18
@@ -51,9 +50,9 @@ class Lane:
             row_end = text.find(self.words.row_end, at) + len(self.words.row_end)
             if row_end < at:
                 break
-            self._read_head(text, begin, at)
+            is_in_info = self._read_head(text, begin, at)
             yield from self.reader.take()
-            info = self._info()
+            info = self._info(is_in_info=is_in_info)
             found = self._rows(text, at, info) if info else None
             block = self._block(text, at, found, info) if info and found else None
             begin = found.end if found else row_end
@@ -67,28 +66,30 @@ class Lane:
         self.document.feed(text[begin:end])
         return end
 
-    def _read_head(self, text: str, begin: int, end: int) -> None:
+    def _read_head(self, text: str, begin: int, end: int) -> bool:
+        """Reads on to a row; true if it is known already that rows may follow."""
         named = self.counter_begin.search(text, begin, end)
         at = named.start() if named else end
         known = counters(text[at:end], self.words)
         if not known:
             self.document.feed(text[begin:end])
-            return
+            return False
         self.document.feed(text[begin:at])
         if self._is_in_info() and self.reader.name_all(known.names, known.positions):
             self.document.places.hidden(text, at, end, known.lines)
-        else:
-            self.document.feed(text[at:end])
+            return True
+        self.document.feed(text[at:end])
+        return False
 
     def _is_in_info(self) -> bool:
         path = self.reader.path
         return bool(path) and path[-1] == self.words.info and self.document.is_between_elements()
 
-    def _info(self) -> Info | None:
+    def _info(self, *, is_in_info: bool) -> Info | None:
         """The measInfo that rows may be taken for."""
         info = self.reader.info
         is_fit = info and 0 < len(info.names) <= MAX_COUNTERS and info.is_clear
-        return info if is_fit and self._is_in_info() else None
+        return info if is_fit and (is_in_info or self._is_in_info()) else None
 
     def _rows(self, text: str, at: int, info: Info) -> Found | None:
         return split(self.words, tuple(info.positions), text, at) or listed(self.words, text, at)
@@ -110,5 +111,5 @@ class Lane:
             lines = found.lines * len(objects) + sum(more for _, more in tails)
         self.document.places.hidden(text, at, found.end, lines)
         info.close(found.rows[0][0].strip(BLANKS))
-        json = [line(name, flag, row) for name, (flag, _), row in zip(objects, tails, values.lines, strict=True)]
-        return Block(info.head, objects, json, values.nulls)
+        rows = zip(objects, tails, values.lines, strict=True)
+        return Block(info.head, objects, [f"[{name},{flag},{cells}]" for name, (flag, _), cells in rows], values.nulls)

@@ -28,14 +28,17 @@ class Info:
     """Counters may still be named; the first row closes it."""
     rows: list[tuple[str, bool, tuple[str, ...]]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    clear: bool | None = None
 
-    def name(self, name: str, position: str) -> None:
-        """A counter is named."""
+    def name(self, names: list[str], position: str = "") -> None:
+        """Counters are named."""
         if self.is_open:
-            self.names.append(name)
-            self.positions.append(position or str(len(self.names)))
+            self.clear = None
+            begin = len(self.names) + 1
+            self.names += names
+            self.positions += [position] if position else map(str, range(begin, begin + len(names)))
         else:
-            self.faults.append(Fault(LATE_NAME, name, suspect=False, results=(), positions=(position,)))
+            self.faults += [Fault(LATE_NAME, name, suspect=False, results=(), positions=(position,)) for name in names]
 
     def close(self, first_object: str) -> None:
         """Rows begin, unless they did before."""
@@ -47,7 +50,9 @@ class Info:
     @property
     def is_clear(self) -> bool:
         """Each counter has a p of its own."""
-        return len(set(self.positions)) == len(self.positions)
+        if self.clear is None:
+            self.clear = len(set(self.positions)) == len(self.positions)
+        return self.clear
 
     def row(self, row: "Row") -> None:
         """A row has ended: it fits, or it is a fault."""
@@ -157,6 +162,7 @@ class MeasInfos(Reader):
             return False
         self.info.names += counters
         self.info.positions += positions
+        self.info.clear = None
         return True
 
     def _header(self, attributes: dict[str, str]) -> None:
@@ -211,12 +217,11 @@ class MeasInfos(Reader):
 
     def _name_ends(self, text: str) -> None:
         if self.info:
-            self.info.name(text.strip(BLANKS), self.position)
+            self.info.name([text.strip(BLANKS)], self.position)
 
     def _names_end(self, text: str) -> None:
         if self.info:
-            for name in rows.split(text):
-                self.info.name(name, "")
+            self.info.name(rows.split(text))
 
     def _row_begins(self, attributes: dict[str, str]) -> None:
         self.row = Row(_attribute(attributes, "measObjLdn")) if self.info else None

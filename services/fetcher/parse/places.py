@@ -27,8 +27,11 @@ class Places:
 
     def fed(self, text: str) -> None:
         """The parser got that text."""
-        self.line += (lines := lines_in(text))
-        self.column = len(text) - last_line_of(text) + (0 if lines else self.column)
+        if "\r" in text or "\n" in text:
+            self.line += lines_in(text)
+            self.column = len(text) - last_line_of(text)
+        else:
+            self.column += len(text)
 
     def probed(self, probe: str, *, between_elements: bool) -> None:
         """What it got last is not in the file."""

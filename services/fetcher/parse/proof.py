@@ -23,6 +23,8 @@ def listed(rows: list[Groups], width: int, *, has_brackets: bool) -> Proven | No
         found = proven(_with_nulls(text.replace(" ", ",")), len(rows), width)
         if found:
             return Proven(found.lines, found.nulls, has_shape=texts == [row[1] for row in rows])
+    if MARKUP.search(text):  # before it may count as white space
+        return None
     values = [tuple(parts(text)) for text in texts]
     if any(len(row) != width for row in values):
         return None
@@ -32,10 +34,15 @@ def listed(rows: list[Groups], width: int, *, has_brackets: bool) -> Proven | No
 
 def _at_once(values: list[Groups], width: int) -> Proven | None:
     """Vectors are likely to be in the same columns in all rows."""
-    columns: Iterable[int] = [at for at, text in enumerate(values[0]) if "," in text]
-    for vectors in (columns, range(width)):
-        texts = [",".join(_with_vectors(row, vectors)) for row in values] if vectors else map(",".join, values)
-        if found := proven(_with_nulls("\n".join(texts).replace(" ", NULL)), len(values), width):
+    columns = [at for at, text in enumerate(values[0]) if "," in text]
+    if not columns:
+        found = proven(_with_nulls("\n".join(map(",".join, values)).replace(" ", NULL)), len(values), width)
+        if found:
+            return found
+    for vectors in (columns, range(width)) if columns else (range(width),):
+        text = "\n".join([",".join(_with_vectors(row, vectors)) for row in values])
+        found = proven(text.replace(" ", NULL), len(values), width) if "n" not in text else None
+        if found:
             return found
     return None
 
@@ -45,10 +52,12 @@ def _with_nulls(text: str) -> str:
 
 
 def _with_vectors(row: Groups, columns: Iterable[int]) -> list[str]:
+    """Vectors in brackets; one with a missing element is left as it is, so that the row cannot be proven."""
     changed = list(row)
     for at in columns:
-        if "," in changed[at]:
-            changed[at] = f"[{changed[at]}]"
+        cell = changed[at]
+        if "," in cell and " " not in cell:
+            changed[at] = f"[{cell}]"
     return changed
 
 

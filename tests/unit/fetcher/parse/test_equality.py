@@ -54,7 +54,8 @@ def test_tidy_documents_are_read_alike_in_chunks_and_pieces_of_any_size(text: st
 
 
 SCRAPS = (
-    "<", ">", "&", "&amp;", "]]>", "<!--", "-->", "<![CDATA[", "?>", "<?x ", '"', "'", "/", "\r", "\x01", "\uffff", "!",
+    "<", ">", "&", "&amp;", "]]>", "<!--", "-->", "<![CDATA[", "?>", "<?x ", '"', "'", "/", "\r", "\x01", "\x0b",
+    "\x1d", "\uffff", "!",
     "</measInfo>", "<measInfo>", "</measValue>", '<measValue measObjLdn="x">', '<r p="1">', "</r>", "7", ",", "\u0085",
     '<measType p="2">', "</measType>", "\n", " ", "pm:", "</measData>", "<measData>", " p='1'", "<mv>", "</mi>", "<mt>",
 )  # fmt: skip
