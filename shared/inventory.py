@@ -9,22 +9,31 @@ import yaml
 
 from shared.settings import BadSettings, System, resolve
 
+USUAL_PORTS = {"sftp": 22, "ftp": 21, "ftps": 21, "ftps-implicit": 990, "local": 0}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One entry: a host and a directory; the credentials stay here and never travel."""
 
     name: Annotated[str, "unique in its system"]
-    host: Annotated[str, "address"]
-    port: Annotated[int, "of SSH"] = 22
-    username: Annotated[str, "login"]
+    protocol: Annotated[str, "sftp, ftp, ftps (explicit), ftps-implicit or local"] = "sftp"
+    host: Annotated[str, "address"] = "localhost"
+    port: Annotated[int, "0: the protocol's usual one"] = 0
+    username: Annotated[str, "login"] = ""
     password: Annotated[str, "unless a key is used"] = ""
     key_file: Annotated[str, "private key"] = ""
     directory: Annotated[str, "where the element writes its files"] = "/"
 
+    def __post_init__(self) -> None:
+        if self.protocol not in USUAL_PORTS:
+            raise BadSettings(f"{self.name}: protocol {self.protocol!r}; there are {', '.join(USUAL_PORTS)}")
+        if self.port == 0:
+            object.__setattr__(self, "port", USUAL_PORTS[self.protocol])
+
     def __repr__(self) -> str:
         """Without the password: this ends in logs."""
-        return f"Endpoint({self.name}, {self.username}@{self.host}:{self.port}{self.directory})"
+        return f"Endpoint({self.name}, {self.protocol}://{self.username}@{self.host}:{self.port}{self.directory})"
 
 
 def endpoints(system: System) -> Mapping[str, Endpoint]:

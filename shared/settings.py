@@ -56,10 +56,11 @@ class Clickhouse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sftp:
+class Remote:
     """How the elements are reached."""
 
-    known_hosts: Annotated[str, "file of host keys in OpenSSH's form; unknown hosts are refused"] = ""
+    known_hosts: Annotated[str, "SFTP: file of host keys in OpenSSH's form; unknown hosts are refused"] = ""
+    ca_file: Annotated[str, "FTPS: certificates to trust; else the machine's"] = ""
     timeout_s: Annotated[float, "of a connection, and of a silent transfer"] = 30.0
     connections_per_host: Annotated[int, "at most, in each process"] = 2
 
@@ -116,7 +117,7 @@ class Settings:
     zookeeper: Zookeeper
     mysql: Mysql
     clickhouse: Clickhouse
-    sftp: Sftp
+    elements: Remote
     log: Log
     health: Health
     systems: tuple[System, ...]
@@ -137,7 +138,7 @@ SECTIONS = {
     "zookeeper": Zookeeper,
     "mysql": Mysql,
     "clickhouse": Clickhouse,
-    "sftp": Sftp,
+    "elements": Remote,
     "log": Log,
     "health": Health,
 }

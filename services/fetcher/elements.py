@@ -7,8 +7,9 @@ from threading import Lock
 from shared.errors import Unreachable
 from shared.inventory import Endpoint, endpoints
 from shared.messages import File
+from shared.remote.service_manager import FtpServiceManager
+from shared.remote.session import Session
 from shared.settings import BadSettings, Settings
-from shared.sftp import FtpServiceManager, Session
 
 
 class Elements:
@@ -16,7 +17,7 @@ class Elements:
 
     def __init__(self, settings: Settings) -> None:
         self.systems = {system.name: system for system in settings.systems}
-        self.manager = FtpServiceManager(settings.sftp)
+        self.manager = FtpServiceManager(settings.elements)
         self.inventories: dict[str, Mapping[str, Endpoint]] = {}
         self.lock = Lock()
 

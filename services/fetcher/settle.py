@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import orjson
 
 from shared.messages import File, FileFound, FileStatus, Settle, path_bytes, path_text, status_of
-from shared.sftp import Entry, Gone
+from shared.remote.session import Entry, Gone
 
 log = logging.getLogger(__name__)
 PLACES: tuple[Literal["done"], Literal["error"]] = ("done", "error")

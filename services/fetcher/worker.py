@@ -13,7 +13,7 @@ from services.fetcher.parse.unpack import Incomplete
 from services.fetcher.settings import FetcherSettings
 from shared.errors import Hopeless, Unreachable
 from shared.messages import FileFound, FileStatus, path_bytes, status_of, version_of
-from shared.sftp import Gone
+from shared.remote.session import Gone
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.kafka import KafkaProducer, Outgoing
 from shared.messages import FileFound, FileStatus, file_identity, partition_of, path_text, status_of
-from shared.sftp import Entry, FtpServiceManager
+from shared.remote.service_manager import FtpServiceManager
+from shared.remote.session import Entry
 from shared.topics import FILES_FOUND, FILES_STATUS
 
 log = logging.getLogger(__name__)
@@ -110,12 +111,12 @@ class FileProducer:
     def _new_files(self, endpoint: Endpoint, term: Term) -> list[FileFound]:
         directory = endpoint.directory.encode()
         with self.elements.session(endpoint) as session:
-            first = candidates(session.list(directory), self.settings.temporary_suffixes)
+            first = candidates(session.entries(directory), self.settings.temporary_suffixes)
             new = [(found(self.system, endpoint, entry, term.epoch), entry) for entry in first]
             new = [(file, entry) for file, entry in new if due(self.known(file.file_id), time(), self.settings.lease_s)]
             if not new or term.over.wait(self.settings.settle_s):
                 return []
-            still = set(settled((entry for _, entry in new), session.list(directory)))
+            still = set(settled((entry for _, entry in new), session.entries(directory)))
         files = [file for file, entry in new if entry in still]
         return sorted(files, key=lambda file: (file.mtime_s, file.path))
 

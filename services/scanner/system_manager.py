@@ -16,8 +16,8 @@ from shared.crash import or_leave
 from shared.health import Heartbeat
 from shared.inventory import endpoints
 from shared.kafka import KafkaProducer
+from shared.remote.service_manager import FtpServiceManager
 from shared.settings import Settings, System
-from shared.sftp import FtpServiceManager
 
 log = logging.getLogger(__name__)
 PATIENCE_S = 15.0
@@ -33,7 +33,7 @@ class SystemManager:
         self.own = own
         self.ledger = Ledger(brokers)
         self.producer = KafkaProducer(brokers)
-        self.elements = FtpServiceManager(settings.sftp)
+        self.elements = FtpServiceManager(settings.elements)
         self.leadership = Leadership(settings.zookeeper.connection_string, f"{socket.gethostname()}-{os.getpid()}")
         self.heartbeat = Heartbeat(settings.health.file)
 

@@ -12,7 +12,8 @@ from shared.settings import SERVICES
 
 ROOT = Path(__file__).parents[2]
 ADAPTERS = {
-    "paramiko": "shared/sftp.py",
+    "paramiko": "shared/remote/sftp.py",
+    "ftplib": "shared/remote/ftp.py",
     "confluent_kafka": "shared/kafka.py",
     "dynaconf": "shared/settings.py",
     "kazoo": "services/scanner/leader.py",
@@ -20,7 +21,8 @@ ADAPTERS = {
     "clickhouse_connect": "services/ch_bridge/clickhouse.py",
     "faust": "services/tracker/app.py services/tracker/__main__.py",
 }
-SHARED_AT_MOST_LINES = 1700
+SHARED_AT_MOST_LINES = 1500
+REMOTE_AT_MOST_LINES = 900
 
 
 def sources(*folders: str) -> Iterator[Path]:
@@ -73,4 +75,7 @@ def test_there_is_no_code_in_any_init_and_none_in_the_folder_of_services() -> No
 
 
 def test_the_contract_stays_small() -> None:
-    assert sum(len(file.read_text().splitlines()) for file in sources("shared")) <= SHARED_AT_MOST_LINES
+    lines = {file: len(file.read_text().splitlines()) for file in sources("shared")}
+    remote = sum(many for file, many in lines.items() if file.parent.name == "remote")
+    assert remote <= REMOTE_AT_MOST_LINES
+    assert sum(lines.values()) - remote <= SHARED_AT_MOST_LINES

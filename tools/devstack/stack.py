@@ -74,7 +74,7 @@ class Stack:
             "zookeeper": {"connectionString": self.zookeeper},
             "mysql": {"host": self.mysql_host, "port": self.mysql_port, "user": "root", "database": "pmflow"},
             "clickhouse": {"url": f"{self.clickhouse_url}/pmflow"},
-            "sftp": {"known-hosts": str(self.simulator / "known_hosts")},
+            "elements": {"known-hosts": str(self.simulator / "known_hosts")},
             "4ga": {"inventory": str(self.simulator / "inventory" / "4ga.yaml")},
             "5ga": {"inventory": str(self.simulator / "inventory" / "5ga.yaml")},
         }

@@ -9,7 +9,7 @@ import orjson
 
 from services.fetcher.settle import Settler, moved_path
 from shared.messages import File, FileFound, FileStatus, Settle, file_identity
-from shared.sftp import Entry, Gone
+from shared.remote.session import Entry, Gone
 
 STATUS = FileStatus(
     file_id=file_identity("4ga", "e1", "/pm/A.xml", 3, 7), system="4ga", endpoint="e1", element="e1",

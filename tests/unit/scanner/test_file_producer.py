@@ -1,7 +1,7 @@
 from services.scanner.file_producer import Known, candidates, due, found, settled
 from shared.inventory import Endpoint
 from shared.messages import path_bytes
-from shared.sftp import Entry
+from shared.remote.session import Entry
 
 A, B = Entry(b"A.xml", 10, 100), Entry(b"B.xml", 20, 100)
 

@@ -1,4 +1,4 @@
-"""Elements over SFTP, for the scanner and the fetcher alike: the only module that imports paramiko.
+"""Elements over SFTP: the only module that imports paramiko.
 
 One owner per channel: threads that share an SFTPClient steal each other's answers and hang. Requests are pipelined
 on it and answered in any order; names stay bytes, as one name that is not UTF-8 must not stop a directory.
@@ -8,51 +8,29 @@ import io
 import socket
 import stat
 import struct
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from threading import BoundedSemaphore, Lock
 from typing import Any
 
 import paramiko
 from paramiko import sftp as wire
 from paramiko.message import Message
 
-from shared.errors import Hopeless, Unreachable
+from shared.errors import Unreachable
 from shared.inventory import Endpoint
-from shared.settings import Sftp
+from shared.remote.session import Entry, Gone
+from shared.settings import Remote
 
 READ_BYTES = 32_768
 """Of one request: what every server answers in full."""
 READS_AHEAD = 64
 LISTINGS_AHEAD = 4
-IDLE_S = 60.0
-"""A connection unused for so long is not trusted any more."""
 FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _U32 = struct.Struct(">I")
 
 
-class Gone(Hopeless):
-    """The file is not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A regular file of a listing."""
-
-    name: bytes
-    size: int
-    mtime_s: int
-
-
-class Session:
-    """An SFTP channel with one owner. Every method blocks, at most the timeout between two answers.
-
-    Raises (all methods):
-        Unreachable: no answer, a cut line, or a refusal that may pass; the session is not used again.
-    """
+class SftpSession:
+    """An SFTP channel. See `session.Session`."""
 
     def __init__(self, transport: paramiko.Transport, timeout_s: float) -> None:
         self.transport = transport
@@ -64,12 +42,7 @@ class Session:
         self.answers: dict[int, tuple[int, Message]] = {}
         self.not_awaited: set[int] = set()
 
-    def list(self, directory: bytes) -> Iterator[Entry]:
-        """The regular files of a directory, links left out; in bounded memory.
-
-        Raises:
-            Gone: no such directory.
-        """
+    def entries(self, directory: bytes) -> Iterator[Entry]:
         with _foreign(directory):
             handle = self._handle(wire.CMD_OPENDIR, directory)
             ahead = [self._ask(wire.CMD_READDIR, handle) for _ in range(LISTINGS_AHEAD)]
@@ -87,11 +60,6 @@ class Session:
             self._close(handle)
 
     def read(self, path: bytes, size: int) -> bytes:
-        """A whole file of the size the listing told; shorter when it shrank.
-
-        Raises:
-            Gone: no such file.
-        """
         with _foreign(path):
             handle = self._handle(wire.CMD_OPEN, path, wire.SFTP_FLAG_READ, paramiko.SFTPAttributes())
             try:
@@ -123,7 +91,6 @@ class Session:
         return bytes(pieces[:end])
 
     def look(self, path: bytes) -> Entry | None:
-        """The file's entry, or None when there is none. Links are not followed."""
         with _foreign(path):
             try:
                 found = self.client.lstat(path)
@@ -132,11 +99,6 @@ class Session:
             return Entry(path, found.st_size, found.st_mtime)
 
     def move(self, path: bytes, to: bytes) -> None:
-        """Rename, over what may be there.
-
-        Raises:
-            Gone: no such file.
-        """
         with _foreign(path):
             try:
                 self.client.posix_rename(path, to)
@@ -144,7 +106,6 @@ class Session:
                 raise Gone(repr(path)) from error
 
     def make_directory(self, directory: bytes) -> None:
-        """Make it unless it is there."""
         with _foreign(directory):
             try:
                 self.client.stat(directory)
@@ -154,9 +115,11 @@ class Session:
                 self.client.stat(directory)
 
     def write(self, path: bytes, content: bytes) -> None:
-        """A small file, whole."""
         with _foreign(path):
             self.client.putfo(io.BytesIO(content), path)
+
+    def alive(self) -> bool:
+        return self.transport.is_active()
 
     def close(self) -> None:
         self.transport.close()
@@ -243,7 +206,7 @@ def _foreign(path: bytes) -> Iterator[None]:
         raise Unreachable(f"{path!r}: {type(error).__name__} {error}") from error
 
 
-def connect(endpoint: Endpoint, settings: Sftp) -> Session:
+def connect(endpoint: Endpoint, settings: Remote) -> SftpSession:
     """Log in, the host's key verified.
 
     Raises:
@@ -266,7 +229,7 @@ def connect(endpoint: Endpoint, settings: Sftp) -> Session:
             transport.auth_publickey(endpoint.username, paramiko.PKey.from_path(endpoint.key_file))
         else:
             transport.auth_password(endpoint.username, endpoint.password)
-        return Session(transport, settings.timeout_s)
+        return SftpSession(transport, settings.timeout_s)
     except (OSError, EOFError, paramiko.SSHException) as error:
         transport.close()
         raise Unreachable(f"{endpoint!r}: {type(error).__name__} {error}") from error
@@ -284,57 +247,3 @@ def _verify(endpoint: Endpoint, key: paramiko.PKey, known_hosts: str) -> None:
             f"{known_hosts or 'any known-hosts file'}; check it, then add it "
             f"(ssh-keyscan -p {endpoint.port} {endpoint.host})"
         )
-
-
-class FtpServiceManager:
-    """A pool of sessions per endpoint, bounded; a session that failed is closed, never handed out again."""
-
-    def __init__(self, settings: Sftp, now_s: Callable[[], float] = time.monotonic) -> None:
-        self.settings = settings
-        self.now_s = now_s
-        self.lock = Lock()
-        self.idle: dict[Endpoint, list[tuple[float, Session]]] = defaultdict(list)
-        self.places: dict[Endpoint, BoundedSemaphore] = {}
-
-    @contextmanager
-    def session(self, endpoint: Endpoint) -> Iterator[Session]:
-        """A session of one's own for a while; waits when all connections of the endpoint are taken.
-
-        Raises:
-            Unreachable: no connection, or what the session raised.
-        """
-        with self._place(endpoint):
-            session = self._idle(endpoint) or connect(endpoint, self.settings)
-            try:
-                yield session
-            except Hopeless:
-                self._keep(endpoint, session)  # an answer, if a bad one: the line is in order
-                raise
-            except BaseException:
-                session.close()
-                raise
-            self._keep(endpoint, session)
-
-    def _place(self, endpoint: Endpoint) -> BoundedSemaphore:
-        with self.lock:
-            return self.places.setdefault(endpoint, BoundedSemaphore(self.settings.connections_per_host))
-
-    def _keep(self, endpoint: Endpoint, session: Session) -> None:
-        with self.lock:
-            self.idle[endpoint].append((self.now_s(), session))
-
-    def _idle(self, endpoint: Endpoint) -> Session | None:
-        with self.lock:
-            while self.idle[endpoint]:
-                since_s, session = self.idle[endpoint].pop()
-                if self.now_s() - since_s < IDLE_S and session.transport.is_active():
-                    return session
-                session.close()
-        return None
-
-    def close(self) -> None:
-        with self.lock:
-            for sessions in self.idle.values():
-                for _, session in sessions:
-                    session.close()
-            self.idle.clear()

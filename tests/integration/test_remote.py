@@ -1,0 +1,155 @@
+"""One interface over every protocol: the same tests against real servers whose folder the test can see."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shared.errors import Unreachable
+from shared.remote.service_manager import FtpServiceManager, connect
+from shared.remote.session import Entry, Gone, Session
+from tests.fakes.elements import PROTOCOLS, Element, free_port
+
+
+@pytest.fixture(params=PROTOCOLS)
+def element(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Element]:
+    root, keys = tmp_path / "root", tmp_path / "keys"
+    (root / "pm").mkdir(parents=True)
+    keys.mkdir()
+    with PROTOCOLS[request.param](root, keys) as served:
+        yield served
+
+
+@pytest.fixture
+def session(element: Element) -> Iterator[Session]:
+    made = connect(element.endpoint, element.settings)
+    yield made
+    made.close()
+
+
+def test_a_listing_tells_regular_files_alone_whatever_bytes_their_names_are(element: Element, session: Session) -> None:
+    names = {b"A.xml": 5, b"odd 'name' %41;.xml": 1, b"\xff\xfe.xml": 2}
+    if not element.endpoint.protocol.startswith("ftp"):  # its commands are lines, and its servers follow links
+        names[b"two\nlines.xml"] = 3
+        (element.pm / "link.xml").symlink_to(element.pm / "A.xml")
+    for name, size in names.items():
+        (element.pm / os.fsdecode(name)).write_bytes(b"x" * size)
+    (element.pm / "done").mkdir()
+    assert {entry.name: entry.size for entry in session.entries(element.directory)} == names
+    for name, size in names.items():
+        assert session.read(element.directory + b"/" + name, size) == b"x" * size
+
+
+def test_a_listing_tells_the_time_of_a_file_and_a_later_look_the_same(element: Element, session: Session) -> None:
+    (element.pm / "A.xml").write_bytes(b"1")
+    os.utime(element.pm / "A.xml", (1_700_000_000, 1_700_000_000))
+    (entry,) = session.entries(element.directory)
+    assert entry == Entry(b"A.xml", 1, 1_700_000_000)
+    assert session.look(element.directory + b"/A.xml") == replace(entry, name=element.directory + b"/A.xml")
+
+
+def test_an_empty_directory_is_no_missing_one(element: Element, session: Session) -> None:
+    assert list(session.entries(element.directory)) == []
+
+
+def test_a_directory_of_thousands_is_listed_whole(element: Element, session: Session) -> None:
+    names = {b"A%05d.xml" % number for number in range(3000)}
+    for name in names:
+        (element.pm / name.decode()).touch()
+    assert {entry.name for entry in session.entries(element.directory)} == names
+
+
+@pytest.mark.parametrize("size", [0, 1, 32_768, 32_769, 5_000_000])
+def test_a_file_is_read_whole_in_pieces_of_any_order(element: Element, session: Session, size: int) -> None:
+    content = bytes(i * 7 % 251 for i in range(min(size, 10_007))) * (size // 10_007 + 1)
+    (element.pm / "A").write_bytes(content[:size])
+    assert session.read(element.directory + b"/A", size) == content[:size]
+
+
+def test_a_file_that_shrank_is_shorter_than_told(element: Element, session: Session) -> None:
+    (element.pm / "A").write_bytes(b"x" * 40_000)
+    assert session.read(element.directory + b"/A", 100_000) == b"x" * 40_000
+
+
+def test_what_is_not_there_is_gone_and_the_session_goes_on(element: Element, session: Session) -> None:
+    with pytest.raises(Gone):
+        session.read(element.directory + b"/none", 1)
+    with pytest.raises(Gone):
+        list(session.entries(element.directory + b"/none"))
+    with pytest.raises(Gone):
+        session.move(element.directory + b"/none", element.directory + b"/other")
+    assert session.look(element.directory + b"/none") is None
+    (element.pm / "A").write_bytes(b"1")
+    assert session.read(element.directory + b"/A", 1) == b"1"
+
+
+def test_a_file_moves_into_a_directory_that_is_made_for_it_and_keeps_its_time(
+    element: Element, session: Session
+) -> None:
+    (element.pm / "A").write_bytes(b"1")
+    before = session.look(element.directory + b"/A")
+    for _ in range(2):
+        session.make_directory(element.directory + b"/done")
+    session.move(element.directory + b"/A", element.directory + b"/done/A")
+    session.write(element.directory + b"/done/A.reason.json", b"{}")
+    assert before is not None
+    assert session.look(element.directory + b"/done/A") == Entry(
+        element.directory + b"/done/A", before.size, before.mtime_s
+    )
+    assert (element.pm / "done" / "A.reason.json").read_bytes() == b"{}"
+
+
+def test_a_closed_port_is_unreachable(element: Element) -> None:
+    if element.endpoint.protocol != "local":
+        with pytest.raises(Unreachable):
+            connect(replace(element.endpoint, port=free_port()), element.settings)
+
+
+def test_a_wrong_password_is_unreachable_and_is_not_told(element: Element) -> None:
+    if element.endpoint.password:
+        with pytest.raises(Unreachable) as refused:
+            connect(replace(element.endpoint, password="wrong-secret"), element.settings)
+        assert "wrong-secret" not in str(refused.value)
+
+
+def test_a_server_that_cannot_prove_who_it_is_is_refused(element: Element, tmp_path: Path) -> None:
+    (tmp_path / "nobody").touch()
+    if element.endpoint.protocol == "sftp":
+        with pytest.raises(Unreachable, match="host key"):
+            connect(element.endpoint, replace(element.settings, known_hosts=str(tmp_path / "nobody")))
+    if element.endpoint.protocol.startswith("ftps"):
+        with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+            connect(element.endpoint, replace(element.settings, ca_file=""))
+
+
+def test_a_cut_line_is_unreachable_and_the_pool_opens_another(element: Element) -> None:
+    if element.endpoint.protocol == "local":
+        return  # has no line
+    (element.pm / "A").write_bytes(b"1")
+    manager = FtpServiceManager(element.settings)
+    with pytest.raises(Unreachable):
+        look_until_cut(manager, element)
+    with manager.session(element.endpoint) as session:
+        assert session.read(element.directory + b"/A", 1) == b"1"
+    manager.close()
+
+
+def look_until_cut(manager: FtpServiceManager, element: Element) -> None:
+    with manager.session(element.endpoint) as session:
+        element.cut()
+        while True:
+            session.look(element.directory + b"/A")
+
+
+def test_the_pool_hands_out_an_idle_session_again_but_not_one_that_is_too_old(element: Element) -> None:
+    now = [0.0]
+    manager = FtpServiceManager(element.settings, now_s=lambda: now[0])
+    sessions = []
+    for at in (0.0, 59.0, 200.0):
+        now[0] = at
+        with manager.session(element.endpoint) as session:
+            sessions.append(session)
+    assert sessions[0] is sessions[1] is not sessions[2]
+    manager.close()
