@@ -14,7 +14,7 @@ from typing import Any
 
 from shared.errors import Unreachable
 from shared.inventory import Endpoint
-from shared.remote.session import Entry, Gone
+from shared.remote.session import Entry, Gone, LoginRefused
 from shared.settings import Remote
 
 ENCODING = "latin-1"
@@ -158,6 +158,9 @@ def connect(endpoint: Endpoint, settings: Remote) -> FtpSession:
         client.login(endpoint.username, endpoint.password)
         if isinstance(client, ftplib.FTP_TLS):
             client.prot_p()
+    except ftplib.error_perm as error:
+        client.close()
+        raise LoginRefused(f"{endpoint!r}: {error}") from error
     except ftplib.all_errors as error:
         client.close()
         raise Unreachable(f"{endpoint!r}: {type(error).__name__} {error}") from error

@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from shared.errors import Hopeless
+from shared.errors import Hopeless, Unreachable
 
 
 class Gone(Hopeless):
     """The file or directory is not there."""
+
+
+class LoginRefused(Unreachable):
+    """The host is well but does not let us in: no reason to leave its other elements alone."""
 
 
 @dataclass(frozen=True, slots=True)

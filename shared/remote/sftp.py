@@ -18,13 +18,15 @@ from paramiko.message import Message
 
 from shared.errors import Unreachable
 from shared.inventory import Endpoint
-from shared.remote.session import Entry, Gone
+from shared.remote.session import Entry, Gone, LoginRefused
 from shared.settings import Remote
 
 READ_BYTES = 32_768
 """Of one request: what every server answers in full."""
 READS_AHEAD = 64
 LISTINGS_AHEAD = 4
+KEEPALIVE_S = 15
+"""Between two signs of life: a line that is cut without a word is found dead."""
 FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _U32 = struct.Struct(">I")
 
@@ -229,7 +231,11 @@ def connect(endpoint: Endpoint, settings: Remote) -> SftpSession:
             transport.auth_publickey(endpoint.username, paramiko.PKey.from_path(endpoint.key_file))
         else:
             transport.auth_password(endpoint.username, endpoint.password)
+        transport.set_keepalive(KEEPALIVE_S)
         return SftpSession(transport, settings.timeout_s)
+    except paramiko.AuthenticationException as error:
+        transport.close()
+        raise LoginRefused(f"{endpoint!r}: {error}") from error
     except (OSError, EOFError, paramiko.SSHException) as error:
         transport.close()
         raise Unreachable(f"{endpoint!r}: {type(error).__name__} {error}") from error

@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import Unreachable
 from shared.remote.service_manager import FtpServiceManager, connect
-from shared.remote.session import Entry, Gone, Session
+from shared.remote.session import Entry, Gone, LoginRefused, Session
 from tests.fakes.elements import PROTOCOLS, Element, free_port
 
 
@@ -109,7 +109,7 @@ def test_a_closed_port_is_unreachable(element: Element) -> None:
 
 def test_a_wrong_password_is_unreachable_and_is_not_told(element: Element) -> None:
     if element.endpoint.password:
-        with pytest.raises(Unreachable) as refused:
+        with pytest.raises(LoginRefused) as refused:
             connect(replace(element.endpoint, password="wrong-secret"), element.settings)
         assert "wrong-secret" not in str(refused.value)
 

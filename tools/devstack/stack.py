@@ -74,7 +74,8 @@ class Stack:
             "zookeeper": {"connectionString": self.zookeeper},
             "mysql": {"host": self.mysql_host, "port": self.mysql_port, "user": "root", "database": "pmflow"},
             "clickhouse": {"url": f"{self.clickhouse_url}/pmflow"},
-            "elements": {"known-hosts": str(self.simulator / "known_hosts")},
+            # one host pretends to be all elements
+            "elements": {"known-hosts": str(self.simulator / "known_hosts"), "connections-per-host": 40},
             "4ga": {"inventory": str(self.simulator / "inventory" / "4ga.yaml")},
             "5ga": {"inventory": str(self.simulator / "inventory" / "5ga.yaml")},
         }

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.parse.cells import CELLS, cell, proven
+from services.fetcher.parse import proof
+from services.fetcher.parse.cells import CELLS, cell
 
 
 @pytest.mark.parametrize(
@@ -83,17 +84,26 @@ def test_whatever_stands_there_becomes_json_that_readers_take(text: str) -> None
     assert CELLS[text] == cell(text)
 
 
-@given(
-    st.lists(
-        st.lists(st.text(alphabet='0123456789+-.eEn\n,"[]l u', max_size=6), min_size=2, max_size=2),
-        min_size=1,
-        max_size=3,
-    )
-)
+texts = st.text(alphabet="0123456789+-.eEn ,[]lu", max_size=6)
+
+
+@given(st.lists(st.lists(texts, min_size=2, max_size=2), min_size=1, max_size=3))
 def test_what_is_proven_at_once_is_what_each_value_would_have_become(rows: list[list[str]]) -> None:
-    if any("[" in text or "]" in text or "," in text for row in rows for text in row):
-        return  # the caller's business
-    found = proven("\n".join(",".join(row) for row in rows), len(rows), 2)
-    if found:
-        assert found.lines == [",".join(cell(text) for text in row) for row in rows]
-        assert found.nulls == sum(cell(text) == "null" for row in rows for text in row)
+    has_brackets = any("[" in text or "]" in text for row in rows for text in row)
+    found = proof.split([("object", *row, "tail") for row in rows], 2, has_brackets=has_brackets)
+    assert found
+    assert found.lines == [",".join(cell(text) for text in row) for row in rows]
+    assert found.nulls == sum(cell(text) == "null" for row in rows for text in row)
+
+
+@given(st.lists(st.lists(texts.filter(lambda text: text.strip() == text != ""), min_size=2, max_size=2), min_size=1))
+def test_the_same_holds_for_values_in_a_list(rows: list[list[str]]) -> None:
+    wanted = [row for row in rows if not any(" " in text for text in row)]
+    has_brackets = any("[" in text or "]" in text for row in wanted for text in row)
+    found = (
+        proof.listed([("object", " ".join(row), "tail") for row in wanted], 2, has_brackets=has_brackets)
+        if wanted
+        else None
+    )
+    assert not found or found.lines == [",".join(cell(text) for text in row) for row in wanted]
+    assert bool(found) == bool(wanted)

@@ -115,10 +115,10 @@ def damaged(chance: random.Random) -> str:
     between = chance.random() < 0.6
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
         if between:
-            at = chance.choice([found.end() for found in re.finditer("[>\n]", text)])
+            at = chance.choice([found.end() for found in re.finditer("[>\n]", text[: text.rindex("</")])])
             text = text[:at] + chance.choice(PARTS) + text[at:]
         else:
-            at = chance.randrange(len(text))
+            at = chance.randrange(text.rindex("</"))  # behind the root, what expat says depends on how it is fed
             text = text[:at] + chance.choice((*SCRAPS, "")) + text[at + chance.choice((0, 0, 1, 5, 40)) :]
     return text
 

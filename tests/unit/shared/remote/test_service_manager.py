@@ -1,0 +1,148 @@
+"""The pool's arithmetic, with sessions that do nothing."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event
+
+import pytest
+
+from shared.errors import Unreachable
+from shared.inventory import Endpoint
+from shared.remote.breaker import FIRST_PAUSE_S, TOLERATED
+from shared.remote.local import LocalSession
+from shared.remote.service_manager import IDLE_S, FtpServiceManager
+from shared.remote.session import LoginRefused
+from shared.settings import Remote
+
+
+class Line(LocalSession):
+    def __init__(self) -> None:
+        self.up = True
+
+    def alive(self) -> bool:
+        return self.up
+
+    def close(self) -> None:
+        self.up = False
+
+
+class Network:
+    """Opens lines, counts them, and may be down."""
+
+    def __init__(self, limit: int) -> None:
+        self.lines: list[Line] = []
+        self.down = False
+        self.asked = 0
+        self.now_s = 0.0
+        self.manager = FtpServiceManager(
+            Remote(connections_per_host=limit), now_s=lambda: self.now_s, connect=self.connect
+        )
+
+    def connect(self, endpoint: Endpoint, _settings: Remote) -> Line:
+        self.asked += 1
+        if endpoint.name == "stranger":
+            raise LoginRefused("who is that?")
+        if self.down:
+            raise Unreachable("down")
+        self.lines.append(Line())
+        return self.lines[-1]
+
+    def open(self) -> int:
+        return sum(line.up for line in self.lines)
+
+
+def element(name: str, host: str = "h1") -> Endpoint:
+    return Endpoint(name=name, host=host, username=name)
+
+
+def test_an_idle_session_is_handed_out_again_unless_it_is_too_old_or_dead() -> None:
+    network = Network(limit=2)
+    for at_s, lines in ((0.0, 1), (IDLE_S - 1, 1), (2 * IDLE_S, 2)):
+        network.now_s = at_s
+        with network.manager.session(element("a")):
+            assert len(network.lines) == lines
+    network.lines[-1].up = False
+    with network.manager.session(element("a")):
+        assert len(network.lines) == 3
+    assert network.open() == 1
+
+
+def test_a_host_that_serves_many_elements_never_has_more_sessions_than_its_limit() -> None:
+    network = Network(limit=3)
+    most = []
+    together = Barrier(3)
+
+    def visit(number: int) -> None:
+        with network.manager.session(element(f"e{number}")):
+            together.wait(10)
+            most.append(network.open())
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(visit, range(30)))
+    assert max(most) == 3
+    assert network.open() <= 3
+
+
+def test_another_elements_idle_session_makes_place() -> None:
+    network = Network(limit=1)
+    for name in ("a", "b", "a"):
+        with network.manager.session(element(name)):
+            assert network.open() == 1
+    assert len(network.lines) == 3
+
+
+def test_hosts_do_not_wait_for_each_other() -> None:
+    network = Network(limit=1)
+    with network.manager.session(element("a", "h1")), network.manager.session(element("b", "h2")):
+        assert network.open() == 2
+
+
+def test_one_who_waits_gets_the_place_of_a_session_that_failed() -> None:
+    network, inside = Network(limit=1), Event()
+
+    def fail() -> None:
+        with network.manager.session(element("a")):
+            inside.set()
+            raise Unreachable("cut")
+
+    with ThreadPoolExecutor(1) as pool:
+        failing = pool.submit(fail)
+        assert inside.wait(10)
+        with network.manager.session(element("b")):
+            pass
+        with pytest.raises(Unreachable):
+            failing.result()
+    assert [line.up for line in network.lines] == [False, True]
+
+
+def test_a_host_that_is_down_is_left_alone_then_asked_once_and_used_again_when_it_answers() -> None:
+    network = Network(limit=2)
+    network.down = True
+
+    def visit() -> None:
+        with network.manager.session(element("a")):
+            pass
+
+    for _ in range(10):
+        with pytest.raises(Unreachable):
+            visit()
+    assert network.asked == TOLERATED
+    network.now_s, network.down = FIRST_PAUSE_S, False
+    visit()
+    visit()
+    ((state, statistics),) = network.manager.statistics().values()
+    assert state == "closed"
+    assert (statistics.connected, statistics.reused, statistics.failed, statistics.refused) == (1, 1, TOLERATED, 7)
+
+
+def test_a_login_that_is_refused_does_not_keep_the_hosts_other_elements_waiting() -> None:
+    network = Network(limit=1)
+
+    def visit(name: str) -> None:
+        with network.manager.session(element(name)):
+            pass
+
+    for _ in range(2 * TOLERATED):
+        with pytest.raises(LoginRefused):
+            visit("stranger")
+    visit("a")
+    assert network.asked == 2 * TOLERATED + 1
