@@ -10,15 +10,32 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import typer
 import yaml
 
 from shared.settings import SERVICES, load
+from tools.cli.main import app
 from tools.cli.run import command
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
 K8S = ROOT / "deploy" / "k8s"
 MANIFESTS = [file for file in sorted(K8S.glob("*.yaml")) if "apiVersion" in file.read_text()]
+TOOLS_DOCKERFILE = (ROOT / "tools" / "Dockerfile").read_text()
+TOPICS_CREATE = ["python", "-m", "tools.cli", "topics", "create"]
+USERS_YAML = """
+spring:
+  pm:
+    cron:
+      schedule-scan: "50 */5 * * * *"
+    immediate-run-delay: 10
+    is-preprocessing-data: true
+    is-auto-adding-column: true
+zookeeper:
+  connectionString: "localhost:2181"
+4ga: {consumerThreads: 20, batchInsertCounter: true, isUsingClickhouse: true}
+5ga: {consumerThreads: 15, batchInsertCounter: true, isUsingClickhouse: false}
+"""
 CHECK_SCHEMA = [str(Path(sys.executable).with_name("check-jsonschema")), "--builtin-schema", "vendor.compose-spec"]
 
 
@@ -30,6 +47,10 @@ def manifest(service: str) -> dict[str, Any]:
 def container(service: str) -> dict[str, Any]:
     (found,) = manifest(service)["spec"]["template"]["spec"]["containers"]
     return dict(found)
+
+
+def dockerfile_of(service: str) -> str:
+    return (ROOT / "services" / service / "Dockerfile").read_text()
 
 
 def test_compose_is_valid() -> None:
@@ -66,7 +87,7 @@ def test_kustomization_names_every_manifest() -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_is_started_alike_everywhere(service: str) -> None:
     module = ["python", *command(service)[1:]]
-    dockerfile = (ROOT / "services" / service / "Dockerfile").read_text()
+    dockerfile = dockerfile_of(service)
     assert module == ["python", "-m", f"services.{service}"]
     assert COMPOSE[service]["command"] == module
     assert container(service)["command"] == module
@@ -75,14 +96,42 @@ def test_every_service_is_started_alike_everywhere(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_is_watched_and_not_root(service: str) -> None:
-    dockerfile = (ROOT / "services" / service / "Dockerfile").read_text()
+    dockerfile = dockerfile_of(service)
     health = ["python", "-m", "shared.health"]
+    assert 'CMD ["python", "-m", "shared.health"]' in dockerfile
     assert COMPOSE[service]["healthcheck"]["test"] == ["CMD", *health]
     assert container(service)["livenessProbe"]["exec"]["command"] == health
     assert manifest(service)["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"] is True
-    assert re.search(r"^USER [1-9]\d+$", dockerfile, re.MULTILINE)
-    assert "container_name" not in COMPOSE[service]  # --scale
-    assert "ports" not in COMPOSE[service]
+    assert container(service)["startupProbe"]["exec"]["command"] == health
+    assert not {"container_name", "ports"} & COMPOSE[service].keys()  # --scale
+
+
+@pytest.mark.parametrize("service", [*SERVICES, "topics", "simulator"])
+def test_no_image_of_ours_runs_as_root(service: str) -> None:
+    built = COMPOSE[service]["build"]
+    dockerfile = (ROOT / built["context"] / built["dockerfile"]).read_text()
+    users = re.findall(r"^USER (.+)$", dockerfile.rpartition("\nFROM ")[2], re.MULTILINE)
+    assert users == ["10001"]
+    assert "user" not in COMPOSE[service]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_gets_the_shared_code_and_its_own_only(service: str) -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+)$", dockerfile_of(service), re.MULTILINE)
+    assert copied == [
+        f"requirements.lock services/{service}/pyproject.toml ./",
+        "shared shared",
+        f"services/{service} services/{service}",
+    ]
+
+
+@pytest.mark.parametrize("dockerfile", [*(f"services/{service}" for service in SERVICES), "tools"])
+def test_libraries_of_an_image_are_those_of_the_lock_by_their_hashes(dockerfile: str) -> None:
+    text = (ROOT / dockerfile / "Dockerfile").read_text()
+    assert "-c requirements.lock" in text  # uv checks the hashes that a constraint has
+    assert re.findall(r"pip install --no-cache-dir (.+)", text) == re.findall(
+        r"pip install --no-cache-dir (.+)", TOOLS_DOCKERFILE
+    )
 
 
 def test_everything_else_in_compose_is_watched_too() -> None:
@@ -94,7 +143,41 @@ def test_topics_are_made_before_the_services_start() -> None:
     for service in SERVICES:
         assert COMPOSE[service]["depends_on"]["topics"] == {"condition": "service_completed_successfully"}
     (job,) = yaml.safe_load((K8S / "topics.yaml").read_text())["spec"]["template"]["spec"]["containers"]
-    assert job["command"] == ["python", "-m", "tools.cli", "topics", "create"]
+    assert job["command"] == TOPICS_CREATE
+    assert 'ENTRYPOINT ["python", "-m", "tools.cli"]' in TOOLS_DOCKERFILE
+
+
+def test_the_tracker_does_not_start_before_its_topics_even_if_the_job_is_late() -> None:
+    (first,) = manifest("tracker")["spec"]["template"]["spec"]["initContainers"]
+    assert first["command"] == TOPICS_CREATE
+    assert first["securityContext"] == container("tracker")["securityContext"]
+
+
+@pytest.mark.parametrize("service", ["topics", "simulator"])
+def test_the_command_line_understands_what_compose_asks_of_it(service: str) -> None:
+    group = typer.main.get_command(app)
+    name, *arguments = COMPOSE[service]["command"]
+    assert group.get_command(group.make_context("pmflow", ["--help"], resilient_parsing=True), name)  # type: ignore[attr-defined]
+    group.commands[name].make_context(name, arguments)  # type: ignore[attr-defined] # raises on an unknown option
+
+
+def test_compose_runs_the_kafka_and_the_zookeeper_of_the_dev_stack() -> None:
+    pom = (ROOT / "tools" / "devstack" / "pom.xml").read_text()
+    kafka = re.search(r"<artifactId>kafka-tools</artifactId><version>([\d.]+)<", pom)
+    zookeeper = re.search(r"<artifactId>zookeeper</artifactId><version>(\d+\.\d+)", pom)
+    assert kafka is not None
+    assert zookeeper is not None
+    assert COMPOSE["kafka"]["image"] == f"apache/kafka:{kafka[1]}"
+    assert COMPOSE["zookeeper"]["image"] == f"zookeeper:{zookeeper[1]}"
+
+
+def test_what_kafka_keeps_in_compose_is_on_its_volume() -> None:
+    assert COMPOSE["kafka"]["volumes"] == [f"kafka:{COMPOSE['kafka']['environment']['KAFKA_LOG_DIRS']}"]
+    assert COMPOSE["kafka"]["environment"]["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+
+
+def test_the_default_configuration_is_the_users_yaml() -> None:
+    assert yaml.safe_load((ROOT / "deploy" / "pmflow.yaml").read_text()) == yaml.safe_load(USERS_YAML)
 
 
 @pytest.mark.parametrize("overlay", ["deploy/compose/overlay.yaml", "deploy/k8s/overlay.yaml"])
@@ -124,6 +207,7 @@ DISTRIBUTIONS = {
     "clickhouse_connect": "clickhouse-connect",
     "yaml": "PyYAML",
 }
+INDIRECT = {"aiokafka"}  # faust's client, named for its zstd
 
 
 def foreign(module: Path, seen: set[Path]) -> set[str]:
@@ -147,9 +231,18 @@ def foreign(module: Path, seen: set[Path]) -> set[str]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_declares_exactly_the_libraries_it_imports(service: str) -> None:
-    folder = ROOT / "services" / service
-    imported = foreign(folder / "__main__.py", set())
-    declared = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["dependencies"]
-    names = {re.split(r"[\[><=]", dependency)[0] for dependency in declared}
-    indirect = {"aiokafka"}  # faust's client, named for its zstd
-    assert {DISTRIBUTIONS.get(name, name) for name in imported} == names - indirect
+    imported = foreign(ROOT / "services" / service / "__main__.py", set())
+    assert {DISTRIBUTIONS.get(name, name) for name in imported} == declared(service) - INDIRECT
+
+
+def declared(service: str) -> set[str]:
+    project = tomllib.loads((ROOT / "services" / service / "pyproject.toml").read_text())["project"]
+    return {re.split(r"[\[><=]", dependency)[0] for dependency in project["dependencies"]}
+
+
+def test_the_tools_image_has_every_library_the_command_line_imports() -> None:
+    (install,) = re.findall(r"uv pip install(?:[^\n]|(?<=\\)\n)+", TOOLS_DOCKERFILE)
+    services = {service for service in SERVICES if f"-r {service}/pyproject.toml" in install}
+    installed = {*install.split(), *(name for service in services for name in declared(service))}
+    imported = foreign(ROOT / "tools" / "cli" / "__main__.py", set())
+    assert {DISTRIBUTIONS.get(name, name) for name in imported} <= installed
