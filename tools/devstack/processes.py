@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -37,7 +38,7 @@ class Process:
     def alive(self) -> bool:
         """Whether it runs; one that ended and waits for its parent does not."""
         _reap(self.pid)
-        return _start_time(self.pid) == self.started
+        return self.started != "" and _start_time(self.pid) == self.started
 
     def stop(self, timeout_s: float = 20.0) -> None:
         """Ask it to end (SIGTERM); make it end (SIGKILL) when it does not in time. Returns when it is gone."""
@@ -59,7 +60,8 @@ class Process:
 
     def _signal(self, number: int) -> None:
         if self.alive():
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                os.kill(self.pid, number)
 
     def _gone_within(self, timeout_s: float) -> bool:
         until_s = monotonic() + timeout_s
@@ -89,8 +91,19 @@ def start(
         )
     _children[child.pid] = child
     process = Process(home, name, child.pid, _start_time(child.pid))
-    process.pid_file.write_text(json.dumps({"pid": child.pid, "started": process.started}))
+    try:
+        _write_down(process)
+    except OSError:
+        process.kill()  # else nobody would ever find it
+        raise
     return process
+
+
+def _write_down(process: Process) -> None:
+    """Whole or not at all: a pid file cut short would hide a process that runs."""
+    partial = process.pid_file.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps({"pid": process.pid, "started": process.started}))
+    partial.replace(process.pid_file)
 
 
 def find(home: Path, name: str) -> Process | None:
@@ -112,8 +125,11 @@ def _start_time(pid: int) -> str:
     """When a pid's process started, in the system's words; empty when it does not run."""
     stat = Path(f"/proc/{pid}/stat")
     if not stat.parent.parent.joinpath("self").exists():  # macOS
-        found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-        return found.stdout.strip()
+        found = subprocess.run(
+            ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
+        state, _, started = found.stdout.strip().partition(" ")
+        return "" if state.startswith("Z") else started.strip()
     try:
         fields = stat.read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

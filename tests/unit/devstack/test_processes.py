@@ -1,4 +1,6 @@
+import errno
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +58,35 @@ def test_a_killed_process_is_not_taken_for_running(home: Path) -> None:
     process.kill()
     assert processes.find(home, "one") is None
     started(home, SLEEPER)
+
+
+def test_one_that_ended_before_it_could_be_looked_at_does_not_run(home: Path) -> None:
+    """Its start time was never seen, and of a gone process there is none either: the two are not the same."""
+    gone = processes.start(home, "one", SLEEPER)
+    gone.kill()
+    never_seen = processes.Process(home, "one", gone.pid, started="")
+    assert not never_seen.alive()
+    never_seen.stop(timeout_s=1)
+
+
+def test_one_that_ends_between_the_look_and_the_signal_is_no_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = started(home, SLEEPER)
+    process.kill()
+    looks = iter([True])
+    monkeypatch.setattr(processes.Process, "alive", lambda _: next(looks, False))
+    process.stop(timeout_s=1)
+
+
+def test_one_whose_pid_cannot_be_written_down_is_not_left_running(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="no space left"):
+        processes.start(home, "one", [*SLEEPER, marker := str(home)])
+    monkeypatch.undo()
+    assert processes.find(home, "one") is None
+    assert marker not in subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
 
 
 def test_another_process_that_got_the_same_pid_is_never_touched(home: Path) -> None:
