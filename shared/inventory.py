@@ -1,15 +1,24 @@
-"""The inventory: where the elements of a system are fetched from."""
+"""The inventory: where the elements of a system are fetched from.
 
-from collections.abc import Mapping
+A YAML list or a CSV file. An entry is one element, or a template of many: with `range: 1-2000,3001` each {n} (or {n:04}) in
+its texts stands for a number.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
-from shared.settings import BadSettings, System, resolve
+from shared.settings import BadSettings, System, resolve, secret
 
 USUAL_PORTS = {"sftp": 22, "ftp": 21, "ftps": 21, "ftps-implicit": 990, "local": 0}
+RANGE = "range"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,14 +31,35 @@ class Endpoint:
     port: Annotated[int, "0: the protocol's usual one"] = 0
     username: Annotated[str, "login"] = ""
     password: Annotated[str, "unless a key is used"] = ""
-    key_file: Annotated[str, "private key"] = ""
-    directory: Annotated[str, "where the element writes its files"] = "/"
+    password_file: Annotated[str, "a file that holds the password; wins over `password`"] = ""
+    key_file: Annotated[str, "SFTP: private key"] = ""
+    directory: Annotated[str, "where the element writes its files; may hold a date: /pm/%Y%m%d"] = "/"
+    days_back: Annotated[int, "days before today whose directories are looked at too"] = 1
+    time_zone: Annotated[str, "of times and dates without one, as in the tz database"] = "UTC"
 
     def __post_init__(self) -> None:
         if self.protocol not in USUAL_PORTS:
             raise BadSettings(f"{self.name}: protocol {self.protocol!r}; there are {', '.join(USUAL_PORTS)}")
         if self.port == 0:
             object.__setattr__(self, "port", USUAL_PORTS[self.protocol])
+        try:
+            ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise BadSettings(f"{self.name}: time-zone {self.time_zone!r} is not in the tz database") from error
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def login_password(self) -> str:
+        return secret(self.password, self.password_file)
+
+    def directories(self, now_s: float) -> Sequence[bytes]:
+        """Those to look at now, the newest first."""
+        today = datetime.fromtimestamp(now_s, self.zone)
+        days = [today - timedelta(days=n) for n in range(self.days_back + 1)] if "%" in self.directory else [today]
+        return [day.strftime(self.directory).encode() for day in days]
 
     def __repr__(self) -> str:
         """Without the password: this ends in logs."""
@@ -43,18 +73,60 @@ def endpoints(system: System) -> Mapping[str, Endpoint]:
         BadSettings: the file is missing, an entry is wrong or comes twice.
     """
     if not system.inventory:
-        raise BadSettings(f"{system.name}: no inventory; set `{system.name}: {{inventory: FILE}}`, a YAML list")
+        raise BadSettings(f"{system.name}: no inventory; set `{system.name}: {{inventory: FILE}}`, YAML or CSV")
     file = Path(system.inventory)
-    try:
-        entries = yaml.safe_load(file.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise BadSettings(f"{system.name}: inventory {file}: {error}") from error
-    if not isinstance(entries, list):
-        raise BadSettings(f"{system.name}: inventory {file} is not a YAML list")
     found: dict[str, Endpoint] = {}
-    for entry in entries:
-        endpoint = resolve(Endpoint, entry, f"{file}[{len(found)}]")
-        if endpoint.name in found:
-            raise BadSettings(f"{system.name}: inventory {file}: {endpoint.name} comes twice")
-        found[endpoint.name] = endpoint
+    for number, entry in enumerate(_entries(system.name, file)):
+        for one in expanded(entry, f"{file}[{number}]"):
+            endpoint = resolve(Endpoint, one, f"{file}[{number}]")
+            if endpoint.name in found:
+                raise BadSettings(f"{system.name}: inventory {file}: {endpoint.name} comes twice")
+            found[endpoint.name] = endpoint
     return found
+
+
+def _entries(system: str, file: Path) -> list[dict[str, Any]]:
+    try:
+        if file.suffix == ".csv":
+            with file.open(newline="") as lines:
+                return [{key: _plain(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
+        entries = yaml.safe_load(file.read_text())
+    except (OSError, yaml.YAMLError, csv.Error) as error:
+        raise BadSettings(f"{system}: inventory {file}: {error}") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise BadSettings(f"{system}: inventory {file} is not a YAML list of elements")
+    return entries
+
+
+def _plain(value: str) -> Any:
+    return int(value) if value.isdigit() else value
+
+
+def expanded(entry: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
+    """An entry as it is, or a template's many.
+
+    >>> [e["name"] for e in expanded({"name": "enb-{n:03}", "range": "1-2,7"}, "")]
+    ['enb-001', 'enb-002', 'enb-007']
+    """
+    if RANGE not in entry:
+        yield dict(entry)
+        return
+    template = {key: value for key, value in entry.items() if key != RANGE}
+    for n in numbers(str(entry[RANGE]), where):
+        try:
+            yield {key: value.format(n=n) if isinstance(value, str) else value for key, value in template.items()}
+        except (KeyError, ValueError, IndexError) as error:
+            raise BadSettings(f"{where}: a template may hold {{n}} or {{n:04}} alone: {error}") from error
+
+
+def numbers(ranges: str, where: str) -> Iterator[int]:
+    """1-3,7 -> 1, 2, 3, 7.
+
+    Raises:
+        BadSettings: not of that form.
+    """
+    for part in ranges.split(","):
+        found = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if found is None:
+            raise BadSettings(f"{where}: range {ranges!r} is not like 1-2000,3001")
+        yield from range(int(found[1]), int(found[2] or found[1]) + 1)

@@ -126,6 +126,8 @@ class File(Message):
     mtime_s: int
     epoch: int
     """Fencing epoch of the announcing leader: readers drop lower ones."""
+    end_s: int = 0
+    """End of its period by its name, seconds since 1970 UTC; 0 when the name does not tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

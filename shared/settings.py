@@ -88,10 +88,22 @@ class System:
     batch_insert_counter: Annotated[bool, "false: row by row, to find a poison row"] = True
     is_using_clickhouse: Annotated[bool, "land in ClickHouse too"] = False
     complete_on: Annotated[tuple[str, ...], "sinks a file waits for before it moves to done/"] = ("mysql",)
-    inventory: Annotated[str, "YAML file with the list of elements"] = ""
+    inventory: Annotated[str, "YAML or CSV file with the elements, one by one or by templates"] = ""
+    pattern: Annotated[str, "glob of the names that are taken; or regex:..."] = "*"
+    min_age_s: Annotated[float, "younger files are left for a later scan"] = 0.0
+    max_age_s: Annotated[float, "older files are left where they are; 0: none is too old"] = 0.0
+    min_size: Annotated[int, "bytes; smaller files are left for a later scan"] = 1
+    max_size: Annotated[int, "bytes; larger files are left where they are; 0: none is too large"] = 0
+    in_flight_limit: Annotated[int, "files announced and not yet stored, at most"] = 5000
+    backlog_share: Annotated[
+        float, "of what may be announced, for the oldest files; the newest cycle gets the rest"
+    ] = 0.25
 
     def __post_init__(self) -> None:
         _at_least_one(self.name, "consumerThreads", self.consumer_threads)
+        _at_least_one(self.name, "in-flight-limit", self.in_flight_limit)
+        if not 0 <= self.backlog_share <= 1:
+            raise BadSettings(f"{self.name}: backlog-share must be between 0 and 1, is {self.backlog_share}")
         if unknown := set(self.complete_on) - {"mysql", "clickhouse"}:
             raise BadSettings(f"{self.name}: complete-on names {sorted(unknown)}; the sinks are mysql and clickhouse")
         if "clickhouse" in self.complete_on and not self.is_using_clickhouse:
@@ -103,6 +115,7 @@ class Schedule:
     """The section spring.pm of the user's YAML."""
 
     schedule_scan: Annotated[str, "cron of 6 fields, seconds first"] = "50 */5 * * * *"
+    time_zone: Annotated[str, "of the cron, as in the tz database"] = "UTC"
     immediate_run_delay_s: Annotated[float, "first scan after start"] = 10.0
     is_preprocessing_data: Annotated[bool, "normalise before storing"] = True
     is_auto_adding_column: Annotated[bool, "false: unknown counters are set aside"] = True

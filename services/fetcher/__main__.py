@@ -25,7 +25,7 @@ def dispatches(
     brokers, heartbeat = settings.kafka.bootstrap_servers, Heartbeat(settings.health.file)
     out = KafkaProducerWorker(producer)
     settler = Settler(elements.session)
-    worker = FileProcessorWorker(own, elements.session, settler, out)
+    worker = FileProcessorWorker(own, elements.session, elements.zone_offset_min, settler, out)
     downloads = {system.name: ThreadPoolExecutor(system.consumer_threads) for system in settings.systems}
     threads = sum(system.consumer_threads for system in settings.systems)
     moves = {"moves": ThreadPoolExecutor(own.movers)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from threading import Lock
 
 from shared.errors import Unreachable
@@ -30,6 +31,12 @@ class Elements:
         """
         with self.manager.session(self._endpoint(file.system, file.endpoint)) as session:
             yield session
+
+    def zone_offset_min(self, file: File) -> int:
+        """The element's offset from UTC when it wrote the file."""
+        zone = self._endpoint(file.system, file.endpoint).zone
+        offset = datetime.fromtimestamp(file.mtime_s, zone).utcoffset() or timedelta()
+        return int(offset.total_seconds() // 60)
 
     def _endpoint(self, system: str, name: str) -> Endpoint:
         with self.lock:

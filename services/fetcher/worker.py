@@ -47,6 +47,8 @@ class FileProcessorWorker:
 
     settings: FetcherSettings
     session: Callable[[FileFound], AbstractContextManager[Element]]
+    zone_offset_min: Callable[[FileFound], int]
+    """Of the element when it wrote the file: for times that name no zone."""
     whereabouts: Whereabouts
     out: Out
     wait: Callable[[float], None] = sleep
@@ -90,7 +92,8 @@ class FileProcessorWorker:
         return found or status_of(file, "lost", time(), "vanished before it was fetched")
 
     def _parsed(self, file: FileFound) -> Parsed:
-        origin = Origin(file.system, file.file_id, file.element, version_of(file.file_id, file.mtime_s))
+        zone_min = self.zone_offset_min(file)
+        origin = Origin(file.system, file.file_id, file.element, version_of(file.file_id, file.mtime_s), zone_min)
         for attempt in range(1, self.settings.attempts + 1):
             try:
                 return read_file(self._download(file), origin)

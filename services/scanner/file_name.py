@@ -1,16 +1,66 @@
-"""The file names of 3GPP TS 32.432 clause 5.1.2: type, begin and end of the period, unique id. Pure."""
+"""The file names of 3GPP TS 32.432 clause 5.1.2: type, begin and end of the period, unique id. Pure.
+
+<Type><Startdate>.<Starttime>-[<Enddate>.]<Endtime>[_-<jobId>][_<UniqueId>][_-_<RC>]; times with a zone +hhmm, -hhmm,
+or _hhmm where an element's file system takes no plus.
+"""
 
 import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
-_ZONE = r"(?:[+\-_]\d{4})?"
+_ZONE = r"[+\-_]\d{4}"
 _NAME = re.compile(
-    rf"[A-D]\d{{8}}\.\d{{4}}{_ZONE}-(?:\d{{8}}\.)?\d{{4}}{_ZONE}"
-    r"(?:_-[^_]*)?"  # jobId
-    r"_(?P<unique_id>.+?)"
-    r"(?:_-_\d+)?"  # running count
+    rf"(?P<type>[A-D])(?P<date>\d{{8}})\.(?P<begin>\d{{4}})(?P<begin_zone>{_ZONE})?"
+    rf"-(?:(?P<end_date>\d{{8}})\.)?(?P<end>\d{{4}})(?P<end_zone>{_ZONE})?"
+    r"(?:_-(?P<job>[^_]*))?"
+    r"(?:_(?P<unique_id>.+?))??"
+    r"(?:_-_(?P<count>\d+))?"
     r"(?:\.(?:xml|csv|asn1|txt))?(?:\.(?:gz|zip|tar|tgz))*",
     re.IGNORECASE,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """What a name tells before the file is fetched."""
+
+    type: str
+    """A: one element, one period; B: several periods; C: several elements; D: both."""
+    begin: datetime
+    end: datetime
+    unique_id: str
+    """The managed element, or empty."""
+    job: str = ""
+    count: int = 0
+
+    @property
+    def end_s(self) -> int:
+        """End of the last period, seconds since 1970 UTC."""
+        return int(self.end.timestamp())
+
+
+def read(name: bytes, zone: tzinfo = UTC) -> FileName | None:
+    """What a name tells; None when it is not of this grammar, or its date is none. `zone`: for times without one."""
+    found = _NAME.fullmatch(name.decode("ascii", errors="replace"))
+    if found is None:
+        return None
+    try:
+        begin = _time(found["date"], found["begin"], found["begin_zone"], zone)
+        end = _time(found["end_date"] or found["date"], found["end"], found["end_zone"] or found["begin_zone"], zone)
+    except ValueError:
+        return None
+    if not found["end_date"] and end <= begin:
+        end += timedelta(days=1)  # 23:45-00:00
+    job, unique_id = found["job"] or "", found["unique_id"] or ""
+    return FileName(found["type"].upper(), begin, end, unique_id, job, int(found["count"] or 0))
+
+
+def _time(date: str, time: str, written_zone: str | None, zone: tzinfo) -> datetime:
+    at = datetime.strptime(date + time, "%Y%m%d%H%M").replace(tzinfo=zone)
+    if written_zone is None:
+        return at
+    offset = timedelta(hours=int(written_zone[1:3]), minutes=int(written_zone[3:]))
+    return at.replace(tzinfo=timezone(-offset if written_zone[0] == "-" else offset))
 
 
 def element_of(name: bytes, otherwise: str) -> str:
@@ -19,5 +69,5 @@ def element_of(name: bytes, otherwise: str) -> str:
     >>> element_of(b"A20230515.0700_0100-0715_0100_GNODEB-0.xml", "host-1")
     'GNODEB-0'
     """
-    found = _NAME.fullmatch(name.decode("ascii", errors="replace"))
-    return found["unique_id"] if found else otherwise
+    found = read(name)
+    return found.unique_id if found and found.unique_id else otherwise

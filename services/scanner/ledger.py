@@ -1,14 +1,25 @@
 """The ledger as a scanner sees it: the newest status of every file, followed from pm.files.status."""
 
 import logging
+from dataclasses import dataclass
 from threading import Condition, Event
 
-from services.scanner.file_producer import Known
 from shared.kafka import ends, follow_all, origin, usable
 from shared.messages import BadMessage, FileStatus, decode_status
 from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
+UNDER_WAY = frozenset({"found", "parsed"})
+"""Stages of a file that takes up room in the fetchers, the topics or the sinks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger says of a file."""
+
+    system: str
+    stage: str
+    at_s: float
 
 
 class Ledger:
@@ -45,10 +56,15 @@ class Ledger:
             self.note(status)
 
     def note(self, status: FileStatus) -> None:
-        self.files[status.file_id] = Known(status.stage, status.at_s)
+        self.files[status.file_id] = Known(status.system, status.stage, status.at_s)
 
     def known(self, file_id: str) -> Known | None:
         return self.files.get(file_id)
+
+    def in_flight(self, system: str) -> int:
+        """How many of a system's files are announced and not yet stored."""
+        known = list(self.files.values())
+        return sum(file.system == system and file.stage in UNDER_WAY for file in known)
 
     def catch_up(self, stop: Event) -> None:
         """Wait until all that was said before now is read: a new leader must know what is in flight."""

@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from threading import Event
 from time import time
+from zoneinfo import ZoneInfo
 
-from croniter import croniter
+from cronsim import CronSim
 
 from services.scanner.file_producer import FileProducer
 from services.scanner.leader import Leadership, Term
@@ -20,14 +21,15 @@ LOOK_S = 0.5
 """How often a waiting leader looks whether its term or the process ends."""
 
 
-def next_run_s(schedule: str, after_s: float) -> float:
+def next_run_s(schedule: str, after_s: float, zone: str = "UTC") -> float:
     """When a cron of 6 fields, seconds first, is due next; missed times are not made up one by one.
+
+    Where clocks change, as Debian's cron does: an interval goes on evenly, a fixed time comes once.
 
     >>> next_run_s("50 */5 * * * *", 0.0)
     50.0
     """
-    after = datetime.fromtimestamp(after_s, UTC)
-    return float(croniter(schedule, after, second_at_beginning=True).get_next(float))
+    return next(CronSim(schedule, datetime.fromtimestamp(after_s, ZoneInfo(zone)))).timestamp()
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class PerformanceManagement:
         due_s = time() + self.schedule.immediate_run_delay_s
         while self._waited_until(due_s, term, stop):
             self._scan(term)
-            due_s = next_run_s(self.schedule.schedule_scan, time())
+            due_s = next_run_s(self.schedule.schedule_scan, time(), self.schedule.time_zone)
 
     def _waited_until(self, due_s: float, term: Term, stop: Event) -> bool:
         """False when the term or the process ended before."""

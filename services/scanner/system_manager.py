@@ -57,9 +57,7 @@ class SystemManager:
             job(stop)
 
     def _performance_management(self, system: System) -> PerformanceManagement:
-        files = FileProducer(
-            system.name, self.own, self.elements, self.producer, known=self.ledger.known, note=self.ledger.note
-        )
+        files = FileProducer(system, self.own, self.elements, self.producer, self.ledger)
         return PerformanceManagement(
             system.name,
             self.settings.schedule,

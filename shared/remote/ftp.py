@@ -155,7 +155,7 @@ def connect(endpoint: Endpoint, settings: Remote) -> FtpSession:
         client.connect(endpoint.host, endpoint.port, settings.timeout_s)
         if client.sock is not None:
             client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.login(endpoint.username, endpoint.password)
+        client.login(endpoint.username, endpoint.login_password)
         if isinstance(client, ftplib.FTP_TLS):
             client.prot_p()
     except ftplib.error_perm as error:

@@ -230,7 +230,7 @@ def connect(endpoint: Endpoint, settings: Remote) -> SftpSession:
         if endpoint.key_file:
             transport.auth_publickey(endpoint.username, paramiko.PKey.from_path(endpoint.key_file))
         else:
-            transport.auth_password(endpoint.username, endpoint.password)
+            transport.auth_password(endpoint.username, endpoint.login_password)
         transport.set_keepalive(KEEPALIVE_S)
         return SftpSession(transport, settings.timeout_s)
     except paramiko.AuthenticationException as error:

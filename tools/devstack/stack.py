@@ -1,6 +1,7 @@
 """The stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine under one folder, started and stopped together."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -26,8 +27,14 @@ USUAL_PORTS = {"kafka": 19092, "kafka_controller": 19093, "zookeeper": 12181, "m
 """Of the developer's own stack; those taken are replaced by free ones."""
 READY_WITHIN_S = 90.0
 LOOK_S = 0.1
+SOCKET = "mysqld.sock"
+"""In the data directory, and by a relative name: the path below a test's folder is longer than a socket's may be."""
 CLUSTER_ID = "cG1mbG93LWRldi1zdGFjaw"
 ROOT = Path(__file__).parents[2]
+
+
+class NotReady(RuntimeError):  # noqa: N818
+    """A server ended or does not answer; says which, and how its log ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +109,7 @@ def up(home: Path, *, usual_ports: bool = False) -> Stack:
 
     Raises:
         Missing: something of the machine is missing.
-        RuntimeError: a server does not answer; the end of its log says why.
+        NotReady: a server does not answer; the end of its log says why.
     """
     home = home.resolve()
     if (home / "stack.json").exists():
@@ -110,16 +117,21 @@ def up(home: Path, *, usual_ports: bool = False) -> Stack:
     else:
         stack = Stack(home=home, ports=_free_ports(USUAL_PORTS if usual_ports else dict.fromkeys(USUAL_PORTS, 0)))
         stack.save()
-    for component in COMPONENTS:
-        if processes.find(home, component) is None:
-            start_component(home, component)
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda component: wait_ready(stack, component), COMPONENTS))
+    downloads.everything()  # before the threads: two Mavens at once spoil their common store
+    with ThreadPoolExecutor(max_workers=len(COMPONENTS)) as pool:
+        list(pool.map(lambda component: _bring_up(stack, component), COMPONENTS))
     return stack
+
+
+def _bring_up(stack: Stack, component: str) -> None:
+    if processes.find(stack.home, component) is None:
+        start_component(stack.home, component)
+    wait_ready(stack, component)
 
 
 def start_component(home: Path, component: str) -> None:
     """Start one server; does not wait for it."""
+    home = home.resolve()
     stack = Stack.load(home)
     data = home / "data" / component
     prepared = _PREPARE[component](stack, data)
@@ -128,7 +140,7 @@ def start_component(home: Path, component: str) -> None:
 
 def stop_component(home: Path, component: str) -> None:
     """Stop one server in good order, if it runs."""
-    found = processes.find(home, component)
+    found = processes.find(home.resolve(), component)
     if found is not None:
         found.stop(timeout_s=40)
 
@@ -153,7 +165,8 @@ def reset(home: Path) -> None:
 
 
 def status(home: Path) -> dict[str, str]:
-    """Component -> ready | starting | stopped."""
+    """Component -> ready | does not answer | stopped."""
+    home = home.resolve()
     found = {}
     for component in COMPONENTS:
         if processes.find(home, component) is None:
@@ -167,14 +180,14 @@ def wait_ready(stack: Stack, component: str) -> None:
     """Until it answers.
 
     Raises:
-        RuntimeError: it ended, or does not answer in time.
+        NotReady: it ended, or does not answer in time.
     """
     until_s = monotonic() + READY_WITHIN_S
     while not _answers(stack, component):
         process = processes.find(stack.home, component)
         if process is None or monotonic() > until_s:
             log = (stack.home / "log" / f"{component}.log").read_text(errors="replace")[-3000:]
-            raise RuntimeError(f"{component} {'ended' if process is None else 'does not answer'}; its log ends:\n{log}")
+            raise NotReady(f"{component} {'ended' if process is None else 'does not answer'}; its log ends:\n{log}")
         sleep(LOOK_S)
 
 
@@ -243,6 +256,9 @@ def _prepare_kafka(stack: Stack, data: Path) -> list[str]:
         "transaction.state.log.replication.factor": 1,
         "transaction.state.log.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
+        # a killed broker is refused until its last session ends, 9 s by default
+        "broker.session.timeout.ms": 3000,
+        "broker.heartbeat.interval.ms": 500,
         "log.cleaner.dedupe.buffer.size": 16 << 20,
     }
     config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
@@ -250,7 +266,11 @@ def _prepare_kafka(stack: Stack, data: Path) -> list[str]:
     jvm = [downloads.java(), log4j, "-cp", f"{downloads.jars('kafka')}/*"]
     if not (data / "meta.properties").exists():
         storage = [*jvm, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(config)]
-        subprocess.run(storage, check=True, capture_output=True)
+        formatted = subprocess.run(storage, capture_output=True, text=True, check=False)
+        if formatted.returncode:
+            raise NotReady(
+                f"kafka's storage cannot be formatted:\n{formatted.stdout[-1000:]}{formatted.stderr[-2000:]}"
+            )
     return [*jvm[:1], "-Xmx512m", "-Xms256m", *jvm[1:], "kafka.Kafka", str(config)]
 
 
@@ -268,13 +288,16 @@ def _prepare_zookeeper(stack: Stack, data: Path) -> list[str]:
 
 def _prepare_mysql(stack: Stack, data: Path) -> list[str]:
     if not data.exists():
-        data.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(downloads.mysql_template(), data)
+        partial = data.with_name(f"mysql.{os.getpid()}")  # a copy cut short must not pass for data
+        shutil.copytree(downloads.mysql_template(), partial, dirs_exist_ok=True)
+        downloads.publish(partial, data)
+    # A killed server leaves it; mysqld does not start when its pid is by now another process's.
+    (data / f"{SOCKET}.lock").unlink(missing_ok=True)
     return [
         *downloads.mysqld(data),
         f"--port={stack.mysql_port}",
         "--bind-address=127.0.0.1",
-        f"--socket={_short_socket(stack)}",
+        f"--socket={SOCKET}",
         f"--pid-file={data}/mysqld.pid",
         "--mysqlx=OFF",
         "--skip-log-bin",
@@ -283,11 +306,6 @@ def _prepare_mysql(stack: Stack, data: Path) -> list[str]:
         "--innodb-log-file-size=134217728",
         "--max-connections=200",
     ]
-
-
-def _short_socket(stack: Stack) -> str:
-    """Nobody uses it, but mysqld makes one, and a path below a test's folder is longer than a socket's may be."""
-    return f"/tmp/pmflow-mysql-{stack.mysql_port}.sock"  # noqa: S108
 
 
 def _prepare_clickhouse(stack: Stack, data: Path) -> list[str]:

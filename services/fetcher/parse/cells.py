@@ -1,7 +1,6 @@
 """The text of a value as it becomes JSON: numbers exact, missing tokens null, vectors arrays, the rest text."""
 
 import re
-from dataclasses import dataclass
 from math import isinf
 
 import orjson
@@ -20,8 +19,8 @@ _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
 _AS_DIGIT = bytes.maketrans(b"0123456789", b"0" * 10)
 _LONG = b"0" * (_SAFE_DIGITS + 1)
-_MORE_THAN_NUMBERS = tuple('"tf{eE \t\r')
-"""Without these, nothing is JSON but numbers, null and arrays of them: no text, no exponent, no white space."""
+_MORE_THAN_NUMBERS = tuple('"tf{[eE \t\r')
+"""Without these, nothing is JSON but numbers and null: no text, no arrays, no exponents, no white space."""
 
 
 def quoted(text: str) -> str:
@@ -36,8 +35,7 @@ def cell(text: str) -> str:
     """
     if "," not in text:
         return _scalar(text.strip(BLANKS))
-    numbers = proven(text, 1, text.count(",") + 1) if "[" not in text else None
-    if numbers and not numbers.nulls:
+    if "n" not in text and are_numbers(text, text.count(",") + 1):
         return f"[{text}]"
     text = text.strip(BLANKS)
     elements = [_scalar(element.strip(BLANKS)) for element in text.split(",")]
@@ -71,31 +69,17 @@ def _number(number: re.Match[str], text: str) -> str:
     return quoted(text) if isinf(float(written)) else written
 
 
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """Rows of cells that are JSON: comma-joined, a line each."""
+def are_numbers(texts: str, count: int) -> bool:
+    """Whether the texts, with commas or line ends between them, are so many JSON numbers or nulls, which readers hold.
 
-    lines: list[str]
-    nulls: int
-    has_shape: bool = True
-    """No line ends within values."""
-
-
-def proven(rows: str, height: int, width: int) -> Proven | None:
-    """Rows of comma-joined cells, a line each, when they are JSON as they stand: plain numbers, null, vectors of those.
-
-    The caller has put null for what may be a single missing token, and brackets around what may be a vector without
-    any, and made sure that there are no others. A speculation with a proof: were the token part of anything else, the
-    result would not be JSON; were there a comma or a line end in a cell, the rows would not have this shape.
+    So no text can hold a comma or a line end itself, or anything that means something in XML.
     """
-    if any(character in rows for character in _MORE_THAN_NUMBERS) or not rows.isascii():
-        return None
-    if _LONG in rows.encode().translate(_AS_DIGIT):
-        return None
+    if any(character in texts for character in _MORE_THAN_NUMBERS) or not texts.isascii():
+        return False
+    if _LONG in texts.encode().translate(_AS_DIGIT):
+        return False
     try:
-        values = orjson.loads("[[" + rows.replace("\n", "],[") + "]]")  # the readers' own grammar
+        values = orjson.loads("[" + texts.replace("\n", ",") + "]")  # the readers' own grammar
     except orjson.JSONDecodeError:
-        return None
-    if len(values) != height or set(map(len, values)) != {width}:
-        return None
-    return Proven(rows.split("\n"), rows.count(NULL) if "n" in rows else 0)
+        return False
+    return len(values) == count

@@ -1,12 +1,22 @@
 """The values of many rows as JSON: at once where they can be proven to be numbers, else one by one."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 
-from services.fetcher.parse.cells import BLANKS, CELLS, NULL, Proven, proven
+from services.fetcher.parse.cells import BLANKS, CELLS, NULL, are_numbers
 from services.fetcher.parse.patterns import MARKUP, Groups
 from services.fetcher.parse.rows import split as parts
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """Rows of cells in JSON: comma-joined, a line each."""
+
+    lines: list[str]
+    nulls: int
+    has_shape: bool = True
+    """No line ends within values."""
 
 
 def split(rows: list[Groups], width: int, *, has_brackets: bool) -> Proven | None:
@@ -20,9 +30,9 @@ def listed(rows: list[Groups], width: int, *, has_brackets: bool) -> Proven | No
     texts = [row[1].strip(BLANKS) for row in rows]
     text = "\n".join(texts)
     if not has_brackets and "," not in text:
-        found = proven(_with_nulls(text.replace(" ", ",")), len(rows), width)
+        found = _numbers(text.replace(" ", ","), len(rows) * width)
         if found:
-            return Proven(found.lines, found.nulls, has_shape=texts == [row[1] for row in rows])
+            return replace(found, has_shape=texts == [row[1] for row in rows])
     if MARKUP.search(text):  # before it may count as white space
         return None
     values = [tuple(parts(text)) for text in texts]
@@ -35,30 +45,39 @@ def listed(rows: list[Groups], width: int, *, has_brackets: bool) -> Proven | No
 def _at_once(values: list[Groups], width: int) -> Proven | None:
     """Vectors are likely to be in the same columns in all rows."""
     columns = [at for at, text in enumerate(values[0]) if "," in text]
-    if not columns:
-        found = proven(_with_nulls("\n".join(map(",".join, values)).replace(" ", NULL)), len(values), width)
-        if found:
-            return found
-    for vectors in (columns, range(width)) if columns else (range(width),):
-        text = "\n".join([",".join(_with_vectors(row, vectors)) for row in values])
-        found = proven(text.replace(" ", NULL), len(values), width) if "n" not in text else None
-        if found:
-            return found
-    return None
+    found = None if columns else _numbers("\n".join(map(",".join, values)), len(values) * width)
+    if columns and not found:
+        found = _vectors(values, columns)
+    return found or _vectors(values, range(width))
 
 
-def _with_nulls(text: str) -> str:
-    return text.replace("NIL", NULL) if "N" in text else text
+def _numbers(text: str, count: int) -> Proven | None:
+    """A speculation with a proof: null is put for what may be a missing token; were it part of more, it is no JSON."""
+    marked = text.replace(" ", NULL)
+    if "N" in marked:
+        marked = marked.replace("NIL", NULL)
+    return Proven(marked.split("\n"), marked.count(NULL)) if are_numbers(marked, count) else None
 
 
-def _with_vectors(row: Groups, columns: Iterable[int]) -> list[str]:
-    """Vectors in brackets; one with a missing element is left as it is, so that the row cannot be proven."""
-    changed = list(row)
-    for at in columns:
-        cell = changed[at]
-        if "," in cell and " " not in cell:
-            changed[at] = f"[{cell}]"
-    return changed
+def _vectors(values: list[Groups], columns: Iterable[int]) -> Proven | None:
+    """With vectors in those columns, of numbers only."""
+    rows: list[str] = []
+    elements = sum(map(len, values))
+    for row in values:
+        cells = list(row)
+        for at in columns:
+            cell = cells[at]
+            if "," in cell and " " not in cell:
+                cells[at] = f"[{cell}]"
+                elements += cell.count(",")
+        rows.append(",".join(cells))
+    text = "\n".join(rows)
+    if "n" in text:
+        return None
+    marked = text.replace(" ", NULL)
+    if not are_numbers(marked.replace("[", "").replace("]", ""), elements):
+        return None
+    return Proven(marked.split("\n"), (len(marked) - len(text)) // (len(NULL) - 1))
 
 
 def _one_by_one(values: list[Groups]) -> Proven | None:

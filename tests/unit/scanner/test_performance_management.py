@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,3 +19,18 @@ def test_the_users_schedule_is_second_50_of_every_fifth_minute(after_s: float) -
 
 def test_missed_times_are_made_up_once_not_one_by_one() -> None:
     assert next_run_s(SCHEDULE, 50.0 + 10 * 300) == 50.0 + 11 * 300
+
+
+@given(start_s=st.integers(1_774_700_000, 1_774_800_000) | st.integers(1_792_800_000, 1_792_900_000))
+def test_a_change_to_or_from_daylight_saving_time_skips_no_cycle_and_repeats_none(start_s: int) -> None:
+    at_s, due = float(start_s), []
+    for _ in range(40):
+        at_s = next_run_s(SCHEDULE, at_s, "Europe/Rome")
+        due.append(at_s)
+    assert {b - a for a, b in pairwise(due)} == {300.0}
+
+
+def test_a_daily_schedule_is_of_the_zones_clock() -> None:
+    summer, winter = datetime(2026, 7, 1, tzinfo=UTC).timestamp(), datetime(2026, 12, 1, tzinfo=UTC).timestamp()
+    assert datetime.fromtimestamp(next_run_s("0 0 6 * * *", summer, "Europe/Rome"), UTC).hour == 4
+    assert datetime.fromtimestamp(next_run_s("0 0 6 * * *", winter, "Europe/Rome"), UTC).hour == 5
