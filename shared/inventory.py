@@ -1,7 +1,7 @@
 """The inventory: where the elements of a system are fetched from.
 
-A YAML list or a CSV file. An entry is one element, or a template of many: with `range: 1-2000,3001` each {n} (or {n:04}) in
-its texts stands for a number.
+A YAML list or a CSV file. An entry is one element, or a template of many: with `range: 1-2000,3001` each {n}
+(or {n:04}) in its texts stands for a number.
 """
 
 import csv
