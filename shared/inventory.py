@@ -33,9 +33,11 @@ class Endpoint:
     password: Annotated[str, "unless a key is used"] = ""
     password_file: Annotated[str, "a file that holds the password; wins over `password`"] = ""
     key_file: Annotated[str, "SFTP: private key"] = ""
-    directory: Annotated[str, "where the element writes its files; may hold a date: /pm/%Y%m%d"] = "/"
+    directory: Annotated[str, "where it writes its files; several by commas; may hold a date: /pm/%Y%m%d"] = "/"
     days_back: Annotated[int, "days before today whose directories are looked at too"] = 1
     time_zone: Annotated[str, "of times and dates without one, as in the tz database"] = "UTC"
+    aliases: Annotated[tuple[str, ...], "other names its files call the element by"] = ()
+    connections: Annotated[int, "at most to its host, in each process; 0: elements.connections-per-host"] = 0
 
     def __post_init__(self) -> None:
         if self.protocol not in USUAL_PORTS:
@@ -58,8 +60,13 @@ class Endpoint:
     def directories(self, now_s: float) -> Sequence[bytes]:
         """Those to look at now, the newest first."""
         today = datetime.fromtimestamp(now_s, self.zone)
-        days = [today - timedelta(days=n) for n in range(self.days_back + 1)] if "%" in self.directory else [today]
-        return [day.strftime(self.directory).encode() for day in days]
+        days = [today - timedelta(days=n) for n in range(self.days_back + 1)]
+        named = [day.strftime(part.strip()) for day in days for part in self.directory.split(",")]
+        return [directory.encode() for directory in dict.fromkeys(named)]
+
+    def element(self, unique_id: str) -> str:
+        """The managed element of a file by the unique id of its name, if it has one."""
+        return self.name if not unique_id or unique_id in self.aliases else unique_id
 
     def __repr__(self) -> str:
         """Without the password: this ends in logs."""

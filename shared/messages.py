@@ -128,6 +128,8 @@ class File(Message):
     """Fencing epoch of the announcing leader: readers drop lower ones."""
     end_s: int = 0
     """End of its period by its name, seconds since 1970 UTC; 0 when the name does not tell."""
+    attempt: int = 1
+    """How often it was announced, this time included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

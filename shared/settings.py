@@ -94,7 +94,19 @@ class System:
     max_age_s: Annotated[float, "older files are left where they are; 0: none is too old"] = 0.0
     min_size: Annotated[int, "bytes; smaller files are left for a later scan"] = 1
     max_size: Annotated[int, "bytes; larger files are left where they are; 0: none is too large"] = 0
+    depth: Annotated[int, "levels of directories below an element's that are looked at too"] = 0
+    marker_suffix: Annotated[str, "a file is taken when one of its name and this lies beside it: .done"] = ""
+    rollout: Annotated[tuple[str, ...], "the elements that are collected: a share (25%) or their names"] = ("100%",)
+    on_done: Annotated[str, "what becomes of a stored file: move, delete or leave"] = "move"
+    done_directory: Annotated[
+        str, "beside the file, or absolute; may hold the date of its period: done/%Y%m%d"
+    ] = "done"
+    error_directory: Annotated[str, "for files that cannot be read, in the same form"] = "error"
+    on_conflict: Annotated[str, "another file of that name is there: keep-both (marks the new one) or replace"] = (
+        "keep-both"
+    )
     in_flight_limit: Annotated[int, "files announced and not yet stored, at most"] = 5000
+    in_flight_per_host: Annotated[int, "of those, from one host; 0: as many as of the system"] = 0
     backlog_share: Annotated[
         float, "of what may be announced, for the oldest files; the newest cycle gets the rest"
     ] = 0.25
@@ -104,10 +116,27 @@ class System:
         _at_least_one(self.name, "in-flight-limit", self.in_flight_limit)
         if not 0 <= self.backlog_share <= 1:
             raise BadSettings(f"{self.name}: backlog-share must be between 0 and 1, is {self.backlog_share}")
+        _one_of(self.name, "on-done", self.on_done, ("move", "delete", "leave"))
+        _one_of(self.name, "on-conflict", self.on_conflict, ("keep-both", "replace"))
+        if not self.done_directory.strip("/") or not self.error_directory.strip("/"):
+            raise BadSettings(f"{self.name}: done-directory and error-directory must name a directory")
+        if self.depth < 0:
+            raise BadSettings(f"{self.name}: depth must not be negative, is {self.depth}")
+        _ = self.rollout_share
         if unknown := set(self.complete_on) - {"mysql", "clickhouse"}:
             raise BadSettings(f"{self.name}: complete-on names {sorted(unknown)}; the sinks are mysql and clickhouse")
         if "clickhouse" in self.complete_on and not self.is_using_clickhouse:
             raise BadSettings(f"{self.name}: complete-on waits for clickhouse, but isUsingClickhouse is false")
+
+    @property
+    def rollout_share(self) -> float | None:
+        """0 to 1; None when the rollout is a list of elements."""
+        if not any(part.endswith("%") for part in self.rollout):
+            return None
+        found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%", ",".join(self.rollout))
+        if found is None or float(found[1]) > 100:
+            raise BadSettings(f"{self.name}: rollout is one share like 25% or a list of elements, not {self.rollout}")
+        return float(found[1]) / 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +262,11 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise BadSettings(f"{where}: {value!r} is not {wanted.__name__}")
     return value
+
+
+def _one_of(where: str, key: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise BadSettings(f"{where}: {key} is one of {', '.join(known)}, not {value!r}")
 
 
 def _at_least_one(where: str, key: str, value: int) -> None:

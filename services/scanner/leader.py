@@ -9,12 +9,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
+from typing import Any
 
+import orjson
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, LockTimeout
 
+from shared.errors import Unreachable
+
 log = logging.getLogger(__name__)
 ROOT = "/pmflow/leader"
+TOLD = "/pmflow/scanner"
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,11 @@ class Leadership:
             log.warning("no leadership", extra={"system": system, "reason": repr(error)})
             stop.wait(1.0)
             return
-        self._work(system, work, term)
-        with suppress(KazooException):  # lost with the session: nothing to give back
-            lock.release()
+        try:
+            self._work(system, work, term)
+        finally:
+            with suppress(KazooException):  # lost with the session: nothing to give back
+                lock.release()
 
     def _acquired(self, lock: object, stop: Event) -> bool:
         while not stop.is_set():
@@ -71,7 +78,43 @@ class Leadership:
             self.client.remove_listener(watch)
             log.info("leads no more", extra={"system": system, "epoch": term.epoch})
 
+    def tell(self, system: str, **what: object) -> None:
+        """What this scanner does with a system, for `pmflow status`; gone when the scanner is."""
+        path = f"{TOLD}/{system}/{self.name}"
+        value = orjson.dumps({"scanner": self.name, "system": system, **what})
+        try:
+            if self.client.exists(path):
+                self.client.set(path, value)
+            else:
+                self.client.create(path, value, ephemeral=True, makepath=True)
+        except KazooException as error:
+            log.warning("state not told", extra={"system": system, "reason": repr(error)})
+
+    def tell_no_more(self, system: str) -> None:
+        """The scanner has nothing to do with the system any more."""
+        with suppress(KazooException):
+            self.client.delete(f"{TOLD}/{system}/{self.name}")
+
     def close(self) -> None:
         """Ends the session: other scanners lead at once."""
         self.client.stop()
         self.client.close()
+
+
+def told(hosts: str, timeout_s: float = 10.0) -> list[dict[str, Any]]:
+    """What each scanner says of each system (`Leadership.tell`), leaders and those who wait.
+
+    Raises:
+        Unreachable: ZooKeeper does not answer.
+    """
+    client = KazooClient(hosts, timeout=timeout_s)
+    try:
+        client.start(timeout_s)
+        systems = sorted(client.get_children(TOLD)) if client.exists(TOLD) else []
+        paths = [f"{TOLD}/{system}/{name}" for system in systems for name in client.get_children(f"{TOLD}/{system}")]
+        return [orjson.loads(client.get(path)[0]) for path in paths]
+    except (KazooException, client.handler.timeout_exception) as error:
+        raise Unreachable(f"ZooKeeper {hosts}: {error!r}") from error
+    finally:
+        client.stop()
+        client.close()

@@ -1,6 +1,7 @@
 """The ledger as a scanner sees it: the newest status of every file, followed from pm.files.status."""
 
 import logging
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from threading import Condition, Event
 
@@ -9,8 +10,6 @@ from shared.messages import BadMessage, FileStatus, decode_status
 from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
-UNDER_WAY = frozenset({"found", "parsed"})
-"""Stages of a file that takes up room in the fetchers, the topics or the sinks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +17,21 @@ class Known:
     """What the ledger says of a file."""
 
     system: str
+    endpoint: str
     stage: str
     at_s: float
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """Files of a system that take up room: announced and not yet stored."""
+
+    found: int
+    """Waiting for a fetcher, or with one."""
+    parsed: int
+    """Waiting for the sinks."""
+    by_endpoint: Counter[str]
 
 
 class Ledger:
@@ -29,6 +41,8 @@ class Ledger:
         self.brokers = brokers
         self.reader = follow_all(brokers, FILES_STATUS)
         self.files: dict[str, Known] = {}
+        self.counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        """(system, stage) -> endpoint -> files."""
         self.read = dict.fromkeys(range(FILES_STATUS.partitions), 0)
         self.moved = Condition()
 
@@ -56,15 +70,20 @@ class Ledger:
             self.note(status)
 
     def note(self, status: FileStatus) -> None:
-        self.files[status.file_id] = Known(status.system, status.stage, status.at_s)
+        """Take a status: read from the topic, or our own, said before we read it."""
+        known = Known(status.system, status.endpoint, status.stage, status.at_s, status.attempt)
+        with self.moved:
+            before = self.files.get(status.file_id)
+            if before is not None:
+                self.counts[before.system, before.stage][before.endpoint] -= 1
+            self.files[status.file_id] = known
+            self.counts[known.system, known.stage][known.endpoint] += 1
 
-    def known(self, file_id: str) -> Known | None:
-        return self.files.get(file_id)
-
-    def in_flight(self, system: str) -> int:
-        """How many of a system's files are announced and not yet stored."""
-        known = list(self.files.values())
-        return sum(file.system == system and file.stage in UNDER_WAY for file in known)
+    def under_way(self, system: str) -> UnderWay:
+        """What of a system is announced and not yet stored."""
+        with self.moved:
+            found, parsed = +self.counts[system, "found"], +self.counts[system, "parsed"]
+        return UnderWay(found.total(), parsed.total(), found + parsed)
 
     def catch_up(self, stop: Event) -> None:
         """Wait until all that was said before now is read: a new leader must know what is in flight."""

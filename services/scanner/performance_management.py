@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
 from time import time
@@ -22,7 +22,7 @@ LOOK_S = 0.5
 
 
 def next_run_s(schedule: str, after_s: float, zone: str = "UTC") -> float:
-    """When a cron of 6 fields, seconds first, is due next; missed times are not made up one by one.
+    """When a cron of 6 fields, seconds first, is due next.
 
     Where clocks change, as Debian's cron does: an interval goes on evenly, a fixed time comes once.
 
@@ -32,7 +32,16 @@ def next_run_s(schedule: str, after_s: float, zone: str = "UTC") -> float:
     return next(CronSim(schedule, datetime.fromtimestamp(after_s, ZoneInfo(zone)))).timestamp()
 
 
-@dataclass(frozen=True)
+def run_after_s(schedule: str, was_due_s: float, now_s: float, zone: str = "UTC") -> float:
+    """When to scan after a scan that was due then: runs missed meanwhile are caught up once, at once.
+
+    >>> run_after_s("50 */5 * * * *", 50.0, now_s=1000.0)
+    1000.0
+    """
+    return max(next_run_s(schedule, was_due_s, zone), now_s)
+
+
+@dataclass
 class PerformanceManagement:
     """Leads one system, or waits to."""
 
@@ -43,22 +52,38 @@ class PerformanceManagement:
     inventory: Callable[[], Mapping[str, Endpoint]]
     catch_up: Callable[[Event], None]
     heartbeat: Heartbeat
+    stopping: Event = field(default_factory=Event)
+    term: Term | None = None
 
-    def run(self, stop: Event) -> None:
+    def run(self) -> None:
         """Until stopped."""
-        while not stop.is_set():
-            self.leadership.hold(self.system, lambda term: self._lead(term, stop), stop)
+        self.leadership.tell(self.system, state="standby", since_s=time())
+        while not self.stopping.is_set():
+            self.leadership.hold(self.system, self._lead, self.stopping)
+            self.heartbeat.progress()
 
-    def _lead(self, term: Term, stop: Event) -> None:
-        self.catch_up(stop)
+    def stop(self) -> None:
+        """Ends `run`; a scan under way announces nothing more."""
+        self.stopping.set()
+        if self.term is not None:
+            self.term.over.set()
+
+    def _lead(self, term: Term) -> None:
+        self.term, since_s = term, time()
+        self.leadership.tell(self.system, state="leading", epoch=term.epoch, since_s=since_s)
+        self.catch_up(term.over)
         due_s = time() + self.schedule.immediate_run_delay_s
-        while self._waited_until(due_s, term, stop):
-            self._scan(term)
-            due_s = next_run_s(self.schedule.schedule_scan, time(), self.schedule.time_zone)
+        while self._waited_until(due_s, term):
+            summary = self._scan(term)
+            scanned = {"scanned_s": time(), **summary}
+            self.leadership.tell(self.system, state="leading", epoch=term.epoch, since_s=since_s, **scanned)
+            due_s = run_after_s(self.schedule.schedule_scan, due_s, time(), self.schedule.time_zone)
+        if not self.stopping.is_set():
+            self.leadership.tell(self.system, state="standby", since_s=time())
 
-    def _waited_until(self, due_s: float, term: Term, stop: Event) -> bool:
+    def _waited_until(self, due_s: float, term: Term) -> bool:
         """False when the term or the process ended before."""
-        while not stop.is_set():
+        while not self.stopping.is_set():
             self.heartbeat.progress()
             left_s = due_s - time()
             if term.over.wait(max(0.0, min(left_s, LOOK_S))):
@@ -67,10 +92,10 @@ class PerformanceManagement:
                 return True
         return False
 
-    def _scan(self, term: Term) -> None:
+    def _scan(self, term: Term) -> Mapping[str, object]:
         try:
             endpoints = self.inventory()
         except BadSettings as error:
             log.error("not scanned", extra={"system": self.system, "reason": str(error)})  # noqa: TRY400 - says it all
-            return
-        self.files.scan(endpoints, term)
+            return {"reason": str(error)}
+        return self.files.scan(endpoints, term)

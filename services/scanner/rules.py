@@ -1,11 +1,12 @@
 """Which files of a listing are taken, and which of those first. Pure."""
 
+import heapq
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from fnmatch import translate
-from typing import TypeVar
+from functools import cached_property
+from typing import Generic, TypeVar
 
 from shared.remote.session import Entry
 from shared.settings import BadSettings, System
@@ -15,42 +16,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Rules:
-    """A system's rules; a file that is left has a reason."""
+    """A system's rules; a file that is left has a reason.
+
+    Raises:
+        BadSettings: the pattern is no regular expression.
+    """
 
     system: System
     temporary_suffixes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        self.matches()
+        _ = self._matches
 
-    def matches(self) -> Callable[[bytes], object]:
-        """The pattern on names.
-
-        Raises:
-            BadSettings: not a regular expression.
-        """
-        pattern = self.system.pattern
-        try:
-            text = pattern.removeprefix("regex:") if pattern.startswith("regex:") else translate(pattern)
-            return re.compile(text.encode()).fullmatch
-        except re.error as error:
-            raise BadSettings(f"{self.system.name}: pattern {pattern!r}: {error}") from error
-
-    def taken(self, listing: Iterable[Entry], now_s: float) -> tuple[list[Entry], Counter[str]]:
-        """The files that may be taken now, and how many were left for which reason."""
-        matches, left, taken = self.matches(), Counter[str](), []
-        for entry in listing:
-            reason = self._left(entry, now_s) or ("" if matches(entry.name) else "name does not match")
-            if reason:
-                left[reason] += 1
-            else:
-                taken.append(entry)
-        return taken, left
-
-    def _left(self, entry: Entry, now_s: float) -> str:
+    def left(self, entry: Entry, now_s: float) -> str:
+        """Why a file is not taken now, or nothing."""
         age_s, system = now_s - entry.mtime_s, self.system
-        if entry.name.startswith(b".") or entry.name.endswith(tuple(s.encode() for s in self.temporary_suffixes)):
+        if entry.name.startswith(b".") or entry.name.endswith(self._unfinished):
             return "temporary name"
+        if system.marker_suffix and entry.name.endswith(system.marker_suffix.encode()):
+            return "marker"
+        if not self._matches(entry.name):
+            return "name does not match"
         if entry.size < system.min_size:
             return "too small"
         if system.max_size and entry.size > system.max_size:
@@ -59,25 +45,64 @@ class Rules:
             return "too young"
         return "too old" if system.max_age_s and age_s > system.max_age_s else ""
 
+    def marked(self, marker: bytes) -> bytes | None:
+        """The name of the file that a marker file says is finished; None when it is no marker."""
+        suffix = self.system.marker_suffix.encode()
+        return marker.removesuffix(suffix) if suffix and marker.endswith(suffix) else None
 
-def settled(first: Iterable[Entry], second: Iterable[Entry]) -> list[Entry]:
-    """Files two looks found alike: their element has finished them, whatever their mtime says."""
-    unchanged = set(first)
-    return [entry for entry in second if entry in unchanged]
+    @cached_property
+    def _unfinished(self) -> tuple[bytes, ...]:
+        return tuple(suffix.encode() for suffix in self.temporary_suffixes)
+
+    @cached_property
+    def _matches(self) -> Callable[[bytes], object]:
+        pattern = self.system.pattern
+        try:
+            text = pattern.removeprefix("regex:") if pattern.startswith("regex:") else translate(pattern)
+            return re.compile(text.encode()).fullmatch
+        except re.error as error:
+            raise BadSettings(f"{self.system.name}: pattern {pattern!r}: {error}") from error
 
 
-def first_ones(files: Iterable[T], age: Callable[[T], int], room: int, backlog_share: float) -> Sequence[T]:
-    """As many as there is room for: the newest cycle first, with a share for the oldest, so that no backlog starves.
+@dataclass
+class FirstOnes(Generic[T]):
+    """As many files as there is room for: the newest cycle first, with a share for the oldest, so that no backlog starves.
 
-    Args:
-        files: to choose from.
-        age: what tells the cycle of a file; higher is newer.
-        room: how many may be chosen.
-        backlog_share: of the room, for the oldest files.
+    However many are offered, only those that may be chosen are kept.
     """
-    newest_first = sorted(files, key=age, reverse=True)
-    if len(newest_first) <= room:
-        return newest_first
-    oldest = int(max(room, 0) * backlog_share)
-    newest = max(room, 0) - oldest
-    return newest_first[:newest] + newest_first[len(newest_first) - oldest :]
+
+    room: int
+    backlog_share: float
+    """Of the room, for the oldest files."""
+    cycle_of: Callable[[T], int]
+    """Higher is newer."""
+    offered: int = 0
+    newest: list[tuple[int, int, T]] = field(default_factory=list)
+    oldest: list[tuple[int, int, T]] = field(default_factory=list)
+
+    @property
+    def for_oldest(self) -> int:
+        return int(max(self.room, 0) * self.backlog_share)
+
+    def offer(self, file: T) -> None:
+        """Consider a file."""
+        self.offered += 1
+        cycle = self.cycle_of(file)
+        _keep(self.newest, (cycle, self.offered, file), max(self.room, 0))
+        _keep(self.oldest, (-cycle, -self.offered, file), self.for_oldest)
+
+    def chosen(self) -> list[T]:
+        """The newest first."""
+        newest = [file for *_, file in sorted(self.newest, key=lambda kept: kept[:2], reverse=True)]
+        if self.offered <= self.room:
+            return newest
+        oldest = [file for *_, file in sorted(self.oldest, key=lambda kept: kept[:2])]
+        return newest[: len(newest) - len(oldest)] + oldest
+
+
+def _keep(heap: list[tuple[int, int, T]], kept: tuple[int, int, T], most: int) -> None:
+    """The `most` highest; no two have the same number, so files are never compared."""
+    if len(heap) < most:
+        heapq.heappush(heap, kept)
+    elif most and kept[:2] > heap[0][:2]:
+        heapq.heapreplace(heap, kept)
