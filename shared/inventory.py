@@ -33,6 +33,10 @@ class Endpoint:
     password: Annotated[str, "unless a key is used"] = ""
     password_file: Annotated[str, "a file that holds the password; wins over `password`"] = ""
     key_file: Annotated[str, "SFTP: private key"] = ""
+    passphrase_file: Annotated[str, "SFTP: a file that holds the passphrase of an encrypted key"] = ""
+    agent: Annotated[bool, "SFTP: log in by the keys of the SSH agent"] = False
+    legacy_algorithms: Annotated[bool, "SFTP: allow CBC ciphers and MD5 or SHA-1 digests, for old servers"] = False
+    active_mode: Annotated[bool, "FTP: the server opens the data lines, for one that cannot be passive"] = False
     directory: Annotated[str, "where it writes its files; several by commas; may hold a date: /pm/%Y%m%d"] = "/"
     days_back: Annotated[int, "days before today whose directories are looked at too"] = 1
     time_zone: Annotated[str, "of times and dates without one, as in the tz database"] = "UTC"

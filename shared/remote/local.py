@@ -1,27 +1,57 @@
 """A directory of this machine as an element: where another program mirrors the elements' files."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from shared.errors import Unreachable
-from shared.remote.session import Entry, Gone
+from shared.remote.session import Denied, Entry, Gone, Owned, child, one_by_one
+
+PIECE_BYTES = 1 << 20
 
 
-class LocalSession:
+class LocalSession(Owned):
     """See `session.Session`."""
 
     def entries(self, directory: bytes) -> Iterator[Entry]:
+        return (entry for _, entry in self.tree(directory, 0) if isinstance(entry, Entry))
+
+    def tree(
+        self, directory: bytes, depth: int, leave: Collection[bytes] = ()
+    ) -> Iterator[tuple[bytes, Entry | Denied]]:
+        below: list[bytes] = []
         with _foreign(directory), os.scandir(directory) as found:
             for entry in found:
                 if entry.is_file(follow_symlinks=False):
-                    status = entry.stat(follow_symlinks=False)
-                    yield Entry(entry.name, status.st_size, int(status.st_mtime))
+                    with suppress(FileNotFoundError):  # vanished meanwhile
+                        status = entry.stat(follow_symlinks=False)
+                        yield directory, Entry(entry.name, status.st_size, int(status.st_mtime))
+                elif depth > 0 and entry.name not in leave and entry.is_dir(follow_symlinks=False):
+                    below.append(child(directory, entry.name))
+        for path in below:
+            try:
+                yield from self.tree(path, depth - 1, leave)
+            except Gone:
+                continue
+            except Denied as refused:
+                yield path, refused
 
     def read(self, path: bytes, size: int) -> bytes:
         with _foreign(path), Path(os.fsdecode(path)).open("rb") as file:
             return file.read(size)
+
+    def read_all(self, files: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, bytes | Gone | Denied]]:
+        return one_by_one(self, files)
+
+    def read_to(self, path: bytes, size: int, out: BinaryIO) -> int:
+        left = size
+        with _foreign(path), Path(os.fsdecode(path)).open("rb") as file:
+            while piece := file.read(min(left, PIECE_BYTES)):
+                left -= out.write(piece)
+        return size - left
 
     def look(self, path: bytes) -> Entry | None:
         with _foreign(path):
@@ -29,11 +59,15 @@ class LocalSession:
                 status = os.lstat(path)
             except FileNotFoundError:
                 return None
-            return Entry(path, status.st_size, int(status.st_mtime))
+            return Entry(path, status.st_size, int(status.st_mtime)) if stat.S_ISREG(status.st_mode) else None
 
     def move(self, path: bytes, to: bytes) -> None:
         with _foreign(path):
             Path(os.fsdecode(path)).replace(os.fsdecode(to))
+
+    def delete(self, path: bytes) -> None:
+        with _foreign(path):
+            Path(os.fsdecode(path)).unlink()
 
     def make_directory(self, directory: bytes) -> None:
         with _foreign(directory):
@@ -46,6 +80,9 @@ class LocalSession:
     def alive(self) -> bool:
         return True
 
+    def check(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -56,5 +93,7 @@ def _foreign(path: bytes) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise Gone(repr(path)) from error
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        raise Denied(f"{path!r}: {error}") from error
     except OSError as error:
         raise Unreachable(f"{path!r}: {error}") from error

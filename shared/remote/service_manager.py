@@ -16,7 +16,7 @@ from shared.inventory import Endpoint
 from shared.remote import ftp, sftp
 from shared.remote.breaker import Breaker
 from shared.remote.local import LocalSession
-from shared.remote.session import LoginRefused, Session
+from shared.remote.session import Denied, LoginRefused, Session
 from shared.settings import Remote
 
 IDLE_S = 60.0
@@ -95,9 +95,10 @@ class FtpServiceManager:
         """
         host = self._host(endpoint)
         session = self._take(host, endpoint)
+        session.own()
         try:
             yield session
-        except Hopeless:
+        except (Hopeless, Denied):
             self._give_back(host, endpoint, session)  # an answer, if a bad one: the line is in order
             raise
         except BaseException:

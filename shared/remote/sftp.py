@@ -1,255 +1,255 @@
-"""Elements over SFTP: the only module that imports paramiko.
+"""Elements over SFTP: the only module that imports paramiko, and that for SSH alone.
 
-One owner per channel: threads that share an SFTPClient steal each other's answers and hang. Requests are pipelined
-on it and answered in any order; names stay bytes, as one name that is not UTF-8 must not stop a directory.
+One owner per channel: threads that share one steal each other's answers and hang. `sftp_requests` speaks SFTP on it.
 """
 
-import io
 import socket
-import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from pathlib import Path
+from typing import BinaryIO
 
 import paramiko
-from paramiko import sftp as wire
-from paramiko.message import Message
 
 from shared.errors import Unreachable
 from shared.inventory import Endpoint
-from shared.remote.session import Entry, Gone, LoginRefused
-from shared.settings import Remote
+from shared.remote import sftp_requests as wire
+from shared.remote.session import Denied, Entry, Gone, LoginRefused, Owned
+from shared.remote.sftp_reads import Ability, Download, Downloads, Walk
+from shared.remote.sftp_requests import Answer, Requests, refusal, text, u32, u64
+from shared.remote.tcp import keep_watch
+from shared.settings import Remote, secret
 
-READ_BYTES = 32_768
-"""Of one request: what every server answers in full."""
-READS_AHEAD = 64
-LISTINGS_AHEAD = 4
 KEEPALIVE_S = 15
 """Between two signs of life: a line that is cut without a word is found dead."""
+WRITE_BYTES = 32 << 10
 FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
-_U32 = struct.Struct(">I")
+OLD_CIPHERS, OLD_MACS = ("-cbc",), ("md5", "-sha1")
+"""Parts of names of what only an endpoint with `legacy_algorithms` may use."""
 
 
-class SftpSession:
+class SftpSession(Owned):
     """An SFTP channel. See `session.Session`."""
 
     def __init__(self, transport: paramiko.Transport, timeout_s: float) -> None:
+        super().__init__()
         self.transport = transport
-        client = paramiko.SFTPClient.from_transport(transport)
-        if client is None:
-            raise Unreachable("the server gave no SFTP channel")
-        client.get_channel().settimeout(timeout_s)  # type: ignore[union-attr]
-        self.client: Any = client  # its requests below the file level have no types
-        self.answers: dict[int, tuple[int, Message]] = {}
-        self.not_awaited: set[int] = set()
+        channel = transport.open_session(timeout=timeout_s)
+        channel.settimeout(timeout_s)
+        channel.invoke_subsystem("sftp")
+        self.requests = Requests(channel, timeout_s)
+        self.requests.greet()
+        self.ability = Ability()
 
     def entries(self, directory: bytes) -> Iterator[Entry]:
-        with _foreign(directory):
-            handle = self._handle(wire.CMD_OPENDIR, directory)
-            ahead = [self._ask(wire.CMD_READDIR, handle) for _ in range(LISTINGS_AHEAD)]
-            ended = False
-            while ahead:
-                kind, answer = self._answer(ahead.pop(0))
-                if kind == wire.CMD_NAME:
-                    if not ended:
-                        ahead.append(self._ask(wire.CMD_READDIR, handle))
-                    yield from _entries(answer.asbytes())
-                elif (code := answer.get_int()) == wire.SFTP_EOF:
-                    ended = True
-                else:
-                    raise _refusal(directory, code, answer)
-            self._close(handle)
+        return (entry for _, entry in self.tree(directory, 0) if isinstance(entry, Entry))
+
+    def tree(
+        self, directory: bytes, depth: int, leave: Collection[bytes] = ()
+    ) -> Iterator[tuple[bytes, Entry | Denied]]:
+        with self._foreign(directory):
+            yield from Walk(self.requests, directory, depth, leave).run()
 
     def read(self, path: bytes, size: int) -> bytes:
-        with _foreign(path):
-            handle = self._handle(wire.CMD_OPEN, path, wire.SFTP_FLAG_READ, paramiko.SFTPAttributes())
-            try:
-                return self._pieces(handle, size)
-            finally:
-                self._close(handle)
+        return b"".join(self._one(Download(path, size)).pieces)
 
-    def _pieces(self, handle: bytes, size: int) -> bytes:
-        """All reads under way at once, up to READS_AHEAD; a short answer is asked on."""
-        pieces = bytearray(size)
-        todo = [(at, min(READ_BYTES, size - at)) for at in range(0, size, READ_BYTES)][::-1]
-        under_way: list[tuple[int, int, int]] = []
-        end = size
-        while todo or under_way:
-            while todo and len(under_way) < READS_AHEAD:
-                at, length = todo.pop()
-                under_way.append((self._ask(wire.CMD_READ, handle, wire.int64(at), length), at, length))
-            number, at, length = under_way.pop(0)
-            kind, answer = self._answer(number)
-            if kind == wire.CMD_DATA:
-                data = answer.get_binary()
-                pieces[at : at + len(data)] = data
-                if len(data) < length:
-                    todo.append((at + len(data), length - len(data)))
-            elif (code := answer.get_int()) == wire.SFTP_EOF:
-                end = min(end, at)
-            else:
-                raise _refusal(b"read", code, answer)
-        return bytes(pieces[:end])
+    def read_to(self, path: bytes, size: int, out: BinaryIO) -> int:
+        return self._one(Download(path, size, out)).taken
+
+    def _one(self, file: Download) -> Download:
+        with self._foreign(file.path):
+            for _ in Downloads(self.requests, self.ability, [file]).run():
+                if file.refused:
+                    raise file.refused
+        return file
+
+    def read_all(self, files: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, bytes | Gone | Denied]]:
+        with self._foreign(b"files"):
+            for file in Downloads(self.requests, self.ability, (Download(*file) for file in files)).run():
+                yield file.path, file.refused or b"".join(file.pieces)
 
     def look(self, path: bytes) -> Entry | None:
-        with _foreign(path):
-            try:
-                found = self.client.lstat(path)
-            except FileNotFoundError:
+        with self._foreign(path):
+            answer = self.requests.answer(wire.LSTAT, text(path))
+            if answer.kind == wire.ATTRS:
+                found = wire.Reader(answer.body).attributes()
+                return found.entry(path) if found.is_file else None
+            if answer.code == wire.NO_SUCH_FILE:
                 return None
-            return Entry(path, found.st_size, found.st_mtime)
+            raise refusal(path, answer)
 
     def move(self, path: bytes, to: bytes) -> None:
-        with _foreign(path):
-            try:
-                self.client.posix_rename(path, to)
-            except FileNotFoundError as error:
-                raise Gone(repr(path)) from error
+        """POSIX's rename where the server has it, as SFTP's own does not replace."""
+        with self._foreign(path):
+            answer = self.requests.answer(wire.EXTENDED, text(b"posix-rename@openssh.com"), text(path), text(to))
+            if answer.code == wire.UNSUPPORTED:
+                answer = self.requests.answer(wire.RENAME, text(path), text(to))
+            _done(path, answer)
+
+    def delete(self, path: bytes) -> None:
+        with self._foreign(path):
+            _done(path, self.requests.answer(wire.REMOVE, text(path)))
 
     def make_directory(self, directory: bytes) -> None:
-        with _foreign(directory):
-            try:
-                self.client.stat(directory)
-            except FileNotFoundError:
-                with suppress(OSError):  # another fetcher may have been quicker
-                    self.client.mkdir(directory)
-                self.client.stat(directory)
+        with self._foreign(directory):
+            if not self._is_directory(directory):
+                made = self.requests.answer(wire.MKDIR, text(directory), wire.NO_ATTRIBUTES)
+                if not self._is_directory(directory):  # else another fetcher was quicker
+                    raise refusal(directory, made)
+
+    def _is_directory(self, path: bytes) -> bool:
+        answer = self.requests.answer(wire.STAT, text(path))
+        return answer.kind == wire.ATTRS and wire.Reader(answer.body).attributes().is_directory
 
     def write(self, path: bytes, content: bytes) -> None:
-        with _foreign(path):
-            self.client.putfo(io.BytesIO(content), path)
+        with self._foreign(path):
+            answer = self.requests.answer(wire.OPEN, text(path), u32(wire.FOR_WRITING), wire.NO_ATTRIBUTES)
+            if answer.kind != wire.HANDLE:
+                raise refusal(path, answer)
+            handle = text(answer.text)
+            for at in range(0, len(content), WRITE_BYTES):
+                piece = content[at : at + WRITE_BYTES]
+                _done(path, self.requests.answer(wire.WRITE, handle, u64(at), text(piece)))
+            _done(path, self.requests.answer(wire.CLOSE, handle))
 
     def alive(self) -> bool:
         return self.transport.is_active()
 
+    def check(self) -> None:
+        with self._foreign(b"."):
+            self.requests.answer(wire.REALPATH, text(b"."))
+
     def close(self) -> None:
         self.transport.close()
 
-    def _ask(self, command: int, *arguments: Any) -> int:
-        return int(self.client._async_request(type(None), command, *arguments))  # noqa: SLF001
-
-    def _answer(self, number: int) -> tuple[int, Message]:
-        while number not in self.answers:
-            kind, data = self.client._read_packet()  # noqa: SLF001
-            answer = Message(data)
-            answered = answer.get_int()
-            self.client._expecting.pop(answered, None)  # noqa: SLF001
-            if answered in self.not_awaited:
-                self.not_awaited.discard(answered)
-            else:
-                self.answers[answered] = (kind, answer)
-        return self.answers.pop(number)
-
-    def _handle(self, command: int, path: bytes, *arguments: Any) -> bytes:
-        kind, answer = self._answer(self._ask(command, path, *arguments))
-        if kind == wire.CMD_HANDLE:
-            return answer.get_binary()
-        raise _refusal(path, answer.get_int(), answer)
-
-    def _close(self, handle: bytes) -> None:
-        """Not waited for: it saves a round trip a file."""
-        self.not_awaited.add(self._ask(wire.CMD_CLOSE, handle))
+    @contextmanager
+    def _foreign(self, path: bytes) -> Iterator[None]:
+        """Paramiko's failures in our two words."""
+        self.check_owner()
+        try:
+            yield
+        except TimeoutError as error:
+            raise Unreachable(f"{path!r}: stalled, no byte for {self.requests.pace.timeout_s:.0f} s") from error
+        except (OSError, EOFError, paramiko.SSHException) as error:  # SSHException is no OSError
+            raise Unreachable(f"{path!r}: {type(error).__name__} {error}") from error
+        except (struct.error, IndexError) as error:
+            raise Unreachable(f"{path!r}: the server sent a packet that is not whole") from error
 
 
-def _refusal(path: bytes, code: int, answer: Message) -> Gone | Unreachable:
-    """A status other than what was asked for; some servers tell of a missing directory only when it is read."""
-    return Gone(repr(path)) if code == wire.SFTP_NO_SUCH_FILE else Unreachable(f"{path!r}: {answer.get_text()}")
-
-
-class _Names:
-    """Reads an SSH_FXP_NAME answer (draft-ietf-secsh-filexfer-02, sections 5 and 7) without decoding any name."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 4  # after the request's number
-
-    def u32(self) -> int:
-        self.at += 4
-        return int(_U32.unpack_from(self.data, self.at - 4)[0])
-
-    def text(self) -> bytes:
-        length = self.u32()
-        self.at += length
-        return self.data[self.at - length : self.at]
-
-    def attributes(self) -> tuple[int, int, int]:
-        """Size, mode, mtime."""
-        flags, size, mode, mtime_s = self.u32(), 0, 0, 0
-        if flags & paramiko.SFTPAttributes.FLAG_SIZE:
-            size = (self.u32() << 32) | self.u32()
-        if flags & paramiko.SFTPAttributes.FLAG_UIDGID:
-            self.at += 8
-        if flags & paramiko.SFTPAttributes.FLAG_PERMISSIONS:
-            mode = self.u32()
-        if flags & paramiko.SFTPAttributes.FLAG_AMTIME:
-            _atime, mtime_s = self.u32(), self.u32()
-        if flags & paramiko.SFTPAttributes.FLAG_EXTENDED:
-            for _ in range(2 * self.u32()):
-                self.text()
-        return size, mode, mtime_s
-
-
-def _entries(data: bytes) -> Iterator[Entry]:
-    names = _Names(data)
-    for _ in range(names.u32()):
-        name, _long_name = names.text(), names.text()
-        size, mode, mtime_s = names.attributes()
-        if stat.S_ISREG(mode):
-            yield Entry(name, size, mtime_s)
-
-
-@contextmanager
-def _foreign(path: bytes) -> Iterator[None]:
-    """Paramiko's failures in our two words."""
-    try:
-        yield
-    except (OSError, EOFError, paramiko.SSHException) as error:  # SSHException is no OSError
-        raise Unreachable(f"{path!r}: {type(error).__name__} {error}") from error
+def _done(path: bytes, answer: Answer) -> None:
+    if answer.code != wire.OK:
+        raise refusal(path, answer)
 
 
 def connect(endpoint: Endpoint, settings: Remote) -> SftpSession:
-    """Log in, the host's key verified.
+    """Log in, the host's key verified; by key file, else agent, else password.
 
     Raises:
-        Unreachable: no connection, an unknown host key, or login refused.
+        Unreachable: no connection, an unknown or changed host key, or no algorithm in common.
+        LoginRefused: the server does not take the login, or the key file cannot be read.
     """
     try:
         line = socket.create_connection((endpoint.host, endpoint.port), timeout=settings.timeout_s)
     except OSError as error:
         raise Unreachable(f"{endpoint!r}: {error}") from error
-    # Paramiko never does: without it each window update waits for a delayed acknowledgement (40 ms).
-    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    transport = paramiko.Transport(line)
+    keep_watch(line, settings.timeout_s)
     try:
-        options = transport.get_security_options()
-        options.ciphers = (*FAST_CIPHERS, *(c for c in options.ciphers if c not in FAST_CIPHERS))
+        transport = paramiko.Transport(line)
+    except paramiko.SSHException as error:
+        line.close()
+        raise Unreachable(f"{endpoint!r}: {error}") from error
+    try:
+        transport.banner_timeout = transport.auth_timeout = settings.timeout_s
+        _choose_algorithms(transport, legacy=endpoint.legacy_algorithms)
         transport.start_client(timeout=settings.timeout_s)
         _verify(endpoint, transport.get_remote_server_key(), settings.known_hosts)
-        if endpoint.key_file:
-            transport.auth_publickey(endpoint.username, paramiko.PKey.from_path(endpoint.key_file))
-        else:
-            transport.auth_password(endpoint.username, endpoint.login_password)
+        _log_in(transport, endpoint)
         transport.set_keepalive(KEEPALIVE_S)
         return SftpSession(transport, settings.timeout_s)
-    except paramiko.AuthenticationException as error:
+    except BaseException as error:
         transport.close()
-        raise LoginRefused(f"{endpoint!r}: {error}") from error
-    except (OSError, EOFError, paramiko.SSHException) as error:
-        transport.close()
-        raise Unreachable(f"{endpoint!r}: {type(error).__name__} {error}") from error
-    except Unreachable:
-        transport.close()
-        raise
+        raise _connect_failure(endpoint, error) from error
+
+
+def _connect_failure(endpoint: Endpoint, error: BaseException) -> BaseException:
+    match error:
+        case Unreachable():
+            return error
+        case paramiko.AuthenticationException():
+            return LoginRefused(f"{endpoint!r}: {error}")
+        case paramiko.ssh_exception.IncompatiblePeer():
+            hint = (
+                "" if endpoint.legacy_algorithms else "; an old server may need `legacy-algorithms: true` in its entry"
+            )
+            return Unreachable(f"{endpoint!r}: {error}{hint}")
+        case paramiko.ChannelException():
+            return Unreachable(f"{endpoint!r}: the server gives no more channels: {error}")
+        case OSError() | EOFError() | paramiko.SSHException():
+            return Unreachable(f"{endpoint!r}: {type(error).__name__} {error}")
+    return error
+
+
+def _choose_algorithms(transport: paramiko.Transport, *, legacy: bool) -> None:
+    """The fast ciphers first; what is broken only on request."""
+    options = transport.get_security_options()
+    ciphers = (*FAST_CIPHERS, *(c for c in options.ciphers if c not in FAST_CIPHERS))
+    if legacy:
+        options.ciphers = ciphers
+        return
+    options.ciphers = tuple(c for c in ciphers if not c.endswith(OLD_CIPHERS))
+    options.digests = tuple(m for m in options.digests if not any(old in m for old in OLD_MACS))
+
+
+def _log_in(transport: paramiko.Transport, endpoint: Endpoint) -> None:
+    if endpoint.key_file:
+        transport.auth_publickey(endpoint.username, _key(endpoint))
+    elif endpoint.agent:
+        _log_in_by_agent(transport, endpoint)
+    else:
+        transport.auth_password(endpoint.username, endpoint.login_password)
+
+
+def _key(endpoint: Endpoint) -> paramiko.PKey:
+    passphrase = secret("", endpoint.passphrase_file) or None
+    try:
+        return paramiko.PKey.from_path(endpoint.key_file, passphrase)
+    except (OSError, ValueError, TypeError, paramiko.SSHException) as error:
+        hint = "is the passphrase right?" if passphrase else "an encrypted one needs `passphrase-file`"
+        raise LoginRefused(f"{endpoint!r}: key {endpoint.key_file} cannot be read ({error}); {hint}") from error
+
+
+def _log_in_by_agent(transport: paramiko.Transport, endpoint: Endpoint) -> None:
+    agent = paramiko.Agent()
+    try:
+        keys = agent.get_keys()
+        if not keys:
+            raise LoginRefused(f"{endpoint!r}: no SSH agent, or it holds no key (SSH_AUTH_SOCK)")
+        for key in keys:
+            with suppress(paramiko.AuthenticationException):
+                transport.auth_publickey(endpoint.username, key)
+                return
+        raise LoginRefused(f"{endpoint!r}: none of the agent's {len(keys)} keys is accepted")
+    finally:
+        agent.close()
 
 
 def _verify(endpoint: Endpoint, key: paramiko.PKey, known_hosts: str) -> None:
     name = endpoint.host if endpoint.port == 22 else f"[{endpoint.host}]:{endpoint.port}"
-    known = paramiko.HostKeys(known_hosts or None)
-    if not known.check(name, key):
+    known = paramiko.HostKeys()
+    if known_hosts:
+        if not Path(known_hosts).exists():
+            raise Unreachable(f"{endpoint!r}: known-hosts file {known_hosts} is not there")
+        known.load(known_hosts)
+    if known.check(name, key):
+        return
+    shown = f"host key {key.get_name()} {key.fingerprint}"
+    if known.lookup(name):
         raise Unreachable(
-            f"{endpoint!r}: host key {key.get_name()} {key.fingerprint} is not in "
-            f"{known_hosts or 'any known-hosts file'}; check it, then add it "
-            f"(ssh-keyscan -p {endpoint.port} {endpoint.host})"
+            f"{endpoint!r}: {shown} is another than {known_hosts} has: the host was set up anew, or this is not the "
+            f"host; only when you know why, replace its line"
         )
+    raise Unreachable(
+        f"{endpoint!r}: {shown} is not in {known_hosts or 'any known-hosts file'}; check it, then add it "
+        f"(ssh-keyscan -p {endpoint.port} {endpoint.host})"
+    )

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,75 @@ def test_a_file_moves_into_a_directory_that_is_made_for_it_and_keeps_its_time(
         element.directory + b"/done/A", before.size, before.mtime_s
     )
     assert (element.pm / "done" / "A.reason.json").read_bytes() == b"{}"
+
+
+def test_many_files_are_read_at_once_and_one_that_is_missing_spoils_no_other(
+    element: Element, session: Session
+) -> None:
+    sizes = [0, 5, 5_000, 300_000, 3_000_000, *range(1, 200)]
+    for number, size in enumerate(sizes):
+        (element.pm / f"A{number}").write_bytes(bytes([number % 251]) * size)
+    asked = [(element.directory + b"/A%d" % number, size) for number, size in enumerate(sizes)]
+    asked.insert(3, (element.directory + b"/none", 10))
+    asked.insert(50, (element.directory + b"/A4", 4_000_000))  # shrank, and asked for twice
+    found = sorted(session.read_all(asked), key=lambda file: file[0])
+    assert [path for path, _ in found] == sorted(path for path, _ in asked)
+    for path, content in found:
+        if path.endswith(b"none"):
+            assert isinstance(content, Gone)
+        else:
+            assert content == (element.pm / path.rpartition(b"/")[2].decode()).read_bytes()
+
+
+def test_reading_may_be_left_in_the_middle_and_the_session_goes_on(element: Element, session: Session) -> None:
+    for number in range(50):
+        (element.pm / f"A{number}").write_bytes(b"x" * 40_000)
+    asked = [(element.directory + b"/A%d" % number, 40_000) for number in range(50)]
+    for iterator in (session.read_all(asked), session.entries(element.directory)):
+        next(iterator)
+        iterator.close()  # type: ignore[union-attr]
+    assert session.read(asked[49][0], 40_000) == b"x" * 40_000
+    assert len(list(session.entries(element.directory))) == 50
+
+
+def test_a_large_file_goes_into_a_file_of_ours(element: Element, session: Session) -> None:
+    content = os.urandom(1 << 20) * 9
+    (element.pm / "A").write_bytes(content + b"grown meanwhile")
+    out = BytesIO()
+    assert session.read_to(element.directory + b"/A", len(content), out) == len(content)
+    assert out.getvalue() == content
+
+
+def test_a_tree_is_walked_as_deep_as_asked_and_links_are_not_followed(element: Element, session: Session) -> None:
+    for number in range(70):
+        (element.pm / f"d{number}" / "below").mkdir(parents=True)
+        (element.pm / f"d{number}" / "A").write_bytes(b"12")
+        (element.pm / f"d{number}" / "below" / "B").write_bytes(b"1")
+    (element.pm / "top").touch()
+    if not element.endpoint.protocol.startswith("ftp"):  # its servers follow links
+        (element.pm / "d0" / "loop").symlink_to(element.pm)
+    here = element.directory
+    wanted = {(here, b"top")} | {(here + b"/d%d" % n, b"A") for n in range(70)}
+    assert {(at, e.name) for at, e in session.tree(here, 1) if isinstance(e, Entry)} == wanted
+    wanted |= {(here + b"/d%d/below" % n, b"B") for n in range(70)}
+    assert {(at, e.name) for at, e in session.tree(here, 5) if isinstance(e, Entry)} == wanted
+
+
+def test_a_file_is_deleted_once(element: Element, session: Session) -> None:
+    (element.pm / "A").write_bytes(b"1")
+    session.delete(element.directory + b"/A")
+    assert not (element.pm / "A").exists()
+    with pytest.raises(Gone):
+        session.delete(element.directory + b"/A")
+
+
+def test_another_thread_may_not_use_a_session_until_it_owns_it(element: Element, session: Session) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        if element.endpoint.protocol != "local":
+            with pytest.raises(RuntimeError, match="one owner"):
+                pool.submit(session.look, element.directory + b"/A").result()
+        pool.submit(session.own).result()
+        assert pool.submit(session.look, element.directory + b"/A").result() is None
 
 
 def test_a_closed_port_is_unreachable(element: Element) -> None:

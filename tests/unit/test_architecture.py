@@ -22,7 +22,7 @@ ADAPTERS = {
     "faust": "services/tracker/app.py services/tracker/__main__.py",
 }
 SHARED_AT_MOST_LINES = 1500
-REMOTE_AT_MOST_LINES = 900
+REMOTE_AT_MOST_LINES = 1600
 
 
 def sources(*folders: str) -> Iterator[Path]:

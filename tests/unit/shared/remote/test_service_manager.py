@@ -16,6 +16,7 @@ from shared.settings import Remote
 
 class Line(LocalSession):
     def __init__(self) -> None:
+        super().__init__()
         self.up = True
 
     def alive(self) -> bool:
