@@ -98,9 +98,9 @@ class System:
     marker_suffix: Annotated[str, "a file is taken when one of its name and this lies beside it: .done"] = ""
     rollout: Annotated[tuple[str, ...], "the elements that are collected: a share (25%) or their names"] = ("100%",)
     on_done: Annotated[str, "what becomes of a stored file: move, delete or leave"] = "move"
-    done_directory: Annotated[
-        str, "beside the file, or absolute; may hold the date of its period: done/%Y%m%d"
-    ] = "done"
+    done_directory: Annotated[str, "beside the file, or absolute; may hold the date of its period: done/%Y%m%d"] = (
+        "done"
+    )
     error_directory: Annotated[str, "for files that cannot be read, in the same form"] = "error"
     on_conflict: Annotated[str, "another file of that name is there: keep-both (marks the new one) or replace"] = (
         "keep-both"

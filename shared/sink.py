@@ -5,7 +5,7 @@ for a message: stored, set aside in the dead letters with a reason, or (the proc
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 from time import monotonic
@@ -60,6 +60,7 @@ class SinkLimits:
     batch_messages: Annotated[int, "messages at most in one write"] = 500
     batch_wait_s: Annotated[float, "a write waits no longer for more messages"] = 1.0
     announce_s: Annotated[float, "between two announcements of the position"] = 1.0
+    config_look_s: Annotated[float, "between two looks whether systems came or went"] = 5.0
     longest_backoff_s: Annotated[float, "between two tries while the database is away"] = 10.0
 
 
@@ -85,6 +86,7 @@ class SinkWorker:
         self.producer = producer
         self.limits = limits
         self.heartbeat = heartbeat
+        self.topics: Sequence[str] = ()
         self.ours: set[Place] = set()
         self.new: set[Place] = set()
         self.positions: dict[Place, int] = {}
@@ -92,11 +94,11 @@ class SinkWorker:
         self.next_announcement_s = 0.0
         self.failures = 0
 
-    def run(self, topics: Sequence[str], stop: Event) -> None:
-        """Until stopped. Whatever is not durable then is read again by the next owner."""
-        self.consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+    def run(self, topics: Callable[[], Sequence[str]], stop: Event) -> None:
+        """Until stopped, the topics as they are now. What is not durable at the end is read again by the next owner."""
         try:
             while not stop.is_set():
+                self._subscribe(topics())
                 self._take_up()
                 messages = usable(self.consumer.consume(self.limits.batch_messages, self.limits.batch_wait_s))
                 self._land(self._readable(messages), stop)
@@ -104,6 +106,13 @@ class SinkWorker:
                 self.heartbeat.progress()
         finally:
             self.consumer.close()
+
+    def _subscribe(self, topics: Sequence[str]) -> None:
+        if topics != self.topics:
+            self.topics = topics
+            self.consumer.subscribe(
+                list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+            )
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """No database in here: a rebalance waits for nobody. Reading starts in `_take_up`."""

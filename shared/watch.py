@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import fields, replace
+from threading import Lock
 
 from shared.settings import BadSettings, Settings, load
 
@@ -22,6 +23,7 @@ class Watch:
     ) -> None:
         """Args: check: raises BadSettings for what a service cannot work with; read: the configuration as it is now."""
         self.settings = settings
+        self.lock = Lock()
         self.check = check
         self.read = read
         self.refused = ""
@@ -30,7 +32,11 @@ class Watch:
         """Sections that changed, and need a restart."""
 
     def look(self) -> Settings | None:
-        """The new configuration when it changed and is good; the old one stays otherwise."""
+        """The new configuration when it changed and is good; the old one stays otherwise. Any thread may ask."""
+        with self.lock:
+            return self._look()
+
+    def _look(self) -> Settings | None:
         try:
             found = self.read()
             wanted = replace(self.settings, **{name: getattr(found, name) for name in CHANGEABLE})

@@ -1,5 +1,7 @@
 """Wiring: settings -> the bridge -> run until SIGTERM."""
 
+from threading import Event, Thread
+
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.settings import ChBridgeSettings
@@ -8,6 +10,14 @@ from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat
 from shared.settings import load
 from shared.sink import SinkWorker
+from shared.watch import Watch
+
+
+def follow(watch: Watch, look_s: float, stop: Event) -> None:
+    """The configuration, until stopped."""
+    with or_leave("follow the configuration"):
+        while not stop.wait(look_s):
+            watch.look()
 
 
 def main() -> None:
@@ -15,15 +25,20 @@ def main() -> None:
     own = settings.section("ch_bridge", ChBridgeSettings)
     log.setup("ch_bridge", settings.log.level)
     stop = stop_on_signals()
-    systems = [topics.counters(system.name).name for system in settings.systems if system.is_using_clickhouse]
+    watch = Watch(settings)
     heartbeat = Heartbeat(settings.health.file)
+
+    def wanted() -> list[str]:
+        return [topics.counters(system.name).name for system in watch.settings.systems if system.is_using_clickhouse]
+
+    Thread(target=follow, args=(watch, own.config_look_s, stop), daemon=True).start()
     with or_leave("write to ClickHouse"):
-        while not systems and not stop.wait(1.0):
+        while not wanted() and not stop.wait(1.0):
             heartbeat.progress()  # no system wants ClickHouse: nothing to do, but well
         clickhouse = ClickHouse(settings.clickhouse, add_columns=settings.schedule.is_auto_adding_column)
         producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
         consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge")
-        SinkWorker(ClickhouseBridge(clickhouse), consumer, producer, own, heartbeat).run(systems, stop)
+        SinkWorker(ClickhouseBridge(clickhouse), consumer, producer, own, heartbeat).run(wanted, stop)
         producer.close()
         clickhouse.close()
 

@@ -1,12 +1,12 @@
 """Wiring: settings -> download and move threads -> run until SIGTERM."""
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
 
 from services.fetcher.dispatch import Dispatch
 from services.fetcher.elements import Elements
 from services.fetcher.jobs import FetchJobs, SettleJobs
+from services.fetcher.pools import Pools
 from services.fetcher.producer import KafkaProducerWorker
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle import Settler
@@ -14,30 +14,36 @@ from services.fetcher.worker import FileProcessorWorker
 from shared import kafka, log
 from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat
-from shared.settings import Settings, load
+from shared.settings import load
 from shared.topics import FILES_FOUND, FILES_SETTLE, Topic
+from shared.watch import Watch
 
 
 def dispatches(
-    settings: Settings, own: FetcherSettings, producer: kafka.KafkaProducer, elements: Elements
+    watch: Watch, own: FetcherSettings, producer: kafka.KafkaProducer, elements: Elements
 ) -> list[tuple[Topic, Dispatch]]:
     """The fetcher's two jobs: files in, files away."""
+    settings = watch.settings
     brokers, heartbeat = settings.kafka.bootstrap_servers, Heartbeat(settings.health.file)
     out = KafkaProducerWorker(producer)
-    settler = Settler(elements.session)
+    settler = Settler(elements.session, elements.system, elements.zone)
     worker = FileProcessorWorker(own, elements.session, elements.zone_offset_min, settler, out)
-    downloads = {system.name: ThreadPoolExecutor(system.consumer_threads) for system in settings.systems}
-    threads = sum(system.consumer_threads for system in settings.systems)
-    moves = {"moves": ThreadPoolExecutor(own.movers)}
+
+    def threads() -> dict[str, int]:
+        return {system.name: system.consumer_threads for system in watch.settings.systems}
+
+    def knows(system: str) -> bool:
+        return system in threads() or (watch.look() is not None and system in threads())  # the scanner may be quicker
+
     return [
         (
             FILES_FOUND,
             Dispatch(
                 consumer=kafka.consumer(brokers, "pmflow-fetcher"),
                 producer=producer,
-                pools=downloads,
-                job_of=FetchJobs(worker, frozenset(downloads)),
-                most_in_flight=threads * own.in_flight_per_thread,
+                pools=Pools(threads),
+                job_of=FetchJobs(worker, knows),
+                in_flight_per_thread=own.in_flight_per_thread,
                 heartbeat=heartbeat,
             ),
         ),
@@ -46,9 +52,9 @@ def dispatches(
             Dispatch(
                 consumer=kafka.consumer(brokers, "pmflow-fetcher-settle"),
                 producer=producer,
-                pools=moves,
+                pools=Pools(lambda: {"moves": own.movers}),
                 job_of=SettleJobs(own, settler, out),
-                most_in_flight=own.movers * own.in_flight_per_thread,
+                in_flight_per_thread=own.in_flight_per_thread,
                 heartbeat=heartbeat,
             ),
         ),
@@ -66,14 +72,18 @@ def main() -> None:
     log.setup("fetcher", settings.log.level)
     stop = stop_on_signals()
     producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
-    elements = Elements(settings)
+    watch = Watch(settings)
+    elements = Elements(lambda: watch.settings)
     threads = [
         Thread(target=run, args=(topic, dispatch, stop))
-        for topic, dispatch in dispatches(settings, own, producer, elements)
+        for topic, dispatch in dispatches(watch, own, producer, elements)
     ]
     for thread in threads:
         thread.start()
     logging.getLogger(__name__).info("fetching", extra={"systems": [system.name for system in settings.systems]})
+    while not stop.wait(own.config_look_s):
+        watch.look()
+        elements.forget()
     for thread in threads:
         thread.join()
     elements.close()

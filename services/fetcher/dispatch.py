@@ -2,13 +2,14 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event
 
 from services.fetcher.in_order import InOrder
+from services.fetcher.pools import Pools
 from shared.crash import or_leave
 from shared.health import Heartbeat
 from shared.kafka import Consumer, KafkaProducer, Message, TopicPartition, commit, dead_letter, origin, usable
@@ -36,10 +37,11 @@ class Dispatch:
     consumer: Consumer
     producer: KafkaProducer
     """For dead letters."""
-    pools: Mapping[str, ThreadPoolExecutor]
+    pools: Pools
     job_of: Callable[[Message], Job]
     """Raises BadMessage: the message is set aside."""
-    most_in_flight: int
+    in_flight_per_thread: int
+    """Messages taken from the topic for each thread of the pools."""
     heartbeat: Heartbeat
     in_order: dict[Place, InOrder] = field(default_factory=lambda: defaultdict(InOrder))
     finished: SimpleQueue[tuple[InOrder, Place, int]] = field(default_factory=SimpleQueue)
@@ -49,7 +51,7 @@ class Dispatch:
         """Until stopped; what is under way then is finished, and what is not committed is read again."""
         self.consumer.subscribe([topic], on_revoke=self._revoked, on_lost=self._revoked)
         while not stop.is_set():
-            room = self.most_in_flight - self.in_flight
+            room = self.pools.threads() * self.in_flight_per_thread - self.in_flight
             if room > 0:
                 for message in usable(self.consumer.consume(min(room, 100), 0.1)):
                     self._begin(message)
@@ -57,8 +59,7 @@ class Dispatch:
                 self._wait_for_room()
             self._commit_finished()
             self.heartbeat.progress()
-        for pool in self.pools.values():
-            pool.shutdown(cancel_futures=True)
+        self.pools.close()
         self._commit_finished()
         self.consumer.close()
 
@@ -81,7 +82,7 @@ class Dispatch:
             log.error("message set aside", extra=dict(letter.headers))  # noqa: TRY400 - says it all
             self.finished.put((in_order, place, offset))
         else:
-            self.pools[job.pool].submit(self._guarded, job.work, in_order, place, offset)
+            self.pools.submit(job.pool, partial(self._guarded, job.work, in_order, place, offset))
 
     def _guarded(self, work: Callable[[], None], in_order: InOrder, place: Place, offset: int) -> None:
         with or_leave(f"{place[0]}/{place[1]}/{offset}"):

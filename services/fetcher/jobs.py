@@ -1,7 +1,7 @@
 """From a message to the job it asks for."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from random import uniform
@@ -16,6 +16,7 @@ from services.fetcher.worker import FileProcessorWorker
 from shared.errors import Unreachable
 from shared.kafka import Message, origin
 from shared.messages import BadMessage, FileFound, Settle
+from shared.remote.session import Denied
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +26,14 @@ class FetchJobs:
     """Announced files, each to the pool of its system."""
 
     worker: FileProcessorWorker
-    systems: Collection[str]
+    knows: Callable[[str], bool]
+    """Whether a system is configured."""
     epochs: Epochs = field(default_factory=Epochs)
 
     def __call__(self, message: Message) -> Job:
         """Raises BadMessage: not an announcement, or of a system this fetcher does not know."""
         file = FileFound.decode(message.value() or b"")
-        if file.system not in self.systems:
+        if not self.knows(file.system):
             raise BadMessage(f"no system {file.system!r} is configured", message.value() or b"")
         if not self.epochs.current(file.system, origin(message)[1], file.epoch):
             return Job(file.system, partial(_drop, file))
@@ -56,12 +58,16 @@ class SettleJobs:
         return Job("moves", partial(self._settle, Settle.decode(message.value() or b"")))
 
     def _settle(self, command: Settle) -> None:
-        for attempt in range(self.settings.attempts):
+        """Tried a few times; then the tracker, who hears nothing, gives the command again when its lease ends."""
+        for attempt in range(1, self.settings.attempts + 1):
             try:
                 self.out.status(self.settler.settle(command))
             except Unreachable as error:
-                log.warning("move tried again", extra={"file": command.file_id, "reason": str(error)})
-                sleep(self.settings.first_wait_s * 2**attempt * uniform(0.5, 1.5))
+                last = attempt == self.settings.attempts
+                level = logging.ERROR if last and isinstance(error, Denied) else logging.WARNING
+                event = "file not moved, to be tried later" if last else "move tried again"
+                log.log(level, event, extra={"file": command.file_id, "attempt": attempt, "reason": str(error)})
+                if not last:
+                    sleep(self.settings.first_wait_s * 2 ** (attempt - 1) * uniform(0.5, 1.5))
             else:
                 return
-        self.out.settle_later(command)

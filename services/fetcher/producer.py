@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from services.fetcher.batches import Quarantined
 from shared.kafka import Deliveries, KafkaProducer, Outgoing
-from shared.messages import FileFound, FileStatus, Settle, partition_of
-from shared.topics import FILES_SETTLE, FILES_STATUS, counters
+from shared.messages import FileFound, FileStatus, partition_of
+from shared.topics import FILES_STATUS, counters
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,6 @@ class KafkaProducerWorker:
                 for block in blocks
             )
         )
-
-    def settle_later(self, command: Settle) -> None:
-        """Back to the end of the topic: the element does not answer now, and others wait."""
-        element = FileStatus.of(command.status, b"").element
-        self.producer.deliver(Outgoing(FILES_SETTLE.name, partition_of(element), command.file_id, command.encode()))
 
     def status(self, status: FileStatus) -> None:
         self.producer.deliver(

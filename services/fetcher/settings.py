@@ -12,3 +12,4 @@ class FetcherSettings:
     first_wait_s: Annotated[float, "between the first two attempts; doubles, with jitter"] = 0.5
     movers: Annotated[int, "files moved to done/ or error/ at once"] = 4
     in_flight_per_thread: Annotated[int, "files taken from the topic for each download thread"] = 2
+    config_look_s: Annotated[float, "between two looks whether the configuration or an inventory changed"] = 5.0

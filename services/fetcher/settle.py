@@ -1,4 +1,4 @@
-"""Settler: moves a file that is through to done/ or error/ on its element, and says so.
+"""Settler: moves a file that is through to done/ or error/ on its element (or deletes it), and says so.
 
 Every step may be repeated: a command comes again when a fetcher died in the middle of it.
 """
@@ -7,16 +7,19 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from time import time
-from typing import Literal, Protocol
+from typing import Protocol
 
 import orjson
 
+from services.fetcher.completion import End, action, destination, parents
 from shared.messages import File, FileFound, FileStatus, Settle, path_bytes, path_text, status_of
 from shared.remote.session import Entry, Gone
+from shared.settings import System
 
 log = logging.getLogger(__name__)
-PLACES: tuple[Literal["done"], Literal["error"]] = ("done", "error")
+ENDS: tuple[End, ...] = ("done", "error")
 
 
 class Directory(Protocol):
@@ -24,70 +27,79 @@ class Directory(Protocol):
 
     def look(self, path: bytes) -> Entry | None: ...
     def move(self, path: bytes, to: bytes) -> None: ...
+    def delete(self, path: bytes) -> None: ...
     def make_directory(self, directory: bytes) -> None: ...
     def write(self, path: bytes, content: bytes) -> None: ...
 
 
-def moved_path(path: bytes, place: str, file_id: str, *, again: bool = False) -> bytes:
-    """Where a file goes: into done/ or error/ beside it; `again` when another file has that name there.
-
-    >>> moved_path(b"/pm/A1.xml", "done", "0123456789abcdef")
-    b'/pm/done/A1.xml'
-    """
-    directory, _, name = path.rpartition(b"/")
-    mark = b"." + file_id.encode() if again else b""
-    return b"%s/%s/%s%s" % (directory, place.encode(), name, mark)
-
-
 @dataclass(frozen=True)
 class Settler:
-    """Raises Unreachable when the element does not answer: the command must come again."""
+    """Raises Unreachable when the element does not answer, Denied when it refuses: the command must come again."""
 
     session: Callable[[File], AbstractContextManager[Directory]]
+    system: Callable[[File], System]
+    zone: Callable[[File], tzinfo]
+    """Of the element."""
 
     def settle(self, command: Settle) -> FileStatus:
         """The file's last status: done or error."""
         status = FileStatus.of(command.status, b"")
-        with self.session(status) as element:
-            self._move(element, path_bytes(status.path), command, status)
-            moved = self._found(element, status, command.to) is not None
+        what = action(self.system(status), command.to)
+        if what != "leave":
+            with self.session(status) as element:
+                what = self._away(element, status, command.to, what)
         log.log(
-            logging.INFO if moved else logging.WARNING,
-            "file settled" if moved else "file settled, though it is not on the element any more",
-            extra={"file": status.file_id, "element": status.element, "path": status.path, "stage": command.to},
+            logging.WARNING if what == "gone" else logging.INFO,
+            "file settled, though it is not on the element any more" if what == "gone" else "file settled",
+            extra={
+                "file": status.file_id,
+                "system": status.system,
+                "element": status.element,
+                "path": status.path,
+                "stage": command.to,
+                "action": what,
+            },
         )
         return replace(status, stage=command.to, at_s=time())
 
     def settled_as(self, file: FileFound) -> FileStatus | None:
         """The status of a file that is not where it was announced, if an earlier command moved it."""
         with self.session(file) as element:
-            for place in PLACES:
-                if self._found(element, file, place) is not None:
-                    return status_of(file, place, time(), "was settled before")
+            for end in ENDS:
+                if self._found(element, file, end):
+                    return status_of(file, end, time(), "was settled before")
         return None
 
-    @staticmethod
-    def _move(element: Directory, path: bytes, command: Settle, status: FileStatus) -> None:
-        if not _same(element.look(path), status):
-            return  # moved before, or a newer file has its name
-        to = moved_path(path, command.to, status.file_id)
-        element.make_directory(to.rpartition(b"/")[0])
-        if element.look(to) is not None:
-            to = moved_path(path, command.to, status.file_id, again=True)
-        if command.to == "error":
-            element.write(to + b".reason.json", orjson.dumps(_reason(status), option=orjson.OPT_INDENT_2))
+    def _away(self, element: Directory, status: FileStatus, end: End, what: str) -> str:
+        """Move or delete it; what was done: `gone` when it was nowhere."""
+        path = path_bytes(status.path)
+        if not _same(element.look(path), status):  # moved before, or a newer file has its name
+            return "move" if self._found(element, status, end) else "gone"
         try:
-            element.move(path, to)
+            if what == "delete":
+                element.delete(path)
+            else:
+                self._move(element, path, status, end)
         except Gone:
-            log.info("another fetcher moved it", extra={"file": status.file_id, "path": path_text(path)})
+            log.info("another fetcher was quicker", extra={"file": status.file_id, "path": path_text(path)})
+        return what
 
-    @staticmethod
-    def _found(element: Directory, file: File, place: str) -> Entry | None:
-        for again in (False, True):
-            entry = element.look(moved_path(path_bytes(file.path), place, file.file_id, again=again))
-            if _same(entry, file):
-                return entry
-        return None
+    def _move(self, element: Directory, path: bytes, status: FileStatus, end: End) -> None:
+        to = self._destination(status, end)
+        for directory in parents(to.rpartition(b"/")[0], above=path.rpartition(b"/")[0]):
+            element.make_directory(directory)
+        if self.system(status).on_conflict == "keep-both" and element.look(to) is not None:
+            to = self._destination(status, end, again=True)
+        if end == "error":
+            element.write(to + b".reason.json", orjson.dumps(_reason(status), option=orjson.OPT_INDENT_2))
+        element.move(path, to)
+
+    def _found(self, element: Directory, file: File, end: End) -> bool:
+        paths = (self._destination(file, end, again=again) for again in (False, True))
+        return any(_same(element.look(path), file) for path in paths)
+
+    def _destination(self, file: File, end: End, *, again: bool = False) -> bytes:
+        return destination(file, end, self.system(file), self.zone(file), again=again)
 
 
 def _same(entry: Entry | None, file: File) -> bool:

@@ -8,18 +8,24 @@ from services.mysql_writer.writer import MysqlWriterWorker
 from shared import kafka, log, topics
 from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat
-from shared.settings import Settings, load
+from shared.settings import load
 from shared.sink import SinkWorker
+from shared.watch import Watch
 
 
-def work(settings: Settings, own: MysqlWriterSettings, producer: kafka.KafkaProducer, stop: Event) -> None:
+def work(watch: Watch, own: MysqlWriterSettings, producer: kafka.KafkaProducer, stop: Event) -> None:
     """One writer thread, from its connection to its partitions."""
+
+    def wanted() -> list[str]:
+        return [topics.counters(system.name).name for system in watch.settings.systems]
+
     with or_leave("write to MySQL"):
+        settings = watch.settings
         repository = Repository(settings.mysql, add_columns=settings.schedule.is_auto_adding_column)
         consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer")
         sink = MysqlWriterWorker(repository, settings.systems)
         worker = SinkWorker(sink, consumer, producer, own, Heartbeat(settings.health.file))
-        worker.run([topics.counters(system.name).name for system in settings.systems], stop)
+        worker.run(wanted, stop)
         repository.close()
 
 
@@ -29,9 +35,12 @@ def main() -> None:
     log.setup("mysql_writer", settings.log.level)
     stop = stop_on_signals()
     producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
-    threads = [Thread(target=work, args=(settings, own, producer, stop)) for _ in range(own.writers)]
+    watch = Watch(settings)
+    threads = [Thread(target=work, args=(watch, own, producer, stop)) for _ in range(own.writers)]
     for thread in threads:
         thread.start()
+    while not stop.wait(own.config_look_s):
+        watch.look()
     for thread in threads:
         thread.join()
     producer.close()

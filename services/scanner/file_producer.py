@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 
 
 def due(known: Known | None, now_s: float, settings: ScannerSettings) -> bool:
-    """Whether a file on the element is to be announced: it is new, came back, waited long enough, or its lease ended."""
+    """Whether a file on the element is to be announced: new, back again, waited long enough, or its lease ended."""
     if known is None or known.stage == "lost":
         return True
     age_s = now_s - known.at_s
     if known.stage == "postponed":
-        return age_s >= min(settings.longest_wait_s, settings.first_wait_s * 2 ** min(known.attempt - 1, 30))
+        return age_s >= min(settings.longest_wait_s, settings.first_wait_s * 2.0 ** min(known.attempt - 1, 30))
     return known.stage == "found" and age_s > settings.lease_s
 
 
@@ -116,9 +116,7 @@ def chosen(looks: Iterable[Look], room: Room, backlog_share: float) -> list[File
 class Lister:
     """Looks at an element twice: what both looks found alike, its element has finished, whatever its mtime says."""
 
-    def __init__(
-        self, system: System, settings: ScannerSettings, ledger: Mapping[str, Known], epoch: int = 0
-    ) -> None:
+    def __init__(self, system: System, settings: ScannerSettings, ledger: Mapping[str, Known], epoch: int = 0) -> None:
         self.system = system
         self.settings = settings
         self.rules = Rules(system, settings.temporary_suffixes)

@@ -30,20 +30,17 @@ class Rules:
 
     def left(self, entry: Entry, now_s: float) -> str:
         """Why a file is not taken now, or nothing."""
-        age_s, system = now_s - entry.mtime_s, self.system
-        if entry.name.startswith(b".") or entry.name.endswith(self._unfinished):
-            return "temporary name"
-        if system.marker_suffix and entry.name.endswith(system.marker_suffix.encode()):
-            return "marker"
-        if not self._matches(entry.name):
-            return "name does not match"
-        if entry.size < system.min_size:
-            return "too small"
-        if system.max_size and entry.size > system.max_size:
-            return "too large"
-        if system.min_age_s and age_s < system.min_age_s:
-            return "too young"
-        return "too old" if system.max_age_s and age_s > system.max_age_s else ""
+        age_s, of = now_s - entry.mtime_s, self.system
+        reasons = {
+            "temporary name": entry.name.startswith(b".") or entry.name.endswith(self._unfinished),
+            "marker": self.marked(entry.name) is not None,
+            "name does not match": not self._matches(entry.name),
+            "too small": entry.size < of.min_size,
+            "too large": 0 < of.max_size < entry.size,
+            "too young": 0 < of.min_age_s > age_s,
+            "too old": 0 < of.max_age_s < age_s,
+        }
+        return next((reason for reason, applies in reasons.items() if applies), "")
 
     def marked(self, marker: bytes) -> bytes | None:
         """The name of the file that a marker file says is finished; None when it is no marker."""
@@ -66,7 +63,7 @@ class Rules:
 
 @dataclass
 class FirstOnes(Generic[T]):
-    """As many files as there is room for: the newest cycle first, with a share for the oldest, so that no backlog starves.
+    """As many files as there is room for: the newest cycle first, with a share for the oldest: no backlog starves.
 
     However many are offered, only those that may be chosen are kept.
     """

@@ -8,7 +8,7 @@ import io
 import select
 import socket
 import ssl
-from collections.abc import Collection, Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import monotonic
