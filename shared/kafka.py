@@ -251,6 +251,16 @@ def brokers_that_answer(brokers: str, timeout_s: float) -> int:
     return len(_admin(brokers).list_topics(timeout=timeout_s).brokers)
 
 
+def missing(brokers: str, topics: Iterable[Topic]) -> list[str]:
+    """Which topics do not exist.
+
+    Raises:
+        KafkaException: no broker answers.
+    """
+    present = _admin(brokers).list_topics(timeout=30).topics
+    return [topic.name for topic in topics if topic.name not in present]
+
+
 def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
     """Create what is missing; name -> created | kept.
 

@@ -109,6 +109,15 @@ def counters(system: str) -> Topic:
     )
 
 
+def system_of(counters_topic: str) -> str:
+    """The system whose counters a topic carries.
+
+    >>> system_of("pm.counters.4ga")
+    '4ga'
+    """
+    return counters_topic.removeprefix(counters("").name)
+
+
 def provisioned(systems: Iterable[str]) -> tuple[Topic, ...]:
     """All topics of a deployment with these systems, each beside its dead letters."""
     topics = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, *(counters(system) for system in systems))

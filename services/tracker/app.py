@@ -7,10 +7,12 @@ the commands are durable, and no exception unwinds the agent (DESIGN D3).
 import asyncio
 import logging
 from collections.abc import Awaitable
+from time import time
 from typing import Any
 
 import faust
 
+from services.tracker.settings import TrackerSettings
 from services.tracker.tracker import FileProcessingTracker
 from shared.crash import or_leave
 from shared.health import Heartbeat
@@ -20,6 +22,9 @@ from shared.topics import FILES_SETTLE, FILES_STATUS
 
 log = logging.getLogger(__name__)
 FLUSH_S = 0.2
+OVERDUE_S = 5.0
+UNKNOWN_SYSTEM = ("mysql",)
+"""What files of a system wait for that was taken out of the configuration."""
 
 
 class Sent:
@@ -50,7 +55,7 @@ def durable_table(sent: Sent) -> type[faust.Table[Any, Any]]:
     return Table
 
 
-def build(settings: Settings) -> faust.App:
+def build(settings: Settings, own: TrackerSettings) -> faust.App:
     """The app, not yet started; its topics must exist."""
     sent = Sent()
     app = faust.App(
@@ -72,8 +77,10 @@ def build(settings: Settings) -> faust.App:
     commands = app.topic(FILES_SETTLE.name, key_serializer="raw", value_serializer="raw")
     files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
     positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
-    complete_on = {system.name: frozenset(system.complete_on) for system in settings.systems}
-    tracker = FileProcessingTracker(complete_on, files, positions)
+    complete_on = {system.name: system.complete_on for system in settings.systems}
+    tracker = FileProcessingTracker(
+        lambda system: complete_on.get(system, UNKNOWN_SYSTEM), files, positions, own.lease_s
+    )
     heartbeat = Heartbeat(settings.health.file)
 
     async def command(settle: Settle) -> None:
@@ -86,9 +93,26 @@ def build(settings: Settings) -> faust.App:
     async def track(stream: Any) -> None:
         with or_leave("track files"):
             async for event in stream.noack().events():
-                for settle in decided(tracker, event.value):
+                for settle in decided(tracker, event.value, time()):
                     await command(settle)
                 sent.events.append(event)
+
+    @app.on_partitions_assigned.connect
+    @app.on_partitions_revoked.connect
+    async def reassigned(*_: Any, **__: Any) -> None:
+        tracker.recovered()
+
+    @files.on_recover
+    @positions.on_recover
+    async def recovered(*_: Any) -> None:
+        tracker.recovered()
+
+    @app.timer(OVERDUE_S)  # type: ignore[untyped-decorator]
+    async def again() -> None:
+        with or_leave("command again"):
+            for settle in tracker.overdue(time()):
+                log.warning("command not answered, given again", extra={"file": settle.file_id, "to": settle.to})
+                await command(settle)
 
     @app.timer(FLUSH_S)  # type: ignore[untyped-decorator]
     async def acknowledge() -> None:
@@ -99,7 +123,7 @@ def build(settings: Settings) -> faust.App:
     return app
 
 
-def decided(tracker: FileProcessingTracker, value: bytes | None) -> list[Settle]:
+def decided(tracker: FileProcessingTracker, value: bytes | None, now_s: float) -> list[Settle]:
     """What the tracker makes of a record of the ledger."""
     if value is None:  # an entry that was deleted
         return []
@@ -108,4 +132,4 @@ def decided(tracker: FileProcessingTracker, value: bytes | None) -> list[Settle]
     except BadMessage as error:
         log.error("not a status, passed over", extra={"reason": str(error)})  # noqa: TRY400 - says it all
         return []
-    return list(tracker.told(told) if isinstance(told, FileStatus) else tracker.moved(told))
+    return list(tracker.told(told, now_s) if isinstance(told, FileStatus) else tracker.moved(told, now_s))

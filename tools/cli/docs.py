@@ -11,6 +11,7 @@ from services.ch_bridge.settings import ChBridgeSettings
 from services.fetcher.settings import FetcherSettings
 from services.mysql_writer.settings import MysqlWriterSettings
 from services.scanner.settings import ScannerSettings
+from services.tracker.settings import TrackerSettings
 from shared import topics
 from shared.inventory import Endpoint
 from shared.settings import SECTIONS, Schedule, System
@@ -24,6 +25,7 @@ SETTINGS = {
     "fetcher": FetcherSettings,
     "mysql_writer": MysqlWriterSettings,
     "ch_bridge": ChBridgeSettings,
+    "tracker": TrackerSettings,
 }
 
 

@@ -12,9 +12,11 @@ PARSED = FileStatus(
     stage="parsed", at_s=0.0, topic="pm.counters.4ga", partition=5, last_offset=9, values=7,
 )  # fmt: skip
 
+NOW_S = 1000.0
+
 
 def tracker(*sinks: str) -> FileProcessingTracker:
-    return FileProcessingTracker({"4ga": frozenset(sinks)}, {}, {})
+    return FileProcessingTracker(lambda _: sinks, {}, {}, lease_s=60)
 
 
 def position(sink: str, next_offset: int, partition: int = 5) -> SinkPosition:
@@ -23,45 +25,45 @@ def position(sink: str, next_offset: int, partition: int = 5) -> SinkPosition:
 
 def test_a_file_is_done_when_the_sink_is_past_its_last_offset() -> None:
     t = tracker("mysql")
-    assert list(t.told(PARSED)) == []
-    assert list(t.moved(position("mysql", 9))) == []
-    assert list(t.moved(position("mysql", 10, partition=6))) == []
-    (command,) = t.moved(position("mysql", 10))
+    assert list(t.told(PARSED, NOW_S)) == []
+    assert list(t.moved(position("mysql", 9), NOW_S)) == []
+    assert list(t.moved(position("mysql", 10, partition=6), NOW_S)) == []
+    (command,) = t.moved(position("mysql", 10), NOW_S)
     assert (command.file_id, command.to) == ("f1", "done")
     assert FileStatus.of(command.status, b"") == PARSED
 
 
 def test_it_waits_for_every_required_sink_and_for_no_other() -> None:
     t = tracker("mysql", "clickhouse")
-    list(t.told(PARSED))
-    assert list(t.moved(position("mysql", 10))) == []
-    assert [c.to for c in t.moved(position("clickhouse", 10))] == ["done"]
+    list(t.told(PARSED, NOW_S))
+    assert list(t.moved(position("mysql", 10), NOW_S)) == []
+    assert [c.to for c in t.moved(position("clickhouse", 10), NOW_S)] == ["done"]
 
 
 def test_a_position_told_before_the_file_counts() -> None:
     t = tracker("mysql")
-    list(t.moved(position("mysql", 10)))
-    assert [c.to for c in t.told(PARSED)] == ["done"]
+    list(t.moved(position("mysql", 10), NOW_S))
+    assert [c.to for c in t.told(PARSED, NOW_S)] == ["done"]
 
 
 def test_a_failed_file_goes_to_error_at_once() -> None:
-    assert [c.to for c in tracker("mysql").told(replace(PARSED, stage="failed", reason="line 3"))] == ["error"]
+    assert [c.to for c in tracker("mysql").told(replace(PARSED, stage="failed", reason="line 3"), NOW_S)] == ["error"]
 
 
 def test_it_commands_once_until_the_file_is_told_again() -> None:
     t = tracker("mysql")
-    list(t.told(PARSED))
-    assert len(list(t.moved(position("mysql", 10)))) == 1
-    assert list(t.moved(position("mysql", 11))) == []
-    assert len(list(t.told(PARSED))) == 1
+    list(t.told(PARSED, NOW_S))
+    assert len(list(t.moved(position("mysql", 10), NOW_S))) == 1
+    assert list(t.moved(position("mysql", 11), NOW_S)) == []
+    assert len(list(t.told(PARSED, NOW_S))) == 1
 
 
 def test_it_forgets_what_is_through() -> None:
     t = tracker("mysql")
-    list(t.told(PARSED))
-    list(t.told(replace(PARSED, stage="done")))
+    list(t.told(PARSED, NOW_S))
+    list(t.told(replace(PARSED, stage="done"), NOW_S))
     assert t.files == {}
-    assert list(t.told(replace(PARSED, stage="found"))) == []
+    assert list(t.told(replace(PARSED, stage="found"), NOW_S)) == []
     assert t.files == {}
 
 
@@ -75,7 +77,60 @@ def test_whatever_the_order_and_however_often_the_file_is_commanded_to_done(
     t = tracker("mysql", "clickhouse")
     commands: list[Settle] = []
     for event in [*events, *again]:
-        told: Any = t.told(PARSED) if event == "parsed" else t.moved(position(event, 10))
+        told: Any = t.told(PARSED, NOW_S) if event == "parsed" else t.moved(position(event, 10), NOW_S)
         commands += told
     assert commands
     assert {command.to for command in commands} == {"done"}
+
+
+def test_a_position_looks_only_at_the_files_it_has_passed() -> None:
+    looked: list[str] = []
+
+    class Files(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            looked.append(key)
+            return super().get(key, default)
+
+    t = FileProcessingTracker(lambda _: ("mysql",), Files(), {})
+    for n in range(100):
+        list(t.told(replace(PARSED, file_id=f"f{n}", last_offset=n, partition=n % 2), NOW_S))
+    assert [c.file_id for c in t.moved(position("mysql", 5, partition=0), NOW_S)] == ["f0", "f2", "f4"]
+    assert looked == ["f0", "f2", "f4"]
+
+
+def test_a_command_nobody_answers_is_given_again_when_its_lease_ends() -> None:
+    t = tracker("mysql")
+    list(t.told(PARSED, NOW_S))
+    (command,) = t.moved(position("mysql", 10), NOW_S)
+    assert list(t.overdue(NOW_S + 59)) == []
+    assert list(t.overdue(NOW_S + 60)) == [command]
+    assert list(t.overdue(NOW_S + 61)) == []
+    list(t.told(replace(PARSED, stage="done"), NOW_S + 62))
+    assert list(t.overdue(NOW_S + 600)) == []
+
+
+def test_what_its_mappings_hold_after_a_restart_is_all_it_needs() -> None:
+    before = tracker("mysql")
+    list(before.told(PARSED, NOW_S))
+    list(before.told(replace(PARSED, file_id="f2", stage="failed"), NOW_S))
+    after = FileProcessingTracker(lambda _: ("mysql",), before.files, before.positions, lease_s=60)
+    assert [c.file_id for c in after.moved(position("mysql", 10), NOW_S)] == ["f1"]
+    assert after.counts() == {"waiting": 0, "moving": 2}
+    assert {(c.file_id, c.to) for c in after.overdue(NOW_S + 60)} == {("f1", "done"), ("f2", "error")}
+
+
+def test_the_sinks_to_wait_for_may_change_while_running() -> None:
+    sinks = {"mysql", "clickhouse"}
+    t = FileProcessingTracker(lambda _: sinks, {}, {})
+    list(t.told(PARSED, NOW_S))
+    assert list(t.moved(position("mysql", 10), NOW_S)) == []
+    sinks.remove("clickhouse")
+    assert [c.to for c in t.moved(position("mysql", 10), NOW_S)] == ["done"]
+
+
+def test_a_file_parsed_again_waits_for_its_new_last_offset() -> None:
+    t = tracker("mysql")
+    list(t.told(PARSED, NOW_S))
+    list(t.told(replace(PARSED, last_offset=20), NOW_S))
+    assert list(t.moved(position("mysql", 10), NOW_S)) == []
+    assert [c.status["last_offset"] for c in t.moved(position("mysql", 21), NOW_S)] == [20]

@@ -1,0 +1,99 @@
+"""How many files a second one tracker takes through: python -m bench.tracker [--files 20000]
+
+Two figures: the decisions alone, and the whole on a real broker (parsed, a position, done: three records of the
+ledger a file less the position, one command, and the changelogs), on one core.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter, process_time
+
+from services.tracker.tracker import FileProcessingTracker
+from shared import kafka
+from shared.kafka import KafkaProducer, Outgoing
+from shared.messages import FileStatus, Settle, SinkPosition, partition_of
+from shared.topics import FILES_SETTLE, FILES_STATUS, counters, provisioned
+from tools.devstack import stack as devstack
+
+TOPIC = counters("4ga").name
+CHUNK = 500
+"""Files between two positions, as a second brings them."""
+
+
+def records(files: int) -> list[tuple[int, str, FileStatus | SinkPosition]]:
+    """Partition, key and record: found, parsed and done of every file, positions in between."""
+    told: list[tuple[int, str, FileStatus | SinkPosition]] = []
+    for first in range(0, files, CHUNK):
+        statuses = [_parsed(n) for n in range(first, first + CHUNK)]
+        told += [(s.partition, s.file_id, replace(s, stage="found")) for s in statuses]
+        told += [(s.partition, s.file_id, s) for s in statuses]
+        for p in range(FILES_STATUS.partitions):
+            position = SinkPosition(sink="mysql", topic=TOPIC, partition=p, next_offset=first + CHUNK)
+            told.append((p, f"mysql/{TOPIC}/{p}", position))
+        told += [(s.partition, s.file_id, replace(s, stage="done")) for s in statuses]
+    return told
+
+
+def _parsed(n: int) -> FileStatus:
+    element = f"e{n % 500}"
+    return FileStatus(
+        file_id=f"{n:016x}", system="4ga", endpoint=element, element=element, path=f"/pm/A{n}.xml.gz", size=1000,
+        mtime_s=1, epoch=1, stage="parsed", at_s=1.0, topic=TOPIC, partition=partition_of(element), last_offset=n,
+        values=1000,
+    )  # fmt: skip
+
+
+def decisions(files: int) -> float:
+    """Files a second, of the pure part."""
+    tracker = FileProcessingTracker(lambda _: ("mysql",), {}, {})
+    told = records(files)
+    began_s = process_time()
+    commands = 0
+    for _, _, record in told:
+        decided = tracker.told(record, 0.0) if isinstance(record, FileStatus) else tracker.moved(record, 0.0)
+        commands += len(list(decided))
+    assert commands == files, commands
+    return files / (process_time() - began_s)
+
+
+def whole(files: int, home: Path) -> float:
+    """Files a second, from a full ledger to the last command, start excluded."""
+    stack = devstack.up(home)
+    try:
+        kafka.provision(stack.kafka, provisioned(["4ga"]))
+        producer = KafkaProducer(stack.kafka)
+        told = [Outgoing(FILES_STATUS.name, p, key, record.encode()) for p, key, record in records(files)]
+        producer.deliver(*told)
+        reader = kafka.consumer(stack.kafka, "bench")
+        reader.subscribe([FILES_SETTLE.name])
+        env = {**os.environ, "PMFLOW_KAFKA__BOOTSTRAP_SERVERS": stack.kafka}
+        tracker = subprocess.Popen(["taskset", "-c", "0", sys.executable, "-m", "services.tracker"], env=env)
+        commanded: set[str] = set()
+        first_s = 0.0
+        while len(commanded) < files:
+            for message in kafka.usable(reader.consume(1000, 0.1)):
+                first_s = first_s or perf_counter()
+                commanded.add(Settle.decode(message.value() or b"").file_id)
+        took_s = perf_counter() - first_s
+        tracker.send_signal(signal.SIGTERM)
+        tracker.wait(30)
+        reader.close()
+        producer.close()
+        return files / took_s
+    finally:
+        devstack.down(home)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--files", type=int, default=20_000)
+    arguments = parser.parse_args()
+    print(f"decisions alone  {decisions(arguments.files):10,.0f} files/s")
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"with Faust       {whole(arguments.files, Path(folder)):10,.0f} files/s")

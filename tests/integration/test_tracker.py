@@ -1,0 +1,174 @@
+"""The tracker on a real broker, through what Faust alone would lose: topics of later, failures, stops, kills."""
+
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from shared import kafka
+from shared.kafka import KafkaProducer, Outgoing
+from shared.messages import FileStatus, Settle, SinkPosition, partition_of
+from shared.topics import FILES_SETTLE, FILES_STATUS, counters, provisioned
+from tools.devstack import stack as devstack
+from tools.devstack.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+FAILS_ONCE = """
+from services.tracker import __main__, app, tracker
+def fails(*_): raise ValueError("planted")
+tracker.FileProcessingTracker.told = fails
+__main__.main()
+"""
+
+
+class Tracked:
+    """Files told to the ledger, commands read back; trackers as processes."""
+
+    def __init__(self, stack: Stack, home: Path) -> None:
+        self.brokers = stack.kafka
+        self.run = uuid.uuid4().hex[:8]
+        self.log = (home / "tracker.log").open("ab")
+        config = home / "pmflow.yaml"
+        config.write_text(f"kafka: {{bootstrap_servers: '{stack.kafka}'}}\n4ga: {{isUsingClickhouse: true}}\n")
+        self.env = {"PMFLOW_CONFIG": str(config), "PYTHONPATH": str(ROOT)}
+        kafka.provision(self.brokers, provisioned(["4ga"]))
+        self.producer = KafkaProducer(self.brokers)
+        self.reader = kafka.consumer(self.brokers, self.run)
+        self.reader.subscribe([FILES_SETTLE.name])
+        self.commanded: set[str] = set()
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *code: str) -> "subprocess.Popen[bytes]":
+        argv = [sys.executable, *(code or ("-m", "services.tracker"))]
+        process = subprocess.Popen(argv, env=self.env, cwd=ROOT, stdout=self.log, stderr=self.log)
+        self.started.append(process)
+        return process
+
+    def tell(self, first: int, beyond: int) -> set[str]:
+        """Files that are parsed; their ids."""
+        ids = [f"{self.run}{n:08}" for n in range(first, beyond)]
+        told = []
+        for n, file_id in enumerate(ids, first):
+            element = f"e{n % 24}"
+            status = FileStatus(
+                file_id=file_id, system="4ga", endpoint=element, element=element, path=f"/pm/{file_id}", size=1,
+                mtime_s=1, epoch=1, stage="parsed", at_s=1.0, topic=counters("4ga").name,
+                partition=partition_of(element), last_offset=n, values=1,
+            )  # fmt: skip
+            told.append(Outgoing(FILES_STATUS.name, status.partition, file_id, status.encode()))
+        self.producer.deliver(*told)
+        return set(ids)
+
+    def store(self, next_offset: int) -> None:
+        """MySQL is so far, in every partition."""
+        topic = counters("4ga").name
+        self.producer.deliver(
+            *(
+                Outgoing(
+                    FILES_STATUS.name,
+                    p,
+                    f"mysql/{topic}/{p}",
+                    SinkPosition(sink="mysql", topic=topic, partition=p, next_offset=next_offset).encode(),
+                )
+                for p in range(FILES_STATUS.partitions)
+            )
+        )
+
+    def wait_for(self, files: set[str], within_s: float = 60.0) -> None:
+        self.wait_until(lambda: files <= self.commanded, within_s, lambda: f"{len(files - self.commanded)} left")
+
+    def wait_until(self, true: Callable[[], bool], within_s: float, what: Callable[[], str]) -> None:
+        until_s = monotonic() + within_s
+        while not true():
+            assert monotonic() < until_s, what()
+            for message in kafka.usable(self.reader.consume(1000, 0.2)):
+                self.commanded.add(Settle.decode(message.value() or b"").file_id)
+
+    def close(self) -> None:
+        for process in self.started:
+            process.kill()
+            process.wait()
+        self.reader.close()
+        self.producer.close()
+        self.log.close()
+
+
+@pytest.fixture
+def tracked(stack: Stack, tmp_path: Path) -> Iterator[Tracked]:
+    tracked = Tracked(stack, tmp_path)
+    yield tracked
+    tracked.close()
+
+
+def test_a_topic_that_is_not_there_yet_is_told_of_and_not_silently_never_read(stack: Stack, tmp_path: Path) -> None:
+    absent = tmp_path / "absent.py"
+    absent.write_text(
+        "from dataclasses import replace\nfrom services.tracker import __main__ as m\n"
+        "m.FILES_STATUS = replace(m.FILES_STATUS, name='pm.files.status.absent')\nm.main()\n"
+    )
+    env = {"PMFLOW_KAFKA__BOOTSTRAP_SERVERS": stack.kafka, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, str(absent)], env=env, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "no topic pm.files.status.absent" in ended.stderr
+    assert "pmflow topics create" in ended.stderr
+
+
+def test_what_failed_is_not_acknowledged_and_comes_again(tracked: Tracked) -> None:
+    first = tracked.start("-c", FAILS_ONCE)
+    files = tracked.tell(0, 10)
+    assert first.wait(60) == 70
+    tracked.start()
+    tracked.store(10)
+    tracked.wait_for(files)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_stop_or_a_kill_cut_short_comes_again(tracked: Tracked, how: signal.Signals) -> None:
+    process = tracked.start()
+    tracked.store(0)
+    files = tracked.tell(0, 2000)
+    tracked.store(1000)
+    tracked.wait_until(lambda: bool(files & tracked.commanded), 60, lambda: "the first command")
+    process.send_signal(how)
+    process.wait(30)
+    tracked.start()
+    tracked.store(2000)
+    tracked.wait_for(files)
+
+
+def test_no_file_is_stuck_when_trackers_come_and_go(tracked: Tracked) -> None:
+    tracked.start()
+    files = tracked.tell(0, 200)
+    second = tracked.start()
+    files |= tracked.tell(200, 400)
+    tracked.store(300)
+    tracked.wait_until(lambda: bool(files & tracked.commanded), 60, lambda: "the first command")
+    second.kill()
+    files |= tracked.tell(400, 600)
+    tracked.store(600)
+    tracked.wait_for(files, 90)
+
+
+def test_no_file_is_stuck_when_the_broker_is_restarted(tracked: Tracked, stack: Stack) -> None:
+    process = tracked.start()
+    files = tracked.tell(0, 200)
+    tracked.store(100)
+    tracked.wait_until(lambda: bool(files & tracked.commanded), 60, lambda: "the first command")
+    devstack.stop_component(stack.home, "kafka")
+    devstack.start_component(stack.home, "kafka")
+    files |= tracked.tell(200, 300)
+    tracked.store(300)
+
+    def through() -> bool:
+        if process.poll() is not None and tracked.started[-1] is process:
+            tracked.start()  # as its supervisor does
+        return files <= tracked.commanded
+
+    tracked.wait_until(through, 90, lambda: f"{len(files - tracked.commanded)} left")
