@@ -10,7 +10,7 @@ End = Literal["done", "error"]
 
 
 def action(system: System, end: End) -> str:
-    """What is done with the file: move, delete or leave. One that cannot be read is always moved, its reason with it."""
+    """What is done with the file: move, delete or leave. One that cannot be read is always moved."""
     return system.on_done if end == "done" else "move"
 
 

@@ -7,6 +7,7 @@ the commands are durable, and no exception unwinds the agent (DESIGN D3).
 import asyncio
 import logging
 from collections.abc import Awaitable
+from functools import partial
 from time import time
 from typing import Any
 
@@ -19,6 +20,7 @@ from shared.health import Heartbeat
 from shared.messages import BadMessage, FileStatus, Settle, decode_status, partition_of
 from shared.settings import Settings
 from shared.topics import FILES_SETTLE, FILES_STATUS
+from shared.watch import Watch
 
 log = logging.getLogger(__name__)
 FLUSH_S = 0.2
@@ -77,10 +79,8 @@ def build(settings: Settings, own: TrackerSettings) -> faust.App:
     commands = app.topic(FILES_SETTLE.name, key_serializer="raw", value_serializer="raw")
     files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
     positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
-    complete_on = {system.name: system.complete_on for system in settings.systems}
-    tracker = FileProcessingTracker(
-        lambda system: complete_on.get(system, UNKNOWN_SYSTEM), files, positions, own.lease_s
-    )
+    watch = Watch(settings)
+    tracker = FileProcessingTracker(partial(complete_on, watch), files, positions, own.lease_s)
     heartbeat = Heartbeat(settings.health.file)
 
     async def command(settle: Settle) -> None:
@@ -110,6 +110,7 @@ def build(settings: Settings, own: TrackerSettings) -> faust.App:
     @app.timer(OVERDUE_S)  # type: ignore[untyped-decorator]
     async def again() -> None:
         with or_leave("command again"):
+            await asyncio.to_thread(watch.look)  # the sinks a system waits for may change
             for settle in tracker.overdue(time()):
                 log.warning("command not answered, given again", extra={"file": settle.file_id, "to": settle.to})
                 await command(settle)
@@ -121,6 +122,11 @@ def build(settings: Settings, own: TrackerSettings) -> faust.App:
             heartbeat.progress()
 
     return app
+
+
+def complete_on(watch: Watch, name: str) -> tuple[str, ...]:
+    """The sinks that files of a system wait for now."""
+    return next((system.complete_on for system in watch.settings.systems if system.name == name), UNKNOWN_SYSTEM)
 
 
 def decided(tracker: FileProcessingTracker, value: bytes | None, now_s: float) -> list[Settle]:

@@ -65,7 +65,7 @@ class Running:
         consumer = kafka.consumer(self.brokers, f"group-of-{self.topic.name}")
         limits = SinkLimits(batch_wait_s=0.2, announce_s=0.1, longest_backoff_s=0.3)
         worker = SinkWorker(self.sink, consumer, self.producer, limits, Heartbeat(""))
-        self.thread = Thread(target=worker.run, args=([self.topic.name], self.stop))
+        self.thread = Thread(target=worker.run, args=(lambda: [self.topic.name], self.stop))
         self.thread.start()
 
     def send(self, *values: bytes) -> None:

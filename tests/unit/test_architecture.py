@@ -21,7 +21,7 @@ ADAPTERS = {
     "clickhouse_connect": "services/ch_bridge/clickhouse.py",
     "faust": "services/tracker/app.py services/tracker/__main__.py",
 }
-SHARED_AT_MOST_LINES = 1500
+SHARED_AT_MOST_LINES = 1800
 REMOTE_AT_MOST_LINES = 1600
 
 

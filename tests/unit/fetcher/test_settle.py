@@ -3,13 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from datetime import UTC
+from typing import Any, Literal
 
 import orjson
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.fetcher.settle import Settler, moved_path
-from shared.messages import File, FileFound, FileStatus, Settle, file_identity
+from services.fetcher.completion import destination, parents
+from services.fetcher.settle import Settler
+from shared.messages import File, FileFound, FileStatus, Settle, file_identity, path_text
 from shared.remote.session import Entry, Gone
+from shared.settings import System
 
 STATUS = FileStatus(
     file_id=file_identity("4ga", "e1", "/pm/A.xml", 3, 7), system="4ga", endpoint="e1", element="e1",
@@ -23,6 +28,7 @@ class Element:
 
     files: dict[bytes, tuple[int, int]] = field(default_factory=lambda: {b"/pm/A.xml": (3, 7)})
     written: dict[bytes, bytes] = field(default_factory=dict)
+    made: list[bytes] = field(default_factory=list)
 
     def look(self, path: bytes) -> Entry | None:
         return Entry(path, *self.files[path]) if path in self.files else None
@@ -32,8 +38,13 @@ class Element:
             raise Gone(repr(path))
         self.files[to] = self.files.pop(path)
 
+    def delete(self, path: bytes) -> None:
+        if path not in self.files:
+            raise Gone(repr(path))
+        del self.files[path]
+
     def make_directory(self, directory: bytes) -> None:
-        pass
+        self.made.append(directory)
 
     def write(self, path: bytes, content: bytes) -> None:
         self.written[path] = content
@@ -43,20 +54,25 @@ class Element:
         yield self
 
 
+def settler(element: Element, **settings: Any) -> Settler:
+    system = System(name="4ga", **settings)
+    return Settler(element.session, lambda _: system, lambda _: UTC)
+
+
 def command(to: Literal["done", "error"], status: FileStatus = STATUS) -> Settle:
     return Settle(file_id=status.file_id, to=to, status=asdict(status))
 
 
 def test_a_finished_file_moves_to_done() -> None:
     element = Element()
-    assert Settler(element.session).settle(command("done")).stage == "done"
+    assert settler(element).settle(command("done")).stage == "done"
     assert element.files == {b"/pm/done/A.xml": (3, 7)}
 
 
 def test_a_bad_file_moves_to_error_with_the_reason_beside_it() -> None:
     element = Element()
     bad = replace(STATUS, stage="failed", reason="line 3: no")
-    assert Settler(element.session).settle(command("error", bad)).stage == "error"
+    assert settler(element).settle(command("error", bad)).stage == "error"
     assert element.files == {b"/pm/error/A.xml": (3, 7)}
     assert orjson.loads(element.written[b"/pm/error/A.xml.reason.json"])["reason"] == "line 3: no"
 
@@ -64,27 +80,65 @@ def test_a_bad_file_moves_to_error_with_the_reason_beside_it() -> None:
 def test_a_command_that_comes_again_changes_nothing() -> None:
     element = Element()
     for _ in range(2):
-        assert Settler(element.session).settle(command("done")).stage == "done"
+        assert settler(element).settle(command("done")).stage == "done"
     assert element.files == {b"/pm/done/A.xml": (3, 7)}
 
 
 def test_a_newer_file_of_the_same_name_stays_where_it_is() -> None:
     element = Element({b"/pm/A.xml": (4, 8)})
-    assert Settler(element.session).settle(command("done")).stage == "done"
+    assert settler(element).settle(command("done")).stage == "done"
     assert element.files == {b"/pm/A.xml": (4, 8)}
 
 
 def test_another_file_of_that_name_in_done_is_kept() -> None:
     element = Element({b"/pm/A.xml": (3, 7), b"/pm/done/A.xml": (9, 1)})
-    Settler(element.session).settle(command("done"))
-    again = moved_path(b"/pm/A.xml", "done", STATUS.file_id, again=True)
+    settler(element).settle(command("done"))
+    again = b"/pm/done/A.xml." + STATUS.file_id.encode()
     assert element.files == {b"/pm/done/A.xml": (9, 1), again: (3, 7)}
 
 
 def test_a_file_that_was_moved_before_is_recognised_where_it_lies() -> None:
     found = FileFound.decode(STATUS.encode().replace(b'"file-status"', b'"file-found"'))
-    settler = Settler(Element({b"/pm/error/A.xml": (3, 7)}).session)
-    status = settler.settled_as(found)
+    mover = settler(Element({b"/pm/error/A.xml": (3, 7)}))
+    status = mover.settled_as(found)
     assert status is not None
     assert status.stage == "error"
-    assert Settler(Element({b"/pm/done/A.xml": (9, 9)}).session).settled_as(found) is None
+    assert settler(Element({b"/pm/done/A.xml": (9, 9)})).settled_as(found) is None
+
+
+def test_a_system_may_delete_its_files_or_leave_them() -> None:
+    deleted, left = Element(), Element()
+    assert settler(deleted, on_done="delete").settle(command("done")).stage == "done"
+    assert settler(left, on_done="leave").settle(command("done")).stage == "done"
+    assert (deleted.files, left.files) == ({}, {b"/pm/A.xml": (3, 7)})
+
+
+def test_a_file_that_cannot_be_read_is_moved_all_the_same() -> None:
+    element = Element()
+    bad = replace(STATUS, stage="failed", reason="line 3: no")
+    settler(element, on_done="delete", error_directory="bad").settle(command("error", bad))
+    assert element.files == {b"/pm/bad/A.xml": (3, 7)}
+
+
+def test_another_file_of_that_name_may_be_replaced() -> None:
+    element = Element({b"/pm/A.xml": (3, 7), b"/pm/done/A.xml": (9, 1)})
+    settler(element, on_conflict="replace").settle(command("done"))
+    assert element.files == {b"/pm/done/A.xml": (3, 7)}
+
+
+def test_a_folder_of_a_date_is_that_of_the_files_period_so_that_a_repeated_move_is_recognised() -> None:
+    element = Element()
+    dated = replace(STATUS, end_s=1_684_131_300)
+    mover = settler(element, done_directory="/archive/%Y%m%d")
+    for _ in range(2):
+        assert mover.settle(command("done", dated)).stage == "done"
+    assert element.files == {b"/archive/20230515/A.xml": (3, 7)}
+    assert element.made == [b"/archive", b"/archive/20230515"]
+
+
+@given(name=st.binary(min_size=1, max_size=30).filter(lambda name: b"/" not in name), again=st.booleans())
+def test_a_name_of_any_bytes_stays_as_it_is(name: bytes, again: bool) -> None:
+    file = replace(STATUS, path=path_text(b"/pm/" + name))
+    to = destination(file, "done", System(name="4ga"), UTC, again=again)
+    assert to.startswith(b"/pm/done/" + name)
+    assert parents(to.rpartition(b"/")[0], above=b"/pm") == [b"/pm/done"]

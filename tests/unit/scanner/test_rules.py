@@ -1,15 +1,14 @@
-from collections import Counter
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scanner.rules import Rules, first_ones, settled
+from services.scanner.rules import FirstOnes, Rules
 from shared.remote.session import Entry
 from shared.settings import BadSettings, System
 
-A, B = Entry(b"A.xml", 10, 100), Entry(b"B.xml", 20, 100)
+A = Entry(b"A.xml", 10, 100)
 
 
 def rules(**settings: Any) -> Rules:
@@ -30,13 +29,21 @@ def rules(**settings: Any) -> Rules:
     ],
 )
 def test_a_file_that_is_left_has_a_reason(entry: Entry, settings: dict[str, Any], reason: str) -> None:
-    assert rules(**settings).taken([entry], now_s=1000.0) == ([], Counter({reason: 1}))
+    assert rules(**settings).left(entry, now_s=1000.0) == reason
 
 
 def test_all_others_are_taken_whatever_bytes_their_names_are() -> None:
-    listing = [A, Entry(b"\xff\n.xml", 1, 1)]
-    assert rules(pattern="*.xml").taken(listing, now_s=1000.0) == (listing, Counter())
-    assert rules(pattern=r"regex:A\.xml|.*").taken([A], now_s=1000.0) == ([A], Counter())
+    for entry in (A, Entry(b"\xff\n.xml", 1, 1)):
+        assert rules(pattern="*.xml").left(entry, now_s=1000.0) == ""
+    assert rules(pattern=r"regex:A\.xml|.*").left(A, now_s=1000.0) == ""
+
+
+def test_a_marker_names_the_file_that_is_finished() -> None:
+    marking = rules(marker_suffix=".ok", pattern="*.xml")
+    assert marking.marked(b"A.xml.ok") == b"A.xml"
+    assert marking.marked(b"A.xml") is None
+    assert marking.left(Entry(b"A.xml.ok", 0, 1), now_s=1000.0) == "marker"
+    assert rules().marked(b"A.xml.ok") is None
 
 
 def test_a_pattern_that_is_none_is_refused() -> None:
@@ -44,20 +51,18 @@ def test_a_pattern_that_is_none_is_refused() -> None:
         rules(pattern="regex:(")
 
 
-def test_a_file_is_settled_when_two_looks_find_it_alike() -> None:
-    grown, touched = Entry(b"A.xml", 11, 100), Entry(b"B.xml", 20, 101)
-    assert settled([A, B], [A, touched]) == [A]
-    assert settled([A, B], [grown, B]) == [B]
-    assert settled([], [A]) == []
-
-
 @given(files=st.lists(st.integers(0, 1000)), room=st.integers(-5, 50), share=st.floats(0, 1))
 def test_the_newest_come_first_the_oldest_have_their_share_and_there_is_never_more_than_room(
     files: list[int], room: int, share: float
 ) -> None:
-    chosen = first_ones(files, lambda file: file, room, share)
+    first = FirstOnes[int](room, share, cycle_of=lambda file: file)
+    for file in files:
+        first.offer(file)
+    assert len(first.newest) + len(first.oldest) <= 2 * max(room, 0)
+    chosen = first.chosen()
     assert len(chosen) == min(len(files), max(room, 0))
     oldest = int(max(room, 0) * share) if len(files) > room else 0
     expected = sorted(files, reverse=True)
     newest = len(chosen) - oldest
-    assert list(chosen) == expected[:newest] + expected[len(expected) - oldest :]
+    newest_first = sorted(chosen, reverse=True)
+    assert newest_first == expected[:newest] + expected[len(expected) - oldest :]

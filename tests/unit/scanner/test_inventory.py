@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+
+from services.scanner.inventory import Inventory, rolled_out
+from shared.settings import BadSettings, System
+
+ELEMENTS = {f"enb-{n}": n for n in range(1000)}
+
+
+def test_a_share_is_about_that_many_and_who_is_in_it_is_in_every_larger_one() -> None:
+    small = rolled_out(System(name="4ga", rollout=("10%",)), ELEMENTS)
+    large = rolled_out(System(name="4ga", rollout=("30%",)), ELEMENTS)
+    assert 70 < len(small) < 130
+    assert 250 < len(large) < 350
+    assert small.keys() <= large.keys()
+    assert rolled_out(System(name="4ga"), ELEMENTS) == ELEMENTS
+    assert rolled_out(System(name="4ga", rollout=("0%",)), ELEMENTS) == {}
+
+
+def test_a_list_is_taken_by_name_and_must_be_known() -> None:
+    assert rolled_out(System(name="4ga", rollout=("enb-7", "enb-3")), ELEMENTS) == {"enb-7": 7, "enb-3": 3}
+    with pytest.raises(BadSettings, match="'enb-x'"):
+        rolled_out(System(name="4ga", rollout=("enb-x",)), ELEMENTS)
+
+
+@pytest.mark.parametrize("rollout", [("101%",), ("ten%",), ("10%", "enb-1")])
+def test_a_share_that_is_none_is_refused(rollout: tuple[str, ...]) -> None:
+    with pytest.raises(BadSettings, match="rollout"):
+        System(name="4ga", rollout=rollout)
+
+
+def test_a_bad_change_of_the_file_keeps_the_last_good_elements(tmp_path: Path) -> None:
+    file = tmp_path / "4ga.yaml"
+    inventory = Inventory(System(name="4ga", inventory=str(file)))
+    with pytest.raises(BadSettings):
+        inventory.now()
+    file.write_text("- {name: a}")
+    assert list(inventory.now()) == ["a"]
+    file.write_text("- {name: a, hots: b}")
+    assert list(inventory.now()) == ["a"]
+    file.write_text("- {name: b}")
+    assert list(inventory.now()) == ["b"]

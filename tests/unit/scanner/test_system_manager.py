@@ -1,0 +1,44 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services.scanner.settings import ScannerSettings
+from services.scanner.system_manager import changes, check, plans
+from shared.settings import BadSettings, Schedule, System, load
+
+SETTINGS = replace(load(()), systems=(System(name="4ga"), System(name="5ga")))
+
+
+def test_only_what_changed_is_stopped_and_started() -> None:
+    now = plans(SETTINGS)
+    resized = plans(replace(SETTINGS, systems=(System(name="4ga", consumer_threads=9), System(name="5ga"))))
+    assert changes({}, now) == ([], ["4ga", "5ga"])
+    assert changes(now, now) == ([], [])
+    assert changes(now, resized) == (["4ga"], ["4ga"])
+    assert changes(now, plans(replace(SETTINGS, systems=(System(name="5ga"),)))) == (["4ga"], [])
+    assert changes(now, plans(replace(SETTINGS, schedule=Schedule(immediate_run_delay_s=1.0)))) == (
+        ["4ga", "5ga"],
+        ["4ga", "5ga"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "system", "says"),
+    [
+        (Schedule(schedule_scan="every day"), {}, "schedule-scan"),
+        (Schedule(schedule_scan="0 0 0 31 2 *"), {}, "schedule-scan"),
+        (Schedule(), {"pattern": "regex:("}, "pattern"),
+        (Schedule(), {"inventory": "missing.yaml"}, "missing.yaml"),
+        (Schedule(), {"rollout": ("enb-9",)}, "enb-9"),
+    ],
+)
+def test_what_cannot_be_scanned_is_said_before_it_is_taken(
+    schedule: Schedule, system: dict[str, object], says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "4ga.yaml").write_text("- {name: enb-1}")
+    wanted = System(name="4ga", **{"inventory": str(tmp_path / "4ga.yaml"), **system})  # type: ignore[arg-type]
+    with pytest.raises(BadSettings, match=says):
+        check(replace(SETTINGS, schedule=schedule), ScannerSettings(), [wanted])
+    good = System(name="4ga", inventory=str(tmp_path / "4ga.yaml"))
+    check(SETTINGS, ScannerSettings(), [good])
