@@ -3,7 +3,7 @@
 import logging
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from threading import Event, Thread
 from time import time
@@ -21,7 +21,7 @@ from shared.crash import or_leave
 from shared.health import Heartbeat
 from shared.kafka import KafkaProducer
 from shared.remote.service_manager import FtpServiceManager
-from shared.settings import BadSettings, Schedule, Settings, System
+from shared.settings import BadSettings, Schedule, Settings, System, load
 from shared.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -70,14 +70,15 @@ def check(settings: Settings, own: ScannerSettings, systems: Iterable[System]) -
 class SystemRun:
     """A system's thread: a failure nobody planned for costs this system a pause, and the others nothing."""
 
-    def __init__(self, plan: Plan, work: PerformanceManagement) -> None:
+    def __init__(self, plan: Plan, work: PerformanceManagement, again_s: float = AGAIN_S) -> None:
         self.plan = plan
         self.work = work
+        self.again_s = again_s
         self.thread = Thread(target=self._run, name=plan.system.name, daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
-        wait_s = AGAIN_S
+        wait_s = self.again_s
         while not self.work.stopping.is_set():
             try:
                 self.work.run()
@@ -97,10 +98,11 @@ class SystemRun:
 class SystemManager:
     """Owns what the systems share: the ledger, the producer, the sessions with elements and ZooKeeper."""
 
-    def __init__(self, settings: Settings, own: ScannerSettings) -> None:
+    def __init__(self, settings: Settings, own: ScannerSettings, read: Callable[[], Settings] = load) -> None:
+        """Args: read: the configuration as it is now."""
         brokers = settings.kafka.bootstrap_servers
         self.own = own
-        self.watch = Watch(settings, self._check)
+        self.watch = Watch(settings, self._check, read)
         self.ledger = Ledger(brokers)
         self.producer = KafkaProducer(brokers)
         self.elements = FtpServiceManager(settings.elements)

@@ -3,6 +3,7 @@
 import typer
 
 from shared import kafka, settings, topics
+from tools.cli import config as config_
 from tools.cli import demo as demo_
 from tools.cli import docs as docs_
 from tools.cli import parse as parse_
@@ -16,6 +17,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
 app.add_typer(dev, name="dev", help="The dev stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine, on loopback.")
 app.add_typer(topics_app, name="topics")
+app.add_typer(config_.app, name="config")
 app.command("simulate")(simulate)
 app.command("run")(run_.run)
 app.command("status")(status_.status)

@@ -1,10 +1,13 @@
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event
+from typing import cast
 
 import pytest
 
+from services.scanner.performance_management import PerformanceManagement
 from services.scanner.settings import ScannerSettings
-from services.scanner.system_manager import changes, check, plans
+from services.scanner.system_manager import SystemRun, changes, check, plans
 from shared.settings import BadSettings, Schedule, System, load
 
 SETTINGS = replace(load(()), systems=(System(name="4ga"), System(name="5ga")))
@@ -42,3 +45,37 @@ def test_what_cannot_be_scanned_is_said_before_it_is_taken(
         check(replace(SETTINGS, schedule=schedule), ScannerSettings(), [wanted])
     good = System(name="4ga", inventory=str(tmp_path / "4ga.yaml"))
     check(SETTINGS, ScannerSettings(), [good])
+
+
+@dataclass
+class Work:
+    """Fails as nobody planned, a few times."""
+
+    failures: int
+    told: list[str] = field(default_factory=list)
+    stopping: Event = field(default_factory=Event)
+    well: Event = field(default_factory=Event)
+
+    @property
+    def leadership(self) -> "Work":
+        return self
+
+    def tell(self, _system: str, *, state: str, **_: object) -> None:
+        self.told.append(state)
+
+    def run(self) -> None:
+        if len(self.told) < self.failures:
+            raise ZeroDivisionError
+        self.well.set()
+        self.stopping.wait()
+
+    def stop(self) -> None:
+        self.stopping.set()
+
+
+def test_a_system_that_fails_is_started_again_after_a_while_and_ends_when_it_is_stopped() -> None:
+    work = Work(failures=3)
+    run = SystemRun(plans(SETTINGS)["4ga"], cast("PerformanceManagement", work), again_s=0.01)
+    assert work.well.wait(10)
+    assert work.told == ["failed"] * 3
+    assert run.ended()

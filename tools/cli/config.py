@@ -1,0 +1,99 @@
+"""`pmflow config check`: a configuration before it is used: its keys, and a trial login and listing of its elements."""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from time import sleep
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from services.scanner.file_producer import Lister
+from services.scanner.inventory import Inventory
+from services.scanner.settings import ScannerSettings
+from services.scanner.system_manager import check as check_scanner
+from shared.errors import Hopeless, Unreachable
+from shared.inventory import Endpoint
+from shared.remote.service_manager import FtpServiceManager
+from shared.settings import BadSettings, Settings, System, load
+
+app = typer.Typer(no_args_is_help=True, help="The configuration.")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one element showed."""
+
+    element: str
+    found: int = 0
+    """Files listed."""
+    matching: int = 0
+    """Of those, by name, age and size."""
+    settled: int = 0
+    """Of those, unchanged between two looks; at most as many as may be in flight."""
+    left: str = ""
+    """Why the others would be left."""
+    trouble: str = ""
+
+
+@app.command()
+def check(
+    elements: Annotated[int, typer.Option(help="of each system that are tried; 0: the configuration alone")] = 10,
+    system: Annotated[str, typer.Option(help="this one only")] = "",
+) -> None:
+    """Test the configuration PMFLOW_CONFIG names; exit 1 when it, or an element that was tried, is not as it must be.
+
+    Nothing is announced, moved or stored.
+    """
+    console = Console()
+    try:
+        settings = load()
+        own = settings.section("scanner", ScannerSettings)
+        wanted = [found for found in settings.systems if system in {"", found.name}]
+        check_scanner(settings, own, wanted)
+    except BadSettings as error:
+        console.print(f"refused: {error}", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    good = True
+    for one in wanted:
+        inventory = Inventory(one).read()
+        tried = list(trials(settings, own, one, dict(islice(inventory.items(), elements))))
+        good = good and not any(trial.trouble for trial in tried)
+        console.print(table(one, len(inventory), tried))
+    raise typer.Exit(0 if good else 1)
+
+
+def trials(settings: Settings, own: ScannerSettings, system: System, tried: Mapping[str, Endpoint]) -> Iterator[Trial]:
+    """Log in to each element and list it twice, as a scan would."""
+    manager = FtpServiceManager(settings.elements)
+    lister = Lister(system, own, ledger={})
+
+    def trial(endpoint: Endpoint) -> Trial:
+        try:
+            with manager.session(endpoint) as session:
+                look = lister.first_look(session, endpoint, system.in_flight_limit)
+                sleep(own.settle_s)
+                look = lister.second_look(session, look)
+        except (Unreachable, Hopeless) as error:
+            return Trial(endpoint.name, trouble=str(error))
+        left = ", ".join(f"{count} {reason}" for reason, count in sorted((+look.left).items()))
+        return Trial(endpoint.name, look.listed, look.matching, len(look.files), left)
+
+    with ThreadPoolExecutor(own.listings) as pool:
+        yield from pool.map(trial, tried.values())
+    manager.close()
+
+
+def table(system: System, elements: int, tried: list[Trial]) -> Table:
+    """A row an element that was tried."""
+    shown = Table(
+        "element", "found", "matching", "settled", "left, why", "trouble",
+        title=f"{system.name}: the configuration is good; {elements} elements, {len(tried)} tried",
+    )  # fmt: skip
+    for trial in tried:
+        counts = (f"{count:,}" for count in (trial.found, trial.matching, trial.settled))
+        shown.add_row(trial.element, *counts, trial.left, trial.trouble)
+    return shown
