@@ -45,8 +45,10 @@ class ClickHouse:
         Hopeless: it will never take this.
     """
 
-    def __init__(self, settings: Clickhouse, *, add_columns: bool) -> None:
+    def __init__(self, settings: Clickhouse, *, add_columns: bool, drop_repeats: bool = True) -> None:
+        """`drop_repeats`: an insert the server has seen is dropped by its token, even if its rows are gone since."""
         self.url = settings.url
+        self.drop_repeats = drop_repeats
         self.add_columns = add_columns
         self.connected: Client | None = None
         self.tables: dict[str, dict[str, Kind]] = {}
@@ -65,11 +67,8 @@ class ClickHouse:
             else:
                 arrays.append(pa.array(map(as_number, values), type=pa.float64()))
         table = pa.table(arrays, names=[*ARROW_KEYS, *rows.counters])
-        self._guarded(
-            lambda client: client.insert_arrow(
-                quoted(rows.table + ROWS), table, settings={"insert_deduplication_token": rows.token}
-            )
-        )
+        settings = {"insert_deduplication_token": rows.token} if self.drop_repeats else {"insert_deduplicate": 0}
+        self._guarded(lambda client: client.insert_arrow(quoted(rows.table + ROWS), table, settings=settings))
 
     def _columns(self, rows: Columns) -> Mapping[str, Kind]:
         wanted = {counter: kind_of(values) for counter, values in rows.counters.items()}

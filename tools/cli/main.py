@@ -6,6 +6,7 @@ from shared import kafka, settings, topics
 from tools.cli import demo as demo_
 from tools.cli import docs as docs_
 from tools.cli import parse as parse_
+from tools.cli import replay as replay_
 from tools.cli import run as run_
 from tools.cli import status as status_
 from tools.cli import verify as verify_
@@ -20,6 +21,7 @@ app.command("simulate")(simulate)
 app.command("run")(run_.run)
 app.command("status")(status_.status)
 app.command("parse")(parse_.parse)
+app.command("replay")(replay_.command)
 app.command("verify")(verify_.verify)
 app.command("demo")(demo_.demo)
 app.command("docs")(docs_.docs)
