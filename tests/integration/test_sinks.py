@@ -18,6 +18,7 @@ from shared.errors import Hopeless, Unreachable
 from shared.messages import CounterBatch
 from shared.settings import Clickhouse, Mysql, System
 from shared.sink import Sink
+from tests.integration import mariadb
 from tools.cli.stored import StoredRow, canonical, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
@@ -63,12 +64,15 @@ def mysql(stack: Stack) -> Mysql:
     return Mysql(host=stack.mysql_host, port=stack.mysql_port, user="root", database=f"sinks_{uuid.uuid4().hex[:8]}")
 
 
-@pytest.fixture(params=["mysql", "clickhouse"])
+@pytest.fixture(params=["mysql", *mariadb.IF_THERE, "clickhouse"])
 def database(request: pytest.FixtureRequest, stack: Stack, mysql: Mysql) -> Iterator[Database]:
     closing: list[Repository | ClickHouse] = []
+    server = mysql
+    if request.param == "mariadb":
+        server = replace(mysql, port=request.getfixturevalue("mariadb_port"))
 
     def to_mysql(*, add_columns: bool = True) -> Sink:
-        repository = Repository(mysql, add_columns=add_columns)
+        repository = Repository(server, add_columns=add_columns)
         closing.append(repository)
         return MysqlWriterWorker(repository, [System(name="4ga")])
 
@@ -77,8 +81,8 @@ def database(request: pytest.FixtureRequest, stack: Stack, mysql: Mysql) -> Iter
         closing.append(clickhouse)
         return ClickhouseBridge(clickhouse)
 
-    if request.param == "mysql":
-        yield Database(to_mysql, lambda _: in_mysql(mysql))
+    if request.param != "clickhouse":
+        yield Database(to_mysql, lambda _: in_mysql(server))
     else:
         at = Clickhouse(url=f"{stack.clickhouse_url}/{mysql.database}")
         made = Database(to_clickhouse, lambda counters: in_clickhouse(at, "4ga", {made.group: counters}))
