@@ -48,6 +48,7 @@ class ClickHouse:
     def __init__(self, settings: Clickhouse, *, add_columns: bool, drop_repeats: bool = True) -> None:
         """`drop_repeats`: an insert the server has seen is dropped by its token, even if its rows are gone since."""
         self.url = settings.url
+        self.retention_days = settings.retention_days
         self.drop_repeats = drop_repeats
         self.add_columns = add_columns
         self.connected: Client | None = None
@@ -85,7 +86,7 @@ class ClickHouse:
         }
 
     def _make(self, table: str, wanted: Mapping[str, Kind]) -> None:
-        self._do(_create(table))
+        self._do(_create(table, self.retention_days))
         self._read(table)
         lacking = self._lacking(table, wanted)
         known = self.tables[table]
@@ -151,7 +152,8 @@ class ClickHouse:
         self.tables.clear()
 
 
-def _create(table: str) -> str:
+def _create(table: str, retention_days: int) -> str:
+    expire = f"TTL ts + INTERVAL {retention_days} DAY " if retention_days else ""
     return (
         f"CREATE TABLE IF NOT EXISTS {quoted(table + ROWS)} ("
         "ts DateTime('UTC') COMMENT 'end of the granularity period', "
@@ -161,7 +163,8 @@ def _create(table: str) -> str:
         "suspect UInt8, "
         "ver Int64 COMMENT 'of the file: the newer one wins'"
         ") ENGINE = ReplacingMergeTree PARTITION BY toYYYYMMDD(ts) ORDER BY (element, object, ts, gp_s, ver) "
-        "SETTINGS non_replicated_deduplication_window = 10000, replicated_deduplication_window = 10000"
+        f"{expire}SETTINGS ttl_only_drop_parts = 1, "
+        "non_replicated_deduplication_window = 10000, replicated_deduplication_window = 10000"
     )
 
 
