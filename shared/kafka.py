@@ -5,7 +5,7 @@ when the effect of its message is durable (DESIGN section 2.4).
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Condition, Event, Thread
 from time import monotonic
@@ -68,6 +68,40 @@ def ends(brokers: str, topic: Topic) -> dict[int, int]:
     latest = _offsets(admin, topic, OffsetSpec.latest())  # type: ignore[no-untyped-call]
     earliest = _offsets(admin, topic, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
     return {partition: end for partition, end in latest.items() if end > earliest[partition]}
+
+
+def begins(brokers: str, topic: Topic, since_ms: int | None = None) -> dict[int, int]:
+    """The first offset of each partition, or the first of a message not older than a time (ms since 1970); -1: none."""
+    spec = OffsetSpec.earliest() if since_ms is None else OffsetSpec.for_timestamp(since_ms)  # type: ignore[no-untyped-call]
+    return _offsets(_admin(brokers), topic, spec)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Part of a topic, by partition: from the first offset to before the end."""
+
+    topic: Topic
+    first: Mapping[int, int]
+    ends: Mapping[int, int]
+
+    @property
+    def messages(self) -> int:
+        return sum(max(0, end - self.first[p]) for p, end in self.ends.items())
+
+
+def read(brokers: str, group: str, part: Stretch, most: int) -> Iterator[list[Message]]:
+    """All messages of the stretch, at most so many at once; nothing is committed."""
+    reader = consumer(brokers, group)
+    left = {p: end for p, end in part.ends.items() if part.first[p] < end}
+    reader.assign([TopicPartition(part.topic.name, p, part.first[p]) for p in left])
+    try:
+        while left:
+            found = usable(reader.consume(most, 0.5))
+            yield [message for message in found if origin(message)[2] < part.ends[origin(message)[1]]]
+            at = reader.position([TopicPartition(part.topic.name, p) for p in left])
+            left = {p.partition: left[p.partition] for p in at if p.offset < left[p.partition]}
+    finally:
+        reader.close()
 
 
 def _admin(brokers: str) -> AdminClient:

@@ -53,6 +53,7 @@ class Clickhouse:
     """The ClickHouse for systems with isUsingClickhouse."""
 
     url: Annotated[str, "http(s)://user:password@host:port/database"] = "http://localhost:8123/pmflow"
+    retention_days: Annotated[int, "rows of older periods are dropped; of tables made from now on; 0: none"] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,15 @@ _NUMBERS = frozenset({int, float, type(None)})
 
 def kind_of(column: Sequence[Any]) -> Kind:
     """The narrowest column that holds these values exactly."""
-    if not set(map(type, column)) <= _NUMBERS:
+    types = set(map(type, column))
+    if not types <= _NUMBERS:
         return "text"
-    exact = all(-EXACT_INTEGER <= v <= EXACT_INTEGER for v in column if type(v) is int)
+    if int not in types:
+        return "number"
+    numbers = [v for v in column if v is not None] if type(None) in types else column
+    if min(numbers) >= -EXACT_INTEGER and max(numbers) <= EXACT_INTEGER:  # nearly always, and cheaper than one by one
+        return "number"
+    exact = all(-EXACT_INTEGER <= v <= EXACT_INTEGER for v in numbers if type(v) is int)
     return "number" if exact else "text"
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration import mariadb
 from tools.devstack import stack as devstack
 
 
@@ -16,3 +17,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[devstack.Stack]:
         yield devstack.up(home)
     finally:
         devstack.down(home)
+
+
+@pytest.fixture(scope="session")
+def mariadb_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """MariaDB, where it is installed."""
+    with mariadb.served(tmp_path_factory.mktemp("mariadb")) as port:
+        yield port

@@ -14,10 +14,10 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
-from services.ch_bridge.columns import Columns, as_number
+from services.ch_bridge.columns import Columns, numbers
 from shared.errors import Hopeless, Unreachable
 from shared.settings import Clickhouse
-from shared.values import Kind, as_text, kind_of
+from shared.values import Kind, as_text
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,11 @@ class ClickHouse:
         Hopeless: it will never take this.
     """
 
-    def __init__(self, settings: Clickhouse, *, add_columns: bool) -> None:
+    def __init__(self, settings: Clickhouse, *, add_columns: bool, drop_repeats: bool = True) -> None:
+        """`drop_repeats`: an insert the server has seen is dropped by its token, even if its rows are gone since."""
         self.url = settings.url
+        self.retention_days = settings.retention_days
+        self.drop_repeats = drop_repeats
         self.add_columns = add_columns
         self.connected: Client | None = None
         self.tables: dict[str, dict[str, Kind]] = {}
@@ -57,25 +60,22 @@ class ClickHouse:
 
     def insert(self, rows: Columns) -> None:
         """Rows of one table, which is made or widened where it must be."""
-        known = self._columns(rows)
+        packed = {counter: numbers(values) for counter, values in rows.counters.items()}
+        known = self._columns(rows.table, {c: "text" if found is None else "number" for c, found in packed.items()})
         arrays = [pa.array(rows.keys[name], type=kind) for name, kind in ARROW_KEYS.items()]
-        for counter, values in rows.counters.items():
-            if known[counter] == "text":
-                arrays.append(pa.array(map(as_text, values), type=pa.string()))
+        for counter, found in packed.items():
+            if found is None or known[counter] == "text":
+                arrays.append(pa.array(map(as_text, rows.counters[counter]), type=pa.string()))
             else:
-                arrays.append(pa.array(map(as_number, values), type=pa.float64()))
+                arrays.append(pa.array(found, from_pandas=True))  # NaN is null
         table = pa.table(arrays, names=[*ARROW_KEYS, *rows.counters])
-        self._guarded(
-            lambda client: client.insert_arrow(
-                quoted(rows.table + ROWS), table, settings={"insert_deduplication_token": rows.token}
-            )
-        )
+        settings = {"insert_deduplication_token": rows.token} if self.drop_repeats else {"insert_deduplicate": 0}
+        self._guarded(lambda client: client.insert_arrow(quoted(rows.table + ROWS), table, settings=settings))
 
-    def _columns(self, rows: Columns) -> Mapping[str, Kind]:
-        wanted = {counter: kind_of(values) for counter, values in rows.counters.items()}
-        if rows.table not in self.tables or self._lacking(rows.table, wanted):
-            self._make(rows.table, wanted)
-        return self.tables[rows.table]
+    def _columns(self, table: str, wanted: Mapping[str, Kind]) -> Mapping[str, Kind]:
+        if table not in self.tables or self._lacking(table, wanted):
+            self._make(table, wanted)
+        return self.tables[table]
 
     def _lacking(self, table: str, wanted: Mapping[str, Kind]) -> dict[str, Kind]:
         known = self.tables[table]
@@ -86,7 +86,7 @@ class ClickHouse:
         }
 
     def _make(self, table: str, wanted: Mapping[str, Kind]) -> None:
-        self._do(_create(table))
+        self._do(_create(table, self.retention_days))
         self._read(table)
         lacking = self._lacking(table, wanted)
         known = self.tables[table]
@@ -152,7 +152,8 @@ class ClickHouse:
         self.tables.clear()
 
 
-def _create(table: str) -> str:
+def _create(table: str, retention_days: int) -> str:
+    expire = f"TTL ts + INTERVAL {retention_days} DAY " if retention_days else ""
     return (
         f"CREATE TABLE IF NOT EXISTS {quoted(table + ROWS)} ("
         "ts DateTime('UTC') COMMENT 'end of the granularity period', "
@@ -162,7 +163,8 @@ def _create(table: str) -> str:
         "suspect UInt8, "
         "ver Int64 COMMENT 'of the file: the newer one wins'"
         ") ENGINE = ReplacingMergeTree PARTITION BY toYYYYMMDD(ts) ORDER BY (element, object, ts, gp_s, ver) "
-        "SETTINGS non_replicated_deduplication_window = 10000, replicated_deduplication_window = 10000"
+        f"{expire}SETTINGS ttl_only_drop_parts = 1, "
+        "non_replicated_deduplication_window = 10000, replicated_deduplication_window = 10000"
     )
 
 

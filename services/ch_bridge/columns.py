@@ -1,15 +1,20 @@
 """Batches of counters into columns of a wide table. Pure: no database in here."""
 
 import hashlib
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import nan as NAN  # noqa: N812 - a constant
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 
 from shared.messages import CounterBatch
 from shared.names import column_name, table_name
+from shared.values import EXACT_INTEGER, kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,5 +67,17 @@ def _columns(table: str, batches: Sequence[CounterBatch]) -> Columns:
     return Columns(table, keys, with_values, content.hexdigest())
 
 
-def as_number(value: Any) -> float | None:
-    return None if value is None else float(value)
+def numbers(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
+    """The column as floating point, NaN for null; None when that would not hold every value exactly.
+
+    Packed by struct, which is four times as fast as numpy's or Arrow's own reading of Python's numbers. It rounds large
+    integers in silence, so a column with one is looked at value by value.
+    """
+    try:
+        packed = struct.pack(f"{len(values)}d", *[NAN if v is None else v for v in values])
+    except (struct.error, OverflowError):  # words, vectors, integers beyond all floating point
+        return None
+    found: npt.NDArray[np.float64] = np.frombuffer(packed)
+    if (np.abs(found) > EXACT_INTEGER).any() and kind_of(values) == "text":
+        return None
+    return found

@@ -3,9 +3,11 @@
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pymysql
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from shared.errors import Hopeless, Unreachable
 from shared.messages import CounterBatch
 from shared.settings import Clickhouse, Mysql, System
 from shared.sink import Sink
+from tests.integration import mariadb
 from tools.cli.stored import StoredRow, canonical, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
@@ -63,12 +66,15 @@ def mysql(stack: Stack) -> Mysql:
     return Mysql(host=stack.mysql_host, port=stack.mysql_port, user="root", database=f"sinks_{uuid.uuid4().hex[:8]}")
 
 
-@pytest.fixture(params=["mysql", "clickhouse"])
+@pytest.fixture(params=["mysql", *mariadb.IF_THERE, "clickhouse"])
 def database(request: pytest.FixtureRequest, stack: Stack, mysql: Mysql) -> Iterator[Database]:
     closing: list[Repository | ClickHouse] = []
+    server = mysql
+    if request.param == "mariadb":
+        server = replace(mysql, port=request.getfixturevalue("mariadb_port"))
 
     def to_mysql(*, add_columns: bool = True) -> Sink:
-        repository = Repository(mysql, add_columns=add_columns)
+        repository = Repository(server, add_columns=add_columns)
         closing.append(repository)
         return MysqlWriterWorker(repository, [System(name="4ga")])
 
@@ -77,8 +83,8 @@ def database(request: pytest.FixtureRequest, stack: Stack, mysql: Mysql) -> Iter
         closing.append(clickhouse)
         return ClickhouseBridge(clickhouse)
 
-    if request.param == "mysql":
-        yield Database(to_mysql, lambda _: in_mysql(mysql))
+    if request.param != "clickhouse":
+        yield Database(to_mysql, lambda _: in_mysql(server))
     else:
         at = Clickhouse(url=f"{stack.clickhouse_url}/{mysql.database}")
         made = Database(to_clickhouse, lambda counters: in_clickhouse(at, "4ga", {made.group: counters}))
@@ -225,3 +231,65 @@ def test_rows_and_position_are_stored_together_or_not_at_all(mysql: Mysql) -> No
     repository.store([object_row], {("t", 1): 5})  # not there yet: else the key would clash
     assert repository.take_over([("t", 1)]) == {("t", 1): 5}
     repository.close()
+
+
+def test_clickhouse_drops_rows_older_than_the_retention_and_keeps_the_others(stack: Stack, mysql: Mysql) -> None:
+    at = Clickhouse(url=f"{stack.clickhouse_url}/{mysql.database}_ttl", retention_days=10_000)
+    clickhouse = ClickHouse(at, add_columns=True)
+    made = Database(
+        lambda: ClickhouseBridge(clickhouse), lambda counters: in_clickhouse(at, "4ga", {made.group: counters})
+    )
+    made.write(made.batch([["old", 0, 1, 2]], end_s=86_400), made.batch([["new", 0, 1, 2]]))
+    clickhouse._do(f"OPTIMIZE TABLE `4ga_{made.group}_rows` FINAL")
+    assert made.rows() == {("e1", "new"): {"a": 1, "b": 2}}
+    clickhouse.close()
+
+
+@contextmanager
+def administrator(mysql: Mysql) -> Iterator[Callable[[str], Any]]:
+    """Statements of a person at the server."""
+    with pymysql.connect(host=mysql.host, port=mysql.port, user="root", database=mysql.database) as line:
+
+        def execute(statement: str) -> Any:
+            cursor = line.cursor()
+            cursor.execute(statement)
+            return cursor.fetchall()
+
+        yield execute
+
+
+@pytest.fixture
+def in_mysql_alone(mysql: Mysql) -> Iterator[Database]:
+    repository = Repository(mysql, add_columns=True)
+    yield Database(lambda: MysqlWriterWorker(repository, [System(name="4ga")]), lambda _: in_mysql(mysql))
+    repository.close()
+
+
+def test_a_cut_connection_is_unreachable_once_and_then_made_again(mysql: Mysql, in_mysql_alone: Database) -> None:
+    database = in_mysql_alone
+    database.write(database.batch([["o1", 0, 1, 2]]))
+    with administrator(mysql) as execute:
+        for (number,) in execute(
+            f"SELECT id FROM information_schema.processlist WHERE db = '{mysql.database}' AND id <> CONNECTION_ID()"
+        ):
+            execute(f"KILL {number}")
+    with pytest.raises(Unreachable):
+        database.write(database.batch([["o2", 0, 3, 4]]))
+    database.write(database.batch([["o2", 0, 3, 4]]))
+    assert database.rows() == {("e1", "o1"): {"a": 1, "b": 2}, ("e1", "o2"): {"a": 3, "b": 4}}
+
+
+def test_a_server_that_is_read_only_is_unreachable_and_takes_all_afterwards(
+    mysql: Mysql, in_mysql_alone: Database
+) -> None:
+    database = in_mysql_alone
+    database.write(database.batch([["o1", 0, 1, 2]]))
+    with administrator(mysql) as execute:
+        execute("SET GLOBAL super_read_only = ON")
+        try:
+            with pytest.raises(Unreachable):
+                database.write(database.batch([["o2", 0, 3, 4]]))
+        finally:
+            execute("SET GLOBAL read_only = OFF")
+    database.write(database.batch([["o2", 0, 3, 4]]))
+    assert len(database.rows()) == 2

@@ -7,6 +7,7 @@ from tools.cli import config as config_
 from tools.cli import demo as demo_
 from tools.cli import docs as docs_
 from tools.cli import parse as parse_
+from tools.cli import replay as replay_
 from tools.cli import run as run_
 from tools.cli import status as status_
 from tools.cli import verify as verify_
@@ -22,6 +23,7 @@ app.command("simulate")(simulate)
 app.command("run")(run_.run)
 app.command("status")(status_.status)
 app.command("parse")(parse_.parse)
+app.command("replay")(replay_.command)
 app.command("verify")(verify_.verify)
 app.command("demo")(demo_.demo)
 app.command("docs")(docs_.docs)

@@ -1,0 +1,215 @@
+"""How much CPU a stored value costs, client and server together: pmflow's way and the usual one, in one run.
+
+`python -m bench.sinks [--rounds N]`, on servers of its own. MySQL: the writer against PyMySQL's executemany of the same
+upsert into the same table, for 10, 50 and 200 counters, and a replay of rows that are there against their first write.
+ClickHouse: the bridge against JSONEachRow into the same table. Ours starts from decoded messages (it resolves objects,
+sorts, renders, keeps positions); the others from rows that are ready. Rounds are interleaved and each takes periods of
+its own; the best counts. The last line is a JSON object of ratios, more is better for pmflow: those without a number of
+counters are of 50. PMFLOW_BENCH_MYSQL=host:port:pid takes another server, MariaDB say, in MySQL's place.
+"""
+
+import argparse
+import json
+import os
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import process_time
+
+import clickhouse_connect
+import orjson
+import pymysql
+
+from services.ch_bridge.bridge import ClickhouseBridge
+from services.ch_bridge.clickhouse import KEYS, ROWS, ClickHouse
+from services.mysql_writer.repository import Repository
+from services.mysql_writer.rows import Column, datetime_number, quoted, upserts
+from services.mysql_writer.rows import chunks as chunks_of
+from services.mysql_writer.writer import MysqlWriterWorker
+from shared.messages import CounterBatch
+from shared.names import table_name
+from shared.settings import Clickhouse, Mysql, System
+from tools.devstack import processes, stack
+
+WIDTHS = (10, 50, 200)
+ELEMENTS, OBJECTS = 10, 100
+"""Rows of a period: their product."""
+VALUES = 400_000
+"""A round's, about."""
+CLICKHOUSE_PERIODS_AT_ONCE = 10
+PLACE = ("pm.counters.bench", 0)
+TICKS = os.sysconf("SC_CLK_TCK")
+Period = Sequence[CounterBatch]
+
+
+class Periods:
+    """Endless periods of random counters, a third of them whole numbers' zeros as in real files."""
+
+    def __init__(self, group: str, width: int) -> None:
+        self.group, self.width, self.last = group, width, 0
+        self.random = random.Random(width)
+
+    def take(self, count: int) -> list[Period]:
+        return [self._one() for _ in range(count)]
+
+    def _one(self) -> Period:
+        self.last += 1
+        draw = self.random.random
+        return [
+            CounterBatch(
+                system="bench", file_id=f"{self.last:08x}{e:08x}", element=f"e{e}", group=self.group, job="", gp_s=900,
+                end_s=1_700_000_000 + 900 * self.last, end_offset_min=0, ver=self.last,
+                counters=[f"c{n}" for n in range(self.width)],
+                rows=[
+                    [f"o{o}", 0, *(0 if draw() < 0.3 else int(draw() * 1e6) if draw() < 0.7 else round(draw() * 100, 2)
+                                   for _ in range(self.width))]
+                    for o in range(OBJECTS)
+                ],
+            )
+            for e in range(ELEMENTS)
+        ]  # fmt: skip
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process so far."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / TICKS
+
+
+def spent(pid: int, work: Callable[[], object]) -> tuple[float, float]:
+    """CPU seconds of this process and of the server."""
+    client, server = process_time(), cpu_s(pid)
+    work()
+    return process_time() - client, cpu_s(pid) - server
+
+
+class Contest:
+    """Ways to store the same number of values; the best round of each counts."""
+
+    def __init__(self, title: str, values: int) -> None:
+        self.title, self.values = title, values
+        self.best: dict[str, tuple[float, float]] = {}
+
+    def add(self, way: str, took: tuple[float, float]) -> None:
+        self.best[way] = min(self.best.get(way, took), took, key=sum)
+
+    def show(self) -> None:
+        for way, (client, server) in self.best.items():
+            ns = [part * 1e9 / self.values for part in (client, server)]
+            print(f"{self.title:24} {way:12} client {ns[0]:7.0f}  server {ns[1]:7.0f}  ns a value")
+
+    def ratio(self, other: str, ours: str) -> float:
+        """How many times as much CPU the other way takes."""
+        return round(sum(self.best[other]) / sum(self.best[ours]), 2)
+
+
+def executemany(
+    line: "pymysql.Connection[pymysql.cursors.Cursor]", ids: dict[tuple[str, str], int], of: Period
+) -> None:
+    """The writer's own statement, but for its values."""
+    (chunk,) = chunks_of(of)
+    table = table_name("bench", of[0].group).lower()
+    statement = next(upserts(table, COLUMNS[of[0].group], chunk, ids, 1)).decode()
+    update = statement[statement.index(" ON DUPLICATE") :]
+    names = ["ts", "obj", "gp_s", "suspect", "ver", *(quoted(c) for c in of[0].counters)]
+    rows = [
+        (datetime_number(b.end_s), ids[b.element, row[0]], b.gp_s, row[1], b.ver, *row[2:])
+        for b in of
+        for row in b.rows
+    ]
+    with line.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {quoted(table)} ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}){update}", rows
+        )
+    line.commit()
+
+
+COLUMNS: dict[str, dict[str, Column]] = {}  # of each group, once the writer has made its table
+
+
+def mysql(at: Mysql, pid: int, width: int, rounds: int) -> Contest:
+    periods = Periods(f"W{width}", width)
+    count = max(2, VALUES // (width * ELEMENTS * OBJECTS))
+    repository = Repository(at, add_columns=True)
+    writer = MysqlWriterWorker(repository, [System(name="bench")])
+    writer.resume([PLACE])
+    (warm,) = periods.take(1)
+    writer.write(warm, {PLACE: 0})
+    (chunk,) = chunks_of(warm)
+    COLUMNS[periods.group] = dict(repository.table(chunk)[1])
+    ids = repository.object_ids("bench", {(b.element, row[0]) for b in warm for row in b.rows})
+    contest = Contest(f"mysql, {width} counters", count * width * ELEMENTS * OBJECTS)
+    with pymysql.connect(host=at.host, port=at.port, user=at.user, database=at.database) as line:
+        for _ in range(rounds):
+            ours, others = periods.take(count), periods.take(count)
+            for way in ("pmflow", "replay"):
+                contest.add(way, spent(pid, lambda ours=ours: [writer.write(p, {PLACE: 0}) for p in ours]))
+            contest.add("executemany", spent(pid, lambda others=others: [executemany(line, ids, p) for p in others]))
+    repository.close()
+    return contest
+
+
+def clickhouse(at: Clickhouse, pid: int, width: int, rounds: int) -> Contest:
+    periods = Periods(f"W{width}", width)
+    server = ClickHouse(at, add_columns=True)
+    bridge = ClickhouseBridge(server)
+    bridge.write(periods.take(1)[0], {})
+    table = table_name("bench", periods.group) + ROWS
+    contest = Contest(f"clickhouse, {width} counters", CLICKHOUSE_PERIODS_AT_ONCE * width * ELEMENTS * OBJECTS)
+    base, _, database = at.url.rpartition("/")
+    with clickhouse_connect.get_client(dsn=base, database=database, autogenerate_session_id=False) as client:
+
+        def json_each_row(of: Period) -> None:
+            lines = [
+                orjson.dumps(dict(zip((*KEYS, "suspect", "ver", *b.counters), values, strict=True)))
+                for b in of
+                for row in b.rows
+                for values in [(b.end_s, b.element, row[0], b.gp_s, row[1], b.ver, *row[2:])]
+            ]
+            client.raw_insert(table, insert_block=b"\n".join(lines), fmt="JSONEachRow")
+
+        for _ in range(rounds):
+            ours, others = ([b for p in periods.take(CLICKHOUSE_PERIODS_AT_ONCE) for b in p] for _ in range(2))
+            contest.add("pmflow", spent(pid, lambda ours=ours: bridge.write(ours, {})))
+            contest.add("JSONEachRow", spent(pid, lambda others=others: json_each_row(others)))
+    server.close()
+    return contest
+
+
+def server_pid(home: Path, name: str) -> int:
+    found = processes.find(home, name)
+    assert found is not None
+    return found.pid
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--rounds", type=int, default=3)
+    rounds = asked.parse_args().rounds
+    home = Path(tempfile.mkdtemp(prefix="pmflow-bench-"))
+    at = stack.up(home)
+    try:
+        host, port, pid = at.mysql_host, at.mysql_port, server_pid(home, "mysql")
+        if named := os.environ.get("PMFLOW_BENCH_MYSQL"):
+            host, port, pid = (of(part) for of, part in zip((str, int, int), named.split(":"), strict=True))
+        database = Mysql(host=host, port=port, user="root", database="pmflow_bench")
+        of_mysql = {width: mysql(database, pid, width, rounds) for width in WIDTHS}
+        url = Clickhouse(url=f"{at.clickhouse_url}/bench")
+        of_clickhouse = {width: clickhouse(url, server_pid(home, "clickhouse"), width, rounds) for width in WIDTHS}
+        ratios: dict[str, float] = {}
+        for width in (50, *WIDTHS):
+            mark = "" if not ratios else f", {width} counters"
+            ratios[f"mysql_vs_executemany{mark}"] = of_mysql[width].ratio("executemany", "pmflow")
+            ratios[f"replay_vs_first{mark}"] = of_mysql[width].ratio("pmflow", "replay")
+            ratios[f"clickhouse_vs_jsoneachrow{mark}"] = of_clickhouse[width].ratio("JSONEachRow", "pmflow")
+        for contest in (*of_mysql.values(), *of_clickhouse.values()):
+            contest.show()
+        print(json.dumps(ratios))
+    finally:
+        stack.down(home)
+        assert processes.running(home) == []
+
+
+if __name__ == "__main__":
+    main()

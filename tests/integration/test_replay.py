@@ -1,0 +1,132 @@
+"""A replay changes nothing that is right and brings back what is missing, by checksums of every value."""
+
+import uuid
+from collections.abc import Iterator
+from hashlib import blake2b
+
+import clickhouse_connect
+import pymysql
+import pytest
+
+from shared import kafka, topics
+from shared.kafka import KafkaProducer, Outgoing
+from shared.messages import CounterBatch
+from shared.settings import Clickhouse, Mysql, Settings, load
+from shared.sink import Sink
+from tools.cli.replay import Replayed, replay, sink_of, stretch
+from tools.cli.stored import in_clickhouse, in_mysql
+from tools.devstack.stack import Stack
+
+GROUPS = {"G": {"a", "b"}, "H": {"a", "b"}}
+WHOLE = (None, None)
+
+
+class Topic:
+    """A system's topic with a corrected file before the one it corrects, a poison message and plain ones."""
+
+    def __init__(self, stack: Stack, sink: str) -> None:
+        self.brokers = stack.kafka
+        self.topic = topics.counters(f"r{uuid.uuid4().hex[:6]}")
+        self.system = self.topic.name.removeprefix("pm.counters.")
+        database = f"replay_{self.system}"
+        self.mysql = Mysql(host=stack.mysql_host, port=stack.mysql_port, user="root", database=database)
+        self.clickhouse = Clickhouse(url=f"{stack.clickhouse_url}/{database}")
+        self.sink_name = sink
+        kafka.provision(self.brokers, [self.topic, self.topic.dead_letters])
+
+    def sink(self, settings: Settings) -> Sink:
+        return sink_of(settings, self.sink_name)
+
+    def batch(self, group: str, ver: int, element: str, rows: list[list[object]]) -> bytes:
+        return CounterBatch(
+            system=self.system, file_id=f"{ver:016x}", element=element, group=group, job="", gp_s=900,
+            end_s=1_700_000_100, end_offset_min=0, ver=ver, counters=["a", "b"], rows=rows,
+        ).encode()  # fmt: skip
+
+    def send(self, partition: int, *values: bytes, topic: str = "") -> None:
+        producer = KafkaProducer(self.brokers)
+        producer.deliver(*(Outgoing(topic or self.topic.name, partition, "e", value) for value in values))
+        producer.close()
+
+    def checksum(self) -> str:
+        """Of all that a reader finds."""
+        rows = (
+            in_mysql(self.mysql) if self.sink_name == "mysql" else in_clickhouse(self.clickhouse, self.system, GROUPS)
+        )
+        seen = sorted(repr((row.key, row.suspect, sorted(row.values.items()))) for row in rows)
+        return blake2b("\n".join(seen).encode()).hexdigest() if seen else ""
+
+    def lose_rows(self) -> None:
+        """By hand, as an operator's mistake would."""
+        if self.sink_name == "clickhouse":
+            base, _, database = self.clickhouse.url.rpartition("/")
+            with clickhouse_connect.get_client(dsn=base, database=database, autogenerate_session_id=False) as client:
+                client.command(f"TRUNCATE TABLE `{self.system}_G_rows`")
+            return
+        at = self.mysql
+        with pymysql.connect(host=at.host, port=at.port, user="root", database=at.database) as line:
+            line.cursor().execute(f"DELETE FROM {self.system}_g WHERE obj % 3 = 0")
+            line.commit()
+
+
+@pytest.fixture(params=["mysql", "clickhouse"])
+def topic(request: pytest.FixtureRequest, stack: Stack) -> Topic:
+    made = Topic(stack, request.param)
+    rows = [[f"o{n}", n % 2, n, n / 8] for n in range(50)]
+    made.send(1, made.batch("G", 2, "e1", [["o1", 0, None, 7]]), made.batch("G", 1, "e1", rows))
+    made.send(2, made.batch("H", 1, "e2", rows), made.batch("H", 3, "e2", rows[:5]))
+    return made
+
+
+@pytest.fixture
+def sink(topic: Topic) -> Iterator[Sink]:
+    base = load(())
+    made = topic.sink(
+        Settings(
+            **{f: getattr(base, f) for f in base.__dataclass_fields__ if f not in {"mysql", "clickhouse"}},
+            mysql=topic.mysql,
+            clickhouse=topic.clickhouse,
+        )
+    )
+    yield made
+    (made.repository if hasattr(made, "repository") else made.clickhouse).close()  # type: ignore[attr-defined]
+
+
+def again(topic: Topic, sink: Sink, offset: int | None = None) -> Replayed:
+    return replay(sink, topic.brokers, stretch(topic.brokers, topic.topic, WHOLE, offset), lambda read: None)
+
+
+def test_a_replay_from_anywhere_changes_nothing_that_is_right(topic: Topic, sink: Sink) -> None:
+    assert again(topic, sink) == Replayed(read=4, stored=4)
+    before = topic.checksum()
+    assert before
+    assert again(topic, sink) == Replayed(read=4, stored=4)
+    assert again(topic, sink, offset=1) == Replayed(read=2, stored=2)
+    assert topic.checksum() == before
+
+
+def test_a_replay_brings_back_what_is_missing(topic: Topic, sink: Sink) -> None:
+    again(topic, sink)
+    before = topic.checksum()
+    topic.lose_rows()
+    assert topic.checksum() != before
+    again(topic, sink)
+    assert topic.checksum() == before
+
+
+def test_messages_outside_the_times_are_not_read(topic: Topic, sink: Sink) -> None:
+    told: list[int] = []
+    for times, messages in (((None, 1), 0), ((2**42, None), 0), ((1, 2**42), 4)):
+        part = stretch(topic.brokers, topic.topic, times)
+        assert part.messages == messages
+        assert replay(sink, topic.brokers, part, told.append).read == messages
+    assert told[-1] == 4
+
+
+def test_what_was_set_aside_is_replayed_from_the_dead_letters_and_what_is_no_batch_is_refused(
+    topic: Topic, sink: Sink
+) -> None:
+    letters = topic.topic.dead_letters
+    topic.send(5, topic.batch("G", 9, "e9", [["o9", 0, 9, 9]]), b"no batch", topic=letters.name)
+    done = replay(sink, topic.brokers, stretch(topic.brokers, letters, WHOLE), lambda read: None)
+    assert done == Replayed(read=2, stored=1, refused=1)

@@ -1,0 +1,143 @@
+"""`pmflow replay`: a stretch of a counters topic, once more into one sink; what is right there stays as it is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import sleep
+from typing import Annotated, Literal
+from uuid import uuid4
+
+import typer
+from rich.progress import Progress
+
+from services.ch_bridge.bridge import ClickhouseBridge
+from services.ch_bridge.clickhouse import ClickHouse
+from services.mysql_writer.repository import Repository
+from services.mysql_writer.writer import MysqlWriterWorker
+from shared import kafka, topics
+from shared.errors import Hopeless, Unreachable
+from shared.messages import BadMessage, CounterBatch
+from shared.settings import Settings, load
+from shared.sink import Sink
+
+MESSAGES_AT_ONCE = 500
+LONGEST_BACKOFF_S = 10.0
+Times = tuple[int | None, int | None]
+"""From and to, ms since 1970 by the messages' own time; None is the topic's end on that side."""
+
+
+@dataclass
+class Replayed:
+    """Counts of messages."""
+
+    read: int = 0
+    stored: int = 0
+    refused: int = 0
+
+
+def stretch(brokers: str, topic: topics.Topic, times: Times, offset: int | None = None) -> kafka.Stretch:
+    """What of the topic is meant; what comes later than now is not waited for."""
+    since_ms, until_ms = times
+    now = kafka.ends(brokers, topic)
+    last = kafka.begins(brokers, topic, until_ms) if until_ms is not None else {}
+    first = kafka.begins(brokers, topic, since_ms)
+    ends = {p: end if last.get(p, -1) < 0 else min(end, last[p]) for p, end in now.items()}
+    if offset is not None:
+        first = {p: max(offset, at) for p, at in first.items()}
+    return kafka.Stretch(topic, {p: ends[p] if first[p] < 0 else first[p] for p in ends}, ends)
+
+
+def replay(sink: Sink, brokers: str, part: kafka.Stretch, told: Callable[[int], object]) -> Replayed:
+    """Read by a group of its own, write without positions: neither the services nor the ledger see it.
+
+    While the database is away it is tried again for ever. `told` is given how many messages are read so far.
+    """
+    done = Replayed()
+    for messages in kafka.read(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, MESSAGES_AT_ONCE):
+        done.read += len(messages)
+        _land(sink, _readable(messages, done), done)
+        told(done.read)
+    return done
+
+
+def _readable(messages: Sequence[kafka.Message], done: Replayed) -> list[CounterBatch]:
+    batches = []
+    for message in messages:
+        try:
+            batches.append(CounterBatch.decode(message.value() or b""))
+        except BadMessage as reason:
+            _refused(done, f"{'/'.join(map(str, kafka.origin(message)))}: {reason}")
+    return batches
+
+
+def _land(sink: Sink, batches: Sequence[CounterBatch], done: Replayed) -> None:
+    """Halve what is refused, so that the rest lands."""
+    if not batches:
+        return
+    try:
+        _written(sink, batches)
+    except Hopeless as reason:
+        if len(batches) == 1:
+            _refused(done, f"file {batches[0].file_id}, group {batches[0].group}: {reason}")
+            return
+        middle = len(batches) // 2
+        _land(sink, batches[:middle], done)
+        _land(sink, batches[middle:], done)
+    else:
+        done.stored += len(batches)
+
+
+def _written(sink: Sink, batches: Sequence[CounterBatch]) -> None:
+    wait_s = 0.5
+    while True:
+        try:
+            sink.write(batches, {})
+        except Unreachable as error:
+            typer.echo(f"waiting for the database: {error}", err=True)
+            sleep(wait_s)
+            wait_s = min(LONGEST_BACKOFF_S, 2 * wait_s)
+        else:
+            return
+
+
+def _refused(done: Replayed, why: str) -> None:
+    done.refused += 1
+    typer.echo(f"refused: {why}", err=True)
+
+
+def sink_of(settings: Settings, name: str) -> Sink:
+    """The sink as its service has it."""
+    add_columns = settings.schedule.is_auto_adding_column
+    if name == "mysql":
+        return MysqlWriterWorker(Repository(settings.mysql, add_columns=add_columns), settings.systems)
+    # Without tokens: what the server lost since it first took these inserts is to come back.
+    return ClickhouseBridge(ClickHouse(settings.clickhouse, add_columns=add_columns, drop_repeats=False))
+
+
+def _ms(time: datetime | None) -> int | None:
+    return None if time is None else int(time.replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def command(  # noqa: PLR0913 - the options of a command
+    system: Annotated[str, typer.Option(help="whose counters")],
+    sink: Annotated[Literal["mysql", "clickhouse"], typer.Option(help="where to")],
+    since: Annotated[datetime | None, typer.Option("--from", help="not before; when the message was sent, UTC")] = None,
+    until: Annotated[datetime | None, typer.Option("--to", help="before; when the message was sent, UTC")] = None,
+    offset: Annotated[int | None, typer.Option(help="from this offset in each partition, in place of --from")] = None,
+    *,
+    set_aside: Annotated[bool, typer.Option("--set-aside", help="what lies in the dead letters, in its place")] = False,
+) -> None:
+    """Read a system's counters from Kafka again into a sink; exit 1 when some are refused."""
+    settings = load()
+    if system not in {known.name for known in settings.systems}:
+        raise typer.BadParameter(f"no system {system!r}; there are {', '.join(s.name for s in settings.systems)}")
+    if since is not None and offset is not None:
+        raise typer.BadParameter("--from or --offset, not both")
+    topic = topics.counters(system)
+    brokers = settings.kafka.bootstrap_servers
+    part = stretch(brokers, topic.dead_letters if set_aside else topic, (_ms(since), _ms(until)), offset)
+    with Progress(transient=True) as progress:
+        task = progress.add_task(f"{part.topic.name} to {sink}", total=part.messages)
+        done = replay(sink_of(settings, sink), brokers, part, lambda read: progress.update(task, completed=read))
+    typer.echo(f"{done.read} messages read, {done.stored} stored, {done.refused} refused")
+    raise typer.Exit(1 if done.refused else 0)
