@@ -1,6 +1,7 @@
 """Logs: JSON lines on standard error, one line an event; a constant event, the facts as fields."""
 
 import logging
+import signal
 import sys
 from typing import Any
 
@@ -30,9 +31,17 @@ class JsonLines(logging.Formatter):
 
 
 def setup(service: str, level: str) -> None:
-    """Once, in a service's __main__."""
+    """Once, in a service's __main__. While it runs, SIGUSR1 asks for DEBUG, SIGUSR2 for the configured level."""
+    configured = logging.getLevelNamesMapping()[level.upper()]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(service))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(level=configured, handlers=[handler], force=True)
+    signal.signal(signal.SIGUSR1, lambda *_: _set_level(logging.DEBUG))
+    signal.signal(signal.SIGUSR2, lambda *_: _set_level(configured))
     for noisy in ("paramiko", "kazoo", "faust", "mode", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _set_level(level: int) -> None:
+    logging.getLogger().setLevel(level)
+    logging.getLogger(__name__).warning("log level changed", extra={"to": logging.getLevelName(level)})

@@ -157,6 +157,10 @@ class FileStatus(File):
     nulls: int = 0
     quarantined: int = 0
     dropped: int = 0
+    parsed_s: float = 0.0
+    """When all its batches were in the topic; kept through later stages, as compaction forgets the earlier ones."""
+    stored_s: float = 0.0
+    """When every required sink was beyond it."""
 
 
 def status_of(file: FileFound, stage: Stage, at_s: float, reason: str = "") -> FileStatus:
@@ -173,6 +177,40 @@ class SinkPosition(Message):
     topic: str
     partition: int
     next_offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleFigures(Message):
+    """What became of the files of one period in one system; a newer message replaces an older one."""
+
+    kind: ClassVar[str] = "cycle-figures"
+    system: str
+    end_s: int
+    """End of the period, seconds since 1970 UTC."""
+    expected: int
+    """Entries of the inventory."""
+    missing: list[str]
+    """Those without any file of this period."""
+    files: int
+    elements: int
+    """That brought a file; fewer than files when one brought several."""
+    late: int
+    parsed: int
+    stored: dict[str, int]
+    """Sink -> files that it has whole."""
+    done: int
+    error: int
+    lost: int
+    postponed: int
+    quarantined: int
+    """Files with values set aside; their other values landed."""
+    values: int
+    values_stored: dict[str, int]
+    values_quarantined: int
+    values_dropped: int
+    bytes: int
+    latency_s: dict[str, list[float]]
+    """From the end of the period until written, parsed, stored: 50th and 95th percentile, maximum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

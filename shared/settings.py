@@ -7,7 +7,7 @@ The files are named by PMFLOW_CONFIG (comma-separated, later ones override); PMF
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -43,7 +43,7 @@ class Mysql:
     host: Annotated[str, "server"] = "localhost"
     port: Annotated[int, "its port"] = 3306
     user: Annotated[str, "may create tables and columns in the database"] = "pmflow"
-    password: Annotated[str, "better given by PMFLOW_MYSQL__PASSWORD or password-file"] = ""
+    password: Annotated[str, "better given by PMFLOW_MYSQL__PASSWORD or password-file"] = field(default="", repr=False)
     password_file: Annotated[str, "a file that holds the password; wins over `password`"] = ""
     database: Annotated[str, "created when the user may; else it must exist"] = "pmflow"
 
@@ -54,6 +54,10 @@ class Clickhouse:
 
     url: Annotated[str, "http(s)://user:password@host:port/database"] = "http://localhost:8123/pmflow"
     retention_days: Annotated[int, "rows of older periods are dropped; of tables made from now on; 0: none"] = 0
+
+    def __repr__(self) -> str:
+        """Without the password: this may end in logs."""
+        return f"Clickhouse(url={without_password(self.url)!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,11 @@ class System:
     backlog_share: Annotated[
         float, "of what may be announced, for the oldest files; the newest cycle gets the rest"
     ] = 0.25
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """All its files land in, waited for or not."""
+        return ("mysql", "clickhouse") if self.is_using_clickhouse else ("mysql",)
 
     def __post_init__(self) -> None:
         _at_least_one(self.name, "consumerThreads", self.consumer_threads)
@@ -278,3 +287,12 @@ def _at_least_one(where: str, key: str, value: int) -> None:
 def secret(text: str, file: str) -> str:
     """A secret from a file when one is named (a mounted Kubernetes secret), else as given."""
     return Path(file).read_text().strip() if file else text
+
+
+def without_password(url: str) -> str:
+    """A URL that may be shown.
+
+    >>> without_password("http://pm:secret@host:8123/pmflow")
+    'http://pm:***@host:8123/pmflow'
+    """
+    return re.sub(r"(//[^:/@]*):.*@", r"\1:***@", url)

@@ -7,7 +7,7 @@ not exist when it started, DESIGN D3). docs/topics.md is generated from here.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from shared.messages import PARTITIONS, CounterBatch, FileFound, FileStatus, Message, Settle, SinkPosition
+from shared.messages import PARTITIONS, CounterBatch, CycleFigures, FileFound, FileStatus, Message, Settle, SinkPosition
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -80,6 +80,17 @@ FILES_SETTLE = Topic(
     readers=("fetcher",),
     key="file_id; the partition is the element's",
 )
+CYCLES = Topic(
+    name="pm.cycles",
+    about="Figures of each system and period: the newest ones.",
+    messages=(CycleFigures,),
+    writers=("tracker",),
+    readers=("operator",),
+    key="system/end of period",
+    partitions=1,
+    retention_ms=30 * DAY_MS,
+    compacted=True,
+)
 
 
 TRACKER_TABLES = tuple(
@@ -120,5 +131,5 @@ def system_of(counters_topic: str) -> str:
 
 def provisioned(systems: Iterable[str]) -> tuple[Topic, ...]:
     """All topics of a deployment with these systems, each beside its dead letters."""
-    topics = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, *(counters(system) for system in systems))
+    topics = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, CYCLES, *(counters(system) for system in systems))
     return (*(twin for topic in topics for twin in (topic, topic.dead_letters)), *TRACKER_TABLES)

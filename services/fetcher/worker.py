@@ -120,6 +120,7 @@ class FileProcessorWorker:
         topic, partition, last_offset = self.out.counters(file, [batch.value for batch in parsed.batches])
         return replace(
             status_of(file, "parsed", time(), "; ".join(f"{reason}: {n}" for reason, n in counts.reasons.items())),
+            parsed_s=time(),
             topic=topic,
             partition=partition,
             last_offset=last_offset,

@@ -104,7 +104,8 @@ class FileProcessingTracker:
                 yield self._command(file_id, "done", now_s)
 
     def _command(self, file_id: str, to: Literal["done", "error"], now_s: float) -> Settle:
-        self.files[file_id] = {**self.files[file_id], "state": "moving", "to": to}
+        stored = {"stored_s": now_s} if to == "done" else {}
+        self.files[file_id] = {**self.files[file_id], **stored, "state": "moving", "to": to}
         self._commanded_s[file_id] = now_s
         return _settle(self.files[file_id])
 

@@ -6,8 +6,17 @@ import orjson
 import pytest
 
 from services.fetcher.batches import Origin, read_file
-from shared.messages import CounterBatch, FileFound, FileStatus, Message, Settle, SinkPosition
-from shared.topics import FILES_FOUND, FILES_SETTLE, FILES_STATUS, MESSAGE_MAX_BYTES, Topic, counters, provisioned
+from shared.messages import CounterBatch, CycleFigures, FileFound, FileStatus, Message, Settle, SinkPosition
+from shared.topics import (
+    CYCLES,
+    FILES_FOUND,
+    FILES_SETTLE,
+    FILES_STATUS,
+    MESSAGE_MAX_BYTES,
+    Topic,
+    counters,
+    provisioned,
+)
 
 FILE: dict[str, Any] = {
     "file_id": "00c338da9aec4329", "system": "5ga", "endpoint": "5ga-003", "element": "5ga-003",
@@ -19,13 +28,20 @@ SAMPLES: dict[type[Message], dict[str, Any]] = {
     FileStatus: STATUS,
     SinkPosition: {"sink": "mysql", "topic": "pm.counters.5ga", "partition": 3, "next_offset": 42},
     Settle: {"file_id": FILE["file_id"], "to": "done", "status": STATUS},
+    CycleFigures: {
+        "system": "5ga", "end_s": 1795530600, "expected": 2, "missing": ["5ga-004"], "files": 1, "elements": 1,
+        "late": 0, "parsed": 1, "stored": {"mysql": 1}, "done": 1, "error": 0, "lost": 0, "postponed": 0,
+        "quarantined": 0, "values": 7, "values_stored": {"mysql": 7}, "values_quarantined": 0, "values_dropped": 0,
+        "bytes": 1580,
+        "latency_s": {"written": [1, 1, 1], "parsed": [2.5, 2.5, 2.5], "stored": []},
+    },
     CounterBatch: {
         "system": "5ga", "file_id": "00c338da9aec4329", "element": "SubNetwork=5ga,e", "group": "NRCellDU", "job": "1",
         "gp_s": 900, "end_s": 1795530600, "end_offset_min": -300, "ver": 1, "counters": ["a", "b", "c"],
         "rows": [["NRCellDU=1", 0, 1, 2.5, None], ["NRCellDU=2", 1, "up", [1, None], 0]],
     },
 }  # fmt: skip
-TOPICS = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, counters("5ga"))
+TOPICS = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, CYCLES, counters("5ga"))
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)

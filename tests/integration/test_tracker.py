@@ -6,14 +6,15 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 
 import pytest
 
 from shared import kafka
 from shared.kafka import KafkaProducer, Outgoing
-from shared.messages import FileStatus, Settle, SinkPosition, partition_of
+from shared.messages import CycleFigures, FileStatus, Settle, SinkPosition, Stage, partition_of
 from shared.topics import FILES_SETTLE, FILES_STATUS, counters, provisioned
+from tools.cli.cycles import read
 from tools.devstack import stack as devstack
 from tools.devstack.stack import Stack
 
@@ -34,7 +35,12 @@ class Tracked:
         self.run = uuid.uuid4().hex[:8]
         self.log = (home / "tracker.log").open("ab")
         config = home / "pmflow.yaml"
-        config.write_text(f"kafka: {{bootstrap_servers: '{stack.kafka}'}}\n4ga: {{isUsingClickhouse: true}}\n")
+        inventory = home / "inventory.yaml"
+        inventory.write_text("- {name: e0}\n- {name: e1}\n- {name: absent}\n")
+        config.write_text(
+            f"kafka: {{bootstrap_servers: '{stack.kafka}'}}\n"
+            f"4ga: {{isUsingClickhouse: false, inventory: '{inventory}'}}\n"
+        )
         self.env = {"PMFLOW_CONFIG": str(config), "PYTHONPATH": str(ROOT)}
         kafka.provision(self.brokers, provisioned(["4ga"]))
         self.producer = KafkaProducer(self.brokers)
@@ -49,15 +55,15 @@ class Tracked:
         self.started.append(process)
         return process
 
-    def tell(self, first: int, beyond: int) -> set[str]:
-        """Files that are parsed; their ids."""
+    def tell(self, first: int, beyond: int, end_s: int = 0, stage: Stage = "parsed") -> set[str]:
+        """Files that are parsed, or what else became of them; their ids."""
         ids = [f"{self.run}{n:08}" for n in range(first, beyond)]
         told = []
         for n, file_id in enumerate(ids, first):
             element = f"e{n % 24}"
             status = FileStatus(
                 file_id=file_id, system="4ga", endpoint=element, element=element, path=f"/pm/{file_id}", size=1,
-                mtime_s=1, epoch=1, stage="parsed", at_s=1.0, topic=counters("4ga").name,
+                mtime_s=1, epoch=1, end_s=end_s, stage=stage, at_s=1.0, topic=counters("4ga").name,
                 partition=partition_of(element), last_offset=n, values=1,
             )  # fmt: skip
             told.append(Outgoing(FILES_STATUS.name, status.partition, file_id, status.encode()))
@@ -172,3 +178,32 @@ def test_no_file_is_stuck_when_the_broker_is_restarted(tracked: Tracked, stack: 
         return files <= tracked.commanded
 
     tracked.wait_until(through, 90, lambda: f"{len(files - tracked.commanded)} left")
+
+
+def test_the_figures_of_a_cycle_are_exact_though_trackers_are_killed_and_files_come_twice_and_late(
+    tracked: Tracked,
+) -> None:
+    end_s = int(time()) - 3600 - int(tracked.run, 16) % 80_000
+
+    def published() -> CycleFigures | None:
+        return next((c for c in read(tracked.brokers) if (c.system, c.end_s) == ("4ga", end_s)), None)
+
+    tracked.tell(0, 24, end_s)
+    tracked.tell(24, 26, end_s, "error")
+    tracked.store(20)
+    first = tracked.start()
+    tracked.wait_until(lambda: (found := published()) is not None and found.files == 26, 60, lambda: f"{published()}")
+    first.kill()
+    tracked.tell(0, 24, end_s, "done")  # each a second time
+    tracked.tell(0, 24, end_s, "done")
+    tracked.tell(26, 27, end_s, "lost")  # long after the cycle was closed
+    tracked.store(24)
+    tracked.start()
+    tracked.wait_until(lambda: (found := published()) is not None and found.files == 27, 60, lambda: f"{published()}")
+    tracked.wait_until(lambda: (found := published()) is not None and found.done == 24, 60, lambda: f"{published()}")
+    figures = published()
+    assert figures is not None
+    assert (figures.expected, figures.missing, figures.elements) == (3, ["absent"], 24)
+    assert (figures.files, figures.done, figures.error, figures.lost) == (27, 24, 2, 1)
+    assert figures.stored == {"mysql": 24}
+    assert figures.values_stored == {"mysql": 24}

@@ -14,6 +14,7 @@ from tools.devstack import stack as devstack
 
 OVERRIDES = {
     **DEMO_SCHEDULE,
+    "tracker": {"lateness_s": 1},
     "scanner": {"lease_s": 15, "settle_s": 0.5},
 }
 

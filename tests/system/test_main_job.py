@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from shared.messages import CycleFigures
 from shared.settings import Settings
 from tests.system.conftest import eventually
-from tools.cli import ledger, verify
+from tools.cli import cycles, ledger, verify
 from tools.cli.demo import SAMPLES, written
 from tools.cli.pipeline import Pipeline
+from tools.simulator.truth import Manifest, Written
 
 ERICSSON = "A20230515.0700_0100-0715_0100_GNODEB-0.xml"
 
@@ -36,6 +38,24 @@ def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(
     for outcome in outcomes:
         assert outcome.right, outcome
         assert outcome.stored == outcome.expected > 1000
+
+    lines = [
+        line for line in Manifest(pipeline.simulator).lines() if isinstance(line, Written) and line.system == "4ga"
+    ]
+    first = [line for line in lines if line.end_s == lines[0].end_s]
+
+    def first_cycle() -> CycleFigures | None:
+        found = cycles.read(settings.kafka.bootstrap_servers)
+        return next((c for c in found if (c.system, c.end_s) == ("4ga", lines[0].end_s)), None)
+
+    values = sum(line.values for line in first)
+    whole = {"mysql": values, "clickhouse": values}
+    eventually(lambda: (c := first_cycle()) is not None and c.values_stored == whole, 60, "the first cycle's figures")
+    figures = first_cycle()
+    assert figures is not None
+    assert (figures.expected, figures.missing, figures.files, figures.done) == (5, ["samples"], 4, 4)
+    assert (figures.values, figures.error, figures.lost) == (values, 0, 0)
+    assert figures.latency_s["stored"]
 
     by_name = {f.path.rpartition("/")[2]: f for f in ledger.read(settings.kafka.bootstrap_servers).files.values()}
     assert by_name[ERICSSON].values == 2667

@@ -51,7 +51,7 @@ def _topics() -> Iterator[str]:
     yield ""
     yield "| topic | what | messages | written by | read by | key | partitions | kept |"
     yield "|---|---|---|---|---|---|---|---|"
-    known = (topics.FILES_FOUND, topics.FILES_STATUS, topics.FILES_SETTLE, topics.counters("<system>"))
+    known = (topics.FILES_FOUND, topics.FILES_STATUS, topics.FILES_SETTLE, topics.counters("<system>"), topics.CYCLES)
     for topic in (*known, *topics.TRACKER_TABLES):
         days = "for ever" if topic.retention_ms == topics.FOR_EVER else f"{topic.retention_ms // topics.DAY_MS} days"
         kept = days + (", compacted" if topic.compacted else "")

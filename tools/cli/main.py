@@ -4,12 +4,15 @@ import typer
 
 from shared import kafka, settings, topics
 from tools.cli import config as config_
+from tools.cli import cycles as cycles_
 from tools.cli import demo as demo_
 from tools.cli import docs as docs_
+from tools.cli import errors as errors_
 from tools.cli import parse as parse_
 from tools.cli import replay as replay_
 from tools.cli import run as run_
 from tools.cli import status as status_
+from tools.cli import trace as trace_
 from tools.cli import verify as verify_
 from tools.devstack.cli import app as dev
 from tools.simulator.cli import simulate
@@ -22,6 +25,9 @@ app.add_typer(config_.app, name="config")
 app.command("simulate")(simulate)
 app.command("run")(run_.run)
 app.command("status")(status_.status)
+app.command("cycles")(cycles_.cycles)
+app.command("trace")(trace_.trace)
+app.command("errors")(errors_.errors)
 app.command("parse")(parse_.parse)
 app.command("replay")(replay_.command)
 app.command("verify")(verify_.verify)

@@ -30,7 +30,7 @@ def test_a_file_is_done_when_the_sink_is_past_its_last_offset() -> None:
     assert list(t.moved(position("mysql", 10, partition=6), NOW_S)) == []
     (command,) = t.moved(position("mysql", 10), NOW_S)
     assert (command.file_id, command.to) == ("f1", "done")
-    assert FileStatus.of(command.status, b"") == PARSED
+    assert FileStatus.of(command.status, b"") == replace(PARSED, stored_s=NOW_S)
 
 
 def test_it_waits_for_every_required_sink_and_for_no_other() -> None:

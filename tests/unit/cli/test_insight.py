@@ -1,0 +1,52 @@
+"""What `pmflow errors` and `pmflow trace` make of the ledger."""
+
+from dataclasses import replace
+
+from shared.messages import FileStatus, SinkPosition
+from tools.cli.errors import grouped
+from tools.cli.trace import Record, hops_of
+
+PARSED = FileStatus(
+    file_id="f1", system="4ga", endpoint="e1", element="e1", path="/pm/A1.xml", size=1, mtime_s=2, epoch=3,
+    stage="parsed", at_s=10.0, topic="pm.counters.4ga", partition=5, last_offset=9, rows=2, values=7,
+)  # fmt: skip
+BAD = replace(PARSED, stage="error", rows=0, values=0, reason="line 3: no element found")
+
+
+def test_errors_are_grouped_by_alike_reason_and_element_with_first_and_last_seen_and_the_newest_as_sample() -> None:
+    groups = grouped(
+        [
+            PARSED,
+            replace(BAD, file_id="f2", at_s=30.0, reason="line 8: no element found"),
+            replace(BAD, file_id="f3", at_s=20.0),
+            replace(BAD, file_id="f4", element="e2"),
+        ]
+    )
+    assert [(g.element, g.files, g.first_s, g.last_s, g.sample.file_id) for g in groups] == [
+        ("e1", 2, 20.0, 30.0, "f2"),
+        ("e2", 1, 10.0, 10.0, "f4"),
+    ]
+    assert groups[0].reason == "line *: no element found"
+
+
+def test_a_landed_file_with_values_set_aside_is_among_the_errors() -> None:
+    assert [g.sample.stage for g in grouped([replace(PARSED, quarantined=2, reason="too long: 2")])] == ["parsed"]
+
+
+def test_a_trace_tells_each_hop_and_which_sink_has_the_file() -> None:
+    records: list[Record] = [
+        ("pm.files.status/5/0", replace(PARSED, stage="found", at_s=1.0, rows=0, topic="", last_offset=-1)),
+        ("pm.files.status/5/1", PARSED),
+        ("pm.files.status/5/2", replace(PARSED, file_id="f2", element="e2", endpoint="e2", path="/pm/A2.xml")),
+        ("pm.files.status/5/3", SinkPosition(sink="mysql", topic="pm.counters.4ga", partition=5, next_offset=10)),
+        ("pm.files.status/5/4", SinkPosition(sink="clickhouse", topic="pm.counters.4ga", partition=5, next_offset=9)),
+    ]
+    for what in ("f1", "e1", "A1.xml"):
+        hops = list(hops_of(records, what))
+        assert [(stage, where) for _, _, stage, _, where in hops] == [
+            ("found", "pm.files.status/5/0"),
+            ("parsed", "pm.files.status/5/1"),
+            ("clickhouse", "pm.counters.4ga/5/9"),
+            ("mysql", "pm.counters.4ga/5/9"),
+        ]
+        assert [says.partition(",")[0] for *_, says, _ in hops[2:]] == ["does not have it yet", "has it"]

@@ -1,0 +1,56 @@
+"""`pmflow cycles`: the figures of each system and period, as the tracker published them."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared.messages import CycleFigures
+from shared.settings import load
+from shared.topics import CYCLES
+from tools.cli.ledger import whole
+
+
+def cycles(
+    system: Annotated[str, typer.Option(help="this one only")] = "",
+    last: Annotated[int, typer.Option(help="so many of the newest periods of each system")] = 12,
+) -> None:
+    """Show what became of the files of each closed cycle; missing elements by name."""
+    Console().print(table(newest(read(load().kafka.bootstrap_servers), system, last)))
+
+
+def read(brokers: str) -> list[CycleFigures]:
+    """The newest figures of each cycle, in the order of systems and time."""
+    figures = [CycleFigures.decode(m.value() or b"") for m in whole(brokers, CYCLES)]
+    return [f for _, f in sorted({(f.system, f.end_s): f for f in figures}.items())]
+
+
+def newest(figures: Iterable[CycleFigures], system: str, last: int) -> Iterator[CycleFigures]:
+    """Of one system or of all, so many of each."""
+    by_system: dict[str, list[CycleFigures]] = {}
+    for cycle in figures:
+        by_system.setdefault(cycle.system, []).append(cycle)
+    for name, of_system in by_system.items():
+        if system in {"", name}:
+            yield from of_system[-last:]
+
+
+def table(figures: Iterable[CycleFigures]) -> Table:
+    """A row a cycle."""
+    counts = ("expected", "elements", "files", "late", "parsed", "done", "error", "lost", "quarantined", "values")
+    shown = Table("system", "period ends", *counts, "stored", "p95 to stored", "missing", title="cycles")
+    for cycle in figures:
+        stored = ", ".join(f"{sink} {many:,}" for sink, many in cycle.stored.items())
+        p95 = cycle.latency_s.get("stored", [])[1:2]
+        shown.add_row(
+            cycle.system,
+            f"{datetime.fromtimestamp(cycle.end_s, UTC):%Y-%m-%d %H:%M}",
+            *(f"{getattr(cycle, name):,}" for name in counts),
+            stored,
+            f"{p95[0]:,.0f} s" if p95 else "",
+            ", ".join(cycle.missing[:5]) + (f" and {len(cycle.missing) - 5} more" if len(cycle.missing) > 5 else ""),
+        )
+    return shown
