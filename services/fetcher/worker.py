@@ -58,9 +58,7 @@ class FileProcessorWorker:
         try:
             status = self._publish(file, self._parsed(file))
         except Gone:
-            status = self.whereabouts.settled_as(file) or status_of(
-                file, "lost", time(), "vanished before it was fetched"
-            )
+            status = self._look_for(file)
         except (Unreachable, Incomplete) as error:
             status = status_of(file, "postponed", time(), str(error))
         except Hopeless as error:
@@ -93,7 +91,8 @@ class FileProcessorWorker:
 
     def _parsed(self, file: FileFound) -> Parsed:
         zone_min = self.zone_offset_min(file)
-        origin = Origin(file.system, file.file_id, file.element, version_of(file.file_id, file.mtime_s), zone_min)
+        name = file.path.rpartition("/")[2]
+        origin = Origin(file.system, file.file_id, file.element, version_of(file.file_id, file.mtime_s), zone_min, name)
         for attempt in range(1, self.settings.attempts + 1):
             try:
                 return read_file(self._download(file), origin)

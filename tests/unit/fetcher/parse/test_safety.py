@@ -53,7 +53,10 @@ def values(text: str | bytes) -> list[dict[str, object]]:
         (WHOLE.replace(">1<", "><x/>1<"), "<x> within a value, <r>: line 4"),
         (WHOLE + "<a/>", "junk after document element"),
         (WHOLE + "text", "junk after document element"),
-        ("hello", "syntax error: line 1, column 1"),
+        (
+            "hello",
+            "neither XML nor a table whose header a profile knows (huawei-pmresult, samsung, zte): line 1, column 1",
+        ),
         ("", "empty"),
         ("  ", "no element found"),
         ("<html><body/></html>", "not a PM file, its root element is <html>: line 1, column 1"),
