@@ -1,10 +1,11 @@
 """The ledger as it is now: the newest status of each file and the sinks' positions, read from pm.files.status."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from shared.kafka import TopicPartition, ends, follow_all, usable
+from shared.kafka import Message, TopicPartition, ends, follow_all, usable
 from shared.messages import FileStatus, SinkPosition, decode_status
-from shared.topics import FILES_STATUS
+from shared.topics import FILES_STATUS, Topic
 
 
 @dataclass(frozen=True)
@@ -17,16 +18,21 @@ class Ledger:
 
 def read(brokers: str) -> Ledger:
     """All of the topic, up to where it ends now."""
-    reader = follow_all(brokers, FILES_STATUS)
-    left = ends(brokers, FILES_STATUS)
     ledger = Ledger()
+    for message in messages(brokers, FILES_STATUS):
+        _take(ledger, message.value())
+    return ledger
+
+
+def messages(brokers: str, topic: Topic) -> Iterator[Message]:
+    """All of a topic, up to where it ends now."""
+    reader = follow_all(brokers, topic)
+    left = ends(brokers, topic)
     while left:
-        for message in usable(reader.consume(1000, 0.5)):
-            _take(ledger, message.value())
-        positions = reader.position([TopicPartition(FILES_STATUS.name, partition) for partition in left])
+        yield from usable(reader.consume(1000, 0.5))
+        positions = reader.position([TopicPartition(topic.name, partition) for partition in left])
         left = {p.partition: left[p.partition] for p in positions if p.offset < left[p.partition]}
     reader.close()
-    return ledger
 
 
 def _take(ledger: Ledger, value: bytes | None) -> None:

@@ -6,6 +6,7 @@ from shared import kafka, settings, topics
 from tools.cli import demo as demo_
 from tools.cli import docs as docs_
 from tools.cli import parse as parse_
+from tools.cli import quarantine as quarantine_
 from tools.cli import run as run_
 from tools.cli import status as status_
 from tools.cli import verify as verify_
@@ -16,6 +17,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
 app.add_typer(dev, name="dev", help="The dev stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine, on loopback.")
 app.add_typer(topics_app, name="topics")
+app.add_typer(quarantine_.app, name="quarantine")
 app.command("simulate")(simulate)
 app.command("run")(run_.run)
 app.command("status")(status_.status)
