@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 VENV := .venv
-.PHONY: setup demo down test lock
+.PHONY: setup demo down test fuzz lock
 
 setup: $(VENV)/.ready
 
@@ -23,6 +23,10 @@ test: setup  ## style, types, unit, contract, integration and end-to-end tests, 
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest
+
+fuzz: setup  ## the parser, for ten minutes; what it finds lies in .pmflow/fuzz
+	mkdir -p .pmflow/fuzz
+	$(VENV)/bin/python -m tests.fuzz -max_total_time=600 -artifact_prefix=.pmflow/fuzz/ .pmflow/fuzz
 
 lock:  ## after a change of dependencies; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -34,6 +35,7 @@ from services.fetcher.batches import Origin, read_file
 from services.fetcher.parse import proof
 from services.fetcher.parse.cells import quoted
 from services.fetcher.parse.rows import line
+from services.fetcher.parsers import Limits, Parsers
 
 ORIGIN = Origin(system="5ga", file_id="0123456789abcdef", element="gnb-1", ver=1)
 END = "2023-05-15T07:15:00+01:00"
@@ -339,6 +341,18 @@ def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def files_per_second(packed: bytes, processes: int, files: int = 160) -> float:
+    """Through the fetcher's own processes, asked by as many threads."""
+    parsers = Parsers(Limits(processes=processes), ())
+    with ThreadPoolExecutor(processes * 2) as threads:
+        list(threads.map(parsers, [packed] * processes * 2, [ORIGIN] * processes * 2))  # started and warm
+        began = perf_counter()
+        list(threads.map(parsers, [packed] * files, [ORIGIN] * files))
+        took_s = perf_counter() - began
+    parsers.close()
+    return files / took_s
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--rounds", type=int, default=9)
@@ -367,11 +381,18 @@ def main() -> None:
         f"large: {size_mb:.0f} MB in {seconds:.2f} s = {size_mb / seconds:.0f} MB/s, {extra_mb:.0f} MB of extra memory"
     )
 
+    packed = zlib.compress(b"".join(document(SHAPES[0])), 6, 31)
+    one, two = (max(files_per_second(packed, processes) for _ in range(3)) for processes in (1, 2))
+    print(f"processes: one {one:.0f} files/s, two {two:.0f} files/s = {two / one:.2f} times")
     ratios = {
         shape: {f"vs_{name.replace(' ', '_').replace('.', '_')}": ratio(best, name) for name in OTHERS}
         for shape, best in found.items()
     }
-    print(json.dumps({**ratios["r"], "extra_rss_mb": round(extra_mb, 1), "shapes": ratios}))
+    print(
+        json.dumps(
+            {**ratios["r"], "extra_rss_mb": round(extra_mb, 1), "two_processes": round(two / one, 2), "shapes": ratios}
+        )
+    )
 
 
 def ratio(best: dict[str, float], name: str) -> float | None:

@@ -1,11 +1,15 @@
 """Wiring: settings -> download and move threads -> run until SIGTERM."""
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 from threading import Event, Thread
 
 from services.fetcher.dispatch import Dispatch
 from services.fetcher.elements import Elements
 from services.fetcher.jobs import FetchJobs, SettleJobs
+from services.fetcher.parse import profile
+from services.fetcher.parsers import Budget, Limits, Parsers
 from services.fetcher.pools import Pools
 from services.fetcher.producer import KafkaProducerWorker
 from services.fetcher.settings import FetcherSettings
@@ -20,14 +24,19 @@ from shared.watch import Watch
 
 
 def dispatches(
-    watch: Watch, own: FetcherSettings, producer: kafka.KafkaProducer, elements: Elements
+    watch: Watch,
+    own: FetcherSettings,
+    producers: Sequence[kafka.KafkaProducer],
+    elements: Elements,
+    parsers: Parsers,
 ) -> list[tuple[Topic, Dispatch]]:
     """The fetcher's two jobs: files in, files away."""
     settings = watch.settings
     brokers, heartbeat = settings.kafka.bootstrap_servers, Heartbeat(settings.health.file)
-    out = KafkaProducerWorker(producer)
+    out = KafkaProducerWorker(producers)
     settler = Settler(elements.session, elements.system, elements.zone)
-    worker = FileProcessorWorker(own, elements.session, elements.zone_offset_min, settler, out)
+    memory = Budget(own.bytes_in_flight).take
+    worker = FileProcessorWorker(own, elements.session, elements.zone_offset_min, settler, out, parsers, memory)
 
     def threads() -> dict[str, int]:
         return {system.name: system.consumer_threads for system in watch.settings.systems}
@@ -40,7 +49,7 @@ def dispatches(
             FILES_FOUND,
             Dispatch(
                 consumer=kafka.consumer(brokers, "pmflow-fetcher"),
-                producer=producer,
+                producer=producers[0],
                 pools=Pools(threads),
                 job_of=FetchJobs(worker, knows),
                 in_flight_per_thread=own.in_flight_per_thread,
@@ -51,7 +60,7 @@ def dispatches(
             FILES_SETTLE,
             Dispatch(
                 consumer=kafka.consumer(brokers, "pmflow-fetcher-settle"),
-                producer=producer,
+                producer=producers[0],
                 pools=Pools(lambda: {"moves": own.movers}),
                 job_of=SettleJobs(own, settler, out),
                 in_flight_per_thread=own.in_flight_per_thread,
@@ -71,12 +80,14 @@ def main() -> None:
     own = settings.section("fetcher", FetcherSettings)
     log.setup("fetcher", settings.log.level)
     stop = stop_on_signals()
-    producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
+    producers = [kafka.KafkaProducer(settings.kafka.bootstrap_servers) for _ in range(own.producers)]
+    limits = Limits(processes=own.parsers, timeout_s=own.parse_timeout_s, max_memory_mb=own.parser_memory_mb)
+    parsers = Parsers(limits, tuple(profile.read([*map(Path, own.profiles), profile.SHIPPED])))
     watch = Watch(settings)
     elements = Elements(lambda: watch.settings)
     threads = [
         Thread(target=run, args=(topic, dispatch, stop))
-        for topic, dispatch in dispatches(watch, own, producer, elements)
+        for topic, dispatch in dispatches(watch, own, producers, elements, parsers)
     ]
     for thread in threads:
         thread.start()
@@ -87,7 +98,9 @@ def main() -> None:
     for thread in threads:
         thread.join()
     elements.close()
-    producer.close()
+    parsers.close()
+    for producer in producers:
+        producer.close()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """A PM file's bytes as the messages of the counters topic: whole or not at all, and every value accounted for."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -15,6 +16,7 @@ from services.fetcher.parse.cells import CELLS, NULL
 from services.fetcher.parse.merge import Conflict, merged
 from services.fetcher.parse.naming import group_of
 from services.fetcher.parse.period import period_of
+from services.fetcher.parse.profile import Profile
 from services.fetcher.parse.table import Columns, Key, Rows, Table, packed
 from services.fetcher.parse.unpack import Limits, documents
 from shared.messages import CounterBatch
@@ -39,6 +41,8 @@ class Origin:
     ver: int
     zone_offset_min: int = 0
     """The element's zone: for times that name none."""
+    file_name: str = ""
+    """Tells the measurement group of some vendors' tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,11 @@ class Parsed:
 
 
 def read_file(
-    data: bytes | Iterable[bytes], origin: Origin, limits: Limits | None = None, max_bytes: int = MAX_BYTES
+    data: bytes | Iterable[bytes],
+    origin: Origin,
+    limits: Limits | None = None,
+    max_bytes: int = MAX_BYTES,
+    profiles: Sequence[Profile] | None = None,
 ) -> Parsed:
     """Read a PM file as it lies on an element: any dialect, plain or packed.
 
@@ -97,7 +105,8 @@ def read_file(
         BadFile: it cannot be read, or holds no value; says why and where.
         Incomplete: a packed file that ends too early; it may still be written.
     """
-    return gather(chain.from_iterable(map(blocks, documents(data, limits or Limits()))), origin, max_bytes)
+    read = partial(blocks, profiles=profiles, file_name=origin.file_name)
+    return gather(chain.from_iterable(map(read, documents(data, limits or Limits()))), origin, max_bytes)
 
 
 def gather(of_file: Iterable[Block], origin: Origin, max_bytes: int = MAX_BYTES) -> Parsed:

@@ -11,20 +11,24 @@ from shared.topics import FILES_STATUS, counters
 
 @dataclass(frozen=True)
 class KafkaProducerWorker:
-    """One librdkafka producer, shared by threads. See `worker.Out`."""
+    """A pool of librdkafka producers, shared by threads. See `worker.Out`."""
 
-    producer: KafkaProducer
+    producers: Sequence[KafkaProducer]
+
+    def _producer(self, partition: int) -> KafkaProducer:
+        """Of a partition always the same one: its messages keep their order."""
+        return self.producers[partition % len(self.producers)]
 
     def counters(self, file: FileFound, batches: Sequence[bytes]) -> tuple[str, int, int]:
         topic, partition = counters(file.system).name, partition_of(file.element)
         deliveries = Deliveries()
         for batch in batches:
-            self.producer.send(Outgoing(topic, partition, file.element, batch), deliveries)
+            self._producer(partition).send(Outgoing(topic, partition, file.element, batch), deliveries)
         return topic, partition, deliveries.wait()
 
     def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None:
         topic, partition = counters(file.system).dead_letters.name, partition_of(file.element)
-        self.producer.deliver(
+        self._producer(partition).deliver(
             *(
                 Outgoing(topic, partition, file.element, block.detail, {"reason": block.reason, "origin": file.path})
                 for block in blocks
@@ -32,6 +36,5 @@ class KafkaProducerWorker:
         )
 
     def status(self, status: FileStatus) -> None:
-        self.producer.deliver(
-            Outgoing(FILES_STATUS.name, partition_of(status.element), status.file_id, status.encode())
-        )
+        partition = partition_of(status.element)
+        self._producer(partition).deliver(Outgoing(FILES_STATUS.name, partition, status.file_id, status.encode()))

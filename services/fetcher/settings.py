@@ -13,3 +13,9 @@ class FetcherSettings:
     movers: Annotated[int, "files moved to done/ or error/ at once"] = 4
     in_flight_per_thread: Annotated[int, "files taken from the topic for each download thread"] = 2
     config_look_s: Annotated[float, "between two looks whether the configuration or an inventory changed"] = 5.0
+    parsers: Annotated[int, "processes that parse, each one core; 0: one for each core"] = 0
+    parse_timeout_s: Annotated[float, "a file that takes longer hangs the parser and moves to error/"] = 120.0
+    parser_memory_mb: Annotated[int, "that one parser may take"] = 2048
+    bytes_in_flight: Annotated[int, "of files in memory at once, about"] = 256 << 20
+    producers: Annotated[int, "clients that write to Kafka"] = 2
+    profiles: Annotated[tuple[str, ...], "directories of profiles of vendors' tables, before the shipped ones"] = ()

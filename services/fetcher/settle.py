@@ -70,6 +70,15 @@ class Settler:
                     return status_of(file, end, time(), "was settled before")
         return None
 
+    def bring_back(self, file: File) -> bool:
+        """Moves a file that was settled to where it was found; whether it lies there then."""
+        path = path_bytes(file.path)
+        with self.session(file) as element:
+            for settled in (self._destination(file, end, again=again) for end in ENDS for again in (False, True)):
+                if _same(element.look(settled), file) and element.look(path) is None:
+                    element.move(settled, path)
+            return _same(element.look(path), file)
+
     def _away(self, element: Directory, status: FileStatus, end: End, what: str) -> str:
         """Move or delete it; what was done: `gone` when it was nowhere."""
         path = path_bytes(status.path)

@@ -8,7 +8,7 @@ from random import uniform
 from time import monotonic, sleep, time
 from typing import Protocol
 
-from services.fetcher.batches import Origin, Parsed, Quarantined, read_file
+from services.fetcher.batches import Origin, Parsed, Quarantined
 from services.fetcher.parse.unpack import Incomplete
 from services.fetcher.settings import FetcherSettings
 from shared.errors import Hopeless, Unreachable
@@ -51,16 +51,19 @@ class FileProcessorWorker:
     """Of the element when it wrote the file: for times that name no zone."""
     whereabouts: Whereabouts
     out: Out
+    parse: Callable[[bytes, Origin], Parsed]
+    """Raises Incomplete, Hopeless."""
+    memory: Callable[[int], AbstractContextManager[None]]
+    """Blocks until there is room for a file of that size."""
     wait: Callable[[float], None] = sleep
 
     def __call__(self, file: FileFound) -> None:
         began_s = monotonic()
         try:
-            status = self._publish(file, self._parsed(file))
+            with self.memory(file.size):
+                status = self._publish(file, self._parsed(file))
         except Gone:
-            status = self.whereabouts.settled_as(file) or status_of(
-                file, "lost", time(), "vanished before it was fetched"
-            )
+            status = self._look_for(file)
         except (Unreachable, Incomplete) as error:
             status = status_of(file, "postponed", time(), str(error))
         except Hopeless as error:
@@ -93,10 +96,11 @@ class FileProcessorWorker:
 
     def _parsed(self, file: FileFound) -> Parsed:
         zone_min = self.zone_offset_min(file)
-        origin = Origin(file.system, file.file_id, file.element, version_of(file.file_id, file.mtime_s), zone_min)
+        name = file.path.rpartition("/")[2]
+        origin = Origin(file.system, file.file_id, file.element, version_of(file.file_id, file.mtime_s), zone_min, name)
         for attempt in range(1, self.settings.attempts + 1):
             try:
-                return read_file(self._download(file), origin)
+                return self.parse(self._download(file), origin)
             except (Unreachable, Incomplete) as error:
                 if attempt == self.settings.attempts:
                     raise

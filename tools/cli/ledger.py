@@ -19,13 +19,13 @@ class Ledger:
 def read(brokers: str) -> Ledger:
     """All of the topic, up to where it ends now."""
     ledger = Ledger()
-    for message in whole(brokers, FILES_STATUS):
+    for message in messages(brokers, FILES_STATUS):
         _take(ledger, message.value())
     return ledger
 
 
-def whole(brokers: str, topic: Topic) -> Iterator[Message]:
-    """All messages of a topic, up to where it ends now; each partition's in their order."""
+def messages(brokers: str, topic: Topic) -> Iterator[Message]:
+    """All of a topic, up to where it ends now; each partition's in their order."""
     reader = follow_all(brokers, topic)
     left = ends(brokers, topic)
     while left:

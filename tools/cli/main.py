@@ -9,6 +9,7 @@ from tools.cli import demo as demo_
 from tools.cli import docs as docs_
 from tools.cli import errors as errors_
 from tools.cli import parse as parse_
+from tools.cli import quarantine as quarantine_
 from tools.cli import replay as replay_
 from tools.cli import run as run_
 from tools.cli import status as status_
@@ -22,6 +23,7 @@ topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
 app.add_typer(dev, name="dev", help="The dev stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine, on loopback.")
 app.add_typer(topics_app, name="topics")
 app.add_typer(config_.app, name="config")
+app.add_typer(quarantine_.app, name="quarantine")
 app.command("simulate")(simulate)
 app.command("run")(run_.run)
 app.command("status")(status_.status)

@@ -10,20 +10,27 @@ import orjson
 import typer
 
 from services.fetcher.batches import Origin, Parsed, read_file
+from services.fetcher.parse import profile
 from services.scanner.file_name import element_of
 from shared.errors import Hopeless, Unreachable
 from shared.messages import file_identity, path_text, version_of
 
 
 def parse(
-    files: Annotated[list[Path], typer.Argument(help="PM files: XML, plain or packed", exists=True, dir_okay=False)],
+    files: Annotated[
+        list[Path], typer.Argument(help="PM files: XML or tables, plain or packed", exists=True, dir_okay=False)
+    ],
+    profiles: Annotated[
+        list[Path] | None, typer.Option(help="directories of profiles, before the shipped ones")
+    ] = None,
     summary: Annotated[bool, typer.Option("--summary", help="one JSON line a file instead of its rows")] = False,
 ) -> None:
     """Print the rows of PM files as JSON lines; exit 1 if one cannot be read."""
     failed = False
+    known = tuple(profile.read([*(profiles or ()), profile.SHIPPED]))
     for file in files:
         try:
-            parsed = read_file(file.read_bytes(), _origin(file))
+            parsed = read_file(file.read_bytes(), _origin(file), profiles=known)
         except (Hopeless, Unreachable) as error:
             failed = True
             _print({"file": str(file), "error": str(error)}, to_errors=not summary)
@@ -40,7 +47,7 @@ def _origin(file: Path) -> Origin:
     status = file.stat()
     file_id = file_identity("", "", path_text(bytes(file)), status.st_size, int(status.st_mtime))
     element = element_of(file.name.encode(), otherwise=file.name)
-    return Origin("", file_id, element, version_of(file_id, int(status.st_mtime)))
+    return Origin("", file_id, element, version_of(file_id, int(status.st_mtime)), file_name=file.name)
 
 
 def rows(parsed: Parsed) -> Iterator[dict[str, Any]]:

@@ -1,14 +1,18 @@
 """A PM file's document as blocks of rows: finds its dialect from its content, then reads it as fast as it can."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import chain
 
+from services.fetcher.parse import delimited, profile
 from services.fetcher.parse.block import Block
+from services.fetcher.parse.cells import BLANKS
 from services.fetcher.parse.document import Document, Reader
 from services.fetcher.parse.lane import PIECE, Lane
 from services.fetcher.parse.measinfo import MeasInfos
 from services.fetcher.parse.omes import Omes
 from services.fetcher.parse.patterns import LANES
+from services.fetcher.parse.profile import Profile
 from services.fetcher.parse.text import texts
 
 DIALECTS: dict[str, type[Reader]] = {
@@ -22,16 +26,41 @@ _STEPS = 64
 """Tags before the root element that are looked at one by one."""
 
 
-def blocks(chunks: Iterable[bytes], *, fast: bool = True, piece: int = PIECE) -> Iterator[Block]:
+@cache
+def shipped() -> tuple[Profile, ...]:
+    """The profiles of vendors' tables that come with pmflow."""
+    return tuple(profile.read([profile.SHIPPED]))
+
+
+def blocks(
+    chunks: Iterable[bytes],
+    *,
+    fast: bool = True,
+    piece: int = PIECE,
+    profiles: Sequence[Profile] | None = None,
+    file_name: str = "",
+) -> Iterator[Block]:
     """The rows of a document, in its order, while it is read; not `fast`: by expat alone. `piece`: characters at once.
 
-    The document is known to be whole only when the iterator has ended.
+    What begins with "<" is XML, all else a table whose header one of the profiles (the shipped ones unless given)
+    knows. The document is known to be whole only when the iterator has ended.
 
     Raises:
         BadFile: no PM file, not well-formed, cut off, or beyond a limit; says where.
     """
-    document = Document(DIALECTS)
     source = texts(chunks)
+    start = ""
+    while not start.strip(BLANKS) and (more := next(source, None)) is not None:
+        start += more
+    rest = chain([start], source)
+    if start.strip(BLANKS)[:1] in ("<", ""):
+        yield from _of_xml(rest, fast=fast, piece=piece)
+    else:
+        yield from delimited.blocks(rest, shipped() if profiles is None else profiles, file_name)
+
+
+def _of_xml(source: Iterator[str], *, fast: bool, piece: int) -> Iterator[Block]:
+    document = Document(DIALECTS)
     rest = chain([_begin(document, source)], source)
     reader = document.reader
     words = LANES.get(document.root) if fast else None

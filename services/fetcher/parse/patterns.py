@@ -136,7 +136,7 @@ def _layout_pattern(words: Words) -> re.Pattern[str]:
 @lru_cache(512)
 def _row_pattern(words: Words, positions: tuple[str, ...], layout: tuple[str, ...]) -> re.Pattern[str]:
     """A row of all its values in just this layout; a position without a name stands for a value without a p."""
-    values = (f'<r p="{p}">([^<]*+)</r>' if p else "<r>([^<]*+)</r>" for p in positions)
+    values = (f'<r p="{re.escape(p)}">([^<]*+)</r>' if p else "<r>([^<]*+)</r>" for p in positions)
     *spaces, gap = map(re.escape, layout)
     return re.compile(words.opening.format(*spaces) + gap.join(values) + words.tail)
 
@@ -144,7 +144,7 @@ def _row_pattern(words: Words, positions: tuple[str, ...], layout: tuple[str, ..
 @lru_cache(512)
 def _sparse_pattern(words: Words, positions: tuple[str, ...]) -> re.Pattern[str]:
     """A row that may leave values out, in any layout."""
-    values = (f'(?><r p="{p}">([^<]*+)</r>{_WS}|<r p="{p}" ?/>{_WS}|)' for p in positions)
+    values = (f'(?><r p="{p}">([^<]*+)</r>{_WS}|<r p="{p}" ?/>{_WS}|)' for p in map(re.escape, positions))
     return re.compile(words.opening.format(_WS, _WS) + "".join(values) + words.tail)
 
 

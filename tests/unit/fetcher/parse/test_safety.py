@@ -53,7 +53,10 @@ def values(text: str | bytes) -> list[dict[str, object]]:
         (WHOLE.replace(">1<", "><x/>1<"), "<x> within a value, <r>: line 4"),
         (WHOLE + "<a/>", "junk after document element"),
         (WHOLE + "text", "junk after document element"),
-        ("hello", "syntax error: line 1, column 1"),
+        (
+            "hello",
+            "neither XML nor a table whose header a profile knows (huawei-pmresult, samsung, zte): line 1, column 1",
+        ),
         ("", "empty"),
         ("  ", "no element found"),
         ("<html><body/></html>", "not a PM file, its root element is <html>: line 1, column 1"),
@@ -157,3 +160,10 @@ def test_a_file_of_very_many_counters_is_read() -> None:
     text = f'{begin}{types}<measValue measObjLdn="C=1">{results}</measValue>{rest[rest.index("</measInfo>") :]}'
     (found,) = values(text)
     assert found["c30000"] == "30000"
+
+
+@pytest.mark.parametrize("p", ["(", "[", ".", "1|2", "\\", "a b", "{0}", "*"])
+def test_a_p_that_means_something_in_patterns_is_only_a_p(p: str) -> None:
+    odd = WHOLE.replace('p="1"', f'p="{p}"')
+    assert values(odd) == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
+    assert parsed(odd.replace(f'<r p="{p}">3', '<r p="x">3').encode()).counts.reasons == {"unknown p": 4}

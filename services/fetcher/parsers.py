@@ -1,0 +1,142 @@
+"""Parsers: files are parsed in processes of their own, so that cores add up and a poison file kills nothing else."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Pipe
+from queue import SimpleQueue
+from threading import Condition
+
+from services.fetcher.batches import Origin, Parsed
+from services.fetcher.parse.profile import Profile
+from services.fetcher.parsing import Order
+from shared.errors import Hopeless
+
+log = logging.getLogger(__name__)
+
+
+class _Died(Exception):  # noqa: N818
+    """The process ended, or was ended, before it answered."""
+
+
+class _Process:
+    """A child that parses one file after the other; ends by itself when its line is cut."""
+
+    def __init__(self, max_memory_mb: int) -> None:
+        self.line, theirs = Pipe()
+        argv = [sys.executable, "-m", "services.fetcher.parsing", str(theirs.fileno()), str(max_memory_mb)]
+        self.child = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        theirs.close()
+
+    def parse(self, order: Order, timeout_s: float) -> Parsed | Exception:
+        """Raises _Died."""
+        try:
+            self.line.send(order)
+            if not self.line.poll(timeout_s):
+                raise _Died(f"no end after {timeout_s:g} s")
+            answer: Parsed | Exception = self.line.recv()
+        except (EOFError, OSError) as error:
+            with suppress(subprocess.TimeoutExpired):
+                self.child.wait(5)
+            raise _Died(f"its process ended with code {self.child.returncode}") from error
+        return answer
+
+    def is_alive(self) -> bool:
+        return self.child.poll() is None
+
+    def end(self) -> None:
+        self.line.close()
+        self.child.kill()
+        self.child.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Of parsing."""
+
+    processes: int = 0
+    """0: one for each core."""
+    timeout_s: float = 120.0
+    max_memory_mb: int = 2048
+    """Of a process."""
+
+
+class Parsers:
+    """Shared by the download threads: each has a process while it has a file."""
+
+    def __init__(self, limits: Limits, profiles: tuple[Profile, ...]) -> None:
+        self.limits = limits
+        self.profiles = profiles
+        self.idle: SimpleQueue[_Process | None] = SimpleQueue()
+        self.count = limits.processes or os.cpu_count() or 1
+        for _ in range(self.count):
+            self.idle.put(None)  # started when there is work
+
+    def __call__(self, data: bytes, origin: Origin) -> Parsed:
+        """Parse a file, as `batches.read_file` does; waits for a process.
+
+        Raises:
+            BadFile, Incomplete: as there.
+            Hopeless: the parser was killed by it twice, or found no end in time.
+        """
+        order = Order(data, origin, self.profiles)
+        try:
+            answer = self._parsed(order)
+        except _Died as first:
+            log.warning("parser died, file tried once more", extra={"file": origin.file_id, "reason": str(first)})
+            try:
+                answer = self._parsed(order)
+            except _Died as again:
+                raise Hopeless(f"it kills the parser: {first}; {again}") from again
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _parsed(self, order: Order) -> Parsed | Exception:
+        process = self.idle.get()
+        try:
+            if process and not process.is_alive():  # while it was idle: no file is to blame
+                process.end()
+                process = None
+            process = process or _Process(self.limits.max_memory_mb)
+            return process.parse(order, self.limits.timeout_s)
+        except _Died:
+            if process:
+                process.end()
+            process = None
+            raise
+        finally:
+            self.idle.put(process)
+
+    def close(self) -> None:
+        """When no file is under way."""
+        for _ in range(self.count):
+            if process := self.idle.get():
+                process.end()
+
+
+class Budget:
+    """Bytes that may be in memory at once, over all threads; a file larger than all of it waits until it is alone."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.taken = 0
+        self.changed = Condition()
+
+    @contextmanager
+    def take(self, size: int) -> Iterator[None]:
+        """Blocks until there is room."""
+        claim = min(size, self.max_bytes)
+        with self.changed:
+            self.changed.wait_for(lambda: self.taken + claim <= self.max_bytes)
+            self.taken += claim
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.taken -= claim
+                self.changed.notify_all()

@@ -1,0 +1,114 @@
+"""What was set aside is shown with its reason, and finds its way back."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+
+from services.fetcher.settle import Settler
+from shared import kafka, topics
+from shared.kafka import KafkaProducer, Outgoing
+from shared.messages import CounterBatch, File, FileStatus, partition_of
+from shared.remote.local import LocalSession
+from shared.settings import System
+from shared.topics import FILES_STATUS
+from tools.cli import ledger
+from tools.cli.quarantine import Item, Quarantine, items
+from tools.devstack.stack import Stack
+
+BATCH = CounterBatch(
+    system="s", file_id="0" * 16, element="e", group="G", job="", gp_s=900, end_s=900, end_offset_min=0, ver=1,
+    counters=["a"], rows=[["o", 0, 1]],
+).encode()  # fmt: skip
+
+
+class Aside:
+    """A system of its own on the broker; its one file lies in error/."""
+
+    def __init__(self, brokers: str, home: Path) -> None:
+        self.brokers = brokers
+        self.system = uuid.uuid4().hex[:8]
+        self.topic = topics.counters(self.system)
+        kafka.provision(brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
+        self.producer = KafkaProducer(brokers)
+        self.place = home / "A1.xml"
+        self.moved = home / "error" / "A1.xml"
+        self.moved.parent.mkdir()
+        self.moved.write_text("<mdc>")
+        os.utime(self.moved, (1000, 1000))
+        self.file = FileStatus(
+            file_id=uuid.uuid4().hex[:16], system=self.system, endpoint="e", element="e", path=str(self.place),
+            size=5, mtime_s=1000, epoch=1, stage="error", at_s=1.0, reason="no element found",
+        )  # fmt: skip
+        self.say(FILES_STATUS.name, self.file.encode())
+
+    def say(self, topic: str, value: bytes, **headers: str) -> None:
+        self.producer.deliver(Outgoing(topic, partition_of("e"), self.file.file_id, value, headers))
+
+    def letter(self, value: bytes, reason: str) -> None:
+        self.say(self.topic.dead_letters.name, value, reason=reason, origin="x")
+
+    @contextmanager
+    def session(self, _file: File) -> Iterator[LocalSession]:
+        yield LocalSession()
+
+    def opened(self) -> Quarantine:
+        files = {f.file_id: f for f in ledger.read(self.brokers).files.values() if f.system == self.system}
+        letters = {self.system: ledger.messages(self.brokers, self.topic.dead_letters)}
+        settler = Settler(self.session, lambda file: System(name=file.system), lambda _: UTC)
+        return Quarantine(files, {i.id: i for i in items(files.values(), letters)}, self.producer, settler)
+
+    def shown(self) -> list[Item]:
+        return list(self.opened().items.values())
+
+    def status(self) -> FileStatus:
+        return ledger.read(self.brokers).files[self.file.file_id]
+
+
+@pytest.fixture
+def aside(stack: Stack, tmp_path: Path) -> Iterator[Aside]:
+    found = Aside(stack.kafka, tmp_path)
+    yield found
+    found.producer.close()
+
+
+def test_a_file_in_error_goes_back_to_where_it_was_found_and_is_announced_again(aside: Aside) -> None:
+    (item,) = aside.shown()
+    assert (item.what, item.reason) == ("file", "no element found")
+    assert "the next scan" in aside.opened().retry(item)
+    assert (aside.place.read_text(), aside.moved.exists(), aside.status().stage) == ("<mdc>", False, "postponed")
+    assert aside.shown() == []
+
+
+def test_a_file_that_is_discarded_stays_and_is_not_shown(aside: Aside) -> None:
+    (item,) = aside.shown()
+    aside.opened().discard(item)
+    assert (aside.moved.exists(), aside.status().stage, aside.shown()) == (True, "error", [])
+
+
+def test_a_file_whose_name_was_taken_meanwhile_stays(aside: Aside) -> None:
+    aside.place.write_text("another")
+    assert "nothing done" in aside.opened().retry(aside.shown()[0])
+    assert (aside.place.read_text(), aside.status().stage) == ("another", "error")
+
+
+def test_a_batch_goes_to_its_topic_again_once(aside: Aside) -> None:
+    aside.letter(BATCH, "out of range")
+    batch = aside.shown()[1]
+    assert (batch.what, batch.reason, batch.element) == ("batch", "out of range", "e")
+    aside.opened().retry(batch)
+    assert [message.value() for message in ledger.messages(aside.brokers, aside.topic)] == [BATCH]
+    assert [item.what for item in aside.shown()] == ["file"]
+
+
+def test_a_block_brings_its_file_back(aside: Aside) -> None:
+    aside.letter(b'{"file_id":"%s","element":"e","reason":"count mismatch"}' % aside.file.file_id.encode(), "count")
+    block = aside.shown()[1]
+    assert block.what == "block"
+    aside.opened().retry(block)
+    assert aside.place.exists()
+    assert aside.shown() == []

@@ -1,0 +1,116 @@
+"""Files are parsed in processes: what kills or holds one is set aside, and the others are not held up."""
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from services.fetcher.batches import Origin, read_file
+from services.fetcher.parse.bad_file import BadFile
+from services.fetcher.parse.blocks import shipped
+from services.fetcher.parse.unpack import Incomplete
+from services.fetcher.parsers import Budget, Limits, Parsers
+from shared.errors import Hopeless
+
+SAMPLES = sorted((Path(__file__).parents[2] / "data" / "samples").glob("*.xml*"))
+GOOD = SAMPLES[0].read_bytes()
+ORIGIN = Origin(system="5ga", file_id="0123456789abcdef", element="gnb-1", ver=1)
+
+
+@pytest.fixture
+def parsers() -> Iterator[Parsers]:
+    pool = Parsers(Limits(processes=1, timeout_s=60), shipped())
+    yield pool
+    pool.close()
+
+
+def pid(parsers: Parsers) -> int:
+    """Of its one process, which is idle."""
+    process = parsers.idle.get()
+    parsers.idle.put(process)
+    assert process
+    return process.child.pid
+
+
+def stalled(parsers: Parsers) -> None:
+    """Its process reads no more, as in a loop without end."""
+    parsers(GOOD, ORIGIN)
+    os.kill(pid(parsers), signal.SIGSTOP)
+
+
+def test_a_file_is_read_as_in_the_own_process(parsers: Parsers) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        datas = [sample.read_bytes() for sample in SAMPLES]
+        found = list(threads.map(lambda data: parsers(data, ORIGIN), datas))
+    assert found == [read_file(data, ORIGIN) for data in datas]
+
+
+def test_its_errors_are_those_of_the_own_process(parsers: Parsers) -> None:
+    with pytest.raises(BadFile, match="line 1") as caught:
+        parsers(b"<mdc><md>", ORIGIN)
+    assert (caught.value.line, caught.value.column) == (1, 10)
+    with pytest.raises(Incomplete):
+        parsers(b"\x1f\x8b\x08\0\0\0\0\0", ORIGIN)
+
+
+def test_a_parser_that_was_killed_while_idle_is_replaced(parsers: Parsers) -> None:
+    first = parsers(GOOD, ORIGIN)
+    for _ in range(3):
+        os.kill(pid(parsers), signal.SIGKILL)
+        assert parsers(GOOD, ORIGIN) == first
+
+
+def test_a_parser_that_is_killed_over_a_file_tries_it_once_more(parsers: Parsers) -> None:
+    stalled(parsers)
+    killer = Thread(target=os.kill, args=(pid(parsers), signal.SIGKILL))
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(parsers, GOOD, ORIGIN)
+        killer.start()
+        assert answer.result() == read_file(GOOD, ORIGIN)
+
+
+def test_a_file_that_finds_no_end_is_set_aside_and_the_next_is_parsed() -> None:
+    pool = Parsers(Limits(processes=1, timeout_s=0.001), shipped())
+    with pytest.raises(Hopeless, match="kills the parser: no end after"):
+        pool(GOOD, ORIGIN)
+    pool.limits = Limits(processes=1)
+    assert pool(GOOD, ORIGIN).counts.values
+    pool.close()
+
+
+def test_a_file_that_takes_too_much_memory_is_set_aside_and_the_next_is_parsed() -> None:
+    pool = Parsers(Limits(processes=1, max_memory_mb=200), shipped())
+    wide = b"<mdc><mfh/><md><mi><mts>20200518160000Z</mts><gp>900</gp><mt>a</mt>" + b"".join(
+        b"<mv><moid>C=%d</moid><r>t%d%s</r></mv>" % (at, at, b"x" * 1000) for at in range(250_000)
+    )
+    with pytest.raises(Hopeless, match=r"memory|kills the parser"):
+        pool(wide + b"</mi></md></mdc>", ORIGIN)
+    assert pool(GOOD, ORIGIN).counts.values
+    pool.close()
+
+
+def test_a_file_waits_until_there_is_room_for_it() -> None:
+    budget, entered, leave = Budget(100), Event(), Event()
+
+    def hold() -> None:
+        with budget.take(60):
+            entered.set()
+            leave.wait(30)
+
+    def follow() -> int:
+        with budget.take(1000):
+            return budget.taken
+
+    with ThreadPoolExecutor(2) as threads:
+        threads.submit(hold)
+        entered.wait(30)
+        with budget.take(40):
+            assert budget.taken == 100
+        large = threads.submit(follow)
+        leave.set()
+        assert large.result(30) == 100
+    assert budget.taken == 0

@@ -1,0 +1,186 @@
+"""`pmflow quarantine`: what was set aside, why, and the way back: dead letters of the counters, and files in error/."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from time import time
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from services.fetcher.elements import Elements
+from services.fetcher.settle import Settler
+from shared.errors import Unreachable
+from shared.kafka import KafkaProducer, Message, Outgoing, origin
+from shared.messages import CounterBatch, FileStatus, partition_of
+from shared.settings import Settings, load
+from shared.topics import FILES_STATUS, counters
+from tools.cli import ledger
+
+app = typer.Typer(no_args_is_help=True, help="What was set aside: list, show, retry, discard.")
+SETTLED = "settled"
+"""Header of a dead letter that says another one is dealt with: its topic/partition/offset."""
+DISCARDED = "discarded: "
+"""How the reason of a file in error/ begins that nobody wants any more."""
+
+Ids = Annotated[list[str], typer.Argument(help="as `pmflow quarantine list` shows them")]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something set aside."""
+
+    id: str
+    """A file's identity, or topic/partition/offset of a dead letter."""
+    what: str
+    """file: it lies in error/. block: a part of a file that does not fit. batch: a message a sink could not store."""
+    system: str
+    element: str
+    reason: str
+    origin: str
+    file_id: str
+    content: bytes
+
+
+def items(files: Iterable[FileStatus], letters: Mapping[str, Iterable[Message]]) -> Iterator[Item]:
+    """All that is not dealt with; `letters` by system."""
+    for file in files:
+        if file.stage in ("failed", "error") and not file.reason.startswith(DISCARDED):
+            yield Item(file.file_id, "file", file.system, file.element, file.reason, file.path, file.file_id, b"")
+    for system, messages in letters.items():
+        found: list[tuple[Message, dict[str, str]]] = [(letter, _headers(letter)) for letter in messages]
+        settled = {headers[SETTLED] for _, headers in found if SETTLED in headers}
+        for letter, headers in found:
+            item = _letter(letter, headers, system)
+            if SETTLED not in headers and item.id not in settled:
+                yield item
+
+
+def _letter(letter: Message, headers: Mapping[str, str], system: str) -> Item:
+    content = letter.value() or b""
+    try:
+        said = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        said = {}
+    known: dict[str, Any] = said if isinstance(said, dict) else {}
+    what = "block" if "reason" in known and known.get("kind") != CounterBatch.kind else "batch"
+    element = str(known.get("element", (letter.key() or b"").decode(errors="replace")))
+    place = "/".join(map(str, origin(letter)))
+    reason, whence = headers.get("reason", ""), headers.get("origin", "")
+    return Item(place, what, system, element, reason, whence, str(known.get("file_id", "")), content)
+
+
+def _headers(letter: Message) -> dict[str, str]:
+    pairs: list[tuple[str, Any]] = list(letter.headers() or [])  # type: ignore[arg-type] # its stub allows a dict too
+    return {name: value.decode(errors="replace") for name, value in pairs if isinstance(value, bytes)}
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """All of it, as it is now."""
+
+    files: Mapping[str, FileStatus]
+    items: Mapping[str, Item]
+    producer: KafkaProducer
+    settler: Settler
+
+    def retry(self, item: Item) -> str:
+        """Back into the flow; what was done.
+
+        Raises:
+            Unreachable: the element does not answer; nothing has changed.
+        """
+        if item.what == "batch":
+            _, partition, _ = item.id.rsplit("/", 2)
+            topic = counters(item.system).name
+            self.producer.deliver(Outgoing(topic, int(partition), item.element, item.content))
+            self._settled(item)
+            return f"sent to {topic} again"
+        file = self.files.get(item.file_id)
+        if file is None:
+            return "nothing done: the ledger does not know the file any more"
+        if not self.settler.bring_back(file):
+            return "nothing done: the file is not on its element any more"
+        self._say(replace(file, stage="postponed", at_s=time(), reason="retried by hand"))
+        if item.what == "block":
+            self._settled(item)
+        return "its file is back where it was found; the next scan announces it"
+
+    def discard(self, item: Item) -> str:
+        """Not to be shown again; files and dead letters remain where they are until their retention ends."""
+        if item.what == "file":
+            file = self.files[item.file_id]
+            self._say(replace(file, at_s=time(), reason=DISCARDED + file.reason))
+        else:
+            self._settled(item)
+        return "discarded"
+
+    def _settled(self, item: Item) -> None:
+        topic, partition, _ = item.id.rsplit("/", 2)
+        self.producer.deliver(Outgoing(topic, int(partition), item.element, b"", {SETTLED: item.id}))
+
+    def _say(self, status: FileStatus) -> None:
+        partition = partition_of(status.element)
+        self.producer.deliver(Outgoing(FILES_STATUS.name, partition, status.file_id, status.encode()))
+
+
+def opened(settings: Settings) -> Quarantine:
+    """Read it."""
+    brokers = settings.kafka.bootstrap_servers
+    files = ledger.read(brokers).files
+    letters = {system.name: ledger.messages(brokers, counters(system.name).dead_letters) for system in settings.systems}
+    found = {item.id: item for item in items(files.values(), letters)}
+    elements = Elements(lambda: settings)
+    settler = Settler(elements.session, elements.system, elements.zone)
+    return Quarantine(files, found, KafkaProducer(brokers), settler)
+
+
+@app.command("list")
+def list_(system: Annotated[str, typer.Option(help="of one system only")] = "") -> None:
+    """What is set aside."""
+    shown = Table("id", "what", "system", "element", "reason", "origin")
+    for item in opened(load()).items.values():
+        if system in ("", item.system):
+            shown.add_row(item.id, item.what, item.system, item.element, item.reason, item.origin)
+    Console().print(shown)
+
+
+@app.command()
+def show(id_: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """All of one: a block's texts, a batch's rows, a file's last status."""
+    quarantine = opened(load())
+    item = _known(quarantine, id_)
+    typer.echo(item.content or quarantine.files[item.file_id].encode())
+
+
+@app.command()
+def retry(ids: Ids) -> None:
+    """After a fix: a batch is sent again, a file (also for one of its blocks) is moved back and announced again."""
+    _each(ids, Quarantine.retry)
+
+
+@app.command()
+def discard(ids: Ids) -> None:
+    """Not wanted any more: not listed again."""
+    _each(ids, Quarantine.discard)
+
+
+def _each(ids: list[str], do: Callable[[Quarantine, Item], str]) -> None:
+    quarantine = opened(load())
+    failed = False
+    for id_ in ids:
+        item = _known(quarantine, id_)
+        try:
+            typer.echo(f"{id_}: {do(quarantine, item)}")
+        except Unreachable as error:
+            failed = True
+            typer.echo(f"{id_}: nothing done: {error}", err=True)
+    raise typer.Exit(int(failed))
+
+
+def _known(quarantine: Quarantine, id_: str) -> Item:
+    if id_ not in quarantine.items:
+        raise typer.BadParameter(f"nothing is set aside under {id_!r}; see `pmflow quarantine list`")
+    return quarantine.items[id_]
