@@ -139,7 +139,10 @@ class FtpServiceManager:
     def _host(self, endpoint: Endpoint) -> _Host:
         with self.lock:
             at = endpoint.host, endpoint.port
-            return self.hosts.setdefault(at, _Host(self.settings.connections_per_host))
+            host = self.hosts.setdefault(at, _Host(self.settings.connections_per_host))
+            if endpoint.connections:
+                host.limit = endpoint.connections  # the last entry of a host that sets one
+            return host
 
     def _take(self, host: _Host, endpoint: Endpoint) -> Session:
         """An idle session that gives a sign of life, or a new one."""

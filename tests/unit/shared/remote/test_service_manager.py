@@ -1,6 +1,7 @@
 """The pool's arithmetic, with sessions that do nothing."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier, Event
 
 import pytest
@@ -190,3 +191,10 @@ def test_a_refusal_of_one_path_keeps_the_session() -> None:
         with pytest.raises(Denied), network.manager.session(element("a")):
             raise Denied("not this one")
     assert len(network.lines) == 1
+
+
+def test_an_entry_may_set_another_limit_for_its_host() -> None:
+    network = Network(limit=1)
+    few = replace(element("a"), connections=2)
+    with network.manager.session(few), network.manager.session(few):
+        assert network.open() == 2
