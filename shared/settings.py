@@ -67,6 +67,7 @@ class Remote:
     known_hosts: Annotated[str, "SFTP: file of host keys in OpenSSH's form; unknown hosts are refused"] = ""
     ca_file: Annotated[str, "FTPS: certificates to trust; else the machine's"] = ""
     timeout_s: Annotated[float, "of a connection, and of a silent transfer"] = 30.0
+    wait_s: Annotated[float, "for a connection while all of a host's are in use; then it counts as unreachable"] = 300.0
     connections_per_host: Annotated[int, "at most, in each process, however many elements a host serves"] = 8
 
 

@@ -67,6 +67,7 @@ class FtpSession(Owned):
     def tree(
         self, directory: bytes, depth: int, leave: Collection[bytes] = ()
     ) -> Iterator[tuple[bytes, Entry | Denied]]:
+        self.traffic.listings += 1
         below: list[bytes] = []
         with self._foreign(directory):
             for name, entry in self._listing(directory, wants_directories=depth > 0):
@@ -152,6 +153,7 @@ class FtpSession(Owned):
             self.client.voidcmd("TYPE I")
             for piece in self._pieces(f"RETR {_text(path)}"):
                 left -= out.write(piece[:left])
+        self.traffic.got(size - left)
         return size - left
 
     def _pieces(self, command: str) -> Iterator[bytes]:

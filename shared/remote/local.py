@@ -22,6 +22,7 @@ class LocalSession(Owned):
     def tree(
         self, directory: bytes, depth: int, leave: Collection[bytes] = ()
     ) -> Iterator[tuple[bytes, Entry | Denied]]:
+        self.traffic.listings += 1
         below: list[bytes] = []
         with _foreign(directory), os.scandir(directory) as found:
             for entry in found:
@@ -41,7 +42,9 @@ class LocalSession(Owned):
 
     def read(self, path: bytes, size: int) -> bytes:
         with _foreign(path), Path(os.fsdecode(path)).open("rb") as file:
-            return file.read(size)
+            content = file.read(size)
+        self.traffic.got(len(content))
+        return content
 
     def read_all(self, files: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, bytes | Gone | Denied]]:
         return one_by_one(self, files)
@@ -51,6 +54,7 @@ class LocalSession(Owned):
         with _foreign(path), Path(os.fsdecode(path)).open("rb") as file:
             while piece := file.read(min(left, PIECE_BYTES)):
                 left -= out.write(piece)
+        self.traffic.got(size - left)
         return size - left
 
     def look(self, path: bytes) -> Entry | None:

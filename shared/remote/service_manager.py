@@ -5,6 +5,7 @@ is left alone for a while.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,11 +17,13 @@ from shared.inventory import Endpoint
 from shared.remote import ftp, sftp
 from shared.remote.breaker import Breaker
 from shared.remote.local import LocalSession
-from shared.remote.session import Denied, LoginRefused, Session
+from shared.remote.session import Denied, LoginRefused, Session, Traffic
 from shared.settings import Remote
 
 IDLE_S = 60.0
 """A session unused for so long is not trusted any more."""
+CHECK_AFTER_S = 15.0
+"""One unused for so long is asked for a sign of life first: the other half of a line may be gone."""
 
 
 def connect(endpoint: Endpoint, settings: Remote) -> Session:
@@ -49,6 +52,13 @@ class Statistics:
     """By the breaker, without asking the host."""
     waited: int = 0
     """For a place, as all were taken."""
+    gave_up: int = 0
+    """Waiting for a place."""
+    found_dead: int = 0
+    """Idle sessions that gave no sign of life."""
+    in_use_s: float = 0.0
+    traffic: Traffic = field(default_factory=Traffic)
+    """Of sessions given back."""
 
 
 @dataclass
@@ -67,6 +77,8 @@ class _Host:
     open: int = 0
     """Sessions in use and idle."""
     idle: list[_Idle] = field(default_factory=list)
+    waiting: deque[object] = field(default_factory=deque)
+    """First come, first served."""
     breaker: Breaker = field(default_factory=Breaker)
     statistics: Statistics = field(default_factory=Statistics)
 
@@ -95,15 +107,18 @@ class FtpServiceManager:
         """
         host = self._host(endpoint)
         session = self._take(host, endpoint)
-        session.own()
+        began_s = self.now_s()
         try:
             yield session
         except (Hopeless, Denied):
+            self._count(host, session, began_s)
             self._give_back(host, endpoint, session)  # an answer, if a bad one: the line is in order
             raise
         except BaseException:
+            self._count(host, session, began_s)
             self._drop(host, session)
             raise
+        self._count(host, session, began_s)
         self._give_back(host, endpoint, session)
 
     def statistics(self) -> dict[str, tuple[str, Statistics]]:
@@ -124,31 +139,70 @@ class FtpServiceManager:
     def _host(self, endpoint: Endpoint) -> _Host:
         with self.lock:
             at = endpoint.host, endpoint.port
-            return self.hosts.setdefault(at, _Host(self.settings.connections_per_host))
+            host = self.hosts.setdefault(at, _Host(self.settings.connections_per_host))
+            if endpoint.connections:
+                host.limit = endpoint.connections  # the last entry of a host that sets one
+            return host
 
     def _take(self, host: _Host, endpoint: Endpoint) -> Session:
-        """An idle session of this endpoint; else a new one, in place of another's idle one if need be."""
-        with host.changed:
-            while True:
-                self._close_stale(host)
-                mine = next((idle for idle in host.idle if idle.endpoint == endpoint), None)
-                if mine is not None:
-                    host.idle.remove(mine)
-                    host.statistics.reused += 1
-                    return mine.session
-                if not host.breaker.may_try(self.now_s()):
-                    host.statistics.refused += 1
-                    raise Unreachable(f"{endpoint!r}: left alone after {host.breaker.failures} failures in a row")
-                if host.open >= host.limit and host.idle:
-                    host.idle.pop(0).session.close()
-                    host.open -= 1
-                if host.open < host.limit:
-                    host.open += 1
-                    break
-                host.breaker.probing = False
-                host.statistics.waited += 1
-                host.changed.wait()
+        """An idle session that gives a sign of life, or a new one."""
+        while (idle := self._place(host, endpoint)) is not None:
+            idle.session.own()
+            if self.now_s() - idle.since_s < CHECK_AFTER_S or self._lives(idle.session):
+                host.statistics.reused += 1
+                return idle.session
+            host.statistics.found_dead += 1
+            self._drop(host, idle.session)
         return self._connected(host, endpoint)
+
+    @staticmethod
+    def _lives(session: Session) -> bool:
+        try:
+            session.check()
+        except (Unreachable, Hopeless):
+            return False
+        return True
+
+    def _place(self, host: _Host, endpoint: Endpoint) -> _Idle | None:
+        """An idle session of this endpoint; None: a place for a new one, of another's idle one if need be.
+
+        Raises:
+            Unreachable: the host is left alone now, or nobody gave a place back in time.
+        """
+        me, until_s = object(), time.monotonic() + self.settings.wait_s
+        with host.changed:
+            host.waiting.append(me)
+            try:
+                while host.waiting[0] is not me or not self._has_place(host):
+                    host.statistics.waited += 1
+                    if not host.changed.wait(until_s - time.monotonic()) and time.monotonic() >= until_s:
+                        host.statistics.gave_up += 1
+                        raise Unreachable(
+                            f"{endpoint!r}: all {host.limit} connections to the host were in use for "
+                            f"{self.settings.wait_s:.0f} s"
+                        )
+                return self._occupy(host, endpoint)
+            finally:
+                host.waiting.remove(me)
+                host.changed.notify_all()
+
+    def _has_place(self, host: _Host) -> bool:
+        self._close_stale(host)
+        return host.open < host.limit or bool(host.idle)
+
+    def _occupy(self, host: _Host, endpoint: Endpoint) -> _Idle | None:
+        mine = next((idle for idle in host.idle if idle.endpoint == endpoint), None)
+        if mine is not None:
+            host.idle.remove(mine)
+            return mine
+        if not host.breaker.may_try(self.now_s()):
+            host.statistics.refused += 1
+            raise Unreachable(f"{endpoint!r}: left alone after {host.breaker.failures} failures in a row")
+        if host.open >= host.limit:
+            host.idle.pop(0).session.close()
+            host.open -= 1
+        host.open += 1
+        return None
 
     def _connected(self, host: _Host, endpoint: Endpoint) -> Session:
         try:
@@ -161,7 +215,7 @@ class FtpServiceManager:
                     host.breaker.succeeded()
                 else:
                     host.breaker.failed(self.now_s(), random())  # noqa: S311 - jitter
-                host.changed.notify()
+                host.changed.notify_all()
             raise
         with host.changed:
             host.statistics.connected += 1
@@ -174,14 +228,20 @@ class FtpServiceManager:
             host.open -= 1
             idle.session.close()
 
+    def _count(self, host: _Host, session: Session, began_s: float) -> None:
+        with host.changed:
+            host.statistics.in_use_s += self.now_s() - began_s
+            host.statistics.traffic.add(session.traffic)
+        session.traffic = Traffic()
+
     def _give_back(self, host: _Host, endpoint: Endpoint, session: Session) -> None:
         with host.changed:
             host.idle.append(_Idle(endpoint, self.now_s(), session))
-            host.changed.notify()
+            host.changed.notify_all()
 
     @staticmethod
     def _drop(host: _Host, session: Session) -> None:
         session.close()
         with host.changed:
             host.open -= 1
-            host.changed.notify()
+            host.changed.notify_all()

@@ -32,6 +32,26 @@ class Entry:
     mtime_s: int
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What went over a line."""
+
+    files: int = 0
+    bytes: int = 0
+    listings: int = 0
+    """Over SFTP a tree is one."""
+
+    def add(self, other: "Traffic") -> None:
+        self.files += other.files
+        self.bytes += other.bytes
+        self.listings += other.listings
+
+    def got(self, size: int) -> None:
+        """A file."""
+        self.files += 1
+        self.bytes += size
+
+
 class Session(Protocol):
     """A line to an element, with one owner. Every method blocks, at most the timeout between two answers.
 
@@ -42,6 +62,8 @@ class Session(Protocol):
         Denied: of this path alone; the session goes on.
         RuntimeError: another thread than the owner uses it.
     """
+
+    traffic: Traffic
 
     def own(self) -> None:
         """The calling thread is the owner from now on."""
@@ -130,6 +152,7 @@ class Owned:
 
     def __init__(self) -> None:
         self.owner = get_ident()
+        self.traffic = Traffic()
 
     def own(self) -> None:
         self.owner = get_ident()

@@ -48,6 +48,7 @@ class SftpSession(Owned):
     def tree(
         self, directory: bytes, depth: int, leave: Collection[bytes] = ()
     ) -> Iterator[tuple[bytes, Entry | Denied]]:
+        self.traffic.listings += 1
         with self._foreign(directory):
             yield from Walk(self.requests, directory, depth, leave).run()
 
@@ -62,11 +63,14 @@ class SftpSession(Owned):
             for _ in Downloads(self.requests, self.ability, [file]).run():
                 if file.refused:
                     raise file.refused
+        self.traffic.got(file.taken)
         return file
 
     def read_all(self, files: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, bytes | Gone | Denied]]:
         with self._foreign(b"files"):
             for file in Downloads(self.requests, self.ability, (Download(*file) for file in files)).run():
+                if not file.refused:
+                    self.traffic.got(file.taken)
                 yield file.path, file.refused or b"".join(file.pieces)
 
     def look(self, path: bytes) -> Entry | None:
@@ -211,9 +215,9 @@ def _log_in(transport: paramiko.Transport, endpoint: Endpoint) -> None:
 
 
 def _key(endpoint: Endpoint) -> paramiko.PKey:
-    passphrase = secret("", endpoint.passphrase_file) or None
+    passphrase = secret("", endpoint.passphrase_file).encode() or None
     try:
-        return paramiko.PKey.from_path(endpoint.key_file, passphrase)
+        return paramiko.PKey.from_path(endpoint.key_file, passphrase)  # type: ignore[arg-type] # it takes bytes alone
     except (OSError, ValueError, TypeError, paramiko.SSHException) as error:
         hint = "is the passphrase right?" if passphrase else "an encrypted one needs `passphrase-file`"
         raise LoginRefused(f"{endpoint!r}: key {endpoint.key_file} cannot be read ({error}); {hint}") from error

@@ -91,8 +91,6 @@ class Downloads:
         """Each file when it is through."""
         try:
             while self._open_more():
-                for file in self.opened:
-                    self._ask_on(file)
                 answer = self.requests.any_of(self.under_way)
                 file = self._take(self.under_way.pop(answer.number), answer)
                 self._ask_on(file)

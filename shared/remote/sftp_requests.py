@@ -23,6 +23,7 @@ FOR_READING, FOR_WRITING = 1, 2 | 8 | 16
 HAS_SIZE, HAS_OWNER, HAS_MODE, HAS_TIMES, HAS_MORE = 1, 2, 4, 8, 0x80000000
 LONGEST_ANSWER = 1 << 24
 RECEIVE_BYTES = 1 << 20
+UNSENT_AT_MOST = 16
 _U32 = struct.Struct(">I")
 _HEAD = struct.Struct(">IBI")
 
@@ -92,11 +93,13 @@ class Requests:
             raise Unreachable("the server speaks no SFTP of version 3")
 
     def ask(self, kind: int, *fields: bytes) -> int:
-        """Queue a request; it is sent with the next wait."""
+        """Queue a request; it is sent with the next wait, or when there are many: a packet each is what costs."""
         self.number = (self.number + 1) & 0xFFFFFFFF
         body = b"".join(fields)
         self.unsent.append(_HEAD.pack(len(body) + 5, kind, self.number) + body)
         self.awaited.add(self.number)
+        if len(self.unsent) >= UNSENT_AT_MOST:
+            self.flush()
         return self.number
 
     def forget(self, numbers: Iterable[int]) -> None:
@@ -119,7 +122,6 @@ class Requests:
         for number in self.kept:
             if number in numbers:
                 return self.kept.pop(number)
-        self.flush()
         while True:
             answer = self._receive()
             if answer.number in self.awaited:
@@ -137,6 +139,7 @@ class Requests:
     def _receive(self) -> Answer:
         received = self.received
         while len(received) < 4 or len(received) < 4 + self._length():
+            self.flush()
             began_s = monotonic()
             piece = self.line.recv(RECEIVE_BYTES)
             self.pace.took(monotonic() - began_s, len(piece))

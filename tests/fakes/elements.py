@@ -146,8 +146,10 @@ def openssh(root: Path, keys: Path) -> Iterator[Element]:
         def cut() -> None:
             subprocess.run(["pkill", "-9", "-P", str(server.pid)], check=True)
 
-        yield Element(root, endpoint, Remote(known_hosts=str(keys / "known_hosts"), timeout_s=5.0), cut)
-        server.terminate()
+        try:
+            yield Element(root, endpoint, Remote(known_hosts=str(keys / "known_hosts"), timeout_s=5.0), cut)
+        finally:
+            server.terminate()
 
 
 def _ftp(protocol: str, handler: type[FTPHandler]) -> Serve:

@@ -1,6 +1,7 @@
 """The pool's arithmetic, with sessions that do nothing."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier, Event
 
 import pytest
@@ -9,8 +10,8 @@ from shared.errors import Unreachable
 from shared.inventory import Endpoint
 from shared.remote.breaker import FIRST_PAUSE_S, TOLERATED
 from shared.remote.local import LocalSession
-from shared.remote.service_manager import IDLE_S, FtpServiceManager
-from shared.remote.session import LoginRefused
+from shared.remote.service_manager import CHECK_AFTER_S, IDLE_S, FtpServiceManager
+from shared.remote.session import Denied, LoginRefused
 from shared.settings import Remote
 
 
@@ -18,6 +19,11 @@ class Line(LocalSession):
     def __init__(self) -> None:
         super().__init__()
         self.up = True
+        self.half_open = False
+
+    def check(self) -> None:
+        if self.half_open:
+            raise Unreachable("silence")
 
     def alive(self) -> bool:
         return self.up
@@ -29,13 +35,13 @@ class Line(LocalSession):
 class Network:
     """Opens lines, counts them, and may be down."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, wait_s: float = 10.0) -> None:
         self.lines: list[Line] = []
         self.down = False
         self.asked = 0
         self.now_s = 0.0
         self.manager = FtpServiceManager(
-            Remote(connections_per_host=limit), now_s=lambda: self.now_s, connect=self.connect
+            Remote(connections_per_host=limit, wait_s=wait_s), now_s=lambda: self.now_s, connect=self.connect
         )
 
     def connect(self, endpoint: Endpoint, _settings: Remote) -> Line:
@@ -147,3 +153,48 @@ def test_a_login_that_is_refused_does_not_keep_the_hosts_other_elements_waiting(
             visit("stranger")
     visit("a")
     assert network.asked == 2 * TOLERATED + 1
+
+
+def test_waiting_for_a_place_has_an_end_and_counts() -> None:
+    network = Network(limit=1, wait_s=0.05)
+
+    def visit() -> None:
+        with network.manager.session(element("b")):
+            pass
+
+    with (
+        network.manager.session(element("a")),
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(Unreachable, match="in use"),
+    ):
+        pool.submit(visit).result()
+    visit()
+    ((_, statistics),) = network.manager.statistics().values()
+    assert statistics.gave_up == 1
+
+
+def test_a_session_that_was_idle_for_a_while_and_gives_no_sign_of_life_is_replaced() -> None:
+    network = Network(limit=1)
+    with network.manager.session(element("a")):
+        pass
+    network.lines[0].half_open = True
+    network.now_s = CHECK_AFTER_S
+    with network.manager.session(element("a")):
+        assert [line.up for line in network.lines] == [False, True]
+    ((_, statistics),) = network.manager.statistics().values()
+    assert statistics.found_dead == 1
+
+
+def test_a_refusal_of_one_path_keeps_the_session() -> None:
+    network = Network(limit=1)
+    for _ in range(2):
+        with pytest.raises(Denied), network.manager.session(element("a")):
+            raise Denied("not this one")
+    assert len(network.lines) == 1
+
+
+def test_an_entry_may_set_another_limit_for_its_host() -> None:
+    network = Network(limit=1)
+    few = replace(element("a"), connections=2)
+    with network.manager.session(few), network.manager.session(few):
+        assert network.open() == 2
