@@ -11,6 +11,7 @@ from rich.table import Table
 from shared.messages import CycleFigures
 from shared.settings import load
 from shared.topics import CYCLES
+from tools.cli import ledger
 
 
 def cycles(
@@ -23,7 +24,7 @@ def cycles(
 
 def read(brokers: str) -> list[CycleFigures]:
     """The newest figures of each cycle, in the order of systems and time."""
-    figures = [CycleFigures.decode(m.value() or b"") for m in messages(brokers, CYCLES)]
+    figures = [CycleFigures.decode(m.value() or b"") for m in ledger.messages(brokers, CYCLES)]
     return [f for _, f in sorted({(f.system, f.end_s): f for f in figures}.items())]
 
 

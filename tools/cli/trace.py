@@ -12,6 +12,7 @@ from shared.kafka import Message, origin
 from shared.messages import BadMessage, FileStatus, SinkPosition, decode_status
 from shared.settings import load
 from shared.topics import FILES_STATUS
+from tools.cli import ledger
 
 Record = tuple[str, FileStatus | SinkPosition]
 """Where it lies (topic/partition/offset), and what it says."""
@@ -21,7 +22,7 @@ def trace(
     what: Annotated[str, typer.Argument(help="a file's id, a part of its path, or an element")],
 ) -> None:
     """Show the way of the files that match, hop by hop; what compaction took from the ledger is not shown."""
-    records = list(decoded(messages(load().kafka.bootstrap_servers, FILES_STATUS)))
+    records = list(decoded(ledger.messages(load().kafka.bootstrap_servers, FILES_STATUS)))
     hops = list(hops_of(records, what))
     if not hops:
         raise typer.BadParameter(f"the ledger knows no file or element {what!r}")
