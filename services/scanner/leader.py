@@ -5,7 +5,7 @@ rises, every announcement carries it, and readers drop lower ones.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 from kazoo.client import KazooClient, KazooState
-from kazoo.exceptions import KazooException, LockTimeout
+from kazoo.exceptions import KazooException, LockTimeout, NoNodeError
 
 from shared.errors import Unreachable
 
@@ -110,11 +110,16 @@ def told(hosts: str, timeout_s: float = 10.0) -> list[dict[str, Any]]:
     client = KazooClient(hosts, timeout=timeout_s)
     try:
         client.start(timeout_s)
-        systems = sorted(client.get_children(TOLD)) if client.exists(TOLD) else []
-        paths = [f"{TOLD}/{system}/{name}" for system in systems for name in client.get_children(f"{TOLD}/{system}")]
-        return [orjson.loads(client.get(path)[0]) for path in paths]
+        return list(_states(client))
     except (KazooException, client.handler.timeout_exception) as error:
         raise Unreachable(f"ZooKeeper {hosts}: {error!r}") from error
     finally:
         client.stop()
         client.close()
+
+
+def _states(client: KazooClient) -> Iterator[dict[str, Any]]:
+    for system in sorted(client.get_children(TOLD)) if client.exists(TOLD) else []:
+        for name in client.get_children(f"{TOLD}/{system}"):
+            with suppress(NoNodeError):  # it ended since it was listed
+                yield orjson.loads(client.get(f"{TOLD}/{system}/{name}")[0])
