@@ -25,6 +25,8 @@ from pyftpdlib.servers import FTPServer
 
 from shared.inventory import Endpoint
 from shared.settings import Remote
+from tools.simulator.elements import Login
+from tools.simulator.serve import known_hosts_line, serve
 
 PASSWORD = "secret"
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
@@ -64,40 +66,22 @@ def local(root: Path, _keys: Path) -> Iterator[Element]:
 
 @contextmanager
 def sftp(root: Path, keys: Path) -> Iterator[Element]:
-    """asyncssh, chrooted."""
-    key = asyncssh.generate_private_key("ssh-ed25519")
+    """The simulator's server, in this process."""
     loop, ready, ports = asyncio.new_event_loop(), Event(), []
     connections: list[asyncssh.SSHServerConnection] = []
-
-    class Login(asyncssh.SSHServer):
-        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-            connections.append(conn)
-
-        def password_auth_supported(self) -> bool:
-            return True
-
-        def validate_password(self, username: str, password: str) -> bool:
-            return (username, password) == ("pm", PASSWORD)
-
-    async def listen() -> asyncssh.SSHAcceptor:
-        return await asyncssh.listen(
-            "127.0.0.1",
-            0,
-            server_factory=Login,
-            server_host_keys=[key],
-            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=str(root).encode()),
-        )
+    logins = {"pm": Login(root, PASSWORD)}
 
     def run() -> None:
-        server = loop.run_until_complete(listen())
+        server = loop.run_until_complete(serve(keys, logins, "127.0.0.1", 0, connections.append))
         ports.append(server.get_port())
         ready.set()
         loop.run_forever()
         server.close()
         for connection in connections:
             connection.abort()
+            loop.run_until_complete(connection.wait_closed())
         loop.run_until_complete(server.wait_closed())
-        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(asyncio.sleep(0))  # the transports' last calls
         loop.close()
 
     def cut() -> None:
@@ -107,7 +91,7 @@ def sftp(root: Path, keys: Path) -> Iterator[Element]:
     thread = Thread(target=run)
     thread.start()
     ready.wait(10)
-    (keys / "known_hosts").write_text(f"[127.0.0.1]:{ports[0]} {key.export_public_key().decode()}")
+    (keys / "known_hosts").write_text(known_hosts_line(keys, "127.0.0.1", ports[0]))
     endpoint = Endpoint(name="e1", host="127.0.0.1", port=ports[0], username="pm", password=PASSWORD, directory="/pm")
     yield Element(root, endpoint, Remote(known_hosts=str(keys / "known_hosts"), timeout_s=5.0), cut)
     loop.call_soon_threadsafe(loop.stop)

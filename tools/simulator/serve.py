@@ -1,7 +1,7 @@
 """The elements over SFTP: one server, a login an element, each in a root of its own. The only import of asyncssh."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import asyncssh
@@ -17,8 +17,12 @@ BACKLOG = 512
 class _Logins(asyncssh.SSHServer):
     """Passwords of the elements' logins."""
 
-    def __init__(self, logins: Mapping[str, Login]) -> None:
+    def __init__(self, logins: Mapping[str, Login], connected: Callable[[asyncssh.SSHServerConnection], None]) -> None:
         self.logins = logins
+        self.connected = connected
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self.connected(conn)
 
     def begin_auth(self, username: str) -> bool:  # noqa: ARG002
         return True
@@ -30,8 +34,22 @@ class _Logins(asyncssh.SSHServer):
         return username in self.logins and password == self.logins[username].password
 
 
-async def serve(directory: Path, logins: Mapping[str, Login], host: str, port: int) -> asyncssh.SSHAcceptor:
-    """Listen, on a free port if it is 0; the host key is made once and kept. asyncssh sets TCP_NODELAY itself."""
+async def serve(
+    directory: Path,
+    logins: Mapping[str, Login],
+    host: str,
+    port: int,
+    connected: Callable[[asyncssh.SSHServerConnection], None] = lambda _: None,
+) -> asyncssh.SSHAcceptor:
+    """Listen, on a free port if it is 0; the host key is made once and kept. asyncssh sets TCP_NODELAY itself.
+
+    Args:
+        directory: where the host key lies.
+        logins: by user name.
+        host: address to listen on.
+        port: to listen on.
+        connected: told of each line, before its login.
+    """
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     key_file = directory / "host_key"
     if not key_file.exists():
@@ -43,7 +61,7 @@ async def serve(directory: Path, logins: Mapping[str, Login], host: str, port: i
     return await asyncssh.listen(
         host,
         port,
-        server_factory=lambda: _Logins(logins),
+        server_factory=lambda: _Logins(logins, connected),
         server_host_keys=[str(key_file)],
         sftp_factory=sftp,
         login_timeout=LOGIN_TIMEOUT_S,
