@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from time import sleep
+from time import sleep, time
 from typing import Annotated
 
 import typer
@@ -80,7 +80,9 @@ def trials(settings: Settings, own: ScannerSettings, system: System, tried: Mapp
         except (Unreachable, Hopeless) as error:
             return Trial(endpoint.name, trouble=str(error))
         left = ", ".join(f"{count} {reason}" for reason, count in sorted((+look.left).items()))
-        return Trial(endpoint.name, look.listed, look.matching, len(look.files), left)
+        nowhere = look.left["no such directory"] == len(endpoint.directories(time()))
+        trouble = f"no such directory: {endpoint.directory}" if nowhere else ""
+        return Trial(endpoint.name, look.listed, look.matching, len(look.files), left, trouble)
 
     with ThreadPoolExecutor(own.listings) as pool:
         yield from pool.map(trial, tried.values())

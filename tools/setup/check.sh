@@ -44,10 +44,15 @@ if [ -n "$(missing)" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; t
     install_on_debian "$(missing | tr '\n' ' ')"
 fi
 
-# The sinks' tests run on MariaDB too where it is: not required. Debian's package of the server alone starts nothing.
-if [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v mariadbd >/dev/null; then
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends mariadb-server-core; } \
-        >/dev/null || echo "no MariaDB: the sinks are tested on MySQL and ClickHouse alone" >&2
+# Some tests also run on servers that are not required: Debian's packages of these start nothing by themselves in CI.
+optional() {
+    command -v mariadbd >/dev/null || echo mariadb-server-core
+    PATH="$PATH:/usr/sbin" command -v sshd >/dev/null || echo openssh-server
+}
+if [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && [ -n "$(optional)" ]; then
+    # shellcheck disable=SC2046 # a list of words
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(optional); } \
+        >/dev/null || echo "not here, so not tested on: $(optional | tr '\n' ' ')" >&2
 fi
 
 for what in $(missing); do

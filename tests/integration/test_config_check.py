@@ -1,0 +1,63 @@
+"""`pmflow config check` against a real SFTP server: what a first user sees before anything is collected."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from tests.fakes.elements import PASSWORD, PROTOCOLS, Element
+from tools.cli.main import app
+
+
+@pytest.fixture
+def element(tmp_path: Path) -> Iterator[Element]:
+    for folder in ("root/pm", "keys"):
+        (tmp_path / folder).mkdir(parents=True)
+    with PROTOCOLS["sftp"](tmp_path / "root", tmp_path / "keys") as served:
+        yield served
+
+
+def check(tmp_path: Path, element: Element, entry: dict[str, Any], system: dict[str, Any]) -> Result:
+    at = element.endpoint
+    known = {"name": "enb-1", "host": at.host, "port": at.port, "username": "pm", "password": PASSWORD}
+    (tmp_path / "4ga.yaml").write_text(yaml.safe_dump([{**known, "directory": "/pm", **entry}]))
+    whole = {
+        "elements": {"known-hosts": element.settings.known_hosts, "timeout": 5},
+        "scanner": {"settle": 0.05},
+        "4ga": {"inventory": str(tmp_path / "4ga.yaml"), **system},
+    }
+    (tmp_path / "pmflow.yaml").write_text(yaml.safe_dump(whole))
+    env = {"PMFLOW_CONFIG": str(tmp_path / "pmflow.yaml"), "COLUMNS": "200"}
+    return CliRunner().invoke(app, ["config", "check"], env=env)
+
+
+def test_it_tells_what_was_found_what_matches_and_what_is_settled(tmp_path: Path, element: Element) -> None:
+    for name, content in {"A.xml": "a", "B.xml": "b", "B.txt": "b", "C.xml.tmp": "c"}.items():
+        (element.pm / name).write_text(content)
+    result = check(tmp_path, element, {}, {"pattern": "*.xml"})
+    assert result.exit_code == 0, result.output
+    assert "enb-1   │ 4     │ 2        │ 2       │ 1 name does not match, 1 temporary name" in result.output
+    assert sorted(path.name for path in element.pm.iterdir()) == ["A.xml", "B.txt", "B.xml", "C.xml.tmp"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "system", "says"),
+    [
+        ({"password": "wrong"}, {}, "Authentication failed"),
+        ({"directory": "/pm", "hots": "x"}, {}, "unknown key 'hots'"),
+        ({"directory": "/nowhere"}, {}, "no such directory: /nowhere"),
+        ({"host": "localhost"}, {}, "host key"),
+        ({}, {"pattern": "regex:("}, "pattern"),
+        ({}, {"rollout": ["enb-9"]}, "enb-9"),
+    ],
+)
+def test_what_is_wrong_is_said_and_the_exit_code_is_1(
+    tmp_path: Path, element: Element, entry: dict[str, Any], system: dict[str, Any], says: str
+) -> None:
+    result = check(tmp_path, element, entry, system)
+    assert result.exit_code == 1
+    assert says in " ".join(result.output.replace("│", " ").split())
+    assert PASSWORD not in result.output
