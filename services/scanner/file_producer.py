@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 
 def due(known: Known | None, now_s: float, settings: ScannerSettings) -> bool:
     """Whether a file on the element is to be announced: new, back again, waited long enough, or its lease ended."""
-    if known is None or known.stage == "lost":
+    if known is None:
         return True
     age_s = now_s - known.at_s
-    if known.stage == "postponed":
+    if known.stage in {"postponed", "lost"}:  # lost, and there again; or what a server calls missing is forbidden
         return age_s >= min(settings.longest_wait_s, settings.first_wait_s * 2.0 ** min(known.attempt - 1, 30))
     return known.stage == "found" and age_s > settings.lease_s
 

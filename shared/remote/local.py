@@ -97,7 +97,7 @@ def _foreign(path: bytes) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise Gone(repr(path)) from error
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+    except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         raise Denied(f"{path!r}: {error}") from error
     except OSError as error:
         raise Unreachable(f"{path!r}: {error}") from error

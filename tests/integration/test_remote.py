@@ -1,6 +1,7 @@
 """One interface over every protocol: the same tests against real servers whose folder the test can see."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -224,3 +225,30 @@ def test_the_pool_hands_out_an_idle_session_again_but_not_one_that_is_too_old(el
             sessions.append(session)
     assert sessions[0] is sessions[1] is not sessions[2]
     manager.close()
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An SSH agent without a key yet."""
+    path = tmp_path / "agent"
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+    with subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL) as process:
+        while not path.exists():
+            assert process.poll() is None
+        yield
+        process.terminate()
+
+
+@pytest.mark.skipif("openssh" not in PROTOCOLS, reason="no OpenSSH server here")
+def test_an_agents_key_opens_the_door_and_without_it_the_reason_is_told(agent: None, tmp_path: Path) -> None:
+    root, keys = tmp_path / "root", tmp_path / "keys"
+    (root / "pm").mkdir(parents=True)
+    keys.mkdir()
+    with PROTOCOLS["openssh"](root, keys) as element:
+        endpoint = replace(element.endpoint, key_file="", agent=True)
+        with pytest.raises(LoginRefused, match="holds no key"):
+            connect(endpoint, element.settings)
+        subprocess.run(["ssh-add", "-q", element.endpoint.key_file], check=True)
+        session = connect(endpoint, element.settings)
+        assert list(session.entries(element.directory)) == []
+        session.close()

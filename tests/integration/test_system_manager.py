@@ -1,5 +1,6 @@
 """A scanner on the real servers, while its configuration changes and while it is killed."""
 
+import json
 import os
 import sys
 import uuid
@@ -181,3 +182,17 @@ def test_a_killed_leader_is_followed_within_a_session_and_no_file_is_missed(site
     finally:
         for process in scanners:
             process.stop()
+
+
+def test_a_scanner_that_is_asked_to_end_hands_over_at_once_and_in_order(site: Site) -> None:
+    site.configure(**{site.one: {}, site.two: {}})
+    env = {**os.environ, "PMFLOW_CONFIG": str(site.config)}
+    scanner = processes.start(site.home, "only", [sys.executable, "-m", "services.scanner"], env=env, cwd=ROOT)
+    try:
+        eventually(lambda: site.leads(site.one) and site.leads(site.two), "both systems are led")
+    finally:
+        scanner.stop()
+    assert not {site.one, site.two} & site.states().keys()
+    events = [json.loads(line)["event"] for line in scanner.log_path.read_text().splitlines() if line.startswith("{")]
+    assert events.count("system stopped") == events.count("leads no more") == 2
+    assert "Traceback" not in scanner.log_path.read_text()

@@ -26,7 +26,7 @@ def known(stage: str, attempt: int = 1) -> Known:
 
 def test_a_file_is_announced_once_until_its_lease_ends_or_it_comes_back() -> None:
     assert due(None, 0.0, OWN)
-    assert due(known("lost"), 1.0, OWN)
+    assert due(known("lost"), 10.0, OWN)
     assert not due(known("found"), 600.0, OWN)
     assert due(known("found"), 601.0, OWN)
     for stage in ("parsed", "failed", "done", "error"):
@@ -37,8 +37,9 @@ def test_a_file_is_announced_once_until_its_lease_ends_or_it_comes_back() -> Non
 def test_one_that_could_not_be_fetched_is_announced_again_after_longer_and_longer_waits(
     attempt: int, wait_s: float
 ) -> None:
-    assert not due(known("postponed", attempt), wait_s - 0.1, OWN)
-    assert due(known("postponed", attempt), wait_s, OWN)
+    for stage in ("postponed", "lost"):
+        assert not due(known(stage, attempt), wait_s - 0.1, OWN)
+        assert due(known(stage, attempt), wait_s, OWN)
 
 
 def test_announcements_of_a_file_are_counted() -> None:

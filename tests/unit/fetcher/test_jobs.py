@@ -1,0 +1,67 @@
+"""Commands to move files, on a folder of this machine that refuses."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from services.fetcher.jobs import SettleJobs
+from services.fetcher.producer import KafkaProducerWorker
+from services.fetcher.settings import FetcherSettings
+from services.fetcher.settle import Settler
+from shared.messages import File, FileStatus, Settle, path_text
+from shared.remote.local import LocalSession
+from shared.settings import System
+
+
+@dataclass
+class Out:
+    """What was said."""
+
+    statuses: list[FileStatus] = field(default_factory=list)
+
+    def status(self, status: FileStatus) -> None:
+        self.statuses.append(status)
+
+
+@contextmanager
+def session(_: File) -> Iterator[LocalSession]:
+    yield LocalSession()
+
+
+def jobs(out: Out) -> SettleJobs:
+    settings = FetcherSettings(attempts=2, first_wait_s=0.001)
+    settler = Settler(session, lambda _: System(name="4ga"), lambda _: UTC)
+    return SettleJobs(settings, settler, cast("KafkaProducerWorker", out))
+
+
+def command(path: Path) -> Settle:
+    seen = path.stat()
+    status = FileStatus(
+        file_id="0123456789abcdef", system="4ga", endpoint="e1", element="e1", path=path_text(bytes(path)),
+        size=seen.st_size, mtime_s=int(seen.st_mtime), epoch=1, stage="parsed", at_s=0.0,
+    )  # fmt: skip
+    return Settle(file_id=status.file_id, to="done", status=asdict(status))
+
+
+def test_a_move_that_is_refused_is_tried_a_few_times_told_and_ends_without_a_word_to_the_ledger(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So the tracker's lease ends, and it commands again: no loop, no file that counts as moved."""
+    (tmp_path / "A.xml").write_text("a")
+    (tmp_path / "done").write_text("a file where the folder should be")
+    out = Out()
+    jobs(out)._settle(command(tmp_path / "A.xml"))
+    assert out.statuses == []
+    assert (tmp_path / "A.xml").exists()
+    said: list[tuple[int, str, Any]] = [(r.levelno, r.message, vars(r)["attempt"]) for r in caplog.records]
+    assert said == [(logging.WARNING, "move tried again", 1), (logging.ERROR, "file not moved, to be tried later", 2)]
+    (tmp_path / "done").unlink()
+    jobs(out)._settle(command(tmp_path / "A.xml"))
+    assert [status.stage for status in out.statuses] == ["done"]
+    assert (tmp_path / "done" / "A.xml").exists()
