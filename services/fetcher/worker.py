@@ -94,6 +94,7 @@ class FileProcessorWorker:
                 ids = [announced.file.file_id for announced in left]
                 log.warning("fetch tried again", extra={"files": ids, "reason": str(error), "wait_s": wait_s})
                 self.wait(wait_s)
+                left.reverse()  # so that a file over which the line breaks each time holds up no other
                 attempt += 1
 
     def _read(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from services.fetcher.batches import Origin, Parsed, Quarantined, read_file
@@ -11,10 +12,11 @@ from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle import Settler
 from services.fetcher.waiting import Announced
 from services.fetcher.worker import FileProcessorWorker, Out
+from shared.inventory import Endpoint
 from shared.messages import File, FileFound, FileStatus, file_identity
-from shared.remote.service_manager import FtpServiceManager
+from shared.remote.service_manager import FtpServiceManager, connect
 from shared.remote.session import Session
-from shared.settings import System
+from shared.settings import Remote, System
 from tests.fakes.elements import Element
 
 PM = (Path(__file__).parents[1] / "data" / "samples" / "A1.xml").read_bytes()
@@ -34,13 +36,16 @@ class Fetching:
         element: Element,
         parse: Callable[[bytes | Path, Origin], Parsed] = read,
         out: Out | None = None,
+        connect: Callable[[Endpoint, Remote], Session] = connect,
         **settings: Any,
     ) -> None:
         self.element = element
-        self.manager = FtpServiceManager(element.settings)
+        self.manager = FtpServiceManager(element.settings, connect=connect)
         self.said: list[FileStatus] = []
         self.batches: list[bytes] = []
         self.done: list[FileFound] = []
+        self.ended: SimpleQueue[FileStatus] = SimpleQueue()
+        """What was said, for those who wait for it."""
         self.settler = Settler(self.session, lambda file: System(name=file.system), lambda _: UTC)
         self.worker = FileProcessorWorker(
             FetcherSettings(**{"first_wait_s": 0.01, **settings}),
@@ -105,3 +110,4 @@ class Fetching:
 
     def status(self, status: FileStatus) -> None:
         self.said.append(status)
+        self.ended.put(status)

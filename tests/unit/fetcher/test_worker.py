@@ -13,6 +13,7 @@ from services.fetcher.parse.blocks import shipped
 from services.fetcher.parsers import Limits, Parsers
 from shared.errors import Unreachable
 from shared.messages import FileFound, FileStatus, Settle
+from shared.remote.local import LocalSession
 from tests.fakes.elements import Element, local
 from tests.fakes.fetching import PM, Fetching
 
@@ -115,3 +116,24 @@ def test_when_kafka_takes_no_counters_the_file_is_not_parsed_and_when_no_status_
     with pytest.raises(Unreachable):
         silent.fetch(silent.file("A.xml"), silent.file("B.xml"))
     assert [file.path.rpartition("/")[2] for file in silent.done] == ["B.xml"]
+
+
+def test_a_file_over_which_the_line_breaks_each_time_is_postponed_alone(element: Element) -> None:
+    class Busy(LocalSession):
+        def read(self, path: bytes, size: int) -> bytes:
+            if path.endswith(b"busy.xml"):
+                raise Unreachable("450 busy")
+            return super().read(path, size)
+
+    fetching = Fetching(element, connect=lambda *_: Busy())
+    names = ["A.xml", "busy.xml", "B.xml", "C.xml"]
+    found = fetching.fetch(*(fetching.file(name) for name in names))
+    assert found == {name: ["postponed" if name == "busy.xml" else "parsed"] for name in names}
+
+
+def test_a_spool_that_cannot_be_written_postpones_the_large_file_alone(element: Element, tmp_path: Path) -> None:
+    fetching = Fetching(element, spool_bytes=len(PM), spool_directory=str(tmp_path / "nowhere"))
+    large = fetching.file("large.xml", PM + b"\n")
+    found = fetching.fetch(fetching.file("A.xml"), large)
+    assert found == {"A.xml": ["parsed"], "large.xml": ["postponed"]}
+    assert "not to be spooled" in fetching.reason(large)
