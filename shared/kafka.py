@@ -198,7 +198,7 @@ class Outgoing:
 class KafkaProducer:
     """One librdkafka producer with a thread that serves its delivery reports; may be shared by threads."""
 
-    def __init__(self, brokers: str) -> None:
+    def __init__(self, brokers: str, delivery_timeout_ms: int = 120_000) -> None:
         self.producer = Producer(
             {
                 "bootstrap.servers": brokers,
@@ -209,7 +209,7 @@ class KafkaProducer:
                 "linger.ms": 20,
                 "batch.size": 1 << 20,
                 "message.max.bytes": MESSAGE_MAX_BYTES + 100_000,
-                "delivery.timeout.ms": 120_000,
+                "delivery.timeout.ms": delivery_timeout_ms,
             }
         )
         self.closing = Event()

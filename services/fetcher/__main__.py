@@ -14,6 +14,7 @@ from services.fetcher.pools import Pools
 from services.fetcher.producer import KafkaProducerWorker
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle import Settler
+from services.fetcher.waiting import Waiting
 from services.fetcher.worker import FileProcessorWorker
 from shared import kafka, log
 from shared.crash import or_leave, stop_on_signals
@@ -51,7 +52,7 @@ def dispatches(
                 consumer=kafka.consumer(brokers, "pmflow-fetcher"),
                 producer=producers[0],
                 pools=Pools(threads),
-                job_of=FetchJobs(worker, knows),
+                job_of=FetchJobs(worker, knows, Waiting(own.files_per_session, own.spool_bytes)),
                 in_flight_per_thread=own.in_flight_per_thread,
                 heartbeat=heartbeat,
             ),

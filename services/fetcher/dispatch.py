@@ -21,7 +21,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be done for a message, and by which pool."""
+    """What is to be done for a message, and by which pool. It may be done along with another's."""
 
     pool: str
     work: Callable[[], None]
@@ -38,8 +38,8 @@ class Dispatch:
     producer: KafkaProducer
     """For dead letters."""
     pools: Pools
-    job_of: Callable[[Message], Job]
-    """Raises BadMessage: the message is set aside."""
+    job_of: Callable[[Message, Callable[[], None]], Job]
+    """Of a message, and what is to be called once all it asks for is durable. Raises BadMessage: it is set aside."""
     in_flight_per_thread: int
     """Messages taken from the topic for each thread of the pools."""
     heartbeat: Heartbeat
@@ -74,20 +74,16 @@ class Dispatch:
         in_order = self.in_order[place]
         in_order.take(offset)
         self.in_flight += 1
+        done = partial(self.finished.put, (in_order, place, offset))
         try:
-            job = self.job_of(message)
+            job = self.job_of(message, done)
         except BadMessage as reason:
             letter = dead_letter(message, str(reason))
             self.producer.deliver(letter)
             log.error("message set aside", extra=dict(letter.headers))  # noqa: TRY400 - says it all
-            self.finished.put((in_order, place, offset))
+            done()
         else:
-            self.pools.submit(job.pool, partial(self._guarded, job.work, in_order, place, offset))
-
-    def _guarded(self, work: Callable[[], None], in_order: InOrder, place: Place, offset: int) -> None:
-        with or_leave(f"{place[0]}/{place[1]}/{offset}"):
-            work()
-            self.finished.put((in_order, place, offset))
+            self.pools.submit(job.pool, partial(_guarded, job.work, f"{topic}/{partition}/{offset}"))
 
     def _wait_for_room(self) -> None:
         """Until some work is finished; the consumer stays in its group meanwhile."""
@@ -108,3 +104,8 @@ class Dispatch:
                 next_offsets[place] = moved
         if next_offsets:
             commit(self.consumer, [TopicPartition(*place, offset) for place, offset in next_offsets.items()])
+
+
+def _guarded(work: Callable[[], None], doing: str) -> None:
+    with or_leave(doing):
+        work()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Pipe
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Condition
 
@@ -76,8 +77,8 @@ class Parsers:
         for _ in range(self.count):
             self.idle.put(None)  # started when there is work
 
-    def __call__(self, data: bytes, origin: Origin) -> Parsed:
-        """Parse a file, as `batches.read_file` does; waits for a process.
+    def __call__(self, data: bytes | Path, origin: Origin) -> Parsed:
+        """Parse a file, given whole or by its path here, as `batches.read_file` does; waits for a process.
 
         Raises:
             BadFile, Incomplete: as there.

@@ -4,19 +4,24 @@ import resource
 import signal
 import sys
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from services.fetcher.batches import Origin, Parsed, read_file
 from services.fetcher.parse.profile import Profile
 from services.fetcher.parse.unpack import Incomplete
 from shared.errors import Hopeless
 
+PIECE_BYTES = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """A file to parse."""
 
-    data: bytes
+    data: bytes | Path
+    """Its content, or where it lies on this machine."""
     origin: Origin
     profiles: tuple[Profile, ...]
 
@@ -24,7 +29,10 @@ class Order:
 def answer(order: Order) -> Parsed | Exception:
     """What became of it; any other error is the parser's own and ends the process."""
     try:
-        return read_file(order.data, order.origin, profiles=order.profiles)
+        if isinstance(order.data, bytes):
+            return read_file(order.data, order.origin, profiles=order.profiles)
+        with order.data.open("rb") as file:
+            return read_file(iter(partial(file.read, PIECE_BYTES), b""), order.origin, profiles=order.profiles)
     except (Hopeless, Incomplete) as error:
         return error
     except MemoryError:

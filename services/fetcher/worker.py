@@ -1,27 +1,31 @@
-"""FileProcessorWorker: one announced file, from the element to the counters topic; knows neither Kafka nor SFTP."""
+"""FileProcessorWorker: announced files, from the element to the counters topic; knows neither Kafka nor SFTP."""
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from random import uniform
+from tempfile import NamedTemporaryFile
 from time import monotonic, sleep, time
-from typing import Protocol
+from typing import IO, BinaryIO, Protocol, cast
 
 from services.fetcher.batches import Origin, Parsed, Quarantined
-from services.fetcher.parse.unpack import Incomplete
 from services.fetcher.settings import FetcherSettings
+from services.fetcher.waiting import Announced
 from shared.errors import Hopeless, Unreachable
 from shared.messages import FileFound, FileStatus, path_bytes, status_of, version_of
-from shared.remote.session import Gone
+from shared.remote.session import Denied, Gone
 
 log = logging.getLogger(__name__)
 
 
 class Element(Protocol):
-    """What the worker needs of a session. Blocks; raises Gone, Unreachable."""
+    """What the worker needs of a session, see `session.Session`. Blocks; raises Gone, Unreachable."""
 
-    def read(self, path: bytes, size: int) -> bytes: ...
+    def read_all(self, files: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, bytes | Gone | Denied]]: ...
+    def read_to(self, path: bytes, size: int, out: BinaryIO) -> int: ...
 
 
 class Out(Protocol):
@@ -41,9 +45,13 @@ class Whereabouts(Protocol):
     def settled_as(self, file: FileFound) -> FileStatus | None: ...
 
 
+Content = bytes | IO[bytes]
+"""A file that was downloaded: in memory, or on disk until it is closed."""
+
+
 @dataclass(frozen=True)
 class FileProcessorWorker:
-    """Each call ends with one status of the file published: parsed, failed, postponed, lost, or what it is already."""
+    """Each file ends with one status published: parsed, failed, postponed, lost, or what it is already."""
 
     settings: FetcherSettings
     session: Callable[[FileFound], AbstractContextManager[Element]]
@@ -51,24 +59,84 @@ class FileProcessorWorker:
     """Of the element when it wrote the file: for times that name no zone."""
     whereabouts: Whereabouts
     out: Out
-    parse: Callable[[bytes, Origin], Parsed]
+    parse: Callable[[bytes | Path, Origin], Parsed]
     """Raises Incomplete, Hopeless."""
     memory: Callable[[int], AbstractContextManager[None]]
-    """Blocks until there is room for a file of that size."""
+    """Blocks until there is room for files of that size."""
     wait: Callable[[float], None] = sleep
 
-    def __call__(self, file: FileFound) -> None:
+    def __call__(self, files: Sequence[Announced]) -> None:
+        """Files of one endpoint: read one after the other, the rest of the work on each goes on meanwhile.
+
+        Raises:
+            Unreachable: a status could not be published; that file is not done.
+        """
         began_s = monotonic()
+        with self.memory(sum(a.file.size for a in files)), ThreadPoolExecutor(len(files), "process") as threads:
+            ends = [threads.submit(self._end, a, found, began_s) for a, found in self._downloaded(files)]
+        for end in ends:
+            end.result()
+
+    def _downloaded(self, files: Sequence[Announced]) -> Iterator[tuple[Announced, Content | Hopeless | Unreachable]]:
+        """Each file's content, or why there is none; what a cut line left over is tried again."""
+        left, attempt = list(files), 1
+        while left:
+            try:
+                with self.session(left[0].file) as element:
+                    for announced, found in self._read(element, left):
+                        left.remove(announced)
+                        yield announced, found
+            except Unreachable as error:
+                if attempt == self.settings.attempts:
+                    yield from ((announced, error) for announced in left)
+                    return
+                wait_s = self.settings.first_wait_s * 2 ** (attempt - 1) * uniform(0.5, 1.5)
+                ids = [announced.file.file_id for announced in left]
+                log.warning("fetch tried again", extra={"files": ids, "reason": str(error), "wait_s": wait_s})
+                self.wait(wait_s)
+                left.reverse()  # so that a file over which the line breaks each time holds up no other
+                attempt += 1
+
+    def _read(
+        self, element: Element, files: Sequence[Announced]
+    ) -> Iterator[tuple[Announced, Content | Hopeless | Unreachable]]:
+        """Small ones pipelined; of a path that was announced twice, one is left for another time."""
+        small = {path_bytes(a.file.path): a for a in files if a.file.size <= self.settings.spool_bytes}
+        large = [announced for announced in files if announced.file.size > self.settings.spool_bytes]
+        for path, found in element.read_all([(path, a.file.size) for path, a in small.items()]):
+            file = small[path].file
+            shrank = isinstance(found, bytes) and len(found) < file.size and _shrank(file, len(found))
+            yield small[path], shrank or found
+        for announced in large:
+            yield announced, self._spooled(element, announced.file)
+
+    def _spooled(self, element: Element, file: FileFound) -> Content | Hopeless | Unreachable:
         try:
-            with self.memory(file.size):
-                status = self._publish(file, self._parsed(file))
+            with ExitStack() as closing:
+                spool = closing.enter_context(NamedTemporaryFile(dir=self.settings.spool_directory or None))
+                size = element.read_to(path_bytes(file.path), file.size, cast("BinaryIO", spool))
+                spool.flush()
+                if size < file.size:
+                    return _shrank(file, size)
+                closing.pop_all()  # closed when it is parsed
+                return spool
+        except (Gone, Denied) as refused:
+            return refused
+        except OSError as error:
+            raise Unreachable(f"not to be spooled to disk: {error}") from error
+
+    def _end(self, announced: Announced, found: Content | Hopeless | Unreachable, began_s: float) -> None:
+        file = announced.file
+        try:
+            status = self._publish(file, self._parsed(file, found))
         except Gone:
             status = self._look_for(file)
-        except (Unreachable, Incomplete) as error:
+        except Unreachable as error:
             status = status_of(file, "postponed", time(), str(error))
         except Hopeless as error:
             status = status_of(file, "failed", time(), str(error))
         self.out.status(status)
+        announced.done()
         log.log(
             {"failed": logging.ERROR, "lost": logging.ERROR, "postponed": logging.WARNING}.get(
                 status.stage, logging.INFO
@@ -94,27 +162,16 @@ class FileProcessorWorker:
             return status_of(file, "postponed", time(), str(error))
         return found or status_of(file, "lost", time(), "vanished before it was fetched")
 
-    def _parsed(self, file: FileFound) -> Parsed:
-        zone_min = self.zone_offset_min(file)
-        name = file.path.rpartition("/")[2]
-        origin = Origin(file.system, file.file_id, file.element, version_of(file.file_id, file.mtime_s), zone_min, name)
-        for attempt in range(1, self.settings.attempts + 1):
-            try:
-                return self.parse(self._download(file), origin)
-            except (Unreachable, Incomplete) as error:
-                if attempt == self.settings.attempts:
-                    raise
-                wait_s = self.settings.first_wait_s * 2 ** (attempt - 1) * uniform(0.5, 1.5)
-                log.warning("fetch tried again", extra={"file": file.file_id, "reason": str(error), "wait_s": wait_s})
-                self.wait(wait_s)
-        raise AssertionError("attempts is at least 1")
-
-    def _download(self, file: FileFound) -> bytes:
-        with self.session(file) as element:
-            data = element.read(path_bytes(file.path), file.size)
-        if len(data) < file.size:
-            raise Unreachable(f"{len(data)} bytes of {file.size}: the file shrank")
-        return data
+    def _parsed(self, file: FileFound, found: Content | Hopeless | Unreachable) -> Parsed:
+        """An Incomplete file may still be written: a later scan announces it with another size."""
+        if isinstance(found, Exception):
+            raise found
+        with nullcontext() if isinstance(found, bytes) else found:
+            zone_min = self.zone_offset_min(file)
+            name = file.path.rpartition("/")[2]
+            ver = version_of(file.file_id, file.mtime_s)
+            origin = Origin(file.system, file.file_id, file.element, ver, zone_min, name)
+            return self.parse(found if isinstance(found, bytes) else Path(found.name), origin)
 
     def _publish(self, file: FileFound, parsed: Parsed) -> FileStatus:
         counts = parsed.counts
@@ -134,3 +191,7 @@ class FileProcessorWorker:
             quarantined=counts.quarantined,
             dropped=counts.dropped,
         )
+
+
+def _shrank(file: FileFound, size: int) -> Unreachable:
+    return Unreachable(f"{size} bytes of {file.size}: the file shrank")

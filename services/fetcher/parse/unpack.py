@@ -1,12 +1,12 @@
 """The documents in a file as it lies on an element: plain, gz, zip, tar or tar in gz, told by their first bytes."""
 
-import io
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from tempfile import SpooledTemporaryFile
 from typing import IO, cast
 
 from isal import isal_zlib
@@ -15,6 +15,8 @@ from services.fetcher.parse.bad_file import BadFile
 from shared.errors import Unreachable
 
 _CHUNK = 1 << 18
+_SPOOL = 16 << 20
+"""Of a zip in memory: it is read from its end."""
 _HEAD = 512
 _LAYERS = 3
 _GZIP = 31
@@ -175,15 +177,16 @@ def _tar_member(content: IO[bytes]) -> Iterator[bytes]:
 
 
 def _unzip(source: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
-    packed = io.BytesIO(b"".join(source))  # the list of members stands at the end
-    try:
-        archive = zipfile.ZipFile(packed)
-    except zipfile.BadZipFile as error:
-        raise Incomplete(f"zip without its end: {error}") from error
-    with archive:
-        for member in archive.infolist():
-            if not member.is_dir() and not _is_hidden(member.filename):
-                yield _zip_member(archive, member)
+    with SpooledTemporaryFile(_SPOOL) as packed:
+        packed.writelines(source)  # the list of members stands at the end
+        try:
+            archive = zipfile.ZipFile(packed)
+        except zipfile.BadZipFile as error:
+            raise Incomplete(f"zip without its end: {error}") from error
+        with archive:
+            for member in archive.infolist():
+                if not member.is_dir() and not _is_hidden(member.filename):
+                    yield _zip_member(archive, member)
 
 
 def _zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:

@@ -1,0 +1,113 @@
+"""A FileProcessorWorker on a real element; what it says is kept instead of published."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from services.fetcher.batches import Origin, Parsed, Quarantined, read_file
+from services.fetcher.settings import FetcherSettings
+from services.fetcher.settle import Settler
+from services.fetcher.waiting import Announced
+from services.fetcher.worker import FileProcessorWorker, Out
+from shared.inventory import Endpoint
+from shared.messages import File, FileFound, FileStatus, file_identity
+from shared.remote.service_manager import FtpServiceManager, connect
+from shared.remote.session import Session
+from shared.settings import Remote, System
+from tests.fakes.elements import Element
+
+PM = (Path(__file__).parents[1] / "data" / "samples" / "A1.xml").read_bytes()
+"""A good file."""
+
+
+def read(data: bytes | Path, origin: Origin) -> Parsed:
+    """In this process."""
+    return read_file(data if isinstance(data, bytes) else data.read_bytes(), origin)
+
+
+class Fetching:
+    """One worker, its element, and its words so far."""
+
+    def __init__(
+        self,
+        element: Element,
+        parse: Callable[[bytes | Path, Origin], Parsed] = read,
+        out: Out | None = None,
+        connect: Callable[[Endpoint, Remote], Session] = connect,
+        **settings: Any,
+    ) -> None:
+        self.element = element
+        self.manager = FtpServiceManager(element.settings, connect=connect)
+        self.said: list[FileStatus] = []
+        self.batches: list[bytes] = []
+        self.done: list[FileFound] = []
+        self.ended: SimpleQueue[FileStatus] = SimpleQueue()
+        """What was said, for those who wait for it."""
+        self.settler = Settler(self.session, lambda file: System(name=file.system), lambda _: UTC)
+        self.worker = FileProcessorWorker(
+            FetcherSettings(**{"first_wait_s": 0.01, **settings}),
+            self.session,
+            lambda _: 0,
+            self.settler,
+            out or self,
+            parse,
+            self.memory,
+        )
+
+    def file(self, name: str, content: bytes = PM) -> FileFound:
+        """Lies on the element."""
+        (self.element.pm / name).write_bytes(content)
+        return self.vanished(name, len(content), int((self.element.pm / name).stat().st_mtime))
+
+    def vanished(self, name: str, size: int = 10, mtime_s: int = 1) -> FileFound:
+        """Does not."""
+        path = (self.element.directory + b"/" + name.encode()).decode()
+        return FileFound(
+            file_id=file_identity("5ga", "e1", path, size, mtime_s), system="5ga", endpoint="e1", element="e1",
+            path=path, size=size, mtime_s=mtime_s, epoch=1,
+        )  # fmt: skip
+
+    def fetch(self, *files: FileFound) -> dict[str, list[str]]:
+        """All of them together; every stage that was said of each name."""
+        self.worker([Announced(file, lambda file=file: self.done.append(file)) for file in files])  # type: ignore[misc]
+        return self.stages(*files)
+
+    def stages(self, *files: FileFound) -> dict[str, list[str]]:
+        return {
+            file.path.rpartition("/")[2]: [said.stage for said in self.said if said.file_id == file.file_id]
+            for file in files
+        }
+
+    def reason(self, file: FileFound) -> str:
+        return self.said_of(file).reason
+
+    def said_of(self, file: FileFound) -> FileStatus:
+        (said,) = [said for said in self.said if said.file_id == file.file_id]
+        return said
+
+    def sessions(self) -> int:
+        """That were taken, new or again."""
+        return sum(host.connected + host.reused for _, host in self.manager.statistics().values())
+
+    @contextmanager
+    def session(self, _file: File) -> Iterator[Session]:
+        with self.manager.session(self.element.endpoint) as session:
+            yield session
+
+    @staticmethod
+    def memory(_size: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def counters(self, file: FileFound, batches: Sequence[bytes]) -> tuple[str, int, int]:
+        self.batches += batches
+        return f"pm.counters.{file.system}", 0, len(self.batches) - 1
+
+    def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None:
+        pass
+
+    def status(self, status: FileStatus) -> None:
+        self.said.append(status)
+        self.ended.put(status)

@@ -1,0 +1,171 @@
+"""The fetcher's way of a file over real SFTP and Kafka: in groups, each with its own end, offsets behind them."""
+
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from services.fetcher.dispatch import Dispatch
+from services.fetcher.jobs import FetchJobs
+from services.fetcher.parse.blocks import shipped
+from services.fetcher.parsers import Limits, Parsers
+from services.fetcher.pools import Pools
+from services.fetcher.producer import KafkaProducerWorker
+from services.fetcher.waiting import Waiting
+from shared import kafka
+from shared.errors import Unreachable
+from shared.health import Heartbeat
+from shared.inventory import Endpoint
+from shared.kafka import KafkaProducer, Outgoing, TopicPartition
+from shared.remote.session import Denied, Gone, Session
+from shared.remote.sftp import SftpSession
+from shared.remote.sftp import connect as sftp_session
+from shared.settings import Remote
+from shared.topics import FILES_FOUND, FILES_STATUS
+from tests.fakes.elements import Element, sftp
+from tests.fakes.fetching import PM, Fetching
+from tools.cli import ledger
+from tools.devstack.stack import Stack
+
+
+@pytest.fixture
+def element(tmp_path: Path) -> Iterator[Element]:
+    root, keys = tmp_path / "root", tmp_path / "keys"
+    (root / "pm").mkdir(parents=True)
+    keys.mkdir()
+    with sftp(root, keys) as served:
+        yield served
+
+
+def names(prefix: str, many: int) -> list[str]:
+    return [f"{prefix}{number}.xml" for number in range(many)]
+
+
+def test_a_group_arrives_over_one_session_and_what_is_refused_in_its_midst_spoils_none(element: Element) -> None:
+    fetching = Fetching(element)
+    (element.pm / "denied.xml").mkdir()
+    files = [fetching.file(name) for name in names("A", 20)]
+    files[10:10] = [fetching.vanished("gone.xml"), fetching.vanished("denied.xml")]
+    readable = [file for file in files if "/A" in file.path]
+    assert set(fetching.fetch(*readable)) == set(names("A", 20))
+    assert fetching.sessions() == 1
+
+    again = Fetching(element)
+    found = again.fetch(*files)
+    assert found == {name: ["parsed"] for name in names("A", 20)} | {"gone.xml": ["lost"], "denied.xml": ["postponed"]}
+    assert "denied.xml" in again.reason(files[11])
+    assert again.sessions() == 2  # the second: whether the missing file was settled before
+    assert len(again.done) == len(files)
+    fetching.manager.close()
+    again.manager.close()
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_line_cut_in_the_midst_of_a_group_leaves_over_only_what_was_not_read(element: Element, attempts: int) -> None:
+    lines: list[Session] = []
+
+    def connected(endpoint: Endpoint, settings: Remote) -> Session:
+        line = sftp_session(endpoint, settings)
+        lines.append(line)
+        return line if len(lines) > 1 else CutAfterTheThird(line.transport, settings.timeout_s)
+
+    class CutAfterTheThird(SftpSession):
+        def read_all(self, files: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, bytes | Gone | Denied]]:
+            for number, file in enumerate(super().read_all(files), 1):
+                yield file
+                if number == 3:
+                    element.cut()
+                    self.transport.join(10)
+
+    fetching = Fetching(element, connect=connected, attempts=attempts)
+    large = PM.rstrip() + b"\n" * (2 << 20)
+    files = [fetching.file(name, large) for name in names("A", 20)]
+    found = fetching.fetch(*files)
+    parsed = [name for name, stages in found.items() if stages == ["parsed"]]
+    postponed = [name for name, stages in found.items() if stages == ["postponed"]]
+    assert len(parsed) + len(postponed) == 20 == len(fetching.done)
+    assert len(lines) == attempts
+    if attempts == 1:
+        assert 3 <= len(parsed) < 20
+    else:
+        assert postponed == []
+    fetching.manager.close()
+
+
+@contextmanager
+def dispatching(stack: Stack, topic: str, group: str, work: Fetching) -> Iterator[None]:
+    """A fetcher's reading side with two threads, until the end of the context."""
+    producer, stop = KafkaProducer(stack.kafka), Event()
+    dispatch = Dispatch(
+        consumer=kafka.consumer(stack.kafka, group),
+        producer=producer,
+        pools=Pools(lambda: {"5ga": 2}),
+        job_of=FetchJobs(work.worker, lambda system: system == "5ga", Waiting(16, 16 << 20)),
+        in_flight_per_thread=8,
+        heartbeat=Heartbeat(""),
+    )
+    thread = Thread(target=dispatch.run, args=(topic, stop))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        producer.close()
+
+
+def test_a_file_that_kills_its_parser_fails_once_and_the_offsets_move_beyond_it(
+    stack: Stack, element: Element, tmp_path: Path
+) -> None:
+    topic = replace(FILES_FOUND, name=f"found-{uuid.uuid4().hex[:8]}", partitions=1)
+    kafka.provision(stack.kafka, [topic])
+    parsers = Parsers(Limits(processes=2, max_memory_mb=160), shipped())
+    fetching = Fetching(element, parsers, spool_directory=str(tmp_path))
+    files = [fetching.file(name) for name in names("A", 12)]
+    files.insert(6, fetching.file("poison.xml", wide(rows=90_000)))
+    producer = KafkaProducer(stack.kafka)
+    producer.deliver(*(Outgoing(topic.name, 0, "e1", file.encode()) for file in files))
+    producer.close()
+    with dispatching(stack, topic.name, topic.name, fetching):
+        for _ in files:
+            fetching.ended.get(timeout=60)
+    assert fetching.stages(*files) == {name: ["parsed"] for name in names("A", 12)} | {"poison.xml": ["failed"]}
+    assert any(word in fetching.reason(files[6]) for word in ("memory", "kills the parser"))
+    assert fetching.sessions() < len(files)
+    reader = kafka.consumer(stack.kafka, topic.name)
+    (committed,) = reader.committed([TopicPartition(topic.name, 0)], timeout=10)
+    reader.close()
+    assert committed.offset == len(files)
+    parsers.close()
+    fetching.manager.close()
+
+
+def wide(rows: int) -> bytes:
+    """More text, all of it different, than a small parser can hold."""
+    row = b"<mv><moid>C=%d</moid><r>t%d%s</r></mv>"
+    head = b"<mdc><mfh/><md><mi><mts>20200518160000Z</mts><gp>900</gp><mt>a</mt>"
+    return head + b"".join(row % (at, at, b"x" * 1000) for at in range(rows)) + b"</mi></md></mdc>"
+
+
+def test_when_kafka_refuses_a_file_nothing_of_it_counts_as_done(stack: Stack, element: Element) -> None:
+    nobody = KafkaProducer("127.0.0.1:1", delivery_timeout_ms=500)
+    fetching = Fetching(element, out=KafkaProducerWorker([nobody]))
+    with pytest.raises(Unreachable, match="Kafka did not take"):
+        fetching.fetch(fetching.file("A.xml"))
+    assert fetching.done == []
+    nobody.close()
+
+    kafka.provision(stack.kafka, [FILES_STATUS])
+    producer = KafkaProducer(stack.kafka, delivery_timeout_ms=2000)
+    fetching = Fetching(element, out=KafkaProducerWorker([producer]))
+    file = replace(fetching.file("A.xml"), system=f"no-topic-{uuid.uuid4().hex[:8]}", file_id=uuid.uuid4().hex[:16])
+    fetching.fetch(file)
+    status = ledger.read(stack.kafka).files[file.file_id]
+    assert (status.stage, status.values, fetching.done) == ("postponed", 0, [file])
+    assert "Kafka did not take" in status.reason
+    producer.close()
+    fetching.manager.close()

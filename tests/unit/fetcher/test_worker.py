@@ -1,0 +1,139 @@
+"""Each file ends with one status, whatever it or its neighbours are; large ones never lie in memory."""
+
+import gzip
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from services.fetcher.batches import Origin, Parsed
+from services.fetcher.parse.blocks import shipped
+from services.fetcher.parsers import Limits, Parsers
+from shared.errors import Unreachable
+from shared.messages import FileFound, FileStatus, Settle
+from shared.remote.local import LocalSession
+from tests.fakes.elements import Element, local
+from tests.fakes.fetching import PM, Fetching
+
+
+@pytest.fixture
+def element(tmp_path: Path) -> Iterator[Element]:
+    (tmp_path / "pm").mkdir()
+    with local(tmp_path, tmp_path) as served:
+        yield served
+
+
+@pytest.fixture
+def parsers() -> Iterator[Parsers]:
+    pool = Parsers(Limits(processes=1, max_memory_mb=200), shipped())
+    yield pool
+    pool.close()
+
+
+def test_a_file_larger_than_the_spool_is_read_in_bounded_memory_here_and_in_its_parser(
+    element: Element, parsers: Parsers, tmp_path: Path
+) -> None:
+    (tmp_path / "spool").mkdir()
+    fetching = Fetching(element, parsers, spool_bytes=1 << 20, spool_directory=str(tmp_path / "spool"))
+    small = fetching.file("small.xml")
+    large = fetching.file("large.xml", PM.rstrip() + b"\n" * (250 << 20))
+    fetching.fetch(small)
+    tracemalloc.start()
+    fetching.fetch(large)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert fetching.said_of(large).stage == "parsed", fetching.reason(large)
+    assert fetching.said_of(large).values == fetching.said_of(small).values
+    assert peak < 8 << 20
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_small_and_large_files_are_read_alike(element: Element) -> None:
+    fetching = Fetching(element, spool_bytes=len(PM))
+    files = [fetching.file("small.xml"), fetching.file("large.xml", PM.rstrip() + b"\n" * 1000)]
+    assert fetching.fetch(*files, fetching.vanished("gone.xml", size=10_000)) == {
+        "small.xml": ["parsed"], "large.xml": ["parsed"], "gone.xml": ["lost"],
+    }  # fmt: skip
+    assert len({fetching.said_of(file).values for file in files}) == 1
+
+
+def test_a_file_that_hangs_its_parser_ends_in_error_and_its_neighbours_are_parsed(element: Element) -> None:
+    parsers = Parsers(Limits(processes=1), shipped())
+
+    def parse(data: bytes | Path, origin: Origin) -> Parsed:
+        assert isinstance(data, bytes)
+        return (hanging if b"poison" in data else parsers)(data, origin)
+
+    hanging = Parsers(Limits(processes=1, timeout_s=0.001), shipped())
+    fetching = Fetching(element, parse)
+    poison = fetching.file("poison.xml", PM + b"<!-- poison -->")
+    found = fetching.fetch(fetching.file("A.xml"), poison, fetching.file("B.xml"))
+    parsers.close()
+    hanging.close()
+    assert found == {"A.xml": ["parsed"], "poison.xml": ["failed"], "B.xml": ["parsed"]}
+    assert len(fetching.done) == 3
+    command = Settle(file_id=poison.file_id, to="error", status=asdict(fetching.said_of(poison)))
+    assert fetching.settler.settle(command).stage == "error"
+    assert "kills the parser: no end" in (element.pm / "error" / "poison.xml.reason.json").read_text()
+
+
+def test_a_packed_file_that_ends_too_early_or_shrank_is_left_for_a_later_scan(element: Element) -> None:
+    fetching = Fetching(element)
+    cut = fetching.file("cut.xml.gz", gzip.compress(PM)[:-20])
+    shrank = fetching.file("shrank.xml")
+    (element.pm / "shrank.xml").write_bytes(PM[:100])
+    assert fetching.fetch(cut, shrank) == {"cut.xml.gz": ["postponed"], "shrank.xml": ["postponed"]}
+    assert "ends before its end" in fetching.reason(cut)
+    assert f"100 bytes of {len(PM)}" in fetching.reason(shrank)
+
+
+def test_a_path_that_is_announced_twice_is_read_for_each(element: Element) -> None:
+    fetching = Fetching(element)
+    file = fetching.file("A.xml")
+    assert fetching.fetch(file, file) == {"A.xml": ["parsed", "parsed"]}
+    assert len(fetching.done) == 2
+
+
+def test_when_kafka_takes_no_counters_the_file_is_not_parsed_and_when_no_status_it_is_not_done(
+    element: Element,
+) -> None:
+    class Refusing(Fetching):
+        def counters(self, file: FileFound, batches: object) -> tuple[str, int, int]:
+            raise Unreachable("Kafka did not take a message")
+
+    fetching = Refusing(element)
+    assert fetching.fetch(fetching.file("A.xml")) == {"A.xml": ["postponed"]}
+
+    class Silent(Fetching):
+        def status(self, status: FileStatus) -> None:
+            if status.path.endswith("A.xml"):
+                raise Unreachable("Kafka did not take a message")
+            super().status(status)
+
+    silent = Silent(element)
+    with pytest.raises(Unreachable):
+        silent.fetch(silent.file("A.xml"), silent.file("B.xml"))
+    assert [file.path.rpartition("/")[2] for file in silent.done] == ["B.xml"]
+
+
+def test_a_file_over_which_the_line_breaks_each_time_is_postponed_alone(element: Element) -> None:
+    class Busy(LocalSession):
+        def read(self, path: bytes, size: int) -> bytes:
+            if path.endswith(b"busy.xml"):
+                raise Unreachable("450 busy")
+            return super().read(path, size)
+
+    fetching = Fetching(element, connect=lambda *_: Busy())
+    names = ["A.xml", "busy.xml", "B.xml", "C.xml"]
+    found = fetching.fetch(*(fetching.file(name) for name in names))
+    assert found == {name: ["postponed" if name == "busy.xml" else "parsed"] for name in names}
+
+
+def test_a_spool_that_cannot_be_written_postpones_the_large_file_alone(element: Element, tmp_path: Path) -> None:
+    fetching = Fetching(element, spool_bytes=len(PM), spool_directory=str(tmp_path / "nowhere"))
+    large = fetching.file("large.xml", PM + b"\n")
+    found = fetching.fetch(fetching.file("A.xml"), large)
+    assert found == {"A.xml": ["parsed"], "large.xml": ["postponed"]}
+    assert "not to be spooled" in fetching.reason(large)
