@@ -55,13 +55,14 @@ def test_a_move_that_is_refused_is_tried_a_few_times_told_and_ends_without_a_wor
     """So the tracker's lease ends, and it commands again: no loop, no file that counts as moved."""
     (tmp_path / "A.xml").write_text("a")
     (tmp_path / "done").write_text("a file where the folder should be")
-    out = Out()
-    jobs(out)._settle(command(tmp_path / "A.xml"))
+    out, done = Out(), []
+    jobs(out)._settle(command(tmp_path / "A.xml"), lambda: done.append(1))
     assert out.statuses == []
     assert (tmp_path / "A.xml").exists()
     said: list[tuple[int, str, Any]] = [(r.levelno, r.message, vars(r)["attempt"]) for r in caplog.records]
     assert said == [(logging.WARNING, "move tried again", 1), (logging.ERROR, "file not moved, to be tried later", 2)]
     (tmp_path / "done").unlink()
-    jobs(out)._settle(command(tmp_path / "A.xml"))
+    jobs(out)._settle(command(tmp_path / "A.xml"), lambda: done.append(2))
     assert [status.stage for status in out.statuses] == ["done"]
     assert (tmp_path / "done" / "A.xml").exists()
+    assert done == [1, 2]

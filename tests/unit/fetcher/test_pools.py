@@ -1,0 +1,32 @@
+from threading import Barrier, Event
+
+from services.fetcher.pools import Pools
+
+WAIT_S = 10.0
+
+
+def test_a_pool_is_re_sized_while_it_works_and_ends_what_it_has() -> None:
+    sizes = {"4ga": 1}
+    pools, leave, ended = Pools(lambda: sizes), Event(), Event()
+
+    def busy() -> None:
+        leave.wait(WAIT_S)
+        ended.set()
+
+    pools.submit("4ga", busy)
+    sizes["4ga"] = 3
+    together = Barrier(4)
+    for _ in range(3):
+        pools.submit("4ga", lambda: together.wait(WAIT_S) and None)
+    together.wait(WAIT_S)  # three at once, beside the one that is busy still
+    assert pools.threads() == 3
+    leave.set()
+    assert ended.wait(WAIT_S)
+    pools.close()
+
+
+def test_work_of_a_system_that_went_is_still_done() -> None:
+    pools, done = Pools(dict), Event()
+    pools.submit("gone", done.set)
+    assert done.wait(WAIT_S)
+    pools.close()
