@@ -16,8 +16,12 @@ def test_a_pool_is_re_sized_while_it_works_and_ends_what_it_has() -> None:
     pools.submit("4ga", busy)
     sizes["4ga"] = 3
     together = Barrier(4)
+
+    def meet() -> None:
+        together.wait(WAIT_S)
+
     for _ in range(3):
-        pools.submit("4ga", lambda: together.wait(WAIT_S) and None)
+        pools.submit("4ga", meet)
     together.wait(WAIT_S)  # three at once, beside the one that is busy still
     assert pools.threads() == 3
     leave.set()
