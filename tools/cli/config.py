@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.scanner.file_producer import Lister
 from services.scanner.inventory import Inventory
+from services.scanner.lister import Lister
 from services.scanner.settings import ScannerSettings
 from services.scanner.system_manager import check as check_scanner
 from shared.errors import Hopeless, Unreachable

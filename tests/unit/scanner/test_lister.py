@@ -1,0 +1,148 @@
+"""What is announced of an element, on folders of this machine and on listings made up."""
+
+import tracemalloc
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from time import time
+from typing import Any
+
+import pytest
+
+from services.scanner.ledger import Known
+from services.scanner.lister import Lister, Look, again, cycle_of, due, found
+from services.scanner.settings import ScannerSettings
+from shared.inventory import Endpoint
+from shared.messages import path_bytes
+from shared.remote.local import LocalSession
+from shared.remote.session import Entry
+from shared.settings import System
+
+OWN = ScannerSettings(lease_s=600.0, first_wait_s=10.0, longest_wait_s=300.0)
+
+
+def known(stage: str, attempt: int = 1) -> Known:
+    return Known("4ga", "e1", stage, 0.0, attempt)
+
+
+def test_a_file_is_announced_once_until_its_lease_ends_or_it_comes_back() -> None:
+    assert due(None, 0.0, OWN)
+    assert due(known("lost"), 10.0, OWN)
+    assert not due(known("found"), 600.0, OWN)
+    assert due(known("found"), 601.0, OWN)
+    for stage in ("parsed", "failed", "done", "error"):
+        assert not due(known(stage), 10_000.0, OWN)
+
+
+@pytest.mark.parametrize(("attempt", "wait_s"), [(1, 10.0), (2, 20.0), (3, 40.0), (6, 300.0), (5000, 300.0)])
+def test_one_that_could_not_be_fetched_is_announced_again_after_longer_and_longer_waits(
+    attempt: int, wait_s: float
+) -> None:
+    for stage in ("postponed", "lost"):
+        assert not due(known(stage, attempt), wait_s - 0.1, OWN)
+        assert due(known(stage, attempt), wait_s, OWN)
+
+
+def test_announcements_of_a_file_are_counted() -> None:
+    file = found("4ga", Endpoint(name="e1"), b"/pm/A", Entry(b"A", 1, 2), epoch=7)
+    assert again(file, None).attempt == 1
+    assert again(file, known("postponed", attempt=2)).attempt == 3
+
+
+def test_a_name_of_any_bytes_is_announced_and_found_again() -> None:
+    endpoint = Endpoint(name="e1", host="h", username="u", directory="/pm/")
+    file = found("4ga", endpoint, b"/pm/a\xff\n%41.xml", Entry(b"a\xff\n%41.xml", 1, 2), epoch=7)
+    assert path_bytes(file.path) == b"/pm/a\xff\n%41.xml"
+    assert (file.element, file.endpoint, file.epoch) == ("e1", "e1", 7)
+
+
+def test_the_cycle_is_the_names_or_else_when_the_file_was_written() -> None:
+    endpoint = Endpoint(name="e1", host="h", directory="/pm", time_zone="Europe/Rome", aliases=("gnb-7",))
+    name = b"A20230715.0700-0715_enb-7.xml"
+    file = found("4ga", endpoint, b"/pm/" + name, Entry(name, 1, 2), epoch=7)
+    assert (file.element, file.end_s, cycle_of(file)) == ("enb-7", 1689398100, 1689398100)
+    assert cycle_of(found("4ga", endpoint, b"/pm/A.xml", Entry(b"A.xml", 1, 2), epoch=7)) == 2
+    alias = b"A20230715.0700-0715_gnb-7.xml"
+    assert found("4ga", endpoint, b"/pm/" + alias, Entry(alias, 1, 2), epoch=7).element == "e1"
+
+
+def lister(ledger: Mapping[str, Known] | None = None, **settings: Any) -> Lister:
+    return Lister(System(name="4ga", **settings), ScannerSettings(), ledger or {}, epoch=1)
+
+
+def names(look: Look) -> list[str]:
+    return sorted(file.path.rpartition("/")[2] for file in look.files)
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Endpoint:
+    (tmp_path / "pm").mkdir()
+    return Endpoint(name="e1", protocol="local", directory=str(tmp_path / "pm"))
+
+
+def write(endpoint: Endpoint, **files: str) -> None:
+    for name, content in files.items():
+        path = Path(endpoint.directory, *name.split("__"))
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(content)
+
+
+def test_what_two_looks_find_alike_is_announced_and_the_rest_has_a_reason(endpoint: Endpoint) -> None:
+    write(endpoint, whole="a", growing="a", gone="a", empty="")
+    looking = lister()
+    look = looking.first_look(LocalSession(), endpoint, room=10)
+    assert (look.listed, look.matching, names(look)) == (4, 3, ["gone", "growing", "whole"])
+    write(endpoint, growing="ab")
+    Path(endpoint.directory, "gone").unlink()
+    look = looking.second_look(LocalSession(), look)
+    assert names(look) == ["whole"]
+    assert +look.left == {"too small": 1, "not settled": 2}
+
+
+def test_what_the_ledger_knows_is_not_announced_but_a_new_version_of_it_is(endpoint: Endpoint) -> None:
+    write(endpoint, A="a")
+    (file,) = lister().first_look(LocalSession(), endpoint, room=10).files
+    ledger = {file.file_id: Known("4ga", "e1", "done", time())}
+    assert names(lister(ledger).first_look(LocalSession(), endpoint, room=10)) == []
+    write(endpoint, A="corrected")
+    assert names(lister(ledger).first_look(LocalSession(), endpoint, room=10)) == ["A"]
+
+
+def test_a_file_with_a_marker_waits_for_it(endpoint: Endpoint) -> None:
+    write(endpoint, A="a", B="b")
+    Path(endpoint.directory, "B.ok").touch()
+    looking = lister(marker_suffix=".ok")
+    look = looking.second_look(LocalSession(), looking.first_look(LocalSession(), endpoint, room=10))
+    assert names(look) == ["B"]
+    assert +look.left == {"marker": 1, "no marker": 1}
+
+
+def test_folders_below_are_looked_at_when_asked_but_never_those_of_files_that_are_through(endpoint: Endpoint) -> None:
+    write(endpoint, A="a", sub__B="b", sub__done__C="c", done__D="d", error__E="e", sub__sub__F="f")
+    assert names(lister().first_look(LocalSession(), endpoint, room=10)) == ["A"]
+    assert names(lister(depth=1).first_look(LocalSession(), endpoint, room=10)) == ["A", "B"]
+    assert names(lister(depth=2).first_look(LocalSession(), endpoint, room=10)) == ["A", "B", "F"]
+
+
+def test_a_folder_of_a_day_that_has_none_yet_is_an_empty_one(endpoint: Endpoint, tmp_path: Path) -> None:
+    several = Endpoint(name="e1", protocol="local", directory=f"{tmp_path}/%Y%m%d, {endpoint.directory}")
+    write(endpoint, A="a")
+    look = lister().first_look(LocalSession(), several, room=10)
+    assert (names(look), look.left["no such directory"]) == (["A"], 2)
+
+
+class Huge(LocalSession):
+    """A directory of 100,000 files."""
+
+    def tree(self, directory: bytes, depth: int, leave: Collection[bytes] = ()) -> Iterator[tuple[bytes, Entry]]:
+        for number in range(100_000):
+            yield directory, Entry(b"A20230715.0700-0715_enb-%06d.xml" % number, 1, number)
+
+
+def test_a_directory_of_100_000_files_is_looked_at_in_bounded_memory() -> None:
+    tracemalloc.start()
+    try:
+        look = lister().first_look(Huge(), Endpoint(name="e1"), room=100)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert (look.listed, len(look.files), look.left["no room"]) == (100_000, 100, 99_900)
