@@ -56,11 +56,12 @@ def read(name: bytes, zone: tzinfo = UTC) -> FileName | None:
 
 
 def _time(date: str, time: str, written_zone: str | None, zone: tzinfo) -> datetime:
-    at = datetime.strptime(date + time, "%Y%m%d%H%M").replace(tzinfo=zone)
-    if written_zone is None:
-        return at
-    offset = timedelta(hours=int(written_zone[1:3]), minutes=int(written_zone[3:]))
-    return at.replace(tzinfo=timezone(-offset if written_zone[0] == "-" else offset))
+    """Not by strptime, which takes longer than all else that is done with a listed file."""
+    if written_zone is not None:
+        offset = timedelta(hours=int(written_zone[1:3]), minutes=int(written_zone[3:]))
+        zone = timezone(-offset if written_zone[0] == "-" else offset)
+    day = int(date[:4]), int(date[4:6]), int(date[6:])
+    return datetime(*day, int(time[:2]), int(time[2:]), tzinfo=zone)
 
 
 def element_of(name: bytes, otherwise: str) -> str:

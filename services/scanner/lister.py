@@ -32,7 +32,7 @@ def found(system: str, endpoint: Endpoint, path: bytes, entry: Entry, epoch: int
     """The announcement of a listed file."""
     text, name = path_text(path), read(entry.name, endpoint.zone)
     return FileFound(
-        file_id=file_identity(system, endpoint.name, text, entry.size, entry.mtime_s),
+        file_id=_identity(system, endpoint, text, entry),
         system=system,
         endpoint=endpoint.name,
         element=endpoint.element(name.unique_id if name else ""),
@@ -42,6 +42,10 @@ def found(system: str, endpoint: Endpoint, path: bytes, entry: Entry, epoch: int
         end_s=name.end_s if name else 0,
         epoch=epoch,
     )
+
+
+def _identity(system: str, endpoint: Endpoint, path: str, entry: Entry) -> str:
+    return file_identity(system, endpoint.name, path, entry.size, entry.mtime_s)
 
 
 def again(file: FileFound, known: Known | None) -> FileFound:
@@ -99,10 +103,10 @@ class Lister:
                 continue
             look.matching += 1
             path = directory.rstrip(b"/") + b"/" + entry.name
-            file = found(self.system.name, endpoint, path, entry, self.epoch)
-            known = self.ledger.get(file.file_id)
+            known = self.ledger.get(_identity(self.system.name, endpoint, path_text(path), entry))
             if due(known, time(), self.settings):
-                first.offer((again(file, known), (directory, entry)))
+                file = again(found(self.system.name, endpoint, path, entry, self.epoch), known)
+                first.offer((file, (directory, entry)))
         look.files = dict(first.chosen())
         look.left["no room"] = first.offered - len(look.files)
         look.at_s = time()
