@@ -15,7 +15,7 @@ from shared.errors import Unreachable
 from shared.messages import FileFound, FileStatus, Settle
 from shared.remote.local import LocalSession
 from tests.fakes.elements import Element, local
-from tests.fakes.fetching import PM, Fetching
+from tests.fakes.fetching import PM, Fetching, read
 
 
 @pytest.fixture
@@ -77,6 +77,20 @@ def test_a_file_that_hangs_its_parser_ends_in_error_and_its_neighbours_are_parse
     command = Settle(file_id=poison.file_id, to="error", status=asdict(fetching.said_of(poison)))
     assert fetching.settler.settle(command).stage == "error"
     assert "kills the parser: no end" in (element.pm / "error" / "poison.xml.reason.json").read_text()
+
+
+def test_a_file_that_takes_long_to_parse_holds_up_none_that_came_with_it(element: Element) -> None:
+    def parse(data: bytes | Path, origin: Origin) -> Parsed:
+        if origin.file_name == "slow.xml":
+            for _ in range(2):
+                fetching.ended.get(timeout=30)
+        return read(data, origin)
+
+    fetching = Fetching(element, parse)
+    files = [fetching.file(name) for name in ("slow.xml", "A.xml", "B.xml")]
+    fetching.fetch(*files)
+    assert [said.file_id for said in fetching.said][-1] == files[0].file_id
+    assert {said.stage for said in fetching.said} == {"parsed"}
 
 
 def test_a_packed_file_that_ends_too_early_or_shrank_is_left_for_a_later_scan(element: Element) -> None:
