@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from services.mysql_writer.connection import StaleSchema
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.rows import Chunk, chunks, upserts
 from shared.messages import CounterBatch
@@ -25,10 +26,14 @@ class MysqlWriterWorker:
         return self.repository.take_over(places)
 
     def write(self, batches: Sequence[CounterBatch], positions: Mapping[Place, int]) -> None:
-        statements = [statement for chunk in chunks(batches) for statement in self._statements(chunk)]
-        self.repository.store(statements, positions)
+        try:
+            statements = [statement for chunk in chunks(batches) for statement in self._statements(chunk)]
+            self.repository.store(statements, positions)
+        except StaleSchema:
+            self.repository.schema.forget()
+            raise
 
     def _statements(self, chunk: Chunk) -> list[bytes]:
-        table, columns = self.repository.table(chunk)
+        table, columns = self.repository.schema.table(chunk)
         ids = self.repository.object_ids(chunk.system, {(element, ldn) for _, element, ldn, *_ in chunk.keys})
         return list(upserts(table, columns, chunk, ids, 1 if chunk.system in self.row_by_row else MANY))
