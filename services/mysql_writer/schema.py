@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from services.mysql_writer.connection import Connection, Execute
 from services.mysql_writer.rows import Chunk, Column, quoted
-from shared.errors import Hopeless
+from shared.landing import NOT_ALLOWED, RefusedCounters
 from shared.names import column_name, marked, table_name
 from shared.values import Kind, kind_of
 
@@ -69,7 +69,7 @@ class Schema:
         table = self.tables[key]
         wanted = {counter: kind_of(values) for counter, values in chunk.counters.items()}
         if table not in self.columns or self._lacking(table, wanted):
-            self._make_columns(table, wanted)
+            self._make_columns(key, table, wanted)
         return table, self.columns[table]
 
     def _lacking(self, table: str, wanted: Mapping[str, Kind]) -> dict[str, Kind]:
@@ -104,7 +104,7 @@ class Schema:
             )
         return table
 
-    def _make_columns(self, table: str, wanted: Mapping[str, Kind]) -> None:
+    def _make_columns(self, group: tuple[str, str], table: str, wanted: Mapping[str, Kind]) -> None:
         """All missing columns in one ALTER; another writer may be doing the same."""
         with self.connection.ddl(table) as execute:
             self._read_columns(table, execute)
@@ -113,7 +113,7 @@ class Schema:
                 return
             known = self.columns[table]
             unknown = [counter for counter in lacking if counter not in known]
-            self._may_add(table, unknown, known)
+            self._may_add(group, unknown, known)
             names = self._names(unknown, known)
             present = _present(table, execute)
             changes = [
@@ -132,11 +132,12 @@ class Schema:
             self._read_columns(table, execute)
         log.info("columns made", extra={"table": table, "added": len(unknown), "widened": len(lacking) - len(unknown)})
 
-    def _may_add(self, table: str, unknown: Collection[str], known: Collection[str]) -> None:
+    def _may_add(self, group: tuple[str, str], unknown: Collection[str], known: Collection[str]) -> None:
         if unknown and not self.add_columns:
-            raise Hopeless(f"{table}: unknown counters {sorted(unknown)[:10]}; is-auto-adding-column is false")
+            raise RefusedCounters({(*group, counter): NOT_ALLOWED for counter in unknown})
         if len(unknown) + len(known) > COUNTERS_PER_TABLE:
-            raise Hopeless(f"{table}: more than {COUNTERS_PER_TABLE} counters in one measurement group")
+            why = f"more than {COUNTERS_PER_TABLE} counters in one measurement group"
+            raise RefusedCounters({(*group, counter): why for counter in unknown})
 
     @staticmethod
     def _names(counters: Iterable[str], known: Mapping[str, Column]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from services.ch_bridge.clickhouse import ClickHouse
 from services.mysql_writer.repository import Fenced, Repository
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.errors import Hopeless, Unreachable
+from shared.landing import RefusedCounters, parted
 from shared.messages import CounterBatch
 from shared.settings import Clickhouse, Mysql, System
 from shared.sink import Sink
@@ -191,14 +192,23 @@ def test_many_writers_that_need_the_same_new_table_and_columns_do_not_hinder_eac
     assert database.rows("a", *names) == {(f"e{n}", f"o{n}"): {"a": n, f"only{n}": 1} for n in range(4)}
 
 
-def test_an_unknown_counter_is_refused_when_columns_may_not_be_added(database: Database) -> None:
+def test_an_unknown_counter_is_refused_when_columns_may_not_be_added_and_lands_when_they_may(
+    database: Database,
+) -> None:
     database.write(database.batch([["o1", 0, 1, 2]]))
     strict = database.connect(add_columns=False)
     strict.resume([PLACE])
     strict.write([database.batch([["o1", 0, 3, 4]], ver=2)], {})
-    with pytest.raises(Hopeless, match="is-auto-adding-column is false"):
-        strict.write([database.batch([["o1", 0, 5]], counters=("c",), ver=3)], {})
-    assert database.rows("a", "b", "c") == {("e1", "o1"): {"a": 3, "b": 4}}
+    batch = database.batch([["o1", 0, 5, 6], ["o2", 0, 7, None]], counters=("a", "c"), ver=3)
+    with pytest.raises(RefusedCounters, match="is-auto-adding-column is false") as refused:
+        strict.write([batch], {})
+    assert refused.value.reasons.keys() == {("4ga", database.group, "c")}
+    aside, kept = parted(batch, {"c"})
+    strict.write([kept], {})
+    known = {("e1", "o1"): {"a": 5, "b": 4}, ("e1", "o2"): {"a": 7}}
+    assert database.rows("a", "b", "c") == known
+    database.sink.write([aside], {})
+    assert database.rows("a", "b", "c") == known | {("e1", "o1"): {"a": 5, "b": 4, "c": 6}}
 
 
 def test_a_server_that_is_away_is_unreachable_not_hopeless(stack: Stack) -> None:
