@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.errors import Hopeless
-from shared.kafka import Message
+from shared.kafka import Message, origin
 from shared.messages import CounterBatch
 
 Counter = tuple[str, str, str]
@@ -29,6 +29,21 @@ class Piece:
     message: Message
     batch: CounterBatch | None
     """None: nothing but its position."""
+    starts: bool = True
+    ends: bool = True
+    """Whether it holds all of the message from its start, and up to its end."""
+
+    @property
+    def next_offset(self) -> int:
+        """The position once it is written: beyond the message only with its end."""
+        return origin(self.message)[2] + self.ends
+
+    @property
+    def content(self) -> bytes:
+        """Of a whole message its bytes, unchanged."""
+        if self.batch is None or (self.starts and self.ends):
+            return self.message.value() or b""
+        return self.batch.encode()
 
 
 Write = Callable[[Sequence[Piece]], None]
@@ -43,16 +58,29 @@ def land(write: Write, pieces: Sequence[Piece], set_aside: SetAside) -> None:
     except RefusedCounters as refused:
         land(write, [_without(piece, refused.reasons, set_aside) for piece in pieces], set_aside)
     except Hopeless as reason:
-        if len(pieces) > 1:
-            middle = len(pieces) // 2
-            land(write, pieces[:middle], set_aside)
-            land(write, pieces[middle:], set_aside)
-            return
-        (piece,) = pieces
-        if piece.batch is None:
-            raise  # a position alone: no data to blame
-        set_aside(piece.message, piece.message.value() or b"", str(reason))
-        write([replace(piece, batch=None)])
+        halves = _halves(pieces)
+        for half in halves:
+            land(write, half, set_aside)
+        if not halves:
+            (piece,) = pieces
+            if piece.batch is None:
+                raise  # a position alone: no data to blame
+            set_aside(piece.message, piece.content, str(reason))
+            write([replace(piece, batch=None)])
+
+
+def _halves(pieces: Sequence[Piece]) -> tuple[Sequence[Piece], ...]:
+    """Of the messages, then of a message's rows; none of a single row."""
+    if len(pieces) > 1:
+        middle = len(pieces) // 2
+        return pieces[:middle], pieces[middle:]
+    (piece,) = pieces
+    rows = piece.batch.rows if piece.batch else []
+    if piece.batch is None or len(rows) < 2:
+        return ()
+    middle = len(rows) // 2
+    first = Piece(piece.message, replace(piece.batch, rows=rows[:middle]), piece.starts, ends=False)
+    return [first], [Piece(piece.message, replace(piece.batch, rows=rows[middle:]), starts=False, ends=piece.ends)]
 
 
 def _without(piece: Piece, reasons: Mapping[Counter, str], set_aside: SetAside) -> Piece:
@@ -65,7 +93,7 @@ def _without(piece: Piece, reasons: Mapping[Counter, str], set_aside: SetAside) 
     aside, kept = parted(batch, refused)
     names = ", ".join(sorted(refused)[:10])
     set_aside(piece.message, aside.encode(), f"counters {names}: {'; '.join(sorted(set(refused.values())))}")
-    return replace(piece, batch=kept if kept.counters else None)
+    return replace(piece, batch=kept if kept.counters else None, starts=False)
 
 
 def parted(batch: CounterBatch, counters: Collection[str]) -> tuple[CounterBatch, CounterBatch]:

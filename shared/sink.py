@@ -52,7 +52,7 @@ class Sink(Protocol):
         Raises:
             Unreachable: the database does not answer now; nothing is stored, or storing it again changes nothing.
             RefusedCounters: these counters can never be stored; without them the rest can.
-            Hopeless: one of the batches can never be stored.
+            Hopeless: one of the rows can never be stored.
         """
 
 
@@ -156,7 +156,7 @@ class SinkWorker:
         """For as long as it takes; what is not written when stopped is read again by the next owner."""
         while not stop.is_set():
             ours = [piece for piece in pieces if _place(piece) in self.ours]  # a rebalance may come while waiting
-            positions = {_place(piece): origin(piece.message)[2] + 1 for piece in ours}
+            positions = {_place(piece): piece.next_offset for piece in ours}
             if not ours:
                 return
             try:

@@ -65,7 +65,10 @@ class ClickHouse:
         """Rows of one table, which is made or widened where it must be."""
         packed = {counter: numbers(values) for counter, values in rows.counters.items()}
         known = self._columns(rows, {c: "text" if found is None else "number" for c, found in packed.items()})
-        arrays = [pa.array(rows.keys[name], type=kind) for name, kind in ARROW_KEYS.items()]
+        try:
+            arrays = [pa.array(rows.keys[name], type=kind) for name, kind in ARROW_KEYS.items()]
+        except (pa.ArrowException, OverflowError) as error:
+            raise Hopeless(f"{rows.table}: {error}") from error
         for counter, found in packed.items():
             if found is None or known[counter] == "text":
                 arrays.append(pa.array(map(as_text, rows.counters[counter]), type=pa.string()))

@@ -13,9 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from shared.errors import Hopeless
 from shared.messages import CounterBatch
 from shared.names import column_name, table_name
 from shared.values import EXACT_INTEGER, kind_of
+
+LATEST_S = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,11 @@ class Columns:
 
 
 def columns(batches: Iterable[CounterBatch]) -> Iterator[Columns]:
-    """One insert a table, whatever counters its batches bring."""
+    """One insert a table, whatever counters its batches bring.
+
+    Raises:
+        Hopeless: a row has not one value for each counter, or a time that ClickHouse's DateTime does not know.
+    """
 
     def group_of(batch: CounterBatch) -> tuple[str, str]:
         return batch.system, batch.group
@@ -50,6 +57,7 @@ def _columns(system: str, group: str, batches: Sequence[CounterBatch]) -> Column
     names: dict[str, str] = {}
     content = hashlib.blake2b(digest_size=16)
     for batch in batches:
+        _check(batch)
         before, rows = len(keys["ts"]), len(batch.rows)
         objects, suspects, *values = map(list, zip(*batch.rows, strict=True))
         of_rows: tuple[tuple[str, list[Any]], ...] = (
@@ -74,6 +82,13 @@ def _columns(system: str, group: str, batches: Sequence[CounterBatch]) -> Column
         column.extend([None] * (len(keys["ts"]) - len(column)))
     with_values = {name: column for name, column in counters.items() if any(v is not None for v in column)}
     return Columns(system, group, table_name(system, group), keys, with_values, names, content.hexdigest())
+
+
+def _check(batch: CounterBatch) -> None:
+    if not 0 <= batch.end_s <= LATEST_S:
+        raise Hopeless(f"end of period {batch.end_s} is not between 1970 and 2106")
+    if any(len(row) != 2 + len(batch.counters) for row in batch.rows):
+        raise Hopeless(f"{batch.group}: a row has not one value for each counter")
 
 
 def numbers(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:

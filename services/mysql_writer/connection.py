@@ -26,20 +26,33 @@ class StaleSchema(Unreachable):
 
 
 class Execute:
-    """Statements on a connection; the rows of the answer."""
+    """Statements on a connection; the rows of the answer.
 
-    def __init__(self, connection: "pymysql.Connection[Any]") -> None:
+    Raises (all methods):
+        Hopeless: the statement is larger than the server takes. It would end the line in mid-statement, often before
+            its error 1153 can be read, which looks like a server that is away.
+    """
+
+    def __init__(self, connection: "pymysql.Connection[Any]", most_bytes: int) -> None:
         self.connection = connection
+        self.most_bytes = most_bytes
 
-    def __call__(self, statement: str | bytes, arguments: Sequence[Any] | None = None) -> Sequence[Any]:
+    def __call__(self, statement: str | bytes, arguments: Sequence[Any] = ()) -> Sequence[Any]:
         with self.connection.cursor() as cursor:
-            cursor.execute(statement, arguments)
+            self._execute(cursor, statement, arguments)
             return list(cursor.fetchall())
 
     def changed(self, statement: str, arguments: Sequence[Any]) -> int:
         """How many rows it found."""
         with self.connection.cursor() as cursor:
-            return int(cursor.execute(statement, arguments))
+            return self._execute(cursor, statement, arguments)
+
+    def _execute(self, cursor: Any, statement: str | bytes, arguments: Sequence[Any]) -> int:
+        whole = cursor.mogrify(statement, arguments) if arguments else statement
+        sent = whole.encode(errors="surrogateescape") if isinstance(whole, str) else whole
+        if len(sent) >= self.most_bytes:
+            raise Hopeless(f"a statement of {len(sent)} bytes; the server's max_allowed_packet is {self.most_bytes}")
+        return int(cursor.execute(sent))
 
 
 class Connection:
@@ -55,13 +68,14 @@ class Connection:
         self.settings = settings
         self.own_tables = own_tables
         self.line: pymysql.Connection[Any] | None = None
+        self.most_bytes = 0
 
     @contextmanager
     def transaction(self) -> Iterator[Execute]:
         try:
             connection = self._connected()
             connection.begin()
-            yield Execute(connection)
+            yield Execute(connection, self.most_bytes)
             connection.commit()
         except pymysql.Error as error:
             self._failed(error)
@@ -92,6 +106,8 @@ class Connection:
             with self.line.cursor() as cursor:
                 for statement in self.own_tables:
                     cursor.execute(statement)
+                cursor.execute("SELECT @@max_allowed_packet")
+                ((self.most_bytes,),) = cursor.fetchall()
         return self.line
 
     def _connect(self, database: str | None) -> "pymysql.Connection[Any]":

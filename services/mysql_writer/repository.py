@@ -8,6 +8,8 @@ from services.mysql_writer.schema import OWN_TABLES, Schema
 from shared.settings import Mysql
 from shared.sink import Place
 
+OBJECTS_PER_STATEMENT = 1000
+
 
 class Fenced(Exception):  # noqa: N818
     """Another writer owns the partition now; this one must leave."""
@@ -37,12 +39,14 @@ class Repository:
 
     def object_ids(self, system: str, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Ids of (element, ldn), given to new ones."""
-        missing = {_digest(system, *o): o for o in wanted if (system, *o) not in self.objects}
-        if missing:
+        unknown = sorted(o for o in wanted if (system, *o) not in self.objects)
+        for at in range(0, len(unknown), OBJECTS_PER_STATEMENT):
+            missing = {_digest(system, *o): o for o in unknown[at : at + OBJECTS_PER_STATEMENT]}
             with self.connection.transaction() as execute:
                 execute(
-                    "INSERT IGNORE INTO pm_object (digest, `system`, element, ldn) VALUES "
-                    + ", ".join(["(%s, %s, %s, %s)"] * len(missing)),
+                    "INSERT INTO pm_object (digest, `system`, element, ldn) VALUES "
+                    + ", ".join(["(%s, %s, %s, %s)"] * len(missing))
+                    + " ON DUPLICATE KEY UPDATE id = id",  # IGNORE would cut a text that is too long
                     [v for digest, o in sorted(missing.items()) for v in (digest, system, *o)],
                 )
             with self.connection.transaction() as execute:  # a new snapshot: another writer may have made some of them
@@ -61,7 +65,7 @@ class Repository:
         """
         with self.connection.transaction() as execute:
             for statement in statements:
-                execute(statement, None)
+                execute(statement)
             for place, next_offset in positions.items():
                 moved = execute.changed(
                     "UPDATE pm_position SET next_offset = %s WHERE topic = %s AND `partition` = %s AND epoch = %s",

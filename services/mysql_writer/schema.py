@@ -42,6 +42,8 @@ OWN_TABLES = (
         PRIMARY KEY (topic, `partition`)
     ) CHARACTER SET ascii""",
 )
+LONGEST_COUNTER = 255
+"""Characters of a measType."""
 COUNTERS_PER_TABLE = 900
 """InnoDB's row holds about 996 DOUBLEs."""
 SQL_TYPES: Mapping[Kind, str] = {"number": "DOUBLE", "text": "LONGTEXT"}
@@ -85,7 +87,10 @@ class Schema:
         plain = table_name(system, group).lower()
         with self.connection.transaction() as execute:
             for name in (plain, marked(plain, group)):  # the second when another group has the first, but for case
-                execute("INSERT IGNORE INTO pm_group VALUES (%s, %s, %s)", (system, group, name))
+                execute(
+                    "INSERT INTO pm_group VALUES (%s, %s, %s) ON DUPLICATE KEY UPDATE measinfo = measinfo",
+                    (system, group, name),
+                )
                 found = execute(
                     "SELECT `table_name` FROM pm_group WHERE `system` = %s AND measinfo = %s", (system, group)
                 )
@@ -128,13 +133,19 @@ class Schema:
             if changes:
                 execute(f"ALTER TABLE {quoted(table)} {', '.join(changes)}")
             for counter in unknown:
-                execute("INSERT IGNORE INTO pm_counter VALUES (%s, %s, %s)", (table, counter, names[counter]))
+                execute(
+                    "INSERT INTO pm_counter VALUES (%s, %s, %s) ON DUPLICATE KEY UPDATE counter = counter",
+                    (table, counter, names[counter]),
+                )
             self._read_columns(table, execute)
         log.info("columns made", extra={"table": table, "added": len(unknown), "widened": len(lacking) - len(unknown)})
 
     def _may_add(self, group: tuple[str, str], unknown: Collection[str], known: Collection[str]) -> None:
         if unknown and not self.add_columns:
             raise RefusedCounters({(*group, counter): NOT_ALLOWED for counter in unknown})
+        if too_long := [counter for counter in unknown if len(counter) > LONGEST_COUNTER]:
+            why = f"its name is longer than {LONGEST_COUNTER} characters"
+            raise RefusedCounters({(*group, counter): why for counter in too_long})
         if len(unknown) + len(known) > COUNTERS_PER_TABLE:
             why = f"more than {COUNTERS_PER_TABLE} counters in one measurement group"
             raise RefusedCounters({(*group, counter): why for counter in unknown})

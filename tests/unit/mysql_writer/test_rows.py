@@ -44,6 +44,15 @@ def test_row_by_row_is_a_statement_a_row() -> None:
     assert len(list(upserts("t", columns, chunk, {("e1", "o1"): 1, ("e1", "o2"): 2}, most_rows=1))) == 2
 
 
+def test_long_texts_go_in_statements_that_a_server_takes() -> None:
+    (chunk,) = chunks([batch(counters=["a"], rows=[[f"o{n}", 0, "x" * 300_000] for n in range(9)])])
+    ids = {("e1", f"o{n}"): n for n in range(9)}
+    statements = list(upserts("t", {"a": Column("a", "text")}, chunk, ids, most_rows=100))
+    assert len(statements) > 1
+    assert max(map(len, statements)) < 2_100_000
+    assert sum(statement.count(b"(19700101001500,") for statement in statements) == 9
+
+
 @given(text=st.text())
 def test_no_text_ends_its_literal(text: str) -> None:
     rendered = sql_rows([[1, text_literal(text), None]])
