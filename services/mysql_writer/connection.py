@@ -17,8 +17,8 @@ MAY_PASS = STALE_SCHEMA | {
     2002, 2003, 2006, 2013, 2055,
 }  # fmt: skip
 """Server away, shutting down, read-only, full; too many connections; deadlock, lock wait; line cut."""
-MAY_PASS_AT_LOGIN = {1045, 1049}
-"""Access denied, unknown database: a person is about to mend it, the data waits in Kafka."""
+FOR_A_PERSON = {1044, 1045, 1049, 1142}
+"""Access or command denied, unknown database: a person is about to mend it, the data waits in Kafka."""
 
 
 class StaleSchema(Unreachable):
@@ -139,7 +139,7 @@ class Connection:
         self.close()
         if code in STALE_SCHEMA:
             raise StaleSchema(f"{self._where}: {error}") from error
-        if code in MAY_PASS | MAY_PASS_AT_LOGIN | {DUPLICATE_COLUMN} or isinstance(error, pymysql.InterfaceError):
+        if code in MAY_PASS | FOR_A_PERSON | {DUPLICATE_COLUMN} or isinstance(error, pymysql.InterfaceError):
             raise Unreachable(f"{self._where}: {error}") from error
         raise Hopeless(f"{self._where}: {error}") from error
 

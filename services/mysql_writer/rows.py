@@ -82,6 +82,7 @@ def text_literal(value: Any) -> Any:
 class Column:
     """Where a counter lives."""
 
+    table: str
     name: str
     kind: Kind
 
@@ -89,12 +90,12 @@ class Column:
 def upserts(
     table: str, columns: Mapping[str, Column], chunk: Chunk, ids: Mapping[tuple[str, str], int], most_rows: int
 ) -> Iterator[bytes]:
-    """INSERT .. ON DUPLICATE KEY UPDATE statements of a chunk, sorted by primary key (no deadlocks that way).
+    """INSERT .. ON DUPLICATE KEY UPDATE statements of a chunk's counters in one table, sorted by its key.
 
     Per counter the newer file wins, and what a newer one leaves out stays; `ver` is assigned last, since MySQL
     evaluates from left to right. VALUES() because MariaDB knows no row alias.
     """
-    placed = [(columns[counter], values) for counter, values in chunk.counters.items()]
+    placed = [(columns[counter], values) for counter, values in chunk.counters.items() if counter in columns]
     cells = [map(text_literal, values) if column.kind == "text" else values for column, values in placed]
     keys = [(ts, ids[element, ldn], gp_s, suspect, ver) for ts, element, ldn, gp_s, suspect, ver in chunk.keys]
     rows = sorted(zip(*zip(*keys, strict=True), *cells, strict=True), key=lambda row: row[:3])

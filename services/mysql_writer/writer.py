@@ -46,6 +46,8 @@ class MysqlWriterWorker:
         return statements
 
     def _upserts(self, chunk: Chunk) -> Iterator[bytes]:
-        table, columns = self.repository.schema.table(chunk)
+        tables = self.repository.schema.tables(chunk)
         ids = self.repository.object_ids(chunk.system, {(element, ldn) for _, element, ldn, *_ in chunk.keys})
-        return upserts(table, columns, chunk, ids, 1 if chunk.system in self.row_by_row else MANY)
+        most_rows = 1 if chunk.system in self.row_by_row else MANY
+        for table, columns in tables.items():
+            yield from upserts(table, columns, chunk, ids, most_rows)

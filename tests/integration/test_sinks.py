@@ -159,6 +159,20 @@ def test_a_file_of_other_counters_adds_columns(database: Database) -> None:
     assert database.rows("a", "b", "c.d%e`f") == {("e1", "o1"): {"a": 1, "b": 2, "c.d%e`f": 3}}
 
 
+def test_a_group_of_more_counters_than_a_table_holds_is_read_as_one(database: Database) -> None:
+    names = tuple(f"c{n:04}" for n in range(1000))
+    values = {name: n for n, name in enumerate(names)}
+    database.write(database.batch([["o1", 0, *range(1000)]], counters=names))
+    database.write(database.batch([["o2", 1, 1]], counters=("c0999",), ver=2))
+    more = tuple(f"d{n:04}" for n in range(900))
+    database.write(database.batch([["o1", 0, 5, *range(900)]], counters=("c0001", *more), ver=3))
+    database.write(database.batch([["o1", 0, 6]], counters=("c0001",), ver=2))
+    assert database.rows(*names, *more) == {
+        ("e1", "o1"): values | {"c0001": 5} | {name: n for n, name in enumerate(more)},
+        ("e1", "o2"): {"c0999": 1},
+    }
+
+
 def test_counters_that_differ_in_case_alone_are_two(database: Database) -> None:
     database.write(database.batch([["o1", 0, 1, 2]], counters=("DRB.Thp", "drb.thp")))
     assert database.rows("DRB.Thp", "drb.thp") == {("e1", "o1"): {"DRB.Thp": 1, "drb.thp": 2}}
