@@ -137,7 +137,7 @@ def mysql(at: Mysql, pid: int, width: int, rounds: int) -> Contest:
     (warm,) = periods.take(1)
     writer.write(warm, {PLACE: 0})
     (chunk,) = chunks_of(warm)
-    COLUMNS[periods.group] = dict(repository.table(chunk)[1])
+    COLUMNS[periods.group] = dict(*repository.schema.tables(chunk).values())
     ids = repository.object_ids("bench", {(b.element, row[0]) for b in warm for row in b.rows})
     contest = Contest(f"mysql, {width} counters", count * width * ELEMENTS * OBJECTS)
     with pymysql.connect(host=at.host, port=at.port, user=at.user, database=at.database) as line:

@@ -256,14 +256,14 @@ class KafkaProducer:
         self.thread.join()
 
 
-def dead_letter(message: Message, reason: str) -> Outgoing:
-    """A message that cannot be worked on, for its topic's dead letters: bytes unchanged, cause and origin beside."""
+def dead_letter(message: Message, reason: str, content: bytes | None = None) -> Outgoing:
+    """What of a message cannot be worked on, all or a part: for its topic's dead letters, with cause and origin."""
     topic, partition, offset = origin(message)
     return Outgoing(
         f"{topic}.dlq",
         partition,
         (message.key() or b"").decode(errors="replace"),
-        message.value() or b"",
+        message.value() or b"" if content is None else content,
         {"reason": reason[:2000], "origin": f"{topic}/{partition}/{offset}"},
     )
 

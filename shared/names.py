@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 LONGEST = 64
 """Characters of an identifier in MySQL."""
-KEY_COLUMNS = ("ts", "element", "object", "obj", "gp_s", "suspect", "ver")
+KEY_COLUMNS = ("ts", "element", "object", "obj", "gp_s", "suspect", "ver", "part")
 """Of pmflow's own; a counter of such a name gets another one."""
 
 

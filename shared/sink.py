@@ -1,17 +1,18 @@
 """The loop of a sink: batches of counters out of Kafka, into a database, its position told to the ledger.
 
 Both sinks must behave alike for files to complete, so the loop is here and only the database differs. Three outcomes
-for a message: stored, set aside in the dead letters with a reason, or (the process leaves and) read again.
+for each value: stored, set aside in the dead letters with a reason, or (the process leaves and) read again.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from time import monotonic
 from typing import Annotated, Protocol
 
-from shared.errors import Hopeless, Unreachable
+from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.kafka import (
     Consumer,
@@ -24,6 +25,7 @@ from shared.kafka import (
     origin,
     usable,
 )
+from shared.landing import Piece, land
 from shared.messages import BadMessage, CounterBatch, SinkPosition
 from shared.topics import FILES_STATUS
 
@@ -49,7 +51,8 @@ class Sink(Protocol):
 
         Raises:
             Unreachable: the database does not answer now; nothing is stored, or storing it again changes nothing.
-            Hopeless: one of the batches can never be stored.
+            RefusedCounters: these counters can never be stored; without them the rest can.
+            Hopeless: one of the rows can never be stored.
         """
 
 
@@ -62,17 +65,6 @@ class SinkLimits:
     announce_s: Annotated[float, "between two announcements of the position"] = 1.0
     config_look_s: Annotated[float, "between two looks whether systems came or went"] = 5.0
     longest_backoff_s: Annotated[float, "between two tries while the database is away"] = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Received:
-    message: Message
-    batch: CounterBatch
-
-    @property
-    def place(self) -> Place:
-        topic, partition, _ = origin(self.message)
-        return topic, partition
 
 
 class SinkWorker:
@@ -101,7 +93,8 @@ class SinkWorker:
                 self._subscribe(topics())
                 self._take_up()
                 messages = usable(self.consumer.consume(self.limits.batch_messages, self.limits.batch_wait_s))
-                self._land(self._readable(messages), stop)
+                if messages:
+                    land(partial(self._write, stop=stop), list(self._readable(messages)), self._set_aside)
                 self._announce()
                 self.heartbeat.progress()
         finally:
@@ -150,49 +143,35 @@ class SinkWorker:
         self.untold |= {place for place in new if self.positions[place] >= 0}
         log.info("reading", extra={"sink": self.sink.name, "partitions": len(self.ours)})
 
-    def _readable(self, messages: Sequence[Message]) -> list[_Received]:
-        readable = []
+    def _readable(self, messages: Sequence[Message]) -> Iterator[Piece]:
         for message in messages:
+            content = message.value() or b""
             try:
-                readable.append(_Received(message, CounterBatch.decode(message.value() or b"")))
+                yield Piece(message, CounterBatch.decode(content))
             except BadMessage as reason:
-                self._set_aside(message, str(reason))
-        return readable
+                self._set_aside(message, content, str(reason))
+                yield Piece(message, None)
 
-    def _land(self, received: list[_Received], stop: Event) -> None:
-        """Store them all, those that can be; the position moves over all that was given."""
+    def _write(self, pieces: Sequence[Piece], stop: Event) -> None:
+        """For as long as it takes; what is not written when stopped is read again by the next owner."""
         while not stop.is_set():
-            received = [r for r in received if r.place in self.ours]  # a rebalance may come while waiting
-            if not received:
+            ours = [piece for piece in pieces if _place(piece) in self.ours]  # a rebalance may come while waiting
+            positions = {_place(piece): piece.next_offset for piece in ours}
+            if not ours:
                 return
-            positions = {r.place: origin(r.message)[2] + 1 for r in received}
             try:
-                self.sink.write([r.batch for r in received], positions)
+                self.sink.write([piece.batch for piece in ours if piece.batch is not None], positions)
             except Unreachable as error:
                 self._wait(error)
-            except Hopeless as reason:
-                self._isolate(received, str(reason), stop)
-                return
             else:
                 self.failures = 0
                 self._moved(positions)
                 return
 
-    def _isolate(self, received: list[_Received], reason: str, stop: Event) -> None:
-        """Halve until the poisonous batch stands alone; it is set aside, the others land."""
-        if len(received) == 1:
-            self._set_aside(received[0].message, reason)
-            return
-        middle = len(received) // 2
-        self._land(received[:middle], stop)
-        self._land(received[middle:], stop)
-
-    def _set_aside(self, message: Message, reason: str) -> None:
-        letter = dead_letter(message, reason)
+    def _set_aside(self, message: Message, content: bytes, reason: str) -> None:
+        letter = dead_letter(message, reason, content)
         self.producer.deliver(letter)  # one that cannot be set aside is not passed: Unreachable ends the process
-        log.error("message set aside", extra={"sink": self.sink.name, **letter.headers})
-        topic, partition, offset = origin(message)
-        self._moved({(topic, partition): offset + 1})
+        log.error("set aside", extra={"sink": self.sink.name, **letter.headers})
 
     def _moved(self, positions: Mapping[Place, int]) -> None:
         self.positions.update(positions)
@@ -225,3 +204,8 @@ class SinkWorker:
         usable([self.consumer.poll(wait_s)])
         self.consumer.resume([p for p in paused if (p.topic, p.partition) in self.ours])
         self.heartbeat.progress()
+
+
+def _place(piece: Piece) -> Place:
+    topic, partition, _ = origin(piece.message)
+    return topic, partition

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.columns import columns
+from shared.landing import Counter, RefusedCounters
 from shared.messages import CounterBatch
 from shared.sink import Place
 
@@ -24,5 +25,11 @@ class ClickhouseBridge:
         return {}
 
     def write(self, batches: Sequence[CounterBatch], positions: Mapping[Place, int]) -> None:  # noqa: ARG002
+        refused: dict[Counter, str] = {}
         for rows in columns(batches):
-            self.clickhouse.insert(rows)
+            try:
+                self.clickhouse.insert(rows)
+            except RefusedCounters as some:
+                refused |= some.reasons
+        if refused:
+            raise RefusedCounters(refused)

@@ -1,8 +1,9 @@
 """ClickHouse, a server or a cluster behind a URL: the only module that imports clickhouse_connect.
 
-A wide table per measurement group. Rows of every version of a file stay apart (`ver` is in the sorting key, so only
-a repeated delivery of the same file replaces its rows); the view of the table's plain name takes each counter from the
-newest file that has it, as MySQL does on writing (docs/decisions/clickhouse-versions.md).
+A wide table per measurement group. Rows of every version of a file stay apart, and so do rows of one file with other
+counters (`ver` and `part` are in the sorting key, so only a repeated delivery replaces its rows); the view of the
+table's plain name takes each counter from the newest file that has it, as MySQL does on writing
+(docs/decisions/versions.md).
 """
 
 import logging
@@ -16,6 +17,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
 from services.ch_bridge.columns import Columns, numbers
 from shared.errors import Hopeless, Unreachable
+from shared.landing import NOT_ALLOWED, RefusedCounters
 from shared.settings import Clickhouse
 from shared.values import Kind, as_text
 
@@ -32,6 +34,7 @@ ARROW_KEYS = {
     "gp_s": pa.uint32(),
     "suspect": pa.uint8(),
     "ver": pa.int64(),
+    "part": pa.uint32(),
 }
 WILL_NEVER_DO = {6, 27, 53, 69, 72, 117, 349}
 """Codes of data ClickHouse cannot read or convert. All others may pass: away, busy, read-only, full, a race of DDL."""
@@ -61,8 +64,11 @@ class ClickHouse:
     def insert(self, rows: Columns) -> None:
         """Rows of one table, which is made or widened where it must be."""
         packed = {counter: numbers(values) for counter, values in rows.counters.items()}
-        known = self._columns(rows.table, {c: "text" if found is None else "number" for c, found in packed.items()})
-        arrays = [pa.array(rows.keys[name], type=kind) for name, kind in ARROW_KEYS.items()]
+        known = self._columns(rows, {c: "text" if found is None else "number" for c, found in packed.items()})
+        try:
+            arrays = [pa.array(rows.keys[name], type=kind) for name, kind in ARROW_KEYS.items()]
+        except (pa.ArrowException, OverflowError) as error:
+            raise Hopeless(f"{rows.table}: {error}") from error
         for counter, found in packed.items():
             if found is None or known[counter] == "text":
                 arrays.append(pa.array(map(as_text, rows.counters[counter]), type=pa.string()))
@@ -72,10 +78,10 @@ class ClickHouse:
         settings = {"insert_deduplication_token": rows.token} if self.drop_repeats else {"insert_deduplicate": 0}
         self._guarded(lambda client: client.insert_arrow(quoted(rows.table + ROWS), table, settings=settings))
 
-    def _columns(self, table: str, wanted: Mapping[str, Kind]) -> Mapping[str, Kind]:
-        if table not in self.tables or self._lacking(table, wanted):
-            self._make(table, wanted)
-        return self.tables[table]
+    def _columns(self, rows: Columns, wanted: Mapping[str, Kind]) -> Mapping[str, Kind]:
+        if rows.table not in self.tables or self._lacking(rows.table, wanted):
+            self._make(rows, wanted)
+        return self.tables[rows.table]
 
     def _lacking(self, table: str, wanted: Mapping[str, Kind]) -> dict[str, Kind]:
         known = self.tables[table]
@@ -85,14 +91,15 @@ class ClickHouse:
             if counter not in known or (kind == "text" and known[counter] == "number")
         }
 
-    def _make(self, table: str, wanted: Mapping[str, Kind]) -> None:
+    def _make(self, rows: Columns, wanted: Mapping[str, Kind]) -> None:
+        table = rows.table
         self._do(_create(table, self.retention_days))
         self._read(table)
         lacking = self._lacking(table, wanted)
         known = self.tables[table]
         unknown = lacking.keys() - known.keys()
         if unknown and not self.add_columns:
-            raise Hopeless(f"{table}: unknown counters {sorted(unknown)[:10]}; is-auto-adding-column is false")
+            raise RefusedCounters({(rows.system, rows.group, rows.names[name]): NOT_ALLOWED for name in unknown})
         changes = [
             f"ADD COLUMN IF NOT EXISTS {quoted(counter)} {TYPES[kind]} CODEC(ZSTD(1))"
             if counter in unknown
@@ -161,8 +168,9 @@ def _create(table: str, retention_days: int) -> str:
         "object LowCardinality(String) COMMENT 'measObjLdn', "
         "gp_s UInt32 COMMENT 'granularity period', "
         "suspect UInt8, "
-        "ver Int64 COMMENT 'of the file: the newer one wins'"
-        ") ENGINE = ReplacingMergeTree PARTITION BY toYYYYMMDD(ts) ORDER BY (element, object, ts, gp_s, ver) "
+        "ver Int64 COMMENT 'of the file: the newer one wins', "
+        "part UInt32 COMMENT 'checksum of the counters it came with: others of the same file replace nothing'"
+        ") ENGINE = ReplacingMergeTree PARTITION BY toYYYYMMDD(ts) ORDER BY (element, object, ts, gp_s, ver, part) "
         f"{expire}SETTINGS ttl_only_drop_parts = 1, "
         "non_replicated_deduplication_window = 10000, replicated_deduplication_window = 10000"
     )

@@ -7,43 +7,57 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import nan as NAN  # noqa: N812 - a constant
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
+from shared.errors import Hopeless
 from shared.messages import CounterBatch
 from shared.names import column_name, table_name
 from shared.values import EXACT_INTEGER, kind_of
+
+LATEST_S = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
     """Rows of one table, columnar, from any number of files."""
 
+    system: str
+    group: str
     table: str
     keys: Mapping[str, list[Any]]
     counters: Mapping[str, list[Any]]
     """By column name; only those with a value in at least one row."""
+    names: Mapping[str, str]
+    """Column name -> counter."""
     token: str
     """Of exactly this content: an insert that is repeated after a lost answer is dropped by the server."""
 
 
 def columns(batches: Iterable[CounterBatch]) -> Iterator[Columns]:
-    """One insert a table, whatever counters its batches bring."""
+    """One insert a table, whatever counters its batches bring.
 
-    def table_of(batch: CounterBatch) -> str:
-        return table_name(batch.system, batch.group)
+    Raises:
+        Hopeless: a row has not one value for each counter, or a time that ClickHouse's DateTime does not know.
+    """
 
-    for table, some in groupby(sorted(batches, key=table_of), key=table_of):
-        yield _columns(table, list(some))
+    def group_of(batch: CounterBatch) -> tuple[str, str]:
+        return batch.system, batch.group
+
+    for (system, group), some in groupby(sorted(batches, key=group_of), key=group_of):
+        yield _columns(system, group, list(some))
 
 
-def _columns(table: str, batches: Sequence[CounterBatch]) -> Columns:
-    keys: dict[str, list[Any]] = {name: [] for name in ("ts", "element", "object", "gp_s", "suspect", "ver")}
+def _columns(system: str, group: str, batches: Sequence[CounterBatch]) -> Columns:
+    keys: dict[str, list[Any]] = {name: [] for name in ("ts", "element", "object", "gp_s", "suspect", "ver", "part")}
     counters: dict[str, list[Any]] = {}
+    names: dict[str, str] = {}
     content = hashlib.blake2b(digest_size=16)
     for batch in batches:
+        _check(batch)
         before, rows = len(keys["ts"]), len(batch.rows)
         objects, suspects, *values = map(list, zip(*batch.rows, strict=True))
         of_rows: tuple[tuple[str, list[Any]], ...] = (
@@ -53,18 +67,28 @@ def _columns(table: str, batches: Sequence[CounterBatch]) -> Columns:
             ("gp_s", [batch.gp_s] * rows),
             ("suspect", suspects),
             ("ver", [batch.ver] * rows),
+            ("part", [crc32(orjson.dumps(batch.counters))] * rows),
         )
         for name, key in of_rows:
             keys[name] += key
         for counter, column in zip(batch.counters, values, strict=True):
-            filled = counters.setdefault(column_name(counter, ()), [])
+            name = column_name(counter, ())
+            names[name] = counter
+            filled = counters.setdefault(name, [])
             filled += [None] * (before - len(filled))
             filled += column
         content.update(orjson.dumps((batch.file_id, batch.group, batch.end_s, batch.counters, batch.rows)))
     for column in counters.values():
         column.extend([None] * (len(keys["ts"]) - len(column)))
     with_values = {name: column for name, column in counters.items() if any(v is not None for v in column)}
-    return Columns(table, keys, with_values, content.hexdigest())
+    return Columns(system, group, table_name(system, group), keys, with_values, names, content.hexdigest())
+
+
+def _check(batch: CounterBatch) -> None:
+    if not 0 <= batch.end_s <= LATEST_S:
+        raise Hopeless(f"end of period {batch.end_s} is not between 1970 and 2106")
+    if any(len(row) != 2 + len(batch.counters) for row in batch.rows):
+        raise Hopeless(f"{batch.group}: a row has not one value for each counter")
 
 
 def numbers(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:

@@ -8,11 +8,14 @@ from typing import Any
 
 import orjson
 
+from shared.errors import Hopeless
 from shared.messages import CounterBatch
 from shared.values import Kind, as_text
 
 CELLS_PER_STATEMENT = 100_000
-"""About 1 MB of text: well under the smallest max_allowed_packet in use (4 MB)."""
+"""About 1 MB of numbers."""
+BYTES_PER_STATEMENT = 2_000_000
+"""Well under the smallest max_allowed_packet in use (4 MB)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,11 @@ class Chunk:
 
 
 def chunks(batches: Iterable[CounterBatch]) -> Iterator[Chunk]:
-    """Batches that fit one statement together."""
+    """Batches that fit one statement together.
+
+    Raises:
+        Hopeless: a row has not one value for each counter, or a time that is none.
+    """
 
     def alike(batch: CounterBatch) -> tuple[str, str, list[str]]:
         return batch.system, batch.group, batch.counters
@@ -40,12 +47,12 @@ def chunks(batches: Iterable[CounterBatch]) -> Iterator[Chunk]:
             ts = datetime_number(batch.end_s)
             keys += [(ts, batch.element, row[0], batch.gp_s, row[1], batch.ver) for row in batch.rows]
             rows += batch.rows
-        columns = list(zip(*rows, strict=True))[2:]
-        with_values = {
-            name: list(column)
-            for name, column in zip(counters, columns, strict=True)
-            if any(v is not None for v in column)
-        }
+        try:
+            columns = list(zip(*rows, strict=True))[2:]
+            named = list(zip(counters, columns, strict=True))
+        except ValueError as error:
+            raise Hopeless(f"{group}: a row has not one value for each counter") from error
+        with_values = {name: list(column) for name, column in named if any(v is not None for v in column)}
         yield Chunk(system, group, keys, with_values)
 
 
@@ -54,8 +61,14 @@ def datetime_number(epoch_s: int) -> int:
 
     >>> datetime_number(1684131300)
     20230515061500
+
+    Raises:
+        Hopeless: no time of the years 1 to 9999.
     """
-    return int(datetime.fromtimestamp(epoch_s, UTC).strftime("%Y%m%d%H%M%S"))
+    try:
+        return int(datetime.fromtimestamp(epoch_s, UTC).strftime("%Y%m%d%H%M%S"))
+    except (ValueError, OverflowError, OSError) as error:
+        raise Hopeless(f"end of period {epoch_s}: {error}") from error
 
 
 def text_literal(value: Any) -> Any:
@@ -69,6 +82,7 @@ def text_literal(value: Any) -> Any:
 class Column:
     """Where a counter lives."""
 
+    table: str
     name: str
     kind: Kind
 
@@ -76,12 +90,12 @@ class Column:
 def upserts(
     table: str, columns: Mapping[str, Column], chunk: Chunk, ids: Mapping[tuple[str, str], int], most_rows: int
 ) -> Iterator[bytes]:
-    """INSERT .. ON DUPLICATE KEY UPDATE statements of a chunk, sorted by primary key (no deadlocks that way).
+    """INSERT .. ON DUPLICATE KEY UPDATE statements of a chunk's counters in one table, sorted by its key.
 
     Per counter the newer file wins, and what a newer one leaves out stays; `ver` is assigned last, since MySQL
     evaluates from left to right. VALUES() because MariaDB knows no row alias.
     """
-    placed = [(columns[counter], values) for counter, values in chunk.counters.items()]
+    placed = [(columns[counter], values) for counter, values in chunk.counters.items() if counter in columns]
     cells = [map(text_literal, values) if column.kind == "text" else values for column, values in placed]
     keys = [(ts, ids[element, ldn], gp_s, suspect, ver) for ts, element, ldn, gp_s, suspect, ver in chunk.keys]
     rows = sorted(zip(*zip(*keys, strict=True), *cells, strict=True), key=lambda row: row[:3])
@@ -92,7 +106,19 @@ def upserts(
     tail = f" ON DUPLICATE KEY UPDATE {', '.join([*map(_newer_wins, names), _SUSPECT, _VER])}".encode()
     step = min(most_rows, max(1, CELLS_PER_STATEMENT // (len(names) + 5)))
     for at in range(0, len(rows), step):
-        yield head + sql_rows(rows[at : at + step]) + tail
+        for body in _fitting(rows[at : at + step]):
+            yield head + body + tail
+
+
+def _fitting(rows: Sequence[Sequence[Any]]) -> Iterator[bytes]:
+    """Long texts need fewer rows a statement."""
+    body = sql_rows(rows)
+    if len(body) <= BYTES_PER_STATEMENT or len(rows) == 1:
+        yield body
+        return
+    middle = len(rows) // 2
+    yield from _fitting(rows[:middle])
+    yield from _fitting(rows[middle:])
 
 
 _SUSPECT = "suspect = IF(VALUES(ver) >= ver, VALUES(suspect), suspect)"

@@ -1,10 +1,12 @@
 """MysqlWriterWorker: the sink that lands batches in MySQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from services.mysql_writer.connection import StaleSchema
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.rows import Chunk, chunks, upserts
+from shared.landing import Counter, RefusedCounters
 from shared.messages import CounterBatch
 from shared.settings import System
 from shared.sink import Place
@@ -25,10 +27,27 @@ class MysqlWriterWorker:
         return self.repository.take_over(places)
 
     def write(self, batches: Sequence[CounterBatch], positions: Mapping[Place, int]) -> None:
-        statements = [statement for chunk in chunks(batches) for statement in self._statements(chunk)]
-        self.repository.store(statements, positions)
+        try:
+            self.repository.store(self._statements(batches), positions)
+        except StaleSchema:
+            self.repository.schema.forget()
+            raise
 
-    def _statements(self, chunk: Chunk) -> list[bytes]:
-        table, columns = self.repository.table(chunk)
+    def _statements(self, batches: Sequence[CounterBatch]) -> list[bytes]:
+        statements: list[bytes] = []
+        refused: dict[Counter, str] = {}
+        for chunk in chunks(batches):
+            try:
+                statements += self._upserts(chunk)
+            except RefusedCounters as some:
+                refused |= some.reasons
+        if refused:
+            raise RefusedCounters(refused)
+        return statements
+
+    def _upserts(self, chunk: Chunk) -> Iterator[bytes]:
+        tables = self.repository.schema.tables(chunk)
         ids = self.repository.object_ids(chunk.system, {(element, ldn) for _, element, ldn, *_ in chunk.keys})
-        return list(upserts(table, columns, chunk, ids, 1 if chunk.system in self.row_by_row else MANY))
+        most_rows = 1 if chunk.system in self.row_by_row else MANY
+        for table, columns in tables.items():
+            yield from upserts(table, columns, chunk, ids, most_rows)

@@ -12,6 +12,7 @@ from shared import kafka, topics
 from shared.errors import Hopeless, Unreachable
 from shared.health import Heartbeat
 from shared.kafka import KafkaProducer, Outgoing
+from shared.landing import RefusedCounters
 from shared.messages import CounterBatch, SinkPosition, decode_status
 from shared.sink import Place, SinkLimits, SinkWorker
 from shared.topics import FILES_STATUS, Topic
@@ -39,13 +40,16 @@ class Memory:
             raise Unreachable("away")
         if any(batch.group == "poison" for batch in batches):
             raise Hopeless("it is poison")
+        refused = {(b.system, b.group, "unknown"): "not wanted" for b in batches if "unknown" in b.counters}
+        if refused:
+            raise RefusedCounters(refused)
         self.stored += [batch.file_id for batch in batches]
 
 
-def batch(file_id: str, group: str = "G") -> bytes:
+def batch(file_id: str, group: str = "G", counters: tuple[str, ...] = ("a",)) -> bytes:
     return CounterBatch(
         system="s", file_id=file_id, element="e", group=group, job="", gp_s=900, end_s=900, end_offset_min=0, ver=1,
-        counters=["a"], rows=[["o", 0, 1]],
+        counters=list(counters), rows=[["o", 0, *range(len(counters))]],
     ).encode()  # fmt: skip
 
 
@@ -131,6 +135,17 @@ def test_a_poisonous_batch_stands_alone_in_the_dead_letters_and_the_others_land(
         "reason": b"it is poison",
         "origin": f"{loop.topic.name}/{PARTITION}/2".encode(),
     }
+
+
+def test_only_the_values_of_refused_counters_are_set_aside(loop: Running) -> None:
+    loop.send(batch("1", counters=("a", "unknown")), batch("2", counters=("unknown",)), batch("3"))
+    eventually(lambda: loop.position() == 3)
+    assert loop.sink.stored == ["1", "3"]
+    letters = [CounterBatch.decode(m.value() or b"") for m in read(loop.brokers, loop.topic.dead_letters)]
+    assert [(b.file_id, b.counters, b.rows) for b in letters] == [
+        ("1", ["unknown"], [["o", 0, 1]]),
+        ("2", ["unknown"], [["o", 0, 0]]),
+    ]
 
 
 def test_while_the_database_is_away_nothing_is_passed_and_then_all_lands(loop: Running) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pymysql
 import pytest
+from confluent_kafka import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from services.ch_bridge.clickhouse import ClickHouse
 from services.mysql_writer.repository import Fenced, Repository
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.errors import Hopeless, Unreachable
+from shared.landing import Piece, RefusedCounters, land, parted
 from shared.messages import CounterBatch
 from shared.settings import Clickhouse, Mysql, System
 from shared.sink import Sink
@@ -34,6 +36,7 @@ class Database:
 
     connect: Callable[..., Sink]
     read: Callable[[set[str]], Iterable[StoredRow]]
+    disconnect: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
         self.sink = self.connect()
@@ -51,6 +54,17 @@ class Database:
 
     def write(self, *batches: CounterBatch) -> None:
         self.sink.write(batches, {PLACE: 1})
+
+    def land(self, *batches: CounterBatch) -> list[tuple[CounterBatch, str]]:
+        """As the loop does; what is set aside, and why."""
+        aside: list[tuple[CounterBatch, str]] = []
+        messages = [Message(topic="t", partition=0, offset=0, value=batch.encode()) for batch in batches]
+        land(
+            lambda pieces: self.sink.write([p.batch for p in pieces if p.batch is not None], {}),
+            list(map(Piece, messages, batches)),
+            lambda _, content, reason: aside.append((CounterBatch.decode(content), reason)),
+        )
+        return aside
 
     def rows(self, *counters: str) -> Rows:
         """Values by element and object."""
@@ -145,6 +159,20 @@ def test_a_file_of_other_counters_adds_columns(database: Database) -> None:
     assert database.rows("a", "b", "c.d%e`f") == {("e1", "o1"): {"a": 1, "b": 2, "c.d%e`f": 3}}
 
 
+def test_a_group_of_more_counters_than_a_table_holds_is_read_as_one(database: Database) -> None:
+    names = tuple(f"c{n:04}" for n in range(1000))
+    values = {name: n for n, name in enumerate(names)}
+    database.write(database.batch([["o1", 0, *range(1000)]], counters=names))
+    database.write(database.batch([["o2", 1, 1]], counters=("c0999",), ver=2))
+    more = tuple(f"d{n:04}" for n in range(900))
+    database.write(database.batch([["o1", 0, 5, *range(900)]], counters=("c0001", *more), ver=3))
+    database.write(database.batch([["o1", 0, 6]], counters=("c0001",), ver=2))
+    assert database.rows(*names, *more) == {
+        ("e1", "o1"): values | {"c0001": 5} | {name: n for n, name in enumerate(more)},
+        ("e1", "o2"): {"c0999": 1},
+    }
+
+
 def test_counters_that_differ_in_case_alone_are_two(database: Database) -> None:
     database.write(database.batch([["o1", 0, 1, 2]], counters=("DRB.Thp", "drb.thp")))
     assert database.rows("DRB.Thp", "drb.thp") == {("e1", "o1"): {"DRB.Thp": 1, "drb.thp": 2}}
@@ -191,14 +219,41 @@ def test_many_writers_that_need_the_same_new_table_and_columns_do_not_hinder_eac
     assert database.rows("a", *names) == {(f"e{n}", f"o{n}"): {"a": n, f"only{n}": 1} for n in range(4)}
 
 
-def test_an_unknown_counter_is_refused_when_columns_may_not_be_added(database: Database) -> None:
+def test_an_unknown_counter_is_refused_when_columns_may_not_be_added_and_lands_when_they_may(
+    database: Database,
+) -> None:
     database.write(database.batch([["o1", 0, 1, 2]]))
     strict = database.connect(add_columns=False)
     strict.resume([PLACE])
     strict.write([database.batch([["o1", 0, 3, 4]], ver=2)], {})
-    with pytest.raises(Hopeless, match="is-auto-adding-column is false"):
-        strict.write([database.batch([["o1", 0, 5]], counters=("c",), ver=3)], {})
-    assert database.rows("a", "b", "c") == {("e1", "o1"): {"a": 3, "b": 4}}
+    batch = database.batch([["o1", 0, 5, 6], ["o2", 0, 7, None]], counters=("a", "c"), ver=3)
+    with pytest.raises(RefusedCounters, match="is-auto-adding-column is false") as refused:
+        strict.write([batch], {})
+    assert refused.value.reasons.keys() == {("4ga", database.group, "c")}
+    aside, kept = parted(batch, {"c"})
+    strict.write([kept], {})
+    known = {("e1", "o1"): {"a": 5, "b": 4}, ("e1", "o2"): {"a": 7}}
+    assert database.rows("a", "b", "c") == known
+    database.sink.write([aside], {})
+    assert database.rows("a", "b", "c") == known | {("e1", "o1"): {"a": 5, "b": 4, "c": 6}}
+
+
+def test_poison_rows_are_refused_and_all_others_land(database: Database) -> None:
+    good = [[f"o{n}", 0, n, 1] for n in range(9)]
+    ragged: list[Any] = ["ragged", 0, 1]
+    too_long: list[Any] = ["x" * 70_000, 0, 1, 1]
+    poison = [ragged, too_long] if database.sink.name == "mysql" else [ragged]
+    batches = [
+        database.batch([*good[:4], *poison, *good[4:]]),
+        database.batch(good, element="e2"),
+        database.batch(good[:2], element="e3", end_s=10**15),
+        database.batch(good[:2], element="e4", gp_s=-1),
+    ]
+    aside = database.land(*batches)
+    assert sorted((b.element, row[0][:6], bool(reason)) for b, reason in aside for row in b.rows) == sorted(
+        [("e1", row[0][:6], True) for row in poison] + [(e, f"o{n}", True) for e in ("e3", "e4") for n in (0, 1)]
+    )
+    assert database.rows() == {(e, f"o{n}"): {"a": n, "b": 1} for e in ("e1", "e2") for n in range(9)}
 
 
 def test_a_server_that_is_away_is_unreachable_not_hopeless(stack: Stack) -> None:
@@ -261,8 +316,29 @@ def administrator(mysql: Mysql) -> Iterator[Callable[[str], Any]]:
 @pytest.fixture
 def in_mysql_alone(mysql: Mysql) -> Iterator[Database]:
     repository = Repository(mysql, add_columns=True)
-    yield Database(lambda: MysqlWriterWorker(repository, [System(name="4ga")]), lambda _: in_mysql(mysql))
+    yield Database(
+        lambda: MysqlWriterWorker(repository, [System(name="4ga")]), lambda _: in_mysql(mysql), repository.close
+    )
     repository.close()
+
+
+def test_rows_too_large_for_one_packet_go_in_smaller_ones_and_a_row_that_never_fits_is_refused(
+    mysql: Mysql, in_mysql_alone: Database
+) -> None:
+    database = in_mysql_alone
+    rows = [[f"o{n}", 0, "x" * 100_000, n] for n in range(20)]
+    with administrator(mysql) as execute:
+        ((before,),) = execute("SELECT @@GLOBAL.max_allowed_packet")
+        execute("SET GLOBAL max_allowed_packet = 1048576")
+        try:
+            database.disconnect()
+            aside = database.land(database.batch([*rows[:10], ["large", 0, "x" * 600_000, 1], *rows[10:]]))
+        finally:
+            execute(f"SET GLOBAL max_allowed_packet = {before}")
+    ((batch, reason),) = aside
+    assert [row[0] for row in batch.rows] == ["large"]
+    assert "max_allowed_packet" in reason
+    assert database.rows() == {("e1", f"o{n}"): {"a": "x" * 100_000, "b": n} for n in range(20)}
 
 
 def test_a_cut_connection_is_unreachable_once_and_then_made_again(mysql: Mysql, in_mysql_alone: Database) -> None:

@@ -17,7 +17,7 @@ ADAPTERS = {
     "confluent_kafka": "shared/kafka.py",
     "dynaconf": "shared/settings.py",
     "kazoo": "services/scanner/leader.py",
-    "pymysql": "services/mysql_writer/repository.py",
+    "pymysql": "services/mysql_writer/connection.py",
     "clickhouse_connect": "services/ch_bridge/clickhouse.py",
     "faust": "services/tracker/app.py services/tracker/__main__.py",
 }

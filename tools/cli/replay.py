@@ -1,8 +1,9 @@
 """`pmflow replay`: a stretch of a counters topic, once more into one sink; what is right there stays as it is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from time import sleep
 from typing import Annotated, Literal
 from uuid import uuid4
@@ -15,7 +16,8 @@ from services.ch_bridge.clickhouse import ClickHouse
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared import kafka, topics
-from shared.errors import Hopeless, Unreachable
+from shared.errors import Unreachable
+from shared.landing import Piece, land
 from shared.messages import BadMessage, CounterBatch
 from shared.settings import Settings, load
 from shared.sink import Sink
@@ -28,11 +30,22 @@ Times = tuple[int | None, int | None]
 
 @dataclass
 class Replayed:
-    """Counts of messages."""
+    """Counts of messages; one of which a part is refused is refused."""
 
     read: int = 0
     stored: int = 0
     refused: int = 0
+
+
+class Refused:
+    """Messages that were refused, in whole or in part: told of, and left where they are."""
+
+    def __init__(self) -> None:
+        self.origins: set[tuple[str, int, int]] = set()
+
+    def __call__(self, message: kafka.Message, _content: bytes, reason: str) -> None:
+        self.origins.add(kafka.origin(message))
+        typer.echo(f"refused: {'/'.join(map(str, kafka.origin(message)))}: {reason}", err=True)
 
 
 def stretch(brokers: str, topic: topics.Topic, times: Times, offset: int | None = None) -> kafka.Stretch:
@@ -53,56 +66,36 @@ def replay(sink: Sink, brokers: str, part: kafka.Stretch, told: Callable[[int], 
     While the database is away it is tried again for ever. `told` is given how many messages are read so far.
     """
     done = Replayed()
+    refused = Refused()
     for messages in kafka.read(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, MESSAGES_AT_ONCE):
         done.read += len(messages)
-        _land(sink, _readable(messages, done), done)
+        land(partial(_write, sink), list(_readable(messages, refused)), refused)
+        done.refused = len(refused.origins)
+        done.stored = done.read - done.refused
         told(done.read)
     return done
 
 
-def _readable(messages: Sequence[kafka.Message], done: Replayed) -> list[CounterBatch]:
-    batches = []
+def _readable(messages: Sequence[kafka.Message], refused: Refused) -> Iterator[Piece]:
     for message in messages:
+        content = message.value() or b""
         try:
-            batches.append(CounterBatch.decode(message.value() or b""))
+            yield Piece(message, CounterBatch.decode(content))
         except BadMessage as reason:
-            _refused(done, f"{'/'.join(map(str, kafka.origin(message)))}: {reason}")
-    return batches
+            refused(message, content, str(reason))
 
 
-def _land(sink: Sink, batches: Sequence[CounterBatch], done: Replayed) -> None:
-    """Halve what is refused, so that the rest lands."""
-    if not batches:
-        return
-    try:
-        _written(sink, batches)
-    except Hopeless as reason:
-        if len(batches) == 1:
-            _refused(done, f"file {batches[0].file_id}, group {batches[0].group}: {reason}")
-            return
-        middle = len(batches) // 2
-        _land(sink, batches[:middle], done)
-        _land(sink, batches[middle:], done)
-    else:
-        done.stored += len(batches)
-
-
-def _written(sink: Sink, batches: Sequence[CounterBatch]) -> None:
+def _write(sink: Sink, pieces: Sequence[Piece]) -> None:
     wait_s = 0.5
     while True:
         try:
-            sink.write(batches, {})
+            sink.write([piece.batch for piece in pieces if piece.batch is not None], {})
         except Unreachable as error:
             typer.echo(f"waiting for the database: {error}", err=True)
             sleep(wait_s)
             wait_s = min(LONGEST_BACKOFF_S, 2 * wait_s)
         else:
             return
-
-
-def _refused(done: Replayed, why: str) -> None:
-    done.refused += 1
-    typer.echo(f"refused: {why}", err=True)
 
 
 def sink_of(settings: Settings, name: str) -> Sink:

@@ -43,17 +43,23 @@ def in_mysql(settings: Mysql) -> Iterator[StoredRow]:
     with connection, connection.cursor(DictCursor) as cursor, connection.cursor(SSDictCursor) as rows:
         cursor.execute("SELECT id, element, ldn FROM pm_object")
         objects = {found["id"]: (found["element"], found["ldn"]) for found in cursor.fetchall()}
-        cursor.execute("SELECT `table_name` AS name, counter, `column_name` AS col FROM pm_counter")
-        counters: dict[str, dict[str, str]] = {}
+        cursor.execute(
+            "SELECT `system`, measinfo, counter, `column_name` AS col "
+            "FROM pm_counter JOIN pm_group USING (`table_name`)"
+        )
+        counters: dict[tuple[str, str], dict[str, str]] = {}
         for found in cursor.fetchall():
-            counters.setdefault(found["name"], {})[found["counter"]] = found["col"]
-        cursor.execute("SELECT `system`, measinfo, `table_name` AS name FROM pm_group")
-        for group in cursor.fetchall():
+            counters.setdefault((found["system"], found["measinfo"]), {})[found["counter"]] = found["col"]
+        cursor.execute("SELECT `system`, measinfo, `table_name` AS name FROM pm_group ORDER BY part DESC")
+        readable = {
+            (group["system"], group["measinfo"]): group for group in cursor.fetchall()
+        }  # the view, if there is one
+        for of_group, group in readable.items():
             rows.execute(f"SELECT * FROM `{group['name']}`")  # noqa: S608 - a name pmflow gave
             for row in rows:
                 end_s = calendar.timegm(row["ts"].timetuple())
-                key = (group["system"], group["measinfo"], *objects[row["obj"]], end_s, row["gp_s"])
-                named = {counter: row[column] for counter, column in counters.get(group["name"], {}).items()}
+                key = (*of_group, *objects[row["obj"]], end_s, row["gp_s"])
+                named = {counter: row[column] for counter, column in counters.get(of_group, {}).items()}
                 yield StoredRow(key, bool(row["suspect"]), {c: v for c, v in named.items() if v is not None})
 
 

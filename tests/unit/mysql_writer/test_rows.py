@@ -31,7 +31,7 @@ def test_a_counter_without_any_value_needs_no_column() -> None:
 def test_rows_are_sorted_by_primary_key_and_ver_is_assigned_last() -> None:
     (chunk,) = chunks([batch()])
     (statement,) = upserts(
-        "4ga_g", {"a": Column("a", "number")}, chunk, {("e1", "o1"): 1, ("e1", "o2"): 2}, most_rows=10
+        "4ga_g", {"a": Column("t", "a", "number")}, chunk, {("e1", "o1"): 1, ("e1", "o2"): 2}, most_rows=10
     )
     rows, update = statement.split(b" ON DUPLICATE KEY UPDATE ")
     assert rows.endswith(b"VALUES (19700101001500,1,900,1,1,2),(19700101001500,2,900,0,1,1)")
@@ -40,8 +40,17 @@ def test_rows_are_sorted_by_primary_key_and_ver_is_assigned_last() -> None:
 
 def test_row_by_row_is_a_statement_a_row() -> None:
     (chunk,) = chunks([batch()])
-    columns = {"a": Column("a", "number")}
+    columns = {"a": Column("t", "a", "number")}
     assert len(list(upserts("t", columns, chunk, {("e1", "o1"): 1, ("e1", "o2"): 2}, most_rows=1))) == 2
+
+
+def test_long_texts_go_in_statements_that_a_server_takes() -> None:
+    (chunk,) = chunks([batch(counters=["a"], rows=[[f"o{n}", 0, "x" * 300_000] for n in range(9)])])
+    ids = {("e1", f"o{n}"): n for n in range(9)}
+    statements = list(upserts("t", {"a": Column("t", "a", "text")}, chunk, ids, most_rows=100))
+    assert len(statements) > 1
+    assert max(map(len, statements)) < 2_100_000
+    assert sum(statement.count(b"(19700101001500,") for statement in statements) == 9
 
 
 @given(text=st.text())

@@ -1,0 +1,262 @@
+"""Tables and columns make themselves. DDL never shares a transaction with data: it commits implicitly."""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
+
+from services.mysql_writer.connection import Connection, Execute
+from services.mysql_writer.rows import Chunk, Column, quoted
+from shared.landing import NOT_ALLOWED, RefusedCounters
+from shared.names import LONGEST, column_name, marked, table_name
+from shared.values import Kind, kind_of
+
+log = logging.getLogger(__name__)
+
+OWN_TABLES = (
+    """CREATE TABLE IF NOT EXISTS pm_object (
+        id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+        digest BINARY(16) NOT NULL COMMENT 'of system, element and ldn: too long for a key themselves',
+        `system` VARCHAR(64) NOT NULL,
+        element TEXT NOT NULL COMMENT 'distinguished name of the managed element',
+        ldn TEXT NOT NULL COMMENT 'measObjLdn',
+        UNIQUE KEY (digest)
+    ) CHARACTER SET utf8mb4""",
+    """CREATE TABLE IF NOT EXISTS pm_group (
+        `system` VARCHAR(64) NOT NULL,
+        measinfo VARCHAR(255) COLLATE utf8mb4_bin NOT NULL COMMENT 'measInfoId',
+        part SMALLINT NOT NULL COMMENT '1, 2 ..: more counters than one table holds; 0: the view of all',
+        `table_name` VARCHAR(64) NOT NULL,
+        PRIMARY KEY (`system`, measinfo, part),
+        UNIQUE KEY (`table_name`)
+    ) CHARACTER SET utf8mb4""",
+    """CREATE TABLE IF NOT EXISTS pm_counter (
+        `table_name` VARCHAR(64) NOT NULL,
+        counter VARCHAR(255) COLLATE utf8mb4_bin NOT NULL COMMENT 'measType',
+        `column_name` VARCHAR(64) NOT NULL,
+        PRIMARY KEY (`table_name`, counter),
+        UNIQUE KEY (`table_name`, `column_name`)
+    ) CHARACTER SET utf8mb4""",
+    """CREATE TABLE IF NOT EXISTS pm_position (
+        topic VARCHAR(249) NOT NULL,
+        `partition` INT NOT NULL,
+        next_offset BIGINT NOT NULL,
+        epoch BIGINT NOT NULL COMMENT 'raised by each new owner: a former one writes no more',
+        PRIMARY KEY (topic, `partition`)
+    ) CHARACTER SET ascii""",
+)
+LONGEST_COUNTER = 255
+"""Characters of a measType."""
+ROOM = 900
+"""Of a table, in numbers: InnoDB's row holds about 996 of them."""
+TAKES: Mapping[Kind, int] = {"number": 1, "text": 5}
+"""Room of a column: of a text up to 40 bytes lie in the row."""
+SQL_TYPES: Mapping[Kind, str] = {"number": "DOUBLE", "text": "LONGTEXT"}
+FIRST, VIEW = 1, 0
+Group = tuple[str, str]
+"""System, measInfoId."""
+
+
+class Schema:
+    """What is known of the tables, and the way to make them what they must be. One owner."""
+
+    def __init__(self, connection: Connection, *, add_columns: bool) -> None:
+        self.connection = connection
+        self.add_columns = add_columns
+        self.first: dict[Group, str] = {}
+        self.columns: dict[Group, dict[str, Column]] = {}
+
+    def forget(self) -> None:
+        """Somebody changed it under us."""
+        self.first.clear()
+        self.columns.clear()
+
+    def tables(self, chunk: Chunk) -> Mapping[str, Mapping[str, Column]]:
+        """Where the chunk's counters live, table by table, made or widened where they are not there yet.
+
+        The group's first table is always among them: it has every row, whatever counters it brings.
+
+        Raises:
+            RefusedCounters: some of them may not or cannot have a column.
+        """
+        group = chunk.system, chunk.group
+        wanted = {counter: kind_of(values) for counter, values in chunk.counters.items()}
+        if group not in self.columns or self._lacking(group, wanted):
+            self._make(group, wanted)
+        found: dict[str, dict[str, Column]] = {self.first[group]: {}}
+        for counter in wanted:
+            column = self.columns[group][counter]
+            found.setdefault(column.table, {})[counter] = column
+        return found
+
+    def _lacking(self, group: Group, wanted: Mapping[str, Kind]) -> dict[str, Kind]:
+        """Counters without a column, or whose column is too narrow."""
+        known = self.columns.get(group, {})
+        return {
+            counter: kind
+            for counter, kind in wanted.items()
+            if counter not in known or (kind == "text" and known[counter].kind == "number")
+        }
+
+    def _make(self, group: Group, wanted: Mapping[str, Kind]) -> None:
+        """All missing columns, in one ALTER a table; another writer may be doing the same."""
+        with self.connection.transaction() as execute:
+            first = self.first[group] = _claimed(group, FIRST, execute)
+        with self.connection.ddl(first) as execute:
+            execute(_create(first))
+            known = self.columns[group] = _read(group, execute)
+            lacking = self._lacking(group, wanted)
+            if not lacking:
+                return
+            unknown = {counter: kind for counter, kind in lacking.items() if counter not in known}
+            self._check(group, unknown)
+            _add(group, unknown, known, execute)
+            _widen([known[counter] for counter in lacking if counter in known], execute)
+            known = self.columns[group] = _read(group, execute)
+            if any(column.table != first for column in known.values()):
+                execute(_view(_claimed(group, VIEW, execute), first, known.values()))
+        log.info("columns made", extra={"table": first, "added": len(unknown), "widened": len(lacking) - len(unknown)})
+
+    def _check(self, group: Group, unknown: Collection[str]) -> None:
+        if unknown and not self.add_columns:
+            raise RefusedCounters({(*group, counter): NOT_ALLOWED for counter in unknown})
+        if too_long := [counter for counter in unknown if len(counter) > LONGEST_COUNTER]:
+            why = f"its name is longer than {LONGEST_COUNTER} characters"
+            raise RefusedCounters({(*group, counter): why for counter in too_long})
+
+
+def parts(unknown: Mapping[str, Kind], taken: Sequence[int]) -> dict[str, int]:
+    """The part of the group's tables, counted from 1, that each new counter goes to.
+
+    Args:
+        unknown: the new counters.
+        taken: of each table there is, how much of its room; at least one.
+    """
+    part, room = len(taken), ROOM - taken[-1]
+    found = {}
+    for counter, kind in unknown.items():
+        if TAKES[kind] > room:
+            part, room = part + 1, ROOM
+        room -= TAKES[kind]
+        found[counter] = part
+    return found
+
+
+def _add(group: Group, unknown: Mapping[str, Kind], known: Mapping[str, Column], execute: Execute) -> None:
+    there = _tables(group, execute)
+    taken = [sum(TAKES[column.kind] for column in known.values() if column.table == table) for table in there]
+    names = _names(unknown, known)
+    of_part: dict[int, list[str]] = {}
+    for counter, part in parts(unknown, taken).items():
+        of_part.setdefault(part, []).append(counter)
+    for part, counters in of_part.items():
+        table = _claimed(group, part, execute)
+        execute(_create(table))
+        present = _present([table], execute)
+        added = [
+            f"ADD COLUMN {quoted(names[counter])} {SQL_TYPES[unknown[counter]]} NULL"
+            for counter in counters
+            if (table, names[counter].lower()) not in present  # else: made, but a crash kept it from pm_counter
+        ]
+        if added:
+            execute(f"ALTER TABLE {quoted(table)} {', '.join(added)}")
+        for counter in counters:
+            execute(
+                "INSERT INTO pm_counter VALUES (%s, %s, %s) ON DUPLICATE KEY UPDATE counter = counter",
+                (table, counter, names[counter]),
+            )
+
+
+def _widen(columns: Iterable[Column], execute: Execute) -> None:
+    def table_of(column: Column) -> str:
+        return column.table
+
+    for table, some in groupby(sorted(columns, key=table_of), key=table_of):
+        changes = [f"MODIFY COLUMN {quoted(column.name)} {SQL_TYPES['text']} NULL" for column in some]
+        execute(f"ALTER TABLE {quoted(table)} {', '.join(changes)}")
+
+
+def _claimed(group: Group, part: int, execute: Execute) -> str:
+    """The name of one of the group's tables, or of its view, given to it for ever."""
+    suffix = {FIRST: "", VIEW: "_all"}.get(part, f"_{part}")
+    plain = table_name(*group).lower()[: LONGEST - len(suffix)] + suffix
+    for name in (plain, marked(plain, group[1] + suffix)):  # the second when another has the first, but for case
+        execute(
+            "INSERT INTO pm_group VALUES (%s, %s, %s, %s) ON DUPLICATE KEY UPDATE measinfo = measinfo",
+            (*group, part, name),
+        )
+        found = execute(
+            "SELECT `table_name` FROM pm_group WHERE `system` = %s AND measinfo = %s AND part = %s", (*group, part)
+        )
+        if found:
+            break
+    return str(found[0][0])
+
+
+def _create(table: str) -> str:
+    return (
+        f"CREATE TABLE IF NOT EXISTS {quoted(table)} ("
+        "ts DATETIME NOT NULL COMMENT 'end of the granularity period, UTC', "
+        "obj INT UNSIGNED NOT NULL COMMENT 'pm_object.id', "
+        "gp_s INT UNSIGNED NOT NULL COMMENT 'granularity period', "
+        "suspect TINYINT(1) NOT NULL, "
+        "ver BIGINT NOT NULL COMMENT 'of the newest file in the row', "
+        "PRIMARY KEY (ts, obj, gp_s)) CHARACTER SET utf8mb4 ROW_FORMAT=DYNAMIC"
+    )
+
+
+def _view(view: str, first: str, columns: Iterable[Column]) -> str:
+    """All parts side by side."""
+    placed = sorted(columns, key=lambda column: (column.table, column.name))
+    others = sorted({column.table for column in placed} - {first})
+    names = [f"{quoted(first)}.{name} AS {name}" for name in ("ts", "obj", "gp_s", "suspect", "ver")]
+    names += [f"{quoted(column.table)}.{quoted(column.name)} AS {quoted(column.name)}" for column in placed]
+    joins = "".join(f" LEFT JOIN {quoted(table)} USING (ts, obj, gp_s)" for table in others)
+    return f"CREATE OR REPLACE VIEW {quoted(view)} AS SELECT {', '.join(names)} FROM {quoted(first)}{joins}"
+
+
+def _names(counters: Iterable[str], known: Mapping[str, Column]) -> dict[str, str]:
+    """Unique in the whole group: its view has them all."""
+    taken = {column.name.lower() for column in known.values()}
+    names = {}
+    for counter in counters:
+        names[counter] = column_name(counter, taken)
+        taken.add(names[counter].lower())
+    return names
+
+
+def _tables(group: Group, execute: Execute) -> list[str]:
+    found = execute(
+        "SELECT `table_name` FROM pm_group WHERE `system` = %s AND measinfo = %s AND part >= %s ORDER BY part",
+        (*group, FIRST),
+    )
+    return [name for (name,) in found]
+
+
+def _read(group: Group, execute: Execute) -> dict[str, Column]:
+    """The group's columns by counter."""
+    tables = _tables(group, execute)
+    present = _present(tables, execute)
+    return {
+        counter: Column(table, name, present[table, name.lower()])
+        for table, counter, name in execute(
+            f"SELECT `table_name`, counter, `column_name` FROM pm_counter WHERE `table_name` IN ({_marks(tables)})",
+            tables,
+        )
+        if (table, name.lower()) in present
+    }
+
+
+def _present(tables: Sequence[str], execute: Execute) -> dict[tuple[str, str], Kind]:
+    """The columns there are, in lower case."""
+    return {
+        (table, name.lower()): "number" if kind == "double" else "text"
+        for table, name, kind in execute(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns "
+            f"WHERE table_schema = DATABASE() AND table_name IN ({_marks(tables)})",
+            tables,
+        )
+    }
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join(["%s"] * len(values))

@@ -1,0 +1,86 @@
+"""Batches that are refused in part: every value is stored or set aside, once, and positions pass in order."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import Message
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import Hopeless
+from shared.landing import Piece, RefusedCounters, land
+from shared.messages import CounterBatch
+
+POISON = -1
+Values = set[tuple[str, str, str, int]]
+
+
+def piece(offset: int, counters: list[str], rows: list[list[Any]]) -> Piece:
+    batch = CounterBatch(
+        system="s", file_id=f"f{offset}", element="e", group="G", job="", gp_s=900, end_s=900, end_offset_min=0, ver=1,
+        counters=counters, rows=rows,
+    )  # fmt: skip
+    message = Message(topic="t", partition=0, offset=offset, key=b"e", value=batch.encode())
+    return Piece(message, batch)
+
+
+def values(batches: Sequence[CounterBatch]) -> list[tuple[str, str, str, int]]:
+    return [
+        (b.file_id, row[0], c, v) for b in batches for row in b.rows for c, v in zip(b.counters, row[2:], strict=True)
+    ]
+
+
+class Database:
+    """Refuses rows with the poison, and the counter `unknown`."""
+
+    def __init__(self) -> None:
+        self.stored: list[CounterBatch] = []
+        self.positions: list[int] = []
+        self.aside: list[tuple[CounterBatch, str]] = []
+
+    def write(self, pieces: Sequence[Piece]) -> None:
+        batches = [p.batch for p in pieces if p.batch is not None]
+        if any("unknown" in batch.counters for batch in batches):
+            raise RefusedCounters({("s", "G", "unknown"): "not allowed"})
+        if any(POISON in row for batch in batches for row in batch.rows):
+            raise Hopeless("poison")
+        self.stored += batches
+        self.positions.append(pieces[-1].next_offset)
+
+    def set_aside(self, _message: Message, content: bytes, reason: str) -> None:
+        self.aside.append((CounterBatch.decode(content), reason))
+
+
+cells = st.sampled_from([0, 1, 2, POISON])
+messages = st.lists(
+    st.tuples(st.booleans(), st.lists(st.tuples(cells, cells), min_size=1, max_size=6)), min_size=1, max_size=5
+)
+
+
+@given(sent=messages)
+def test_a_poison_row_and_a_refused_counter_cost_only_themselves(
+    sent: list[tuple[bool, list[tuple[int, int]]]],
+) -> None:
+    pieces = [
+        piece(at, ["a", "unknown" if strange else "b"], [[f"o{n}", 0, *row] for n, row in enumerate(rows)])
+        for at, (strange, rows) in enumerate(sent)
+    ]
+    database = Database()
+    land(database.write, pieces, database.set_aside)
+    poisoned = {
+        (f"f{at}", f"o{n}") for at, (strange, rows) in enumerate(sent) for n, row in enumerate(rows)
+        if POISON in (row[:1] if strange else row)
+    }  # fmt: skip
+    everything = values([p.batch for p in pieces if p.batch is not None])
+    stored, aside = values(database.stored), values([batch for batch, _ in database.aside])
+    assert sorted(stored + aside) == sorted(everything)
+    assert set(aside) == {v for v in everything if v[:2] in poisoned or v[2] == "unknown"}
+    assert database.positions == sorted(database.positions)
+    assert database.positions[-1] == len(sent)
+
+
+def test_a_message_set_aside_whole_keeps_its_bytes() -> None:
+    told: list[bytes] = []
+    one = piece(7, ["a"], [["o", 0, POISON]])
+    land(Database().write, [one], lambda _, content, __: told.append(content))
+    assert told == [one.message.value()]
