@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Event, Thread
 from time import monotonic
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 
@@ -14,7 +14,7 @@ from shared.health import Heartbeat
 from shared.kafka import KafkaProducer, Outgoing
 from shared.landing import RefusedCounters
 from shared.messages import CounterBatch, SinkPosition, decode_status
-from shared.sink import Place, SinkLimits, SinkWorker
+from shared.sink import Place, Sink, SinkLimits, SinkWorker
 from shared.topics import FILES_STATUS, Topic
 from tools.devstack.stack import Stack
 
@@ -53,20 +53,23 @@ def batch(file_id: str, group: str = "G", counters: tuple[str, ...] = ("a",)) ->
     ).encode()  # fmt: skip
 
 
-class Running:
-    """A loop over a topic of its own."""
+S = TypeVar("S", bound=Sink)
 
-    def __init__(self, brokers: str) -> None:
+
+class Running(Generic[S]):
+    """A loop over a topic of its own, or one that another reads too."""
+
+    def __init__(self, brokers: str, sink: S, topic: Topic | None = None) -> None:
         self.brokers = brokers
-        self.topic = topics.counters(uuid.uuid4().hex[:8])
+        self.topic = topic or topics.counters(uuid.uuid4().hex[:8])
         kafka.provision(brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
         self.producer = KafkaProducer(brokers)
-        self.sink = Memory()
+        self.sink = sink
         self.stop = Event()
         self.thread: Thread | None = None
 
     def start(self) -> None:
-        consumer = kafka.consumer(self.brokers, f"group-of-{self.topic.name}")
+        consumer = kafka.consumer(self.brokers, f"{self.sink.name}-of-{self.topic.name}")
         limits = SinkLimits(batch_wait_s=0.2, announce_s=0.1, longest_backoff_s=0.3)
         worker = SinkWorker(self.sink, consumer, self.producer, limits, Heartbeat(""))
         self.thread = Thread(target=worker.run, args=(lambda: [self.topic.name], self.stop))
@@ -87,7 +90,7 @@ class Running:
             status.next_offset
             for message in read(self.brokers, FILES_STATUS)
             if isinstance(status := decode_status(message.value() or b""), SinkPosition)
-            and (status.topic, status.partition) == (self.topic.name, PARTITION)
+            and (status.sink, status.topic, status.partition) == (self.sink.name, self.topic.name, PARTITION)
         ]
         return told[-1] if told else 0
 
@@ -112,20 +115,20 @@ def eventually(true: Callable[[], Any]) -> None:
 
 
 @pytest.fixture
-def loop(stack: Stack) -> Iterator[Running]:
-    running = Running(stack.kafka)
+def loop(stack: Stack) -> Iterator[Running[Memory]]:
+    running = Running(stack.kafka, Memory())
     running.start()
     yield running
     running.end()
 
 
-def test_what_is_stored_moves_the_position_the_ledger_is_told(loop: Running) -> None:
+def test_what_is_stored_moves_the_position_the_ledger_is_told(loop: Running[Memory]) -> None:
     loop.send(batch("1"), batch("2"), batch("3"))
     eventually(lambda: loop.position() == 3)
     assert loop.sink.stored == ["1", "2", "3"]
 
 
-def test_a_poisonous_batch_stands_alone_in_the_dead_letters_and_the_others_land(loop: Running) -> None:
+def test_a_poisonous_batch_stands_alone_in_the_dead_letters_and_the_others_land(loop: Running[Memory]) -> None:
     loop.send(batch("1"), batch("2"), batch("3", group="poison"), b"no batch", batch("4"))
     eventually(lambda: loop.position() == 5)
     assert sorted(set(loop.sink.stored)) == ["1", "2", "4"]
@@ -137,7 +140,7 @@ def test_a_poisonous_batch_stands_alone_in_the_dead_letters_and_the_others_land(
     }
 
 
-def test_only_the_values_of_refused_counters_are_set_aside(loop: Running) -> None:
+def test_only_the_values_of_refused_counters_are_set_aside(loop: Running[Memory]) -> None:
     loop.send(batch("1", counters=("a", "unknown")), batch("2", counters=("unknown",)), batch("3"))
     eventually(lambda: loop.position() == 3)
     assert loop.sink.stored == ["1", "3"]
@@ -148,7 +151,7 @@ def test_only_the_values_of_refused_counters_are_set_aside(loop: Running) -> Non
     ]
 
 
-def test_while_the_database_is_away_nothing_is_passed_and_then_all_lands(loop: Running) -> None:
+def test_while_the_database_is_away_nothing_is_passed_and_then_all_lands(loop: Running[Memory]) -> None:
     loop.sink.away.set()
     loop.send(batch("1"), batch("2"))
     assert loop.sink.refused.wait(40)
@@ -158,7 +161,7 @@ def test_while_the_database_is_away_nothing_is_passed_and_then_all_lands(loop: R
     assert loop.sink.stored == ["1", "2"]
 
 
-def test_another_member_goes_on_where_the_first_ended(loop: Running) -> None:
+def test_another_member_goes_on_where_the_first_ended(loop: Running[Memory]) -> None:
     loop.send(batch("1"))
     eventually(lambda: loop.position() == 1)
     loop.stop.set()

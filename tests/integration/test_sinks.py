@@ -3,11 +3,9 @@
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pymysql
 import pytest
 from confluent_kafka import Message
 from hypothesis import HealthCheck, given, settings
@@ -298,74 +296,3 @@ def test_clickhouse_drops_rows_older_than_the_retention_and_keeps_the_others(sta
     clickhouse._do(f"OPTIMIZE TABLE `4ga_{made.group}_rows` FINAL")
     assert made.rows() == {("e1", "new"): {"a": 1, "b": 2}}
     clickhouse.close()
-
-
-@contextmanager
-def administrator(mysql: Mysql) -> Iterator[Callable[[str], Any]]:
-    """Statements of a person at the server."""
-    with pymysql.connect(host=mysql.host, port=mysql.port, user="root", database=mysql.database) as line:
-
-        def execute(statement: str) -> Any:
-            cursor = line.cursor()
-            cursor.execute(statement)
-            return cursor.fetchall()
-
-        yield execute
-
-
-@pytest.fixture
-def in_mysql_alone(mysql: Mysql) -> Iterator[Database]:
-    repository = Repository(mysql, add_columns=True)
-    yield Database(
-        lambda: MysqlWriterWorker(repository, [System(name="4ga")]), lambda _: in_mysql(mysql), repository.close
-    )
-    repository.close()
-
-
-def test_rows_too_large_for_one_packet_go_in_smaller_ones_and_a_row_that_never_fits_is_refused(
-    mysql: Mysql, in_mysql_alone: Database
-) -> None:
-    database = in_mysql_alone
-    rows = [[f"o{n}", 0, "x" * 100_000, n] for n in range(20)]
-    with administrator(mysql) as execute:
-        ((before,),) = execute("SELECT @@GLOBAL.max_allowed_packet")
-        execute("SET GLOBAL max_allowed_packet = 1048576")
-        try:
-            database.disconnect()
-            aside = database.land(database.batch([*rows[:10], ["large", 0, "x" * 600_000, 1], *rows[10:]]))
-        finally:
-            execute(f"SET GLOBAL max_allowed_packet = {before}")
-    ((batch, reason),) = aside
-    assert [row[0] for row in batch.rows] == ["large"]
-    assert "max_allowed_packet" in reason
-    assert database.rows() == {("e1", f"o{n}"): {"a": "x" * 100_000, "b": n} for n in range(20)}
-
-
-def test_a_cut_connection_is_unreachable_once_and_then_made_again(mysql: Mysql, in_mysql_alone: Database) -> None:
-    database = in_mysql_alone
-    database.write(database.batch([["o1", 0, 1, 2]]))
-    with administrator(mysql) as execute:
-        for (number,) in execute(
-            f"SELECT id FROM information_schema.processlist WHERE db = '{mysql.database}' AND id <> CONNECTION_ID()"
-        ):
-            execute(f"KILL {number}")
-    with pytest.raises(Unreachable):
-        database.write(database.batch([["o2", 0, 3, 4]]))
-    database.write(database.batch([["o2", 0, 3, 4]]))
-    assert database.rows() == {("e1", "o1"): {"a": 1, "b": 2}, ("e1", "o2"): {"a": 3, "b": 4}}
-
-
-def test_a_server_that_is_read_only_is_unreachable_and_takes_all_afterwards(
-    mysql: Mysql, in_mysql_alone: Database
-) -> None:
-    database = in_mysql_alone
-    database.write(database.batch([["o1", 0, 1, 2]]))
-    with administrator(mysql) as execute:
-        execute("SET GLOBAL super_read_only = ON")
-        try:
-            with pytest.raises(Unreachable):
-                database.write(database.batch([["o2", 0, 3, 4]]))
-        finally:
-            execute("SET GLOBAL read_only = OFF")
-    database.write(database.batch([["o2", 0, 3, 4]]))
-    assert len(database.rows()) == 2

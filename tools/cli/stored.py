@@ -51,9 +51,8 @@ def in_mysql(settings: Mysql) -> Iterator[StoredRow]:
         for found in cursor.fetchall():
             counters.setdefault((found["system"], found["measinfo"]), {})[found["counter"]] = found["col"]
         cursor.execute("SELECT `system`, measinfo, `table_name` AS name FROM pm_group ORDER BY part DESC")
-        readable = {
-            (group["system"], group["measinfo"]): group for group in cursor.fetchall()
-        }  # the view, if there is one
+        # The last one counts: the view, where there is one.
+        readable = {(group["system"], group["measinfo"]): group for group in cursor.fetchall()}
         for of_group, group in readable.items():
             rows.execute(f"SELECT * FROM `{group['name']}`")  # noqa: S608 - a name pmflow gave
             for row in rows:
