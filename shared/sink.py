@@ -166,6 +166,7 @@ class SinkWorker:
             else:
                 self.failures = 0
                 self._moved(positions)
+                self.heartbeat.progress()  # parting refused batches takes many writes
                 return
 
     def _set_aside(self, message: Message, content: bytes, reason: str) -> None:

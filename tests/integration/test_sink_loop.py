@@ -78,10 +78,14 @@ class Running(Generic[S]):
     def send(self, *values: bytes) -> None:
         self.producer.deliver(*(Outgoing(self.topic.name, PARTITION, "e", value) for value in values))
 
-    def end(self) -> None:
+    def pause(self) -> None:
         self.stop.set()
         if self.thread is not None:
             self.thread.join()
+        self.stop.clear()
+
+    def end(self) -> None:
+        self.pause()
         self.producer.close()
 
     def position(self) -> int:
@@ -161,14 +165,22 @@ def test_while_the_database_is_away_nothing_is_passed_and_then_all_lands(loop: R
     assert loop.sink.stored == ["1", "2"]
 
 
+def test_a_bad_message_takes_no_position_beyond_what_is_not_stored_yet(loop: Running[Memory]) -> None:
+    loop.sink.away.set()
+    loop.send(batch("1"), b"no batch")
+    assert loop.sink.refused.wait(40)
+    loop.pause()
+    loop.sink.away.clear()
+    loop.start()
+    eventually(lambda: loop.position() == 2)
+    assert loop.sink.stored == ["1"]
+
+
 def test_another_member_goes_on_where_the_first_ended(loop: Running[Memory]) -> None:
     loop.send(batch("1"))
     eventually(lambda: loop.position() == 1)
-    loop.stop.set()
-    if loop.thread is not None:
-        loop.thread.join()
+    loop.pause()
     loop.send(batch("2"))
-    loop.stop.clear()
     loop.start()
     eventually(lambda: loop.position() == 2)
     assert loop.sink.stored == ["1", "2"]
