@@ -134,6 +134,12 @@ def usable(messages: Iterable[Message | None]) -> list[Message]:
     return good
 
 
+def messages_after(reader: Consumer, at: TopicPartition) -> int:
+    """Of a partition that is read, by the newest answer of the broker; asks nobody."""
+    _, end = reader.get_watermark_offsets(at, cached=True)
+    return max(0, int(end) - max(0, at.offset))
+
+
 def commit(reader: Consumer, offsets: Sequence[TopicPartition]) -> None:
     """Commit next offsets; a partition that is no longer ours is its new owner's business."""
     try:

@@ -15,6 +15,7 @@ import faust
 
 from services.tracker.settings import TrackerSettings
 from services.tracker.tracker import FileProcessingTracker
+from shared import metrics
 from shared.crash import or_leave
 from shared.health import Heartbeat
 from shared.messages import BadMessage, FileStatus, Settle, decode_status, partition_of
@@ -82,6 +83,8 @@ def build(settings: Settings, own: TrackerSettings) -> faust.App:
     watch = Watch(settings)
     tracker = FileProcessingTracker(partial(complete_on, watch), files, positions, own.lease_s)
     heartbeat = Heartbeat(settings.health.file)
+    metrics.TRACKED.labels("waiting").set_function(lambda: tracker.counts()["waiting"])
+    metrics.TRACKED.labels("moving").set_function(lambda: tracker.counts()["moving"])
 
     async def command(settle: Settle) -> None:
         element = FileStatus.of(settle.status, b"").element
@@ -113,6 +116,7 @@ def build(settings: Settings, own: TrackerSettings) -> faust.App:
             await asyncio.to_thread(watch.look)  # the sinks a system waits for may change
             for settle in tracker.overdue(time()):
                 log.warning("command not answered, given again", extra={"file": settle.file_id, "to": settle.to})
+                metrics.COMMANDS_AGAIN.inc()
                 await command(settle)
 
     @app.timer(FLUSH_S)  # type: ignore[untyped-decorator]

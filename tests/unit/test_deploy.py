@@ -206,6 +206,7 @@ DISTRIBUTIONS = {
     "pymysql": "PyMySQL",
     "clickhouse_connect": "clickhouse-connect",
     "yaml": "PyYAML",
+    "prometheus_client": "prometheus-client",
 }
 INDIRECT = {"aiokafka"}  # faust's client, named for its zstd
 
