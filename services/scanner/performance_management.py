@@ -61,7 +61,7 @@ class PerformanceManagement:
         """Until stopped."""
         self.leadership.tell(self.system, state="standby", since_s=time())
         while not self.stopping.is_set():
-            self.leadership.hold(self.system, self._lead, self.stopping)
+            self.leadership.hold(self.system, self._lead, self.stopping, self.heartbeat.progress)
             _forget(self.system)
             self.heartbeat.progress()
 
