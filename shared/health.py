@@ -1,6 +1,7 @@
 """Alive means progress: a service touches its file at each progress, `python -m shared.health` looks at its age.
 
-"Nothing to read" is progress too: loops call `progress` each time round.
+/healthz of `shared/metrics.py` answers by the same rule. "Nothing to read" is progress too:
+loops call `progress` each time round.
 """
 
 import sys
@@ -32,6 +33,12 @@ def stale(file: Path, now_s: float) -> str:
         return f"{file}: no sign of life yet"
     age_s = now_s - file.stat().st_mtime
     return f"{file}: no progress for {age_s:.0f} s" if age_s > MAX_AGE_S else ""
+
+
+def not_ready(file: Path, now_s: float, began_s: float) -> str:
+    """Why a service that began then does not work yet, or nothing; the file may be of the process before it."""
+    trouble = stale(file, now_s)
+    return trouble or ("" if file.stat().st_mtime >= began_s else f"{file}: no progress since the start")
 
 
 if __name__ == "__main__":

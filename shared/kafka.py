@@ -70,6 +70,18 @@ def ends(brokers: str, topic: Topic) -> dict[int, int]:
     return {partition: end for partition, end in latest.items() if end > earliest[partition]}
 
 
+def committed(brokers: str, group: str, topic: Topic) -> dict[int, int]:
+    """The next offset of a group in each partition; negative: none."""
+    asker = consumer(brokers, group)  # it subscribes to nothing, so it is no member
+    try:
+        found = asker.committed([TopicPartition(topic.name, p) for p in range(topic.partitions)], timeout=30)
+    except KafkaException as error:
+        raise Unreachable(f"offsets of {group}: {error.args[0].str()}") from error
+    finally:
+        asker.close()
+    return {p.partition: p.offset for p in found}
+
+
 def begins(brokers: str, topic: Topic, since_ms: int | None = None) -> dict[int, int]:
     """The first offset of each partition, or the first of a message not older than a time (ms since 1970); -1: none."""
     spec = OffsetSpec.earliest() if since_ms is None else OffsetSpec.for_timestamp(since_ms)  # type: ignore[no-untyped-call]
@@ -132,6 +144,12 @@ def usable(messages: Iterable[Message | None]) -> list[Message]:
         else:
             log.warning("kafka notice", extra={"reason": error.str()})
     return good
+
+
+def messages_after(reader: Consumer, at: TopicPartition) -> int:
+    """Of a partition that is read, by the newest answer of the broker; asks nobody."""
+    _, end = reader.get_watermark_offsets(at, cached=True)
+    return max(0, int(end) - max(0, at.offset))
 
 
 def commit(reader: Consumer, offsets: Sequence[TopicPartition]) -> None:

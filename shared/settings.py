@@ -86,6 +86,13 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """What a service counts, for Prometheus, and its health."""
+
+    port: Annotated[int, "of /metrics, /healthz and /readyz; each service of one machine needs its own; 0: none"] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class System:
     """One system of elements, as its section says."""
 
@@ -173,6 +180,7 @@ class Settings:
     elements: Remote
     log: Log
     health: Health
+    metrics: Metrics
     systems: tuple[System, ...]
     own: Mapping[str, Mapping[str, Any]]
     """The services' own sections, unresolved: each service knows its keys (`section`)."""
@@ -194,6 +202,7 @@ SECTIONS = {
     "elements": Remote,
     "log": Log,
     "health": Health,
+    "metrics": Metrics,
 }
 SERVICES = ("scanner", "fetcher", "mysql_writer", "ch_bridge", "tracker")
 

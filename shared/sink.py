@@ -12,6 +12,7 @@ from threading import Event
 from time import monotonic
 from typing import Annotated, Protocol
 
+from shared import metrics
 from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.kafka import (
@@ -22,6 +23,7 @@ from shared.kafka import (
     TopicPartition,
     commit,
     dead_letter,
+    messages_after,
     origin,
     usable,
 )
@@ -96,6 +98,7 @@ class SinkWorker:
                 if messages:
                     land(partial(self._write, stop=stop), list(self._readable(messages)), self._set_aside)
                 self._announce()
+                self._count_lag()
                 self.heartbeat.progress()
         finally:
             self.consumer.close()
@@ -103,6 +106,8 @@ class SinkWorker:
     def _subscribe(self, topics: Sequence[str]) -> None:
         if topics != self.topics:
             self.topics = topics
+            for topic in topics:
+                metrics.DEAD_LETTERS.labels(topic)  # zero from the start
             self.consumer.subscribe(
                 list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
             )
@@ -118,6 +123,8 @@ class SinkWorker:
         self.new -= gone
         self.ours -= gone
         self.untold -= gone
+        for place in gone:
+            metrics.LAG.remove(self.sink.name, *place)  # its new owner's to tell
         consumer.incremental_unassign(partitions)
 
     def _take_up(self) -> None:
@@ -159,12 +166,15 @@ class SinkWorker:
             positions = {_place(piece): piece.next_offset for piece in ours}
             if not ours:
                 return
+            batches = [piece.batch for piece in ours if piece.batch is not None]
             try:
-                self.sink.write([piece.batch for piece in ours if piece.batch is not None], positions)
+                with metrics.WRITE_SECONDS.labels(self.sink.name).time():
+                    self.sink.write(batches, positions)
             except Unreachable as error:
                 self._wait(error)
             else:
                 self.failures = 0
+                self._count(batches)
                 self._moved(positions)
                 self.heartbeat.progress()  # parting refused batches takes many writes
                 return
@@ -172,7 +182,20 @@ class SinkWorker:
     def _set_aside(self, message: Message, content: bytes, reason: str) -> None:
         letter = dead_letter(message, reason, content)
         self.producer.deliver(letter)  # one that cannot be set aside is not passed: Unreachable ends the process
+        metrics.DEAD_LETTERS.labels(origin(message)[0]).inc()
         log.error("set aside", extra={"sink": self.sink.name, **letter.headers})
+
+    def _count(self, stored: Sequence[CounterBatch]) -> None:
+        for batch in stored:
+            labels = self.sink.name, batch.system
+            metrics.STORED_BATCHES.labels(*labels).inc()
+            metrics.STORED_ROWS.labels(*labels).inc(len(batch.rows))
+            metrics.STORED_VALUES.labels(*labels).inc(len(batch.rows) * len(batch.counters))
+
+    def _count_lag(self) -> None:
+        for place in self.ours:
+            behind = messages_after(self.consumer, TopicPartition(*place, self.positions[place]))
+            metrics.LAG.labels(self.sink.name, *place).set(behind)
 
     def _moved(self, positions: Mapping[Place, int]) -> None:
         self.positions.update(positions)
@@ -198,6 +221,7 @@ class SinkWorker:
     def _wait(self, error: Unreachable) -> None:
         """A pause inside the consumer group: polling goes on, so that nobody takes the partitions away."""
         self.failures += 1
+        metrics.WRITE_RETRIES.labels(self.sink.name).inc()
         wait_s = min(self.limits.longest_backoff_s, 0.2 * 2**self.failures)
         log.warning("waiting for the database", extra={"sink": self.sink.name, "reason": str(error), "wait_s": wait_s})
         paused = [TopicPartition(*place) for place in self.ours]

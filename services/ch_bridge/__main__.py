@@ -5,7 +5,7 @@ from threading import Event, Thread
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.settings import ChBridgeSettings
-from shared import kafka, log, topics
+from shared import kafka, log, metrics, topics
 from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat
 from shared.settings import load
@@ -24,6 +24,7 @@ def main() -> None:
     settings = load()
     own = settings.section("ch_bridge", ChBridgeSettings)
     log.setup("ch_bridge", settings.log.level)
+    metrics.serve("ch_bridge", settings)
     stop = stop_on_signals()
     watch = Watch(settings)
     heartbeat = Heartbeat(settings.health.file)

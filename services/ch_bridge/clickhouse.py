@@ -16,6 +16,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
 from services.ch_bridge.columns import Columns, numbers
+from shared import metrics
 from shared.errors import Hopeless, Unreachable
 from shared.landing import NOT_ALLOWED, RefusedCounters
 from shared.settings import Clickhouse
@@ -110,6 +111,7 @@ class ClickHouse:
             self._do(f"ALTER TABLE {quoted(table + ROWS)} {', '.join(changes)}")
             self._read(table)
         self._do(_view(table, self.tables[table]))
+        metrics.COLUMNS_CHANGED.labels("clickhouse").inc(len(lacking))
         log.info("columns made", extra={"table": table, "added": len(unknown), "widened": len(lacking) - len(unknown)})
 
     def _read(self, table: str) -> None:

@@ -16,7 +16,7 @@ from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle import Settler
 from services.fetcher.waiting import Waiting
 from services.fetcher.worker import FileProcessorWorker
-from shared import kafka, log
+from shared import kafka, log, metrics
 from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat
 from shared.settings import load
@@ -37,7 +37,8 @@ def dispatches(
     out = KafkaProducerWorker(producers)
     settler = Settler(elements.session, elements.system, elements.zone)
     memory = Budget(own.bytes_in_flight).take
-    worker = FileProcessorWorker(own, elements.session, elements.zone_offset_min, settler, out, parsers, memory)
+    parse = metrics.PARSE_SECONDS.time()(parsers)
+    worker = FileProcessorWorker(own, elements.session, elements.zone_offset_min, settler, out, parse, memory)
 
     def threads() -> dict[str, int]:
         return {system.name: system.consumer_threads for system in watch.settings.systems}
@@ -86,6 +87,7 @@ def main() -> None:
     parsers = Parsers(limits, tuple(profile.read([*map(Path, own.profiles), profile.SHIPPED])))
     watch = Watch(settings)
     elements = Elements(lambda: watch.settings)
+    metrics.serve("fetcher", settings, metrics.HostCollector(elements.manager.statistics))
     threads = [
         Thread(target=run, args=(topic, dispatch, stop))
         for topic, dispatch in dispatches(watch, own, producers, elements, parsers)

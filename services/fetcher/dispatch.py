@@ -10,6 +10,7 @@ from threading import Event
 
 from services.fetcher.in_order import InOrder
 from services.fetcher.pools import Pools
+from shared import metrics
 from shared.crash import or_leave
 from shared.health import Heartbeat
 from shared.kafka import Consumer, KafkaProducer, Message, TopicPartition, commit, dead_letter, origin, usable
@@ -49,6 +50,7 @@ class Dispatch:
 
     def run(self, topic: str, stop: Event) -> None:
         """Until stopped; what is under way then is finished, and what is not committed is read again."""
+        metrics.DEAD_LETTERS.labels(topic)  # zero from the start
         self.consumer.subscribe([topic], on_revoke=self._revoked, on_lost=self._revoked)
         while not stop.is_set():
             room = self.pools.threads() * self.in_flight_per_thread - self.in_flight
@@ -80,6 +82,7 @@ class Dispatch:
         except BadMessage as reason:
             letter = dead_letter(message, str(reason))
             self.producer.deliver(letter)
+            metrics.DEAD_LETTERS.labels(topic).inc()
             log.error("message set aside", extra=dict(letter.headers))  # noqa: TRY400 - says it all
             done()
         else:

@@ -13,6 +13,7 @@ from services.fetcher.producer import KafkaProducerWorker
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle import Settler
 from services.fetcher.waiting import Announced, Waiting
+from shared import metrics
 from shared.errors import Unreachable
 from shared.kafka import Message, origin
 from shared.messages import BadMessage, FileFound, Settle
@@ -74,6 +75,7 @@ class SettleJobs:
             try:
                 self.out.status(self.settler.settle(command))
             except Unreachable as error:
+                metrics.MOVES_FAILED.inc()
                 last = attempt == self.settings.attempts
                 level = logging.ERROR if last and isinstance(error, Denied) else logging.WARNING
                 event = "file not moved, to be tried later" if last else "move tried again"

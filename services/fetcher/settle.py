@@ -14,6 +14,7 @@ from typing import Protocol
 import orjson
 
 from services.fetcher.completion import End, action, destination, parents
+from shared import metrics
 from shared.messages import File, FileFound, FileStatus, Settle, path_bytes, path_text, status_of
 from shared.remote.session import Entry, Gone
 from shared.settings import System
@@ -48,6 +49,7 @@ class Settler:
         if what != "leave":
             with self.session(status) as element:
                 what = self._away(element, status, command.to, what)
+        metrics.MOVES.labels(status.system, what).inc()
         log.log(
             logging.WARNING if what == "gone" else logging.INFO,
             "file settled, though it is not on the element any more" if what == "gone" else "file settled",

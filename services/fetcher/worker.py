@@ -14,6 +14,7 @@ from typing import IO, BinaryIO, Protocol, cast
 from services.fetcher.batches import Origin, Parsed, Quarantined
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.waiting import Announced
+from shared import metrics
 from shared.errors import Hopeless, Unreachable
 from shared.messages import FileFound, FileStatus, path_bytes, status_of, version_of
 from shared.remote.session import Denied, Gone
@@ -127,6 +128,7 @@ class FileProcessorWorker:
 
     def _end(self, announced: Announced, found: Content | Hopeless | Unreachable, began_s: float) -> None:
         file = announced.file
+        metrics.DOWNLOAD_SECONDS.observe(monotonic() - began_s)
         try:
             status = self._publish(file, self._parsed(file, found))
         except Gone:
@@ -137,6 +139,8 @@ class FileProcessorWorker:
             status = status_of(file, "failed", time(), str(error))
         self.out.status(status)
         announced.done()
+        took_s = monotonic() - began_s
+        _count(status, took_s)
         log.log(
             {"failed": logging.ERROR, "lost": logging.ERROR, "postponed": logging.WARNING}.get(
                 status.stage, logging.INFO
@@ -151,7 +155,7 @@ class FileProcessorWorker:
                 "reason": status.reason,
                 "bytes": file.size,
                 "values": status.values,
-                "took_s": round(monotonic() - began_s, 3),
+                "took_s": round(took_s, 3),
             },
         )
 
@@ -195,3 +199,16 @@ class FileProcessorWorker:
 
 def _shrank(file: FileFound, size: int) -> Unreachable:
     return Unreachable(f"{size} bytes of {file.size}: the file shrank")
+
+
+def _count(status: FileStatus, took_s: float) -> None:
+    metrics.PROCESSED.labels(status.system, status.stage).inc()
+    metrics.FILE_SECONDS.labels(status.system).observe(took_s)
+    if status.stage == "lost":
+        metrics.LOST.labels(status.system).inc()
+    if status.stage == "parsed":
+        metrics.FETCHED_BYTES.labels(status.system).inc(status.size)
+    metrics.VALUES.labels(status.system, "value").inc(status.values)
+    metrics.VALUES.labels(status.system, "null").inc(status.nulls)
+    metrics.VALUES.labels(status.system, "quarantined").inc(status.quarantined)
+    metrics.VALUES.labels(status.system, "dropped").inc(status.dropped)

@@ -5,7 +5,7 @@ from threading import Event, Thread
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.settings import MysqlWriterSettings
 from services.mysql_writer.writer import MysqlWriterWorker
-from shared import kafka, log, topics
+from shared import kafka, log, metrics, topics
 from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat
 from shared.settings import load
@@ -33,6 +33,7 @@ def main() -> None:
     settings = load()
     own = settings.section("mysql_writer", MysqlWriterSettings)
     log.setup("mysql_writer", settings.log.level)
+    metrics.serve("mysql_writer", settings)
     stop = stop_on_signals()
     producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
     watch = Watch(settings)

@@ -6,6 +6,7 @@ from itertools import groupby
 
 from services.mysql_writer.connection import Connection, Execute
 from services.mysql_writer.rows import Chunk, Column, quoted
+from shared import metrics
 from shared.landing import NOT_ALLOWED, RefusedCounters
 from shared.names import LONGEST, column_name, marked, table_name
 from shared.values import Kind, kind_of
@@ -114,6 +115,7 @@ class Schema:
             known = self.columns[group] = _read(group, execute)
             if any(column.table != first for column in known.values()):
                 execute(_view(_claimed(group, VIEW, execute), first, known.values()))
+        metrics.COLUMNS_CHANGED.labels("mysql").inc(len(lacking))
         log.info("columns made", extra={"table": first, "added": len(unknown), "widened": len(lacking) - len(unknown)})
 
     def _check(self, group: Group, unknown: Collection[str]) -> None:

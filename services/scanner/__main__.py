@@ -2,7 +2,7 @@
 
 from services.scanner.settings import ScannerSettings
 from services.scanner.system_manager import SystemManager
-from shared import log
+from shared import log, metrics
 from shared.crash import or_leave, stop_on_signals
 from shared.settings import load
 
@@ -13,7 +13,9 @@ def main() -> None:
     log.setup("scanner", settings.log.level)
     stop = stop_on_signals()
     with or_leave("scan"):
-        SystemManager(settings, own).run(stop)
+        manager = SystemManager(settings, own)
+        metrics.serve("scanner", settings, metrics.HostCollector(manager.elements.statistics))
+        manager.run(stop)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import time
+from typing import Any
 
 from services.scanner.leader import Term
 from services.scanner.ledger import Ledger
@@ -66,7 +67,7 @@ class FileProducer:
     producer: KafkaProducer
     ledger: Ledger
 
-    def scan(self, endpoints: Mapping[str, Endpoint], term: Term) -> dict[str, object]:
+    def scan(self, endpoints: Mapping[str, Endpoint], term: Term) -> dict[str, Any]:
         """One cycle over all elements; one that does not answer keeps no other waiting. Returns what it found."""
         began_s = time()
         lister = Lister(self.system, self.settings, self.ledger.files, term.epoch)
@@ -79,7 +80,7 @@ class FileProducer:
         self._announce(announced, term)
         left = sum((look.left for look in looks), Counter[str]())
         held_back = left.pop("no room", 0) + sum(len(look.files) for look in looks) - len(announced)
-        summary: dict[str, object] = {
+        summary: dict[str, Any] = {
             "elements": len(looks),
             "unreachable": sum(bool(look.trouble) for look in looks),
             "announced": len(announced),

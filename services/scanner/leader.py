@@ -38,14 +38,18 @@ class Leadership:
         self.client = KazooClient(hosts, timeout=10.0)
         self.client.start_async()
 
-    def hold(self, system: str, work: Callable[[Term], None], stop: Event) -> None:
+    def hold(
+        self, system: str, work: Callable[[Term], None], stop: Event, waiting: Callable[[], None] = lambda: None
+    ) -> None:
         """Wait to lead a system, then work until the term ends; return then, leading or not.
+
+        Who stands by calls `waiting` each second: that is its sign of life.
 
         SUSPENDED ends the term at once: another may lead before we hear of it.
         """
         lock = self.client.Lock(f"{ROOT}/{system}", self.name)
         try:
-            if not self._acquired(lock, stop):
+            if not self._acquired(lock, stop, waiting):
                 return
             term = Term(self.client.exists(f"{ROOT}/{system}/{lock.node}").czxid)
         except KazooException as error:
@@ -58,8 +62,9 @@ class Leadership:
             with suppress(KazooException):  # lost with the session: nothing to give back
                 lock.release()
 
-    def _acquired(self, lock: object, stop: Event) -> bool:
+    def _acquired(self, lock: object, stop: Event, waiting: Callable[[], None]) -> bool:
         while not stop.is_set():
+            waiting()
             with suppress(LockTimeout):
                 return bool(lock.acquire(timeout=1.0))  # type: ignore[attr-defined]
         return False

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
 from time import time
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
 from services.scanner.file_producer import FileProducer
 from services.scanner.leader import Leadership, Term
+from shared import metrics
 from shared.health import Heartbeat
 from shared.inventory import Endpoint
 from shared.settings import BadSettings, Schedule
@@ -59,7 +61,8 @@ class PerformanceManagement:
         """Until stopped."""
         self.leadership.tell(self.system, state="standby", since_s=time())
         while not self.stopping.is_set():
-            self.leadership.hold(self.system, self._lead, self.stopping)
+            self.leadership.hold(self.system, self._lead, self.stopping, self.heartbeat.progress)
+            _forget(self.system)
             self.heartbeat.progress()
 
     def stop(self) -> None:
@@ -71,6 +74,7 @@ class PerformanceManagement:
     def _lead(self, term: Term) -> None:
         self.term, since_s = term, time()
         self.leadership.tell(self.system, state="leading", epoch=term.epoch, since_s=since_s)
+        metrics.LEADING.labels(self.system).set(1)
         self.catch_up(term.over)
         due_s = time() + self.schedule.immediate_run_delay_s
         while self._waited_until(due_s, term):
@@ -92,10 +96,34 @@ class PerformanceManagement:
                 return True
         return False
 
-    def _scan(self, term: Term) -> Mapping[str, object]:
+    def _scan(self, term: Term) -> Mapping[str, Any]:
         try:
             endpoints = self.inventory()
         except BadSettings as error:
             log.error("not scanned", extra={"system": self.system, "reason": str(error)})  # noqa: TRY400 - says it all
             return {"reason": str(error)}
-        return self.files.scan(endpoints, term)
+        summary = self.files.scan(endpoints, term)
+        _count(self.system, summary)
+        return summary
+
+
+def _count(system: str, summary: Mapping[str, Any]) -> None:
+    """A scan, as `FileProducer.scan` tells of it."""
+    metrics.SCANNED.labels(system).set_to_current_time()
+    metrics.SCAN_SECONDS.labels(system).observe(summary["took_s"])
+    metrics.ANNOUNCED.labels(system).inc(summary["announced"])
+    metrics.ELEMENTS.labels(system).set(summary["elements"])
+    metrics.UNREACHABLE.labels(system).set(summary["unreachable"])
+    metrics.HELD_BACK.labels(system).set(summary["held_back"])
+    metrics.IN_FLIGHT.labels(system, "fetchers").set(summary["waiting_for_fetchers"])
+    metrics.IN_FLIGHT.labels(system, "sinks").set(summary["waiting_for_sinks"])
+    metrics.LEFT.remove_by_labels({"system": system})
+    for reason, files in summary["left"].items():
+        metrics.LEFT.labels(system, reason).set(files)
+
+
+def _forget(system: str) -> None:
+    """What the last scan found is another scanner's to tell now."""
+    metrics.LEADING.labels(system).set(0)
+    for gauge in (metrics.ELEMENTS, metrics.UNREACHABLE, metrics.HELD_BACK, metrics.IN_FLIGHT, metrics.LEFT):
+        gauge.remove_by_labels({"system": system})

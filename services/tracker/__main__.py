@@ -11,7 +11,7 @@ from services.tracker.app import build
 from services.tracker.cycles import CycleStatistics
 from services.tracker.publisher import CyclePublisher
 from services.tracker.settings import TrackerSettings
-from shared import kafka, log
+from shared import kafka, log, metrics
 from shared.crash import or_leave
 from shared.inventory import endpoints
 from shared.settings import BadSettings, Settings, System, load
@@ -44,6 +44,7 @@ def expected(systems: Iterable[System]) -> dict[str, list[str]]:
 def main() -> None:
     settings = load()
     log.setup("tracker", settings.log.level)
+    metrics.serve("tracker", settings)
     # A Faust worker older than its topic never reads it, and looks well.
     missing = kafka.missing(settings.kafka.bootstrap_servers, (FILES_STATUS, FILES_SETTLE, CYCLES, *TRACKER_TABLES))
     if missing:

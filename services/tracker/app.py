@@ -13,8 +13,10 @@ from typing import Any
 
 import faust
 
+from services.tracker.progress import GROUP, Progress
 from services.tracker.settings import TrackerSettings
 from services.tracker.tracker import FileProcessingTracker
+from shared import metrics
 from shared.crash import or_leave
 from shared.health import Heartbeat
 from shared.messages import BadMessage, FileStatus, Settle, decode_status, partition_of
@@ -61,7 +63,7 @@ def build(settings: Settings, own: TrackerSettings) -> faust.App:
     """The app, not yet started; its topics must exist."""
     sent = Sent()
     app = faust.App(
-        "pmflow-tracker",
+        GROUP,
         broker=[f"kafka://{broker}" for broker in settings.kafka.bootstrap_servers.split(",")],
         Table=durable_table(sent),
         topic_partitions=FILES_STATUS.partitions,
@@ -81,7 +83,9 @@ def build(settings: Settings, own: TrackerSettings) -> faust.App:
     positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
     watch = Watch(settings)
     tracker = FileProcessingTracker(partial(complete_on, watch), files, positions, own.lease_s)
-    heartbeat = Heartbeat(settings.health.file)
+    progress = Progress(settings.kafka.bootstrap_servers, Heartbeat(settings.health.file))
+    metrics.TRACKED.labels("waiting").set_function(lambda: tracker.counts()["waiting"])
+    metrics.TRACKED.labels("moving").set_function(lambda: tracker.counts()["moving"])
 
     async def command(settle: Settle) -> None:
         element = FileStatus.of(settle.status, b"").element
@@ -110,18 +114,24 @@ def build(settings: Settings, own: TrackerSettings) -> faust.App:
     @app.timer(OVERDUE_S)  # type: ignore[untyped-decorator]
     async def again() -> None:
         with or_leave("command again"):
+            await asyncio.to_thread(progress.look, assigned(app))
             await asyncio.to_thread(watch.look)  # the sinks a system waits for may change
             for settle in tracker.overdue(time()):
                 log.warning("command not answered, given again", extra={"file": settle.file_id, "to": settle.to})
+                metrics.COMMANDS_AGAIN.inc()
                 await command(settle)
 
     @app.timer(FLUSH_S)  # type: ignore[untyped-decorator]
     async def acknowledge() -> None:
         with or_leave("acknowledge"):
             await sent.acknowledge()
-            heartbeat.progress()
 
     return app
+
+
+def assigned(app: faust.App) -> set[int]:
+    """The partitions of the ledger that are ours."""
+    return {place.partition for place in app.consumer.assignment() if place.topic == FILES_STATUS.name}
 
 
 def complete_on(watch: Watch, name: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from time import time
 from typing import Any
 
 from services.tracker.cycles import CycleStatistics
+from shared import metrics
 from shared.kafka import Consumer, KafkaProducer, Outgoing, usable
 from shared.messages import BadMessage, CycleFigures, decode_status
 from shared.topics import CYCLES
@@ -30,6 +31,9 @@ class CyclePublisher:
     expected: Callable[[], Mapping[str, Collection[str]]]
     """System -> the names of its inventory; asked at each closing."""
     published: dict[tuple[str, int], CycleFigures] = field(default_factory=dict)
+
+    newest_s: dict[str, int] = field(default_factory=dict)
+    """System -> end of its newest published cycle."""
 
     def run(self, stop: Event) -> None:
         """Until stopped."""
@@ -55,9 +59,18 @@ class CyclePublisher:
                 continue
             key = f"{figures.system}/{figures.end_s}"
             self.producer.deliver(Outgoing(CYCLES.name, 0, key, figures.encode()))
+            self._count(figures)
             again = (figures.system, figures.end_s) in self.published
             self.published[figures.system, figures.end_s] = figures
             log.info("cycle figures changed" if again else "cycle closed", extra=line(figures))
+
+    def _count(self, figures: CycleFigures) -> None:
+        """The newest cycle's; one that changes later is in `pmflow cycles`."""
+        if figures.end_s >= self.newest_s.get(figures.system, 0):
+            self.newest_s[figures.system] = figures.end_s
+            metrics.CYCLE_END.labels(figures.system).set(figures.end_s)
+            metrics.CYCLE_EXPECTED.labels(figures.system).set(figures.expected)
+            metrics.CYCLE_MISSING.labels(figures.system).set(len(figures.missing))
 
 
 def line(figures: CycleFigures) -> dict[str, Any]:

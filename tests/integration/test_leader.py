@@ -20,13 +20,14 @@ class Candidate:
         self.leadership = Leadership(zookeeper, name)
         self.terms: list[Term] = []
         self.leads = Event()
+        self.waits = Event()
         self.stop = Event()
         self.thread = Thread(target=self._hold, args=(system,), daemon=True)
         self.thread.start()
 
     def _hold(self, system: str) -> None:
         while not self.stop.is_set():
-            self.leadership.hold(system, self._work, self.stop)
+            self.leadership.hold(system, self._work, self.stop, self.waits.set)
 
     def _work(self, term: Term) -> None:
         self.terms.append(term)
@@ -58,6 +59,13 @@ def test_one_leads_and_the_next_has_a_higher_epoch(two: tuple[Candidate, Candida
     first.go()
     assert second.leads.wait(WAIT_S)
     assert second.terms[0].epoch > first.terms[0].epoch
+
+
+def test_who_stands_by_gives_signs_of_life(two: tuple[Candidate, Candidate]) -> None:
+    _, second = two
+    second.waits.clear()
+    assert second.waits.wait(WAIT_S)
+    assert not second.leads.is_set()
 
 
 def test_a_suspended_connection_ends_the_term_at_once(two: tuple[Candidate, Candidate]) -> None:

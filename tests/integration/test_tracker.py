@@ -25,6 +25,13 @@ def fails(*_): raise ValueError("planted")
 tracker.FileProcessingTracker.told = fails
 __main__.main()
 """
+HANGS = """
+import asyncio
+from services.tracker import __main__, app
+async def never(_): await asyncio.Event().wait()
+app.Sent.acknowledge = never
+__main__.main()
+"""
 
 
 class Tracked:
@@ -41,7 +48,8 @@ class Tracked:
             f"kafka: {{bootstrap_servers: '{stack.kafka}'}}\n"
             f"4ga: {{isUsingClickhouse: false, inventory: '{inventory}'}}\n"
         )
-        self.env = {"PMFLOW_CONFIG": str(config), "PYTHONPATH": str(ROOT)}
+        self.health = home / "health"
+        self.env = {"PMFLOW_CONFIG": str(config), "PYTHONPATH": str(ROOT), "PMFLOW_HEALTH__FILE": str(self.health)}
         kafka.provision(self.brokers, provisioned(["4ga"]))
         self.producer = KafkaProducer(self.brokers)
         self.reader = kafka.consumer(self.brokers, self.run)
@@ -97,8 +105,9 @@ class Tracked:
 
     def close(self) -> None:
         for process in self.started:
-            process.kill()
-            process.wait()
+            process.terminate()  # leaves the group: one that is killed keeps the next test's tracker waiting for 10 s
+        for process in self.started:
+            process.wait(30)
         self.reader.close()
         self.producer.close()
         self.log.close()
@@ -133,6 +142,23 @@ def test_what_failed_is_not_acknowledged_and_comes_again(tracked: Tracked) -> No
     tracked.start()
     tracked.store(10)
     tracked.wait_for(files)
+
+
+def test_a_tracker_that_is_up_and_gets_nowhere_gives_no_sign_of_life_and_one_with_nothing_to_do_does(
+    tracked: Tracked,
+) -> None:
+    hangs = tracked.start("-c", HANGS)
+    tracked.tell(0, 24)
+
+    def noticed() -> bool:
+        return "no progress, though" in (tracked.health.parent / "tracker.log").read_text()
+
+    tracked.wait_until(noticed, 60, lambda: "not noticed")
+    hangs.kill()
+    hangs.wait()
+    tracked.health.unlink(missing_ok=True)  # of its first look, when it had just been given its partitions
+    tracked.start()
+    tracked.wait_until(tracked.health.exists, 60, lambda: "no sign of life")
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

@@ -12,7 +12,7 @@ from services.fetcher.settings import FetcherSettings
 from services.mysql_writer.settings import MysqlWriterSettings
 from services.scanner.settings import ScannerSettings
 from services.tracker.settings import TrackerSettings
-from shared import topics
+from shared import metrics, topics
 from shared.inventory import Endpoint
 from shared.settings import SECTIONS, Schedule, System
 
@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 def docs(folder: Annotated[Path, typer.Argument(help="where to write")] = Path("docs")) -> None:
-    """Write the references of topics and settings."""
+    """Write the references of topics, settings and metrics."""
     for name, text in pages().items():
         (folder / name).write_text(text)
 
@@ -40,6 +40,7 @@ def pages() -> dict[str, str]:
     return {
         "topics.md": "\n".join([*_topics(), ""]),
         "settings.md": "\n".join([*_settings(), ""]),
+        "metrics.md": "\n".join([*_metrics(), ""]),
     }
 
 
@@ -79,3 +80,19 @@ def _settings() -> Iterator[str]:
 
 def _default(field: Field[Any]) -> str:
     return "" if field.default is MISSING else f"`{field.default!r}`"
+
+
+def _metrics() -> Iterator[str]:
+    yield "# Metrics"
+    yield ""
+    yield "Generated from `shared/metrics.py` by `pmflow docs`. Each service serves its own at `metrics: {port}`:"
+    yield "/metrics, /healthz (alive means progress), /readyz (progress since the start). Alert rules:"
+    yield "[deploy/prometheus/alerts.yaml](../deploy/prometheus/alerts.yaml); a dashboard:"
+    yield "[deploy/grafana/pmflow.json](../deploy/grafana/pmflow.json)."
+    yield ""
+    yield "A histogram `x` is seen as `x_bucket`, `x_sum` and `x_count`. Only a leader tells of scans."
+    yield ""
+    yield "| metric | kind | labels | what | of |"
+    yield "|---|---|---|---|---|"
+    for m in metrics.DECLARED:
+        yield f"| `{m.name}` | {m.kind} | {', '.join(m.labels)} | {m.about} | {m.services} |"
