@@ -47,9 +47,10 @@ class Lane:
         """Reads row by row, or rather run of rows by run; returns where the last, incomplete one begins."""
         begin = 0
         while (at := text.find(self.words.row, begin)) >= 0:
-            row_end = text.find(self.words.row_end, at) + len(self.words.row_end)
-            if row_end < at:
+            row_end = text.find(self.words.row_end, at)
+            if row_end < 0:
                 break
+            row_end += len(self.words.row_end)
             is_in_info = self._read_head(text, begin, at)
             yield from self.reader.take()
             info = self._info(is_in_info=is_in_info)

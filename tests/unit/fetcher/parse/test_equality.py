@@ -3,6 +3,7 @@
 import random
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests import reference
 from tests.unit.fetcher.parse.documents import documents
 from tests.unit.fetcher.parse.reading import ORIGIN, cut, parsed, rows, without_nulls
 
+DATA = Path(__file__).parents[3] / "data"
 sizes = st.sampled_from((1, 7, 64, 1000, 1 << 16))
 unhurried = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -51,6 +53,12 @@ def test_odd_documents_are_read_alike_in_chunks_and_pieces_of_any_size(text: str
 @given(documents(tidy=True), sizes, sizes)
 def test_tidy_documents_are_read_alike_in_chunks_and_pieces_of_any_size(text: str, chunk: int, piece: int) -> None:
     check(text, chunk, piece)
+
+
+@pytest.mark.timeout(60)
+def test_a_row_without_its_end_yet_is_waited_for_whatever_is_left_over_before_it() -> None:
+    """Where the rest of a piece is as long as </measType>, the lane once went round for ever."""
+    check((DATA / "cut" / "row-behind-a-short-rest.xml").read_text(), chunk=7, piece=64)
 
 
 SCRAPS = (
