@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Event, Thread
 
+from services.fetcher.batches import Origin, Parsed
 from services.fetcher.dispatch import Dispatch
 from services.fetcher.elements import Elements
 from services.fetcher.jobs import FetchJobs, SettleJobs
@@ -37,7 +38,11 @@ def dispatches(
     out = KafkaProducerWorker(producers)
     settler = Settler(elements.session, elements.system, elements.zone)
     memory = Budget(own.bytes_in_flight).take
-    parse = metrics.PARSE_SECONDS.time()(parsers)
+
+    def parse(data: bytes | Path, origin: Origin) -> Parsed:
+        with metrics.PARSE_SECONDS.time():
+            return parsers(data, origin)
+
     worker = FileProcessorWorker(own, elements.session, elements.zone_offset_min, settler, out, parse, memory)
 
     def threads() -> dict[str, int]:

@@ -20,6 +20,8 @@ from shared.errors import Unreachable
 log = logging.getLogger(__name__)
 ROOT = "/pmflow/leader"
 TOLD = "/pmflow/scanner"
+CONNECT_S = 5.0
+"""A start waits so long for ZooKeeper, which spares warnings."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Leadership:
     def __init__(self, hosts: str, name: str) -> None:
         self.name = name
         self.client = KazooClient(hosts, timeout=10.0)
-        self.client.start_async()
+        self.client.start_async().wait(CONNECT_S)  # goes on trying by itself
 
     def hold(
         self, system: str, work: Callable[[Term], None], stop: Event, waiting: Callable[[], None] = lambda: None
