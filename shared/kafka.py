@@ -338,7 +338,7 @@ def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
     return {name: "created" if name in created else "kept" for name in sorted(wanted)}
 
 
-def _wait_until_led(admin: AdminClient, topics: Iterable[Topic], within_s: float = 30.0) -> None:
+def _wait_until_led(admin: AdminClient, topics: Iterable[Topic], within_s: float = 120.0) -> None:
     """A topic is created before its partitions have leaders; who reads then is refused."""
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     wanted = {TopicPartition(t.name, p): latest for t in topics for p in range(t.partitions)}
