@@ -81,7 +81,10 @@ def sftp(root: Path, keys: Path) -> Iterator[Element]:
             connection.abort()
             loop.run_until_complete(connection.wait_closed())
         loop.run_until_complete(server.wait_closed())
-        loop.run_until_complete(asyncio.sleep(0))  # the transports' last calls
+        for line in list(loop._transports.values()):  # type: ignore[attr-defined] # accepted, but never made a connection
+            line.abort()
+        for _ in range(3):
+            loop.run_until_complete(asyncio.sleep(0))  # the lines' last calls
         loop.close()
 
     def cut() -> None:
