@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from time import time
 
 from services.scanner.file_name import read
@@ -12,7 +12,7 @@ from services.scanner.rules import FirstOnes, Rules
 from services.scanner.settings import ScannerSettings
 from shared.inventory import Endpoint
 from shared.messages import FileFound, file_identity, path_text
-from shared.remote.session import Denied, Entry, Gone, Session
+from shared.remote.session import Denied, Entry, Gone, Session, child
 from shared.settings import System
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def _identity(system: str, endpoint: Endpoint, path: str, entry: Entry) -> str:
 
 def again(file: FileFound, known: Known | None) -> FileFound:
     """The announcement with its number."""
-    return FileFound(**{**asdict(file), "attempt": known.attempt + 1}) if known else file
+    return replace(file, attempt=known.attempt + 1) if known else file
 
 
 def cycle_of(file: FileFound) -> int:
@@ -102,7 +102,7 @@ class Lister:
                 look.left[reason] += 1
                 continue
             look.matching += 1
-            path = directory.rstrip(b"/") + b"/" + entry.name
+            path = child(directory, entry.name)
             known = self.ledger.get(_identity(self.system.name, endpoint, path_text(path), entry))
             if due(known, time(), self.settings):
                 file = again(found(self.system.name, endpoint, path, entry, self.epoch), known)

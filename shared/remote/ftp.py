@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from shared.errors import Unreachable
 from shared.inventory import Endpoint
-from shared.remote.session import Denied, Entry, Gone, LoginRefused, Owned, Pace, child, is_name, one_by_one
+from shared.remote.session import Denied, Entry, Gone, LoginRefused, Owned, Pace, below, child, is_name, one_by_one
 from shared.remote.tcp import keep_watch
 from shared.settings import Remote
 
@@ -68,20 +68,14 @@ class FtpSession(Owned):
         self, directory: bytes, depth: int, leave: Collection[bytes] = ()
     ) -> Iterator[tuple[bytes, Entry | Denied]]:
         self.traffic.listings += 1
-        below: list[bytes] = []
+        directories: list[bytes] = []
         with self._foreign(directory):
             for name, entry in self._listing(directory, wants_directories=depth > 0):
                 if entry is not None:
                     yield directory, entry
                 elif depth > 0 and name not in leave:
-                    below.append(child(directory, name))
-        for path in below:
-            try:
-                yield from self.tree(path, depth - 1, leave)
-            except Gone:
-                continue
-            except Denied as refused:
-                yield path, refused
+                    directories.append(child(directory, name))
+        yield from below(self, directories, depth, leave)
 
     def _listing(self, directory: bytes, *, wants_directories: bool) -> Iterator[tuple[bytes, Entry | None]]:
         """Names with their entry, or None of a directory."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shared.errors import Unreachable
-from shared.remote.session import Denied, Entry, Gone, Owned, child, one_by_one
+from shared.remote.session import Denied, Entry, Gone, Owned, below, child, one_by_one
 
 PIECE_BYTES = 1 << 20
 
@@ -23,7 +23,7 @@ class LocalSession(Owned):
         self, directory: bytes, depth: int, leave: Collection[bytes] = ()
     ) -> Iterator[tuple[bytes, Entry | Denied]]:
         self.traffic.listings += 1
-        below: list[bytes] = []
+        directories: list[bytes] = []
         with _foreign(directory), os.scandir(directory) as found:
             for entry in found:
                 if entry.is_file(follow_symlinks=False):
@@ -31,14 +31,8 @@ class LocalSession(Owned):
                         status = entry.stat(follow_symlinks=False)
                         yield directory, Entry(entry.name, status.st_size, int(status.st_mtime))
                 elif depth > 0 and entry.name not in leave and entry.is_dir(follow_symlinks=False):
-                    below.append(child(directory, entry.name))
-        for path in below:
-            try:
-                yield from self.tree(path, depth - 1, leave)
-            except Gone:
-                continue
-            except Denied as refused:
-                yield path, refused
+                    directories.append(child(directory, entry.name))
+        yield from below(self, directories, depth, leave)
 
     def read(self, path: bytes, size: int) -> bytes:
         with _foreign(path), Path(os.fsdecode(path)).open("rb") as file:

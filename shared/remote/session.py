@@ -203,3 +203,16 @@ def one_by_one(session: Session, files: Iterable[tuple[bytes, int]]) -> Iterator
         except (Gone, Denied) as refused:
             content = refused
         yield path, content
+
+
+def below(
+    session: Session, directories: Iterable[bytes], depth: int, leave: Collection[bytes]
+) -> Iterator[tuple[bytes, Entry | Denied]]:
+    """`Session.tree` of the directories found in one, each after the other; `depth` is that of the one they lie in."""
+    for directory in directories:
+        try:
+            yield from session.tree(directory, depth - 1, leave)
+        except Gone:
+            continue
+        except Denied as refused:
+            yield directory, refused
