@@ -185,6 +185,10 @@ class Settings:
     own: Mapping[str, Mapping[str, Any]]
     """The services' own sections, unresolved: each service knows its keys (`section`)."""
 
+    def system(self, name: str) -> System | None:
+        """The system of that name, if it is configured."""
+        return next((system for system in self.systems if system.name == name), None)
+
     def section(self, name: str, cls: type[T]) -> T:
         """A service's own settings.
 

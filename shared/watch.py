@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import fields, replace
-from threading import Lock
+from threading import Event, Lock
 
 from shared.settings import BadSettings, Settings, load
 
@@ -61,3 +61,8 @@ class Watch:
         if waiting - self.waiting:
             log.warning("changed, but taken only at a restart", extra={"sections": sorted(waiting)})
         self.waiting = waiting
+
+    def follow(self, look_s: float, stop: Event) -> None:
+        """Look every so often, until stopped."""
+        while not stop.wait(look_s):
+            self.look()

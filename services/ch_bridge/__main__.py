@@ -16,8 +16,7 @@ from shared.watch import Watch
 def follow(watch: Watch, look_s: float, stop: Event) -> None:
     """The configuration, until stopped."""
     with or_leave("follow the configuration"):
-        while not stop.wait(look_s):
-            watch.look()
+        watch.follow(look_s, stop)
 
 
 def main() -> None:

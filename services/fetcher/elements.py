@@ -36,7 +36,7 @@ class Elements:
 
     def system(self, file: File) -> System:
         """The file's system as it is configured now."""
-        found = next((system for system in self.settings().systems if system.name == file.system), None)
+        found = self.settings().system(file.system)
         if found is None:
             raise Unreachable(f"no system {file.system!r} is configured")
         return found

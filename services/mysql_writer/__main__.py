@@ -40,8 +40,7 @@ def main() -> None:
     threads = [Thread(target=work, args=(watch, own, producer, stop)) for _ in range(own.writers)]
     for thread in threads:
         thread.start()
-    while not stop.wait(own.config_look_s):
-        watch.look()
+    watch.follow(own.config_look_s, stop)
     for thread in threads:
         thread.join()
     producer.close()

@@ -136,7 +136,8 @@ def assigned(app: faust.App) -> set[int]:
 
 def complete_on(watch: Watch, name: str) -> tuple[str, ...]:
     """The sinks that files of a system wait for now."""
-    return next((system.complete_on for system in watch.settings.systems if system.name == name), UNKNOWN_SYSTEM)
+    system = watch.settings.system(name)
+    return system.complete_on if system else UNKNOWN_SYSTEM
 
 
 def decided(tracker: FileProcessingTracker, value: bytes | None, now_s: float) -> list[Settle]:
