@@ -3,7 +3,7 @@
 Keep them flat (plain types only). A new field gets a default; a changed meaning is a new topic.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from hashlib import blake2b
 from typing import Any, ClassVar, Literal, Self, get_origin
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -247,6 +247,13 @@ class CounterBatch(Message):
     counters: list[str]
     rows: list[list[Any]]
     """Each [measObjLdn, suspect 0|1, value, ...]: number, text, vector as an array, or null for a missing one."""
+    types: dict[str, str] = field(default_factory=dict)
+    """Counter -> integer, number, text or vector, as the dictionary promises; of these counters, those it knows.
+
+    A value may break the promise: it is here as the file has it.
+    """
+    units: dict[str, str] = field(default_factory=dict)
+    """Counter -> the unit its values are in; of these counters, those whose unit is known."""
 
 
 def decode_status(raw: bytes) -> FileStatus | SinkPosition:

@@ -16,6 +16,8 @@ from dynaconf import Dynaconf
 
 T = TypeVar("T")
 PREFIX = "PMFLOW"
+STEPS = ("missing-tokens", "element-alias", "rename-counters", "units", "split-dn")
+"""What may be done to what a file says, in the order in which it is done unless a system says another."""
 
 
 class BadSettings(ValueError):  # noqa: N818
@@ -101,6 +103,7 @@ class System:
     batch_insert_counter: Annotated[bool, "false: row by row, to find a poison row"] = True
     is_using_clickhouse: Annotated[bool, "land in ClickHouse too"] = False
     complete_on: Annotated[tuple[str, ...], "sinks a file waits for before it moves to done/"] = ("mysql",)
+    preprocessing: Annotated[tuple[str, ...], f"of {', '.join(STEPS)}; else by is-preprocessing-data"] = ()
     inventory: Annotated[str, "YAML or CSV file with the elements, one by one or by templates"] = ""
     pattern: Annotated[str, "glob of the names that are taken; or regex:..."] = "*"
     min_age_s: Annotated[float, "younger files are left for a later scan"] = 0.0
@@ -141,6 +144,9 @@ class System:
         if self.depth < 0:
             raise BadSettings(f"{self.name}: depth must not be negative, is {self.depth}")
         _ = self.rollout_share
+        for step in self.preprocessing:
+            if step not in STEPS:
+                raise BadSettings(f"{self.name}: preprocessing has no step {step!r}{_meant(step, list(STEPS))}")
         if unknown := set(self.complete_on) - {"mysql", "clickhouse"}:
             raise BadSettings(f"{self.name}: complete-on names {sorted(unknown)}; the sinks are mysql and clickhouse")
         if "clickhouse" in self.complete_on and not self.is_using_clickhouse:
@@ -164,7 +170,7 @@ class Schedule:
     schedule_scan: Annotated[str, "cron of 6 fields, seconds first"] = "50 */5 * * * *"
     time_zone: Annotated[str, "of the cron, as in the tz database"] = "UTC"
     immediate_run_delay_s: Annotated[float, "first scan after start"] = 10.0
-    is_preprocessing_data: Annotated[bool, "normalise before storing"] = True
+    is_preprocessing_data: Annotated[bool, "all steps, for systems that list none; false: none"] = True
     is_auto_adding_column: Annotated[bool, "false: unknown counters are set aside"] = True
 
 
@@ -237,8 +243,10 @@ def _settings(found: Mapping[str, Any]) -> Settings:
     for name, section in rest.items():
         if not isinstance(section, Mapping):
             raise BadSettings(f"{name}: neither a section nor a system{_meant(name, [*SECTIONS, *SERVICES])}")
-    systems = tuple(resolve(System, {**section, "name": name}, name) for name, section in sorted(rest.items()))
-    return Settings(schedule=resolve(Schedule, schedule, "spring.pm"), systems=systems, own=own, **sections)
+    when = resolve(Schedule, schedule, "spring.pm")
+    usual = {"preprocessing": STEPS if when.is_preprocessing_data else ()}
+    systems = tuple(resolve(System, {**usual, **section, "name": name}, name) for name, section in sorted(rest.items()))
+    return Settings(schedule=when, systems=systems, own=own, **sections)
 
 
 def resolve(cls: type[T], found: Mapping[str, Any], where: str) -> T:

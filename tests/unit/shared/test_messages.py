@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from shared.messages import (
     PARTITIONS,
     BadMessage,
+    CounterBatch,
     FileFound,
     FileStatus,
     Settle,
@@ -91,3 +92,26 @@ def test_the_newer_file_has_the_higher_version(older: int, younger_by: int, a: b
     first = file_identity("4ga", "e1", path_text(a), 1, older)
     second = file_identity("4ga", "e1", path_text(b), 1, older + younger_by)
     assert version_of(first, older) < version_of(second, older + younger_by) < 2**63
+
+
+BATCH = CounterBatch(
+    system="4ga", file_id="0" * 16, element="e1", group="g", job="", gp_s=900, end_s=900, end_offset_min=0, ver=1,
+    counters=["a", "b"], rows=[["o", 0, 1, None]], types={"a": "integer"}, units={"a": "bytes"},
+)  # fmt: skip
+
+
+def test_a_batch_brings_the_types_and_units_of_its_counters() -> None:
+    assert CounterBatch.decode(BATCH.encode()) == BATCH
+
+
+def test_a_batch_of_an_older_writer_has_no_types_and_units() -> None:
+    known = orjson.loads(BATCH.encode())
+    del known["types"], known["units"]
+    older = CounterBatch.decode(orjson.dumps(known))
+    assert (older.types, older.units, older.rows) == ({}, {}, BATCH.rows)
+
+
+@pytest.mark.parametrize("name", ["types", "units"])
+def test_types_and_units_that_are_no_mapping_are_refused(name: str) -> None:
+    with pytest.raises(BadMessage, match=name):
+        CounterBatch.decode(orjson.dumps(orjson.loads(BATCH.encode()) | {name: ["integer"]}))

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.settings import BadSettings, Settings, load
+from shared.settings import STEPS, BadSettings, Settings, load
 
 USERS = """
 spring:
@@ -62,6 +62,23 @@ def test_the_environment_overrides_files(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
+    ("own", "wanted", "steps"),
+    [
+        ("", "true", STEPS),
+        ("", "false", ()),
+        ("preprocessing: [split-dn]", "false", ("split-dn",)),
+        ("preprocessing: []", "true", ()),
+        ("preprocessing: 'units,element-alias'", "true", ("units", "element-alias")),
+    ],
+)
+def test_a_system_has_all_steps_of_preprocessing_or_none_or_its_own(
+    tmp_path: Path, own: str, wanted: str, steps: tuple[str, ...]
+) -> None:
+    settings = read(tmp_path, f"spring: {{pm: {{is-preprocessing-data: {wanted}}}}}", f"4ga: {{{own}}}")
+    assert settings.systems[0].preprocessing == steps
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("mysql: {hots: x}", "mysql: unknown key 'hots'; did you mean 'host'?"),
@@ -69,6 +86,10 @@ def test_the_environment_overrides_files(tmp_path: Path, monkeypatch: pytest.Mon
         ("4ga: {consumerThreads: 0}", "4ga: consumerThreads must be at least 1"),
         ("4ga: {complete-on: [mysql, oracle]}", "oracle"),
         ("5ga: {complete-on: [clickhouse]}", "isUsingClickhouse is false"),
+        (
+            "4ga: {preprocessing: [units, split-dm]}",
+            "no step 'split-dm'; did you mean 'split-dn'?",
+        ),
         ("mysq: 5", "mysq: neither a section nor a system"),
         ("4ga: {batchInsertCounter: maybe}", "4ga.batchInsertCounter: 'maybe' is not bool"),
     ],
