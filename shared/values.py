@@ -1,32 +1,66 @@
-"""What a column must be to hold counters unchanged: alike in both databases."""
+"""What a column must be to hold counters unchanged: alike in both databases (docs/decisions/types.md)."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import orjson
 
-Kind = Literal["number", "text"]
-"""A floating-point column, or text: for words, vectors (as JSON) and integers that floating point would round."""
+Kind = Literal["number", "integer", "vector", "text"]
+"""Of a column.
+
+number   floating point: all fractions, and the integers it holds exactly
+integer  of 64 bits
+vector   an array, as JSON
+text     anything, as it was written: words as they are, vectors as JSON, numbers as their digits
+"""
+Content = Literal["count", "fraction", "large", "vector", "mixed"]
+"""What values are: count is of integers that floating point holds, large of integers that it would round."""
+HELD_BY: dict[Content, tuple[Kind, ...]] = {
+    "count": ("number", "integer", "text"),
+    "fraction": ("number", "text"),
+    "large": ("integer", "text"),
+    "vector": ("vector", "text"),
+    "mixed": ("text",),
+}
+"""The columns that hold them exactly; a counter nobody declared gets the first."""
 EXACT_INTEGER = 1 << 53
+LARGEST_INTEGER = (1 << 63) - 1
 _NUMBERS = frozenset({int, float, type(None)})
 
 
-def kind_of(column: Sequence[Any]) -> Kind:
-    """The narrowest column that holds these values exactly."""
+def content_of(column: Sequence[Any]) -> Content:
+    """What these values are; without any, nothing that asks for more than a count does."""
     types = set(map(type, column))
     if not types <= _NUMBERS:
-        return "text"
+        return "vector" if types <= {list, type(None)} else "mixed"
     if int not in types:
-        return "number"
+        return "fraction" if float in types else "count"
     numbers = [v for v in column if v is not None] if type(None) in types else column
-    if min(numbers) >= -EXACT_INTEGER and max(numbers) <= EXACT_INTEGER:  # nearly always, and cheaper than one by one
-        return "number"
+    least, most = min(numbers), max(numbers)
+    if least >= -EXACT_INTEGER and most <= EXACT_INTEGER:  # nearly always, and cheaper than one by one
+        return "fraction" if float in types else "count"
+    if float not in types:
+        return "large" if least >= -LARGEST_INTEGER and most <= LARGEST_INTEGER else "mixed"
     exact = all(-EXACT_INTEGER <= v <= EXACT_INTEGER for v in numbers if type(v) is int)
-    return "number" if exact else "text"
+    return "fraction" if exact else "mixed"
+
+
+def kind_of(content: Content, declared: str | None = None) -> Kind:
+    """A new column for these values: as the counter dictionary says, if they keep their value there."""
+    return next((kind for kind in HELD_BY[content] if kind == declared), HELD_BY[content][0])
+
+
+def widened(kind: Kind, content: Content) -> Kind:
+    """What a column must become for these values; one that holds them stays as it is.
+
+    Text alone holds all that any column may hold already. So a widening never looks at what is stored, and a writer
+    that does not know of it yet spoils nothing.
+    """
+    return kind if kind in HELD_BY[content] else "text"
 
 
 def as_text(value: Any) -> str | None:
-    """A cell of a text column: a word as it is, a vector as JSON, a number as its digits."""
+    """A cell of a column of text or vectors: a word as it is, a vector as JSON, a number as its digits."""
     if value is None or isinstance(value, str):
         return value
     return orjson.dumps(value).decode()

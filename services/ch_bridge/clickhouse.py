@@ -20,13 +20,20 @@ from shared import metrics
 from shared.errors import Hopeless, Unreachable
 from shared.landing import NOT_ALLOWED, RefusedCounters
 from shared.settings import Clickhouse
-from shared.values import Kind, as_text
+from shared.values import Content, Kind, as_text, content_of, kind_of, widened
 
 log = logging.getLogger(__name__)
 
 ROWS = "_rows"
 """Suffix of the table behind the view of the plain name."""
-TYPES: Mapping[Kind, str] = {"number": "Nullable(Float64)", "text": "Nullable(String)"}
+TYPES: Mapping[Kind, str] = {
+    "number": "Nullable(Float64)",
+    "integer": "Nullable(Int64)",
+    "vector": "Nullable(String)",
+    "text": "Nullable(String)",
+}
+KINDS: Mapping[str, Kind] = {TYPES[kind]: kind for kind in ("number", "integer")}
+"""All else is text, which holds vectors too."""
 KEYS = ("ts", "element", "object", "gp_s")
 ARROW_KEYS = {
     "ts": pa.timestamp("s", tz="UTC"),
@@ -65,13 +72,15 @@ class ClickHouse:
     def insert(self, rows: Columns) -> None:
         """Rows of one table, which is made or widened where it must be."""
         packed = {counter: numbers(values) for counter, values in rows.counters.items()}
-        known = self._columns(rows, {c: "text" if found is None else "number" for c, found in packed.items()})
+        known = self._columns(rows, {c: self._content(rows, c, found is not None) for c, found in packed.items()})
         try:
             arrays = [pa.array(rows.keys[name], type=kind) for name, kind in ARROW_KEYS.items()]
         except (pa.ArrowException, OverflowError) as error:
             raise Hopeless(f"{rows.table}: {error}") from error
         for counter, found in packed.items():
-            if found is None or known[counter] == "text":
+            if known[counter] == "integer":
+                arrays.append(pa.array(rows.counters[counter], type=pa.int64()))
+            elif found is None or known[counter] == "text":
                 arrays.append(pa.array(map(as_text, rows.counters[counter]), type=pa.string()))
             else:
                 arrays.append(pa.array(found, from_pandas=True))  # NaN is null
@@ -79,20 +88,22 @@ class ClickHouse:
         settings = {"insert_deduplication_token": rows.token} if self.drop_repeats else {"insert_deduplicate": 0}
         self._guarded(lambda client: client.insert_arrow(quoted(rows.table + ROWS), table, settings=settings))
 
-    def _columns(self, rows: Columns, wanted: Mapping[str, Kind]) -> Mapping[str, Kind]:
+    def _content(self, rows: Columns, counter: str, is_packed: bool) -> Content:
+        """Numbers are told apart only where the column makes a difference."""
+        is_number = self.tables.get(rows.table, {}).get(counter) == "number"
+        return "fraction" if is_packed and is_number else content_of(rows.counters[counter])
+
+    def _columns(self, rows: Columns, wanted: Mapping[str, Content]) -> Mapping[str, Kind]:
         if rows.table not in self.tables or self._lacking(rows.table, wanted):
             self._make(rows, wanted)
         return self.tables[rows.table]
 
-    def _lacking(self, table: str, wanted: Mapping[str, Kind]) -> dict[str, Kind]:
+    def _lacking(self, table: str, wanted: Mapping[str, Content]) -> dict[str, Kind]:
         known = self.tables[table]
-        return {
-            counter: kind
-            for counter, kind in wanted.items()
-            if counter not in known or (kind == "text" and known[counter] == "number")
-        }
+        kinds = {c: widened(known[c], content) if c in known else kind_of(content) for c, content in wanted.items()}
+        return {c: kind for c, kind in kinds.items() if c not in known or known[c] != kind}
 
-    def _make(self, rows: Columns, wanted: Mapping[str, Kind]) -> None:
+    def _make(self, rows: Columns, wanted: Mapping[str, Content]) -> None:
         table = rows.table
         self._do(_create(table, self.retention_days))
         self._read(table)
@@ -123,9 +134,7 @@ class ClickHouse:
                 ).result_rows
             )
         )
-        self.tables[table] = {
-            name: "number" if kind == TYPES["number"] else "text" for name, kind in rows if name not in ARROW_KEYS
-        }
+        self.tables[table] = {name: KINDS.get(kind, "text") for name, kind in rows if name not in ARROW_KEYS}
 
     def close(self) -> None:
         if self.connected is not None:

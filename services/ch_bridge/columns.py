@@ -16,7 +16,7 @@ import orjson
 from shared.errors import Hopeless
 from shared.messages import CounterBatch
 from shared.names import column_name, table_name
-from shared.values import EXACT_INTEGER, kind_of
+from shared.values import EXACT_INTEGER, HELD_BY, content_of
 
 LATEST_S = 2**32 - 1
 
@@ -102,6 +102,6 @@ def numbers(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
     except (struct.error, OverflowError):  # words, vectors, integers beyond all floating point
         return None
     found: npt.NDArray[np.float64] = np.frombuffer(packed)
-    if (np.abs(found) > EXACT_INTEGER).any() and kind_of(values) == "text":
+    if (np.abs(found) > EXACT_INTEGER).any() and "number" not in HELD_BY[content_of(values)]:
         return None
     return found

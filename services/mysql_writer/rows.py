@@ -16,6 +16,7 @@ CELLS_PER_STATEMENT = 100_000
 """About 1 MB of numbers."""
 BYTES_PER_STATEMENT = 2_000_000
 """Well under the smallest max_allowed_packet in use (4 MB)."""
+AS_TEXT: frozenset[Kind] = frozenset({"text", "vector"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,9 @@ class Chunk:
     """ts (as YYYYMMDDhhmmss), element, ldn, gp_s, suspect, ver: one a row."""
     counters: Mapping[str, list[Any]]
     """Only those with a value in at least one row."""
+    types: Mapping[str, str]
+    units: Mapping[str, str]
+    """What the counter dictionary says of them."""
 
 
 def chunks(batches: Iterable[CounterBatch]) -> Iterator[Chunk]:
@@ -43,17 +47,21 @@ def chunks(batches: Iterable[CounterBatch]) -> Iterator[Chunk]:
     for (system, group, counters), some in groupby(sorted(batches, key=alike), key=alike):
         keys: list[tuple[int, str, str, int, int, int]] = []
         rows: list[list[Any]] = []
+        types: dict[str, str] = {}
+        units: dict[str, str] = {}
         for batch in some:
             ts = datetime_number(batch.end_s)
             keys += [(ts, batch.element, row[0], batch.gp_s, row[1], batch.ver) for row in batch.rows]
             rows += batch.rows
+            types |= batch.types
+            units |= batch.units
         try:
             columns = list(zip(*rows, strict=True))[2:]
             named = list(zip(counters, columns, strict=True))
         except ValueError as error:
             raise Hopeless(f"{group}: a row has not one value for each counter") from error
         with_values = {name: list(column) for name, column in named if any(v is not None for v in column)}
-        yield Chunk(system, group, keys, with_values)
+        yield Chunk(system, group, keys, with_values, types, units)
 
 
 def datetime_number(epoch_s: int) -> int:
@@ -72,10 +80,10 @@ def datetime_number(epoch_s: int) -> int:
 
 
 def text_literal(value: Any) -> Any:
-    """A cell of a text column: a hexadecimal literal, so that no text can ever end its quotes."""
+    """A cell of text or JSON: a hexadecimal literal, so that no text can ever end its quotes; JSON takes no binary."""
     if value is None:
         return None
-    return orjson.Fragment(b"x'%s'" % (as_text(value) or "").encode().hex().encode())
+    return orjson.Fragment(b"_utf8mb4 x'%s'" % (as_text(value) or "").encode().hex().encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,7 @@ def upserts(
     evaluates from left to right. VALUES() because MariaDB knows no row alias.
     """
     placed = [(columns[counter], values) for counter, values in chunk.counters.items() if counter in columns]
-    cells = [map(text_literal, values) if column.kind == "text" else values for column, values in placed]
+    cells = [map(text_literal, values) if column.kind in AS_TEXT else values for column, values in placed]
     keys = [(ts, ids[element, ldn], gp_s, suspect, ver) for ts, element, ldn, gp_s, suspect, ver in chunk.keys]
     rows = sorted(zip(*zip(*keys, strict=True), *cells, strict=True), key=lambda row: row[:3])
     names = [quoted(column.name) for column, _ in placed]

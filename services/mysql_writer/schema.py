@@ -9,7 +9,7 @@ from services.mysql_writer.rows import Chunk, Column, quoted
 from shared import metrics
 from shared.landing import NOT_ALLOWED, RefusedCounters
 from shared.names import LONGEST, column_name, marked, table_name
-from shared.values import Kind, kind_of
+from shared.values import Content, Kind, content_of, kind_of, widened
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +49,16 @@ LONGEST_COUNTER = 255
 """Characters of a measType."""
 ROOM = 900
 """Of a table, in numbers: InnoDB's row holds about 996 of them."""
-TAKES: Mapping[Kind, int] = {"number": 1, "text": 5}
+TAKES: Mapping[Kind, int] = {"number": 1, "integer": 1, "vector": 5, "text": 5}
 """Room of a column: of a text up to 40 bytes lie in the row."""
-SQL_TYPES: Mapping[Kind, str] = {"number": "DOUBLE", "text": "LONGTEXT"}
+SQL_TYPES: Mapping[Kind, str] = {
+    "number": "DOUBLE",
+    "integer": "BIGINT",
+    "vector": "JSON",
+    "text": "LONGTEXT COLLATE utf8mb4_unicode_ci",
+}
+LONGEST_UNIT = 1024
+"""Characters of a column's comment."""
 FIRST, VIEW = 1, 0
 Group = tuple[str, str]
 """System, measInfoId."""
@@ -80,38 +87,41 @@ class Schema:
             RefusedCounters: some of them may not or cannot have a column.
         """
         group = chunk.system, chunk.group
-        wanted = {counter: kind_of(values) for counter, values in chunk.counters.items()}
-        if group not in self.columns or self._lacking(group, wanted):
-            self._make(group, wanted)
+        wanted = {counter: content_of(values) for counter, values in chunk.counters.items()}
+        if group not in self.columns or self._lacking(chunk, wanted):
+            self._make(chunk, wanted)
         found: dict[str, dict[str, Column]] = {self.first[group]: {}}
         for counter in wanted:
             column = self.columns[group][counter]
             found.setdefault(column.table, {})[counter] = column
         return found
 
-    def _lacking(self, group: Group, wanted: Mapping[str, Kind]) -> dict[str, Kind]:
-        """Counters without a column, or whose column is too narrow."""
-        known = self.columns.get(group, {})
-        return {
-            counter: kind
-            for counter, kind in wanted.items()
-            if counter not in known or (kind == "text" and known[counter].kind == "number")
+    def _lacking(self, chunk: Chunk, wanted: Mapping[str, Content]) -> dict[str, Kind]:
+        """Counters without a column, or whose column does not hold these values: what it must be."""
+        known = self.columns.get((chunk.system, chunk.group), {})
+        kinds = {
+            counter: widened(known[counter].kind, content)
+            if counter in known
+            else kind_of(content, chunk.types.get(counter))
+            for counter, content in wanted.items()
         }
+        return {c: kind for c, kind in kinds.items() if c not in known or known[c].kind != kind}
 
-    def _make(self, group: Group, wanted: Mapping[str, Kind]) -> None:
+    def _make(self, chunk: Chunk, wanted: Mapping[str, Content]) -> None:
         """All missing columns, in one ALTER a table; another writer may be doing the same."""
+        group = chunk.system, chunk.group
         with self.connection.transaction() as execute:
             first = self.first[group] = _claimed(group, FIRST, execute)
         with self.connection.ddl(first) as execute:
             execute(_create(first))
             known = self.columns[group] = _read(group, execute)
-            lacking = self._lacking(group, wanted)
+            lacking = self._lacking(chunk, wanted)
             if not lacking:
                 return
             unknown = {counter: kind for counter, kind in lacking.items() if counter not in known}
             self._check(group, unknown)
-            _add(group, unknown, known, execute)
-            _widen([known[counter] for counter in lacking if counter in known], execute)
+            _add(chunk, unknown, known, execute)
+            _widen({known[counter]: kind for counter, kind in lacking.items() if counter in known}, execute)
             known = self.columns[group] = _read(group, execute)
             if any(column.table != first for column in known.values()):
                 execute(_view(_claimed(group, VIEW, execute), first, known.values()))
@@ -143,7 +153,8 @@ def parts(unknown: Mapping[str, Kind], taken: Sequence[int]) -> dict[str, int]:
     return found
 
 
-def _add(group: Group, unknown: Mapping[str, Kind], known: Mapping[str, Column], execute: Execute) -> None:
+def _add(chunk: Chunk, unknown: Mapping[str, Kind], known: Mapping[str, Column], execute: Execute) -> None:
+    group = chunk.system, chunk.group
     there = _tables(group, execute)
     taken = [sum(TAKES[column.kind] for column in known.values() if column.table == table) for table in there]
     names = _names(unknown, known)
@@ -155,7 +166,7 @@ def _add(group: Group, unknown: Mapping[str, Kind], known: Mapping[str, Column],
         execute(_create(table))
         present = _present([table], execute)
         added = [
-            f"ADD COLUMN {quoted(names[counter])} {SQL_TYPES[unknown[counter]]} NULL"
+            f"ADD COLUMN {_definition(names[counter], unknown[counter], chunk.units.get(counter, ''))}"
             for counter in counters
             if (table, names[counter].lower()) not in present  # else: made, but a crash kept it from pm_counter
         ]
@@ -168,13 +179,29 @@ def _add(group: Group, unknown: Mapping[str, Kind], known: Mapping[str, Column],
             )
 
 
-def _widen(columns: Iterable[Column], execute: Execute) -> None:
+def _widen(columns: Mapping[Column, Kind], execute: Execute) -> None:
     def table_of(column: Column) -> str:
         return column.table
 
     for table, some in groupby(sorted(columns, key=table_of), key=table_of):
-        changes = [f"MODIFY COLUMN {quoted(column.name)} {SQL_TYPES['text']} NULL" for column in some]
+        units = {
+            name.lower(): unit
+            for name, unit in execute(
+                "SELECT column_name, column_comment FROM information_schema.columns "
+                "WHERE table_schema = DATABASE() AND table_name = %s",
+                (table,),
+            )
+        }
+        changes = [f"MODIFY COLUMN {_definition(c.name, columns[c], units[c.name.lower()])}" for c in some]
         execute(f"ALTER TABLE {quoted(table)} {', '.join(changes)}")
+
+
+def _definition(name: str, kind: Kind, unit: str) -> str:
+    return f"{quoted(name)} {SQL_TYPES[kind]} NULL COMMENT {_string(unit[:LONGEST_UNIT])}"
+
+
+def _string(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def _claimed(group: Group, part: int, execute: Execute) -> str:
@@ -251,13 +278,20 @@ def _read(group: Group, execute: Execute) -> dict[str, Column]:
 def _present(tables: Sequence[str], execute: Execute) -> dict[tuple[str, str], Kind]:
     """The columns there are, in lower case."""
     return {
-        (table, name.lower()): "number" if kind == "double" else "text"
-        for table, name, kind in execute(
-            "SELECT table_name, column_name, data_type FROM information_schema.columns "
+        (table, name.lower()): _kind(data_type, collation)
+        for table, name, data_type, collation in execute(
+            "SELECT table_name, column_name, data_type, collation_name FROM information_schema.columns "
             f"WHERE table_schema = DATABASE() AND table_name IN ({_marks(tables)})",
             tables,
         )
     }
+
+
+def _kind(data_type: str, collation: str | None) -> Kind:
+    """MariaDB's JSON is a LONGTEXT with a check, told from any other by its collation."""
+    if data_type == "longtext" and collation == "utf8mb4_bin":
+        return "vector"
+    return {"double": "number", "bigint": "integer", "json": "vector"}.get(data_type, "text")  # type: ignore[return-value]
 
 
 def _marks(values: Sequence[str]) -> str:

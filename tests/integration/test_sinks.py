@@ -18,6 +18,7 @@ from services.mysql_writer.writer import MysqlWriterWorker
 from shared.errors import Hopeless, Unreachable
 from shared.landing import Piece, RefusedCounters, land, parted
 from shared.messages import CounterBatch
+from shared.names import KEY_COLUMNS
 from shared.settings import Clickhouse, Mysql, System
 from shared.sink import Sink
 from tests.integration import mariadb
@@ -78,12 +79,20 @@ def mysql(stack: Stack) -> Mysql:
     return Mysql(host=stack.mysql_host, port=stack.mysql_port, user="root", database=f"sinks_{uuid.uuid4().hex[:8]}")
 
 
+def of_server(request: pytest.FixtureRequest, mysql: Mysql) -> Mysql:
+    return replace(mysql, port=request.getfixturevalue("mariadb_port")) if request.param == "mariadb" else mysql
+
+
+@pytest.fixture(params=["mysql", *mariadb.IF_THERE])
+def server(request: pytest.FixtureRequest, mysql: Mysql) -> Mysql:
+    """For what only the two that share a writer promise."""
+    return of_server(request, mysql)
+
+
 @pytest.fixture(params=["mysql", *mariadb.IF_THERE, "clickhouse"])
 def database(request: pytest.FixtureRequest, stack: Stack, mysql: Mysql) -> Iterator[Database]:
     closing: list[Repository | ClickHouse] = []
-    server = mysql
-    if request.param == "mariadb":
-        server = replace(mysql, port=request.getfixturevalue("mariadb_port"))
+    server = of_server(request, mysql)
 
     def to_mysql(*, add_columns: bool = True) -> Sink:
         repository = Repository(server, add_columns=add_columns)
@@ -199,6 +208,34 @@ def test_a_column_of_numbers_is_widened_for_a_word_and_keeps_its_numbers(databas
     }
 
 
+cells = (
+    st.none()
+    | st.integers(-(2**53), 2**53)
+    | st.integers(-(2**63) + 1, 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8"), max_size=5)
+    | st.lists(
+        st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats(0, 1e9) | st.text("ab\"'", max_size=2), max_size=3
+    )
+)
+declarations = st.none() | st.sampled_from(("number", "integer", "vector", "text"))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=st.lists(st.lists(cells, min_size=1, max_size=3), min_size=1, max_size=4), declared=declarations)
+def test_what_is_read_is_what_was_sent_whatever_values_came_in_which_order(
+    database: Database, batches: list[list[Any]], declared: str | None
+) -> None:
+    database.group = f"G{uuid.uuid4().hex[:8]}"
+    types = {"a": declared} if declared else {}
+    sent: Rows = {}
+    for number, values in enumerate(batches):
+        rows = [[f"o{number}-{n}", 0, value] for n, value in enumerate(values)]
+        database.write(database.batch(rows, counters=("a",), ver=number + 1, types=types))
+        sent |= {("e1", row[0]): {"a": canonical(row[2])} if row[2] is not None else {} for row in rows}
+    assert database.rows("a") == sent
+
+
 def test_many_writers_that_need_the_same_new_table_and_columns_do_not_hinder_each_other(database: Database) -> None:
     def write(number: int) -> None:
         sink = database.connect()
@@ -261,8 +298,8 @@ def test_a_server_that_is_away_is_unreachable_not_hopeless(stack: Stack) -> None
         ClickHouse(Clickhouse(url="http://127.0.0.1:1/x"), add_columns=True).check()
 
 
-def test_a_former_owner_of_a_partition_writes_no_more_and_the_new_one_goes_on_where_it_was(mysql: Mysql) -> None:
-    former, owner = Repository(mysql, add_columns=True), Repository(mysql, add_columns=True)
+def test_a_former_owner_of_a_partition_writes_no_more_and_the_new_one_goes_on_where_it_was(server: Mysql) -> None:
+    former, owner = Repository(server, add_columns=True), Repository(server, add_columns=True)
     former.take_over([("t", 0)])
     former.store([], {("t", 0): 7})
     assert owner.take_over([("t", 0)]) == {("t", 0): 7}
@@ -274,8 +311,8 @@ def test_a_former_owner_of_a_partition_writes_no_more_and_the_new_one_goes_on_wh
     owner.close()
 
 
-def test_rows_and_position_are_stored_together_or_not_at_all(mysql: Mysql) -> None:
-    repository = Repository(mysql, add_columns=True)
+def test_rows_and_position_are_stored_together_or_not_at_all(server: Mysql) -> None:
+    repository = Repository(server, add_columns=True)
     repository.take_over([("t", 1)])
     object_row = b"INSERT INTO pm_object (digest, `system`, element, ldn) VALUES (x'%s', 's', 'e', 'l')" % (b"00" * 16)
     with pytest.raises(Hopeless):
@@ -283,6 +320,36 @@ def test_rows_and_position_are_stored_together_or_not_at_all(mysql: Mysql) -> No
     assert repository.take_over([("t", 1)]) == {("t", 1): 0}
     repository.store([object_row], {("t", 1): 5})  # not there yet: else the key would clash
     assert repository.take_over([("t", 1)]) == {("t", 1): 5}
+    repository.close()
+
+
+def columns_of(repository: Repository, group: str) -> dict[str, tuple[str, str]]:
+    """Type and comment."""
+    with repository.connection.transaction() as execute:
+        rows = execute(
+            "SELECT column_name, data_type, column_comment FROM information_schema.columns "
+            "WHERE table_schema = DATABASE() AND table_name = %s AND column_name NOT IN %s",
+            (f"4ga_{group.lower()}", KEY_COLUMNS),
+        )
+    return {name: (kind, comment) for name, kind, comment in rows}
+
+
+def test_columns_are_of_the_declared_types_and_tell_their_units(server: Mysql) -> None:
+    repository = Repository(server, add_columns=True)
+    sink = MysqlWriterWorker(repository, [System(name="4ga")])
+    made = Database(lambda: sink, lambda _: in_mysql(server))
+    types = {"a": "integer", "b": "vector", "c": "text", "d": "integer"}
+    units = {"a": "it's a \\ unit", "d": "octets"}
+    counters = ("a", "b", "c", "d", "e")
+    made.write(made.batch([["o1", 0, 1, [1, 2], 3, 0.5, 2**60]], counters=counters, types=types, units=units))
+    found = columns_of(repository, made.group)
+    assert found.pop("b") in (("json", ""), ("longtext", ""))  # MariaDB's JSON is a LONGTEXT with a check
+    assert found == {
+        "a": ("bigint", "it's a \\ unit"), "c": ("longtext", ""), "d": ("double", "octets"), "e": ("bigint", "")
+    }  # fmt: skip
+    made.write(made.batch([["o2", 0, "up"]], counters=("a",), ver=2))
+    assert columns_of(repository, made.group)["a"] == ("longtext", "it's a \\ unit")
+    assert {key: row["a"] for key, row in made.rows().items()} == {("e1", "o1"): 1, ("e1", "o2"): "up"}
     repository.close()
 
 

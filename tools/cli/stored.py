@@ -90,7 +90,10 @@ def canonical(value: Any) -> Any:
     """A value as it can be compared: numbers as numbers, whatever their digits; vectors as lists."""
     if isinstance(value, str):
         if value.startswith("["):
-            return canonical(orjson.loads(value))
+            try:
+                return canonical(orjson.loads(value))
+            except orjson.JSONDecodeError:
+                return value
         if INTEGER.fullmatch(value):
             return int(value)
         return float(value) if NUMBER.fullmatch(value) else value

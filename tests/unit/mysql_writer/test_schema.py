@@ -10,9 +10,7 @@ def test_a_table_is_filled_before_the_next_is_begun() -> None:
     assert parts({"a": "number"}, [ROOM, 3]) == {"a": 2}
 
 
-@given(
-    kinds=st.lists(st.sampled_from(tuple[Kind, ...](("number", "text"))), max_size=500), taken=st.integers(0, 2 * ROOM)
-)
+@given(kinds=st.lists(st.sampled_from(tuple(TAKES)), max_size=500), taken=st.integers(0, 2 * ROOM))
 def test_no_table_holds_more_than_its_room(kinds: list[Kind], taken: int) -> None:
     found = parts({str(n): kind for n, kind in enumerate(kinds)}, [taken])
     full: dict[int, int] = {}
