@@ -127,6 +127,8 @@ class System:
         float, "of what may be announced, for the oldest files; the newest cycle gets the rest"
     ] = 0.25
 
+    retention_days: Annotated[int, "rows of older periods are dropped in MySQL, and not stored again; 0: none"] = 0
+
     @property
     def sinks(self) -> tuple[str, ...]:
         """All its files land in, waited for or not."""
@@ -141,6 +143,8 @@ class System:
         _one_of(self.name, "on-conflict", self.on_conflict, ("keep-both", "replace"))
         if not self.done_directory.strip("/") or not self.error_directory.strip("/"):
             raise BadSettings(f"{self.name}: done-directory and error-directory must name a directory")
+        if self.retention_days < 0:
+            raise BadSettings(f"{self.name}: retention-days must not be negative, is {self.retention_days}")
         if self.depth < 0:
             raise BadSettings(f"{self.name}: depth must not be negative, is {self.depth}")
         _ = self.rollout_share
