@@ -102,6 +102,6 @@ def numbers(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
     except (struct.error, OverflowError):  # words, vectors, integers beyond all floating point
         return None
     found: npt.NDArray[np.float64] = np.frombuffer(packed)
-    if (np.abs(found) > EXACT_INTEGER).any() and "number" not in HELD_BY[content_of(values)]:
+    if (np.abs(found) >= EXACT_INTEGER).any() and "number" not in HELD_BY[content_of(values)]:
         return None
     return found
