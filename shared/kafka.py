@@ -209,7 +209,8 @@ class Outgoing:
     topic: str
     partition: int
     key: str
-    value: bytes
+    value: bytes | None
+    """None takes the key out of a compacted topic."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -11,10 +11,11 @@ from zlib import crc32
 
 import orjson
 
-Stage = Literal["found", "postponed", "parsed", "failed", "done", "error", "lost"]
+Stage = Literal["found", "fetching", "postponed", "parsed", "failed", "done", "error", "lost"]
 """What became of a file.
 
-found      announced; a fetcher has it until its lease ends
+found      announced; waits for a fetcher until its lease ends
+fetching   a fetcher is about to download it; its lease goes on
 postponed  the element did not answer: the next scan announces it again
 parsed     all its batches are in the topic; waiting for the sinks
 failed     cannot be read, for the reason given; waiting to be moved to error/
@@ -50,10 +51,15 @@ def path_bytes(text: str) -> bytes:
     return unquote_to_bytes(text)
 
 
+def digest_of(content: bytes) -> str:
+    """16 hexadecimal digits."""
+    return blake2b(content, digest_size=8).hexdigest()
+
+
 def file_identity(system: str, endpoint: str, path: str, size: int, mtime_s: int) -> str:
     """The same name with other content is another file; 16 hexadecimal digits."""
     known_by = "\0".join((system, endpoint, path, str(size), str(mtime_s)))
-    return blake2b(known_by.encode(), digest_size=8).hexdigest()
+    return digest_of(known_by.encode())
 
 
 def version_of(file_id: str, mtime_s: int) -> int:
@@ -72,7 +78,7 @@ class Message:
     kind: ClassVar[str]
 
     def encode(self) -> bytes:
-        return orjson.dumps({"kind": self.kind, **asdict(self)})
+        return b'{"kind":"%s",%s' % (self.kind.encode(), orjson.dumps(self)[1:])
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
@@ -130,6 +136,8 @@ class File(Message):
     """End of its period by its name, seconds since 1970 UTC; 0 when the name does not tell."""
     attempt: int = 1
     """How often it was announced, this time included."""
+    found_s: float = 0.0
+    """When it was announced first, seconds since 1970 by the scanner's clock; 0: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +160,19 @@ class FileStatus(File):
     partition: int = -1
     last_offset: int = -1
     """Of the file's last batch: a sink whose position is beyond it has the whole file."""
+    tries: int = 1
+    """To download it, since it was announced last."""
+    batches: int = 0
+    """Messages in the topic."""
     rows: int = 0
+    suspect: int = 0
+    """Rows the element flagged as suspect."""
     values: int = 0
     nulls: int = 0
     quarantined: int = 0
     dropped: int = 0
+    fetched_s: float = 0.0
+    """When it was downloaded whole; 0: it never was."""
     parsed_s: float = 0.0
     """When all its batches were in the topic; kept through later stages, as compaction forgets the earlier ones."""
     stored_s: float = 0.0
@@ -180,6 +196,34 @@ class SinkPosition(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside(Message):
+    """Some of a message that a sink set aside in the dead letters, told before its position passes."""
+
+    kind: ClassVar[str] = "set-aside"
+    sink: str
+    topic: str
+    partition: int
+    offset: int
+    file_id: str
+    element: str
+    values: int
+    reason: str
+    at_s: float
+    content: str
+    """`digest_of` what was set aside."""
+
+    @property
+    def key(self) -> str:
+        """In the ledger; a record without a value there says that it was sent again."""
+        return set_aside_key(self.sink, self.file_id, self.content)
+
+
+def set_aside_key(sink: str, file_id: str, content: str) -> str:
+    """The same for a file that was parsed, and set aside, once more."""
+    return f"{sink}/{file_id}/{content}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CycleFigures(Message):
     """What became of the files of one period in one system; a newer message replaces an older one."""
 
@@ -187,30 +231,67 @@ class CycleFigures(Message):
     system: str
     end_s: int
     """End of the period, seconds since 1970 UTC."""
+    told_s: float
+    """When these figures were made; the newest ones count."""
     expected: int
     """Entries of the inventory."""
     missing: list[str]
     """Those without any file of this period."""
-    files: int
     elements: int
     """That brought a file; fewer than files when one brought several."""
+    found: int
+    """Files; each in whatever stage it is now."""
     late: int
+    """Announced first after the cycle was closed."""
+    fetched: int
+    """Downloaded whole."""
     parsed: int
     stored: dict[str, int]
-    """Sink -> files that it has whole."""
+    """Sink -> files that it is beyond."""
     done: int
     error: int
     lost: int
     postponed: int
     quarantined: int
-    """Files with values set aside; their other values landed."""
-    values: int
-    values_stored: dict[str, int]
-    values_quarantined: int
-    values_dropped: int
+    """Files with values set aside, by the parser or by a sink; their other values landed."""
     bytes: int
+    batches: int
+    """Messages in the counters topic."""
+    rows: int
+    suspect: int
+    """Of the rows, flagged by their element."""
+    values: int
+    """In the counters topic."""
+    values_stored: dict[str, int]
+    """Sink -> without what it set aside."""
+    values_set_aside: dict[str, int]
+    """Sink -> in its dead letters."""
+    values_quarantined: int
+    """By the parser."""
+    values_dropped: int
+    retries: int
+    """Announcements and downloads beyond the first of each file."""
     latency_s: dict[str, list[float]]
-    """From the end of the period until written, parsed, stored: 50th and 95th percentile, maximum."""
+    """From the end of the period until found, fetched, parsed, stored: 50th and 95th percentile, maximum."""
+    took_s: float
+    """From the first file announced to the last one stored."""
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """What follows from the counts: throughput, mean size of a batch, shares."""
+        return {
+            "files_per_s": _share(self.found, self.took_s),
+            "values_per_s": _share(self.values, self.took_s),
+            "bytes_per_s": _share(self.bytes, self.took_s),
+            "rows_per_batch": _share(self.rows, self.batches),
+            "suspect_share": _share(self.suspect, self.rows),
+            "error_share": _share(self.error, self.found),
+            "retries_per_file": _share(self.retries, self.found),
+        }
+
+
+def _share(part: float, whole: float) -> float:
+    return round(part / whole, 4) if whole else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,13 +336,21 @@ class CounterBatch(Message):
     units: dict[str, str] = field(default_factory=dict)
     """Counter -> the unit its values are in; of these counters, those whose unit is known."""
 
+    @property
+    def values(self) -> int:
+        """How many are there; a vector is one."""
+        return sum(len(row) - row.count(None) - 2 for row in self.rows)
 
-def decode_status(raw: bytes) -> FileStatus | SinkPosition:
-    """A record of pm.files.status, which carries two kinds.
+
+LedgerRecord = FileStatus | SinkPosition | SetAside
+LEDGER_KINDS: dict[Any, type[LedgerRecord]] = {SinkPosition.kind: SinkPosition, SetAside.kind: SetAside}
+
+
+def decode_status(raw: bytes) -> LedgerRecord:
+    """A record of pm.files.status, which carries three kinds.
 
     Raises:
-        BadMessage: neither of them.
+        BadMessage: none of them.
     """
     found = _object(raw)
-    kind: type[FileStatus | SinkPosition] = SinkPosition if found.get("kind") == SinkPosition.kind else FileStatus
-    return kind.of(found, raw)
+    return LEDGER_KINDS.get(found.get("kind"), FileStatus).of(found, raw)

@@ -23,6 +23,7 @@ from shared.health import not_ready, stale
 from shared.settings import BadSettings, Settings
 
 M = TypeVar("M", Counter, Gauge, Histogram)
+SIZES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -51,6 +52,7 @@ def _metric(kind: type[M], services: str, name: str, about: str, *labels: str, *
 _counter = partial(_metric, Counter)
 _gauge = partial(_metric, Gauge)
 _seconds = partial(_metric, Histogram, buckets=SECONDS)
+_sizes = partial(_metric, Histogram, buckets=SIZES)
 
 LEADING = _gauge("scanner", "leading", "1: this scanner leads the system", "system")
 ANNOUNCED = _counter("scanner", "files_announced_total", "given to the fetchers", "system")
@@ -64,6 +66,7 @@ IN_FLIGHT = _gauge("scanner", "files_in_flight", "at the last scan, for fetchers
 
 PROCESSED = _counter("fetcher", "files_processed_total", "announced files, by what became of them", "system", "stage")
 LOST = _counter("fetcher", "files_lost_total", "vanished from the element before the fetch", "system")
+FETCH_RETRIES = _counter("fetcher", "fetch_retries_total", "files whose download was tried again", "system")
 FETCHED_BYTES = _counter("fetcher", "fetched_bytes_total", "of parsed files, as they were on the element", "system")
 FILE_SECONDS = _seconds("fetcher", "file_seconds", "one announced file, until its status is published", "system")
 DOWNLOAD_SECONDS = _seconds("fetcher", "download_seconds", "until a file was read, with its wait for a connection")
@@ -79,6 +82,11 @@ STORED_VALUES = _counter(SINKS, "stored_values_total", "durable in the sink, nul
 WRITE_SECONDS = _seconds(SINKS, "write_seconds", "one write, failed ones included", "sink")
 WRITE_RETRIES = _counter(SINKS, "write_retries_total", "the database did not answer", "sink")
 LAG = _gauge(SINKS, "sink_lag_messages", "in the topic and not stored yet", "sink", "topic", "partition")
+BEHIND = _gauge(
+    SINKS, "sink_behind_seconds", "age of the newest message read; 0: none waits", "sink", "topic", "partition"
+)
+WRITE_BATCHES = _sizes(SINKS, "write_batches", "batches of one write", "sink")
+WRITE_ROWS = _sizes(SINKS, "write_rows", "rows of one write", "sink")
 COLUMNS_CHANGED = _counter(SINKS, "columns_changed_total", "added or widened, for new counters", "sink")
 DEAD_LETTERS = _counter(f"fetcher, {SINKS}", "dead_letters_total", "messages set aside in `<topic>.dlq`", "topic")
 
@@ -87,6 +95,14 @@ COMMANDS_AGAIN = _counter("tracker", "commands_again_total", "to move a file, as
 CYCLE_END = _gauge("tracker", "cycle_end_timestamp_seconds", "of the newest closed cycle", "system")
 CYCLE_EXPECTED = _gauge("tracker", "cycle_elements_expected", "in the newest closed cycle", "system")
 CYCLE_MISSING = _gauge("tracker", "cycle_elements_missing", "of those, without a file", "system")
+CYCLE_LATE = _gauge("tracker", "cycle_files_late", "in the newest closed cycle", "system")
+CYCLE_ERROR = _gauge("tracker", "cycle_files_error", "in the newest closed cycle", "system")
+CYCLE_VALUES = _gauge("tracker", "cycle_values", "in the newest closed cycle", "system")
+CYCLE_SUSPECT = _gauge("tracker", "cycle_suspect_ratio", "of the newest closed cycle's rows", "system")
+CYCLE_LATENCY = _gauge(
+    "tracker", "cycle_latency_seconds", "of its slowest file, from the end of the period", "system", "stage"
+)
+FILES = _gauge("tracker", "files", "of the cycles that are kept, by state", "system", "state")
 
 
 def _of_host(kind: str, name: str, about: str) -> Declared:

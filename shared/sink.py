@@ -6,10 +6,10 @@ for each value: stored, set aside in the dead letters with a reason, or (the pro
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
-from time import monotonic
+from time import monotonic, time
 from typing import Annotated, Protocol
 
 from shared import metrics
@@ -28,7 +28,7 @@ from shared.kafka import (
     usable,
 )
 from shared.landing import Piece, land
-from shared.messages import BadMessage, CounterBatch, SinkPosition
+from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, digest_of
 from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ class SinkWorker:
         self.ours: set[Place] = set()
         self.new: set[Place] = set()
         self.positions: dict[Place, int] = {}
+        self.read_s: dict[Place, float] = {}
+        """When the newest message that was read of a partition was sent."""
         self.untold: set[Place] = set()
         self.next_announcement_s = 0.0
         self.failures = 0
@@ -96,6 +98,7 @@ class SinkWorker:
                 self._take_up()
                 messages = usable(self.consumer.consume(self.limits.batch_messages, self.limits.batch_wait_s))
                 if messages:
+                    self.read_s |= {origin(m)[:2]: m.timestamp()[1] / 1000 for m in messages}
                     land(partial(self._write, stop=stop), list(self._readable(messages)), self._set_aside)
                 self._announce()
                 self._count_lag()
@@ -124,7 +127,8 @@ class SinkWorker:
         self.ours -= gone
         self.untold -= gone
         for place in gone:
-            metrics.LAG.remove(self.sink.name, *place)  # its new owner's to tell
+            for gauge in (metrics.LAG, metrics.BEHIND):
+                gauge.remove(self.sink.name, *place)  # its new owner's to tell
         consumer.incremental_unassign(partitions)
 
     def _take_up(self) -> None:
@@ -167,6 +171,7 @@ class SinkWorker:
             if not ours:
                 return
             batches = [piece.batch for piece in ours if piece.batch is not None]
+            began_s = monotonic()
             try:
                 with metrics.WRITE_SECONDS.labels(self.sink.name).time():
                     self.sink.write(batches, positions)
@@ -174,28 +179,64 @@ class SinkWorker:
                 self._wait(error)
             else:
                 self.failures = 0
-                self._count(batches)
                 self._moved(positions)
+                self._tell(batches, monotonic() - began_s)
                 self.heartbeat.progress()  # parting refused batches takes many writes
                 return
 
     def _set_aside(self, message: Message, content: bytes, reason: str) -> None:
         letter = dead_letter(message, reason, content)
-        self.producer.deliver(letter)  # one that cannot be set aside is not passed: Unreachable ends the process
+        letter = replace(letter, headers={**letter.headers, "sink": self.sink.name})
+        told = self._told(message, content, reason)
+        # One that cannot be set aside is not passed: Unreachable ends the process.
+        self.producer.deliver(letter, *(_to_ledger(aside.partition, aside.key, aside) for aside in told))
         metrics.DEAD_LETTERS.labels(origin(message)[0]).inc()
-        log.error("set aside", extra={"sink": self.sink.name, **letter.headers})
+        log.error("set aside", extra={"files": [aside.file_id for aside in told], **letter.headers})
 
-    def _count(self, stored: Sequence[CounterBatch]) -> None:
+    def _told(self, message: Message, content: bytes, reason: str) -> list[SetAside]:
+        """What the ledger is to know of it; nothing of a message that names no file."""
+        try:
+            batch = CounterBatch.decode(content)
+        except BadMessage:
+            return []
+        topic, partition, offset = origin(message)
+        return [
+            SetAside(
+                sink=self.sink.name,
+                topic=topic,
+                partition=partition,
+                offset=offset,
+                file_id=batch.file_id,
+                element=batch.element,
+                values=batch.values,
+                reason=reason,
+                at_s=time(),
+                content=digest_of(content),
+            )
+        ]
+
+    def _tell(self, stored: Sequence[CounterBatch], took_s: float) -> None:
+        """One line a write; it names the files, so that each can be followed to its rows."""
+        rows = 0
         for batch in stored:
             labels = self.sink.name, batch.system
             metrics.STORED_BATCHES.labels(*labels).inc()
             metrics.STORED_ROWS.labels(*labels).inc(len(batch.rows))
             metrics.STORED_VALUES.labels(*labels).inc(len(batch.rows) * len(batch.counters))
+            rows += len(batch.rows)
+        if stored:
+            metrics.WRITE_BATCHES.labels(self.sink.name).observe(len(stored))
+            metrics.WRITE_ROWS.labels(self.sink.name).observe(rows)
+            files = sorted({batch.file_id for batch in stored})
+            sizes = {"batches": len(stored), "rows": rows, "took_s": round(took_s, 3)}
+            log.info("stored", extra={"sink": self.sink.name, "files": files, **sizes})
 
     def _count_lag(self) -> None:
         for place in self.ours:
             behind = messages_after(self.consumer, TopicPartition(*place, self.positions[place]))
             metrics.LAG.labels(self.sink.name, *place).set(behind)
+            behind_s = time() - self.read_s[place] if behind and place in self.read_s else 0.0
+            metrics.BEHIND.labels(self.sink.name, *place).set(behind_s)
 
     def _moved(self, positions: Mapping[Place, int]) -> None:
         self.positions.update(positions)
@@ -216,7 +257,7 @@ class SinkWorker:
         position = SinkPosition(
             sink=self.sink.name, topic=topic, partition=partition, next_offset=self.positions[place]
         )
-        return Outgoing(FILES_STATUS.name, partition, f"{self.sink.name}/{topic}/{partition}", position.encode())
+        return _to_ledger(partition, f"{self.sink.name}/{topic}/{partition}", position)
 
     def _wait(self, error: Unreachable) -> None:
         """A pause inside the consumer group: polling goes on, so that nobody takes the partitions away."""
@@ -228,7 +269,12 @@ class SinkWorker:
         self.consumer.pause(paused)
         usable([self.consumer.poll(wait_s)])
         self.consumer.resume([p for p in paused if (p.topic, p.partition) in self.ours])
+        self._count_lag()
         self.heartbeat.progress()
+
+
+def _to_ledger(partition: int, key: str, record: SetAside | SinkPosition) -> Outgoing:
+    return Outgoing(FILES_STATUS.name, partition, key, record.encode())
 
 
 def _place(piece: Piece) -> Place:

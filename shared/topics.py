@@ -7,7 +7,17 @@ not exist when it started, DESIGN D3). docs/topics.md is generated from here.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from shared.messages import PARTITIONS, CounterBatch, CycleFigures, FileFound, FileStatus, Message, Settle, SinkPosition
+from shared.messages import (
+    PARTITIONS,
+    CounterBatch,
+    CycleFigures,
+    FileFound,
+    FileStatus,
+    Message,
+    SetAside,
+    Settle,
+    SinkPosition,
+)
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -64,11 +74,11 @@ FILES_FOUND = Topic(
 )
 FILES_STATUS = Topic(
     name="pm.files.status",
-    about="The ledger: what became of each file, and how far each sink is.",
-    messages=(FileStatus, SinkPosition),
+    about="The ledger: what became of each file, how far each sink is, and what it set aside.",
+    messages=(FileStatus, SinkPosition, SetAside),
     writers=("scanner", "fetcher", "mysql_writer", "ch_bridge"),
     readers=("scanner", "tracker"),
-    key="file_id, or sink/topic/partition; the partition is the element's, or the counters topic's",
+    key="file_id, sink/topic/partition or sink/file_id/digest; the partition is the element's, or the counters topic's",
     retention_ms=30 * DAY_MS,
     compacted=True,
 )
@@ -85,7 +95,7 @@ CYCLES = Topic(
     about="Figures of each system and period: the newest ones.",
     messages=(CycleFigures,),
     writers=("tracker",),
-    readers=("operator",),
+    readers=("mysql_writer", "ch_bridge", "operator"),
     key="system/end of period",
     partitions=1,
     retention_ms=30 * DAY_MS,

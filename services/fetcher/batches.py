@@ -52,6 +52,8 @@ class Batch:
     value: bytes
     """A CounterBatch, encoded."""
     group: str
+    end_s: int
+    """End of the granularity period."""
     rows: int
     values: int
 
@@ -73,6 +75,8 @@ class Counts:
 
     groups: int
     rows: int
+    suspect: int
+    """Rows flagged so, as the file has them."""
     values: int
     """Stored."""
     nulls: int
@@ -149,6 +153,7 @@ class _File:
         self.quarantined: list[Quarantined] = []
         self.found = 0
         self.nulls = 0
+        self.suspect = 0
         self.dropped: Counter[str] = Counter()
 
     def add(self, block: Block) -> None:
@@ -161,6 +166,7 @@ class _File:
             info.rows.append(Rows.of(block.objects, block.lines, values))
         info.faults += block.faults
         self.nulls += block.nulls
+        self.suspect += sum(line[len(name) + 2] == "1" for name, line in zip(block.objects, block.lines, strict=True))
         self.found += values + sum(map(_values, block.faults))
 
     def parsed(self) -> Parsed:
@@ -243,7 +249,7 @@ class _File:
         for columns, several in alike.items():
             start = self._start(key, table.end_offset_min, columns)
             for rows in self._packed(several, start):
-                yield Batch(start + rows.text + b"]}", key.group, rows.height, rows.values)
+                yield Batch(start + rows.text + b"]}", key.group, key.end_s, rows.height, rows.values)
 
     def _start(self, key: Key, end_offset_min: int, columns: Columns) -> bytes:
         """A CounterBatch up to its rows, which are JSON already."""
@@ -276,6 +282,7 @@ class _File:
         return Counts(
             groups=len({batch.group for batch in batches}),
             rows=sum(batch.rows for batch in batches),
+            suspect=self.suspect,
             values=sum(batch.values for batch in batches),
             nulls=self.nulls,
             quarantined=sum(aside.values for aside in self.quarantined),

@@ -35,6 +35,17 @@ class KafkaProducerWorker:
             )
         )
 
+    def fetching(self, files: Sequence[FileStatus]) -> None:
+        """Not waited for: a partition is written in order, so what is said of a file later is durable after this."""
+        unwatched = Deliveries()
+        for status in files:
+            message = _told(status)
+            self._producer(message.partition).send(message, unwatched)
+
     def status(self, status: FileStatus) -> None:
-        partition = partition_of(status.element)
-        self._producer(partition).deliver(Outgoing(FILES_STATUS.name, partition, status.file_id, status.encode()))
+        message = _told(status)
+        self._producer(message.partition).deliver(message)
+
+
+def _told(status: FileStatus) -> Outgoing:
+    return Outgoing(FILES_STATUS.name, partition_of(status.element), status.file_id, status.encode())

@@ -37,6 +37,9 @@ class Out(Protocol):
 
     def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None: ...
 
+    def fetching(self, files: Sequence[FileStatus]) -> None:
+        """Says so, and waits for nothing: what is said of a file later is durable only after this."""
+
     def status(self, status: FileStatus) -> None: ...
 
 
@@ -48,6 +51,15 @@ class Whereabouts(Protocol):
 
 Content = bytes | IO[bytes]
 """A file that was downloaded: in memory, or on disk until it is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """How the download of a file went."""
+
+    content: Content | Hopeless | Unreachable
+    tries: int
+    at_s: float
 
 
 @dataclass(frozen=True)
@@ -73,12 +85,13 @@ class FileProcessorWorker:
             Unreachable: a status could not be published; that file is not done.
         """
         began_s = monotonic()
+        self.out.fetching([status_of(a.file, "fetching", time()) for a in files])
         with self.memory(sum(a.file.size for a in files)), ThreadPoolExecutor(len(files), "process") as threads:
-            ends = [threads.submit(self._end, a, found, began_s) for a, found in self._downloaded(files)]
+            ends = [threads.submit(self._end, a, fetched, began_s) for a, fetched in self._downloaded(files)]
         for end in ends:
             end.result()
 
-    def _downloaded(self, files: Sequence[Announced]) -> Iterator[tuple[Announced, Content | Hopeless | Unreachable]]:
+    def _downloaded(self, files: Sequence[Announced]) -> Iterator[tuple[Announced, Fetched]]:
         """Each file's content, or why there is none; what a cut line left over is tried again."""
         left, attempt = list(files), 1
         while left:
@@ -86,13 +99,14 @@ class FileProcessorWorker:
                 with self.session(left[0].file) as element:
                     for announced, found in self._read(element, left):
                         left.remove(announced)
-                        yield announced, found
+                        yield announced, Fetched(found, attempt, time())
             except Unreachable as error:
                 if attempt == self.settings.attempts:
-                    yield from ((announced, error) for announced in left)
+                    yield from ((announced, Fetched(error, attempt, time())) for announced in left)
                     return
                 wait_s = self.settings.first_wait_s * 2 ** (attempt - 1) * uniform(0.5, 1.5)
                 ids = [announced.file.file_id for announced in left]
+                metrics.FETCH_RETRIES.labels(left[0].file.system).inc(len(left))
                 log.warning("fetch tried again", extra={"files": ids, "reason": str(error), "wait_s": wait_s})
                 self.wait(wait_s)
                 left.reverse()  # so that a file over which the line breaks each time holds up no other
@@ -126,17 +140,19 @@ class FileProcessorWorker:
         except OSError as error:
             raise Unreachable(f"not to be spooled to disk: {error}") from error
 
-    def _end(self, announced: Announced, found: Content | Hopeless | Unreachable, began_s: float) -> None:
+    def _end(self, announced: Announced, fetched: Fetched, began_s: float) -> None:
         file = announced.file
         metrics.DOWNLOAD_SECONDS.observe(monotonic() - began_s)
         try:
-            status = self._publish(file, self._parsed(file, found))
+            status = self._publish(file, self._parsed(file, fetched.content))
         except Gone:
             status = self._look_for(file)
         except Unreachable as error:
             status = status_of(file, "postponed", time(), str(error))
         except Hopeless as error:
             status = status_of(file, "failed", time(), str(error))
+        whole = not isinstance(fetched.content, Exception)
+        status = replace(status, tries=fetched.tries, fetched_s=fetched.at_s if whole else 0.0)
         self.out.status(status)
         announced.done()
         took_s = monotonic() - began_s
@@ -185,11 +201,14 @@ class FileProcessorWorker:
         topic, partition, last_offset = self.out.counters(file, [batch.value for batch in parsed.batches])
         return replace(
             status_of(file, "parsed", time(), "; ".join(f"{reason}: {n}" for reason, n in counts.reasons.items())),
+            end_s=file.end_s or max(batch.end_s for batch in parsed.batches),
             parsed_s=time(),
             topic=topic,
             partition=partition,
             last_offset=last_offset,
+            batches=len(parsed.batches),
             rows=counts.rows,
+            suspect=counts.suspect,
             values=counts.values,
             nulls=counts.nulls,
             quarantined=counts.quarantined,

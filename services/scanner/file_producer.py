@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import time
 from typing import Any
 
@@ -128,7 +128,9 @@ class FileProducer:
         """The ledger first: whatever a fetcher says of a file comes after `found`."""
         if not files or term.over.is_set():
             return
-        statuses = [status_of(file, "found", time()) for file in files]
+        now_s = time()
+        files = [replace(file, found_s=file.found_s or now_s) for file in files]
+        statuses = [status_of(file, "found", now_s) for file in files]
         self.producer.deliver(*(_outgoing(FILES_STATUS.name, s.element, s.file_id, s.encode()) for s in statuses))
         for status in statuses:
             self.ledger.note(status)

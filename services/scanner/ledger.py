@@ -21,6 +21,7 @@ class Known:
     stage: str
     at_s: float
     attempt: int = 1
+    found_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Ledger:
 
     def note(self, status: FileStatus) -> None:
         """Take a status: read from the topic, or our own, said before we read it."""
-        known = Known(status.system, status.endpoint, status.stage, status.at_s, status.attempt)
+        known = Known(status.system, status.endpoint, status.stage, status.at_s, status.attempt, status.found_s)
         with self.moved:
             before = self.files.get(status.file_id)
             if before is not None:
@@ -82,7 +83,8 @@ class Ledger:
     def under_way(self, system: str) -> UnderWay:
         """What of a system is announced and not yet stored."""
         with self.moved:
-            found, parsed = +self.counts[system, "found"], +self.counts[system, "parsed"]
+            found, fetching, parsed = (+self.counts[system, stage] for stage in ("found", "fetching", "parsed"))
+        found += fetching
         return UnderWay(found.total(), parsed.total(), found + parsed)
 
     def catch_up(self, stop: Event) -> None:

@@ -25,7 +25,7 @@ def due(known: Known | None, now_s: float, settings: ScannerSettings) -> bool:
     age_s = now_s - known.at_s
     if known.stage in {"postponed", "lost"}:  # lost, and there again; or what a server calls missing is forbidden
         return age_s >= min(settings.longest_wait_s, settings.first_wait_s * 2.0 ** min(known.attempt - 1, 30))
-    return known.stage == "found" and age_s > settings.lease_s
+    return known.stage in {"found", "fetching"} and age_s > settings.lease_s
 
 
 def found(system: str, endpoint: Endpoint, path: bytes, entry: Entry, epoch: int) -> FileFound:
@@ -49,8 +49,8 @@ def _identity(system: str, endpoint: Endpoint, path: str, entry: Entry) -> str:
 
 
 def again(file: FileFound, known: Known | None) -> FileFound:
-    """The announcement with its number."""
-    return replace(file, attempt=known.attempt + 1) if known else file
+    """The announcement with its number, and when the first one was."""
+    return replace(file, attempt=known.attempt + 1, found_s=known.found_s) if known else file
 
 
 def cycle_of(file: FileFound) -> int:

@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Iterable
+from functools import partial
+from itertools import chain
 from threading import Event, Thread
 
 import faust
@@ -14,31 +15,47 @@ from services.tracker.settings import TrackerSettings
 from shared import kafka, log, metrics
 from shared.crash import or_leave
 from shared.inventory import endpoints
-from shared.settings import BadSettings, Settings, System, load
+from shared.messages import CycleFigures
+from shared.settings import BadSettings, load
 from shared.topics import CYCLES, FILES_SETTLE, FILES_STATUS, TRACKER_TABLES
+from shared.watch import Watch
 
 
-def publish_cycles(settings: Settings, own: TrackerSettings) -> None:
+def publish_cycles(watch: Watch, own: TrackerSettings) -> None:
     """The figures of the cycles, as long as the process lives."""
-    brokers = settings.kafka.bootstrap_servers
+    brokers = watch.settings.kafka.bootstrap_servers
+
+    def sinks(name: str) -> tuple[str, ...]:
+        system = watch.settings.system(name)
+        return system.sinks if system else ()
+
     with or_leave("publish cycles"):
         CyclePublisher(
-            CycleStatistics({system.name: system.sinks for system in settings.systems}, own.lateness_s, own.keep_s),
+            CycleStatistics(sinks, own.lateness_s, own.keep_s),
             kafka.follow_all(brokers, FILES_STATUS),
+            kafka.ends(brokers, FILES_STATUS),
             kafka.KafkaProducer(brokers),
-            lambda: expected(settings.systems),
+            partial(expected, watch),
+            lambda: watch.settings.systems,
+            published(brokers),
         ).run(Event())
 
 
-def expected(systems: Iterable[System]) -> dict[str, list[str]]:
+def expected(watch: Watch, name: str) -> list[str]:
     """Who should write a file each period; nobody where the inventory cannot be read, which the scanner tells."""
-    names = {}
-    for system in systems:
-        try:
-            names[system.name] = sorted(endpoints(system))
-        except BadSettings:
-            names[system.name] = []
-    return names
+    system = watch.settings.system(name)
+    try:
+        return sorted(endpoints(system)) if system else []
+    except BadSettings:
+        return []
+
+
+def published(brokers: str) -> dict[tuple[str, int], CycleFigures]:
+    """What a tracker before this one told of the cycles."""
+    part = kafka.Stretch(CYCLES, kafka.begins(brokers, CYCLES), kafka.ends(brokers, CYCLES))
+    messages = chain.from_iterable(kafka.read(brokers, "pmflow-tracker-cycles", part, 1000))
+    figures = (CycleFigures.decode(message.value() or b"") for message in messages)
+    return {(f.system, f.end_s): f for f in figures}
 
 
 def main() -> None:
@@ -50,8 +67,9 @@ def main() -> None:
     if missing:
         sys.exit(f"no topic {', '.join(missing)}: run `pmflow topics create` first")
     own = settings.section("tracker", TrackerSettings)
-    Thread(target=publish_cycles, args=(settings, own), daemon=True).start()  # ends with the process: it owns nothing
-    app = build(settings, own)
+    watch = Watch(settings)
+    Thread(target=publish_cycles, args=(watch, own), daemon=True).start()  # ends with the process: it owns nothing
+    app = build(watch, own)
     faust.Worker(
         app, override_logging=False, redirect_stdouts=False, loglevel=logging.WARNING
     ).execute_from_commandline()

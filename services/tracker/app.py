@@ -19,8 +19,7 @@ from services.tracker.tracker import FileProcessingTracker
 from shared import metrics
 from shared.crash import or_leave
 from shared.health import Heartbeat
-from shared.messages import BadMessage, FileStatus, Settle, decode_status, partition_of
-from shared.settings import Settings
+from shared.messages import BadMessage, FileStatus, Settle, SinkPosition, decode_status, partition_of
 from shared.topics import FILES_SETTLE, FILES_STATUS
 from shared.watch import Watch
 
@@ -59,8 +58,9 @@ def durable_table(sent: Sent) -> type[faust.Table[Any, Any]]:
     return Table
 
 
-def build(settings: Settings, own: TrackerSettings) -> faust.App:
+def build(watch: Watch, own: TrackerSettings) -> faust.App:
     """The app, not yet started; its topics must exist."""
+    settings = watch.settings
     sent = Sent()
     app = faust.App(
         GROUP,
@@ -81,7 +81,6 @@ def build(settings: Settings, own: TrackerSettings) -> faust.App:
     commands = app.topic(FILES_SETTLE.name, key_serializer="raw", value_serializer="raw")
     files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
     positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
-    watch = Watch(settings)
     tracker = FileProcessingTracker(partial(complete_on, watch), files, positions, own.lease_s)
     progress = Progress(settings.kafka.bootstrap_servers, Heartbeat(settings.health.file))
     metrics.TRACKED.labels("waiting").set_function(lambda: tracker.counts()["waiting"])
@@ -149,4 +148,10 @@ def decided(tracker: FileProcessingTracker, value: bytes | None, now_s: float) -
     except BadMessage as error:
         log.error("not a status, passed over", extra={"reason": str(error)})  # noqa: TRY400 - says it all
         return []
-    return list(tracker.told(told, now_s) if isinstance(told, FileStatus) else tracker.moved(told, now_s))
+    match told:
+        case FileStatus():
+            return list(tracker.told(told, now_s))
+        case SinkPosition():
+            return list(tracker.moved(told, now_s))
+        case _:  # what a sink set aside is counted in the cycle's figures
+            return []

@@ -1,16 +1,18 @@
 """CyclePublisher: follows the ledger; publishes and logs each cycle's figures when it closes and when they change."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, field, replace
 from threading import Event
 from time import time
-from typing import Any
+from typing import Any, get_args
 
 from services.tracker.cycles import CycleStatistics
+from services.tracker.states import State
 from shared import metrics
-from shared.kafka import Consumer, KafkaProducer, Outgoing, usable
+from shared.kafka import Consumer, KafkaProducer, Message, Outgoing, origin, usable
 from shared.messages import BadMessage, CycleFigures, decode_status
+from shared.settings import System
 from shared.topics import CYCLES
 
 log = logging.getLogger(__name__)
@@ -27,26 +29,35 @@ class CyclePublisher:
     statistics: CycleStatistics
     reader: Consumer
     """Of the whole ledger, from its beginning."""
+    unread: dict[int, int]
+    """Partition -> where it ended at the start: before all of that is read, figures would be of the past."""
     producer: KafkaProducer
-    expected: Callable[[], Mapping[str, Collection[str]]]
+    expected: Callable[[str], Collection[str]]
     """System -> the names of its inventory; asked at each closing."""
+    systems: Callable[[], Collection[System]]
+    """As they are configured now."""
     published: dict[tuple[str, int], CycleFigures] = field(default_factory=dict)
-
+    """By this tracker or the one before it."""
     newest_s: dict[str, int] = field(default_factory=dict)
     """System -> end of its newest published cycle."""
 
     def run(self, stop: Event) -> None:
         """Until stopped."""
         while not stop.is_set():
-            messages = usable(self.reader.consume(5000, 1.0))
-            for message in messages:
-                self._take(message.value())
-            if len(messages) < 5000:  # else: still behind, the figures would be of the past
+            for message in usable(self.reader.consume(5000, 1.0)):
+                self._take(message)
+                _, partition, offset = origin(message)
+                if offset + 1 >= self.unread.get(partition, offset + 2):
+                    del self.unread[partition]
+            if not self.unread:
                 self._publish()
+                self._count_states()
         self.reader.close()
 
-    def _take(self, value: bytes | None) -> None:
+    def _take(self, message: Message) -> None:
+        value = message.value()
         if value is None:
+            self.statistics.untold((message.key() or b"").decode(errors="replace"))
             return
         try:
             self.statistics.told(decode_status(value), time())
@@ -54,15 +65,20 @@ class CyclePublisher:
             log.debug("not a status, passed over")  # the tracker logs it as an error
 
     def _publish(self) -> None:
-        for figures in self.statistics.closed(time(), self.expected()):
-            if self.published.get((figures.system, figures.end_s)) == figures:
-                continue
-            key = f"{figures.system}/{figures.end_s}"
-            self.producer.deliver(Outgoing(CYCLES.name, 0, key, figures.encode()))
+        for figures in self.statistics.closed(time(), self.expected):
+            before = self.published.get((figures.system, figures.end_s))
+            if before is None or replace(before, told_s=figures.told_s) != figures:
+                key = f"{figures.system}/{figures.end_s}"
+                self.producer.deliver(Outgoing(CYCLES.name, 0, key, figures.encode()))
+                log.info("cycle figures changed" if before else "cycle closed", extra=line(figures))
+                self.published[figures.system, figures.end_s] = figures
             self._count(figures)
-            again = (figures.system, figures.end_s) in self.published
-            self.published[figures.system, figures.end_s] = figures
-            log.info("cycle figures changed" if again else "cycle closed", extra=line(figures))
+
+    def _count_states(self) -> None:
+        for system in self.systems():
+            states = self.statistics.states(system.name, system.complete_on)
+            for state in get_args(State):
+                metrics.FILES.labels(system.name, state).set(states[state])
 
     def _count(self, figures: CycleFigures) -> None:
         """The newest cycle's; one that changes later is in `pmflow cycles`."""
@@ -71,8 +87,15 @@ class CyclePublisher:
             metrics.CYCLE_END.labels(figures.system).set(figures.end_s)
             metrics.CYCLE_EXPECTED.labels(figures.system).set(figures.expected)
             metrics.CYCLE_MISSING.labels(figures.system).set(len(figures.missing))
+            metrics.CYCLE_LATE.labels(figures.system).set(figures.late)
+            metrics.CYCLE_ERROR.labels(figures.system).set(figures.error)
+            metrics.CYCLE_VALUES.labels(figures.system).set(figures.values)
+            metrics.CYCLE_SUSPECT.labels(figures.system).set(figures.rates["suspect_share"])
+            for stage, (_, _, longest_s) in ((s, q) for s, q in figures.latency_s.items() if q):
+                metrics.CYCLE_LATENCY.labels(figures.system, stage).set(longest_s)
 
 
 def line(figures: CycleFigures) -> dict[str, Any]:
     """For one log line: as many names as one can read."""
-    return {**asdict(figures), "missing": figures.missing[:NAMES], "missing_elements": len(figures.missing)}
+    missing = {"missing": figures.missing[:NAMES], "missing_elements": len(figures.missing)}
+    return {**asdict(figures), **missing, **figures.rates}

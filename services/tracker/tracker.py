@@ -5,39 +5,39 @@ file's last offset (DESIGN D2). Statuses and positions of one partition number m
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from services.tracker.waiting import Waiting
 from shared.messages import FileStatus, Settle, SinkPosition
 from shared.topics import system_of
 
-State = Literal["waiting", "moving"]
-"""Of a file the tracker keeps; all else is before or behind it.
-
-waiting    parsed: a required sink's position is not beyond its last offset yet
-moving     commanded to done/ or error/; commanded again when the lease of the command ends
-"""
 ENDS = frozenset({"done", "error", "lost"})
+ENDS_OF: Mapping[str, Literal["done", "error"]] = {"stored": "done", "failed": "error"}
+"""Where a file in this state is to be moved."""
+FIELDS = tuple(f.name for f in fields(FileStatus))
 
 
 @dataclass
 class FileProcessingTracker:
-    """Idempotent: any status or position may come again.
+    """Idempotent: any status or position may come again. It keeps the files that something is to be done for:
 
-    | state   | parsed  | failed | every required sink beyond it | lease ended    | done, error, lost |
-    |---------|---------|--------|-------------------------------|----------------|-------------------|
-    | (none)  | waiting | moving |                               |                | (none)            |
-    | waiting | waiting | moving | moving                        |                | (none)            |
-    | moving  | waiting | moving |                               | moving (again) | (none)            |
+    | state    | told: parsed | failed | every required sink beyond it | lease ended        | done, error, lost  |
+    |----------|--------------|--------|-------------------------------|--------------------|--------------------|
+    | (none)   | parsed       | failed |                               |                    | (none)             |
+    | parsed   | parsed       | failed | stored: to done/              |                    | (none)             |
+    | stored   | parsed       | failed |                               | stored: to done/   | (none)             |
+    | failed   | parsed       | failed |                               | failed: to error/  | (none)             |
 
+    All its other states (`states.State`) are told by the ledger alone, which is the table of them: found, fetching and
+    postponed are the scanner's business, whose leases announce again.
     A file that is told `parsed` or `failed` again begins again, wherever it was: commands may be repeated.
     """
 
     complete_on: Callable[[str], Collection[str]]
     """System -> the sinks its files wait for; asked each time, so that it may change while running."""
     files: MutableMapping[str, dict[str, Any]]
-    """File id -> its newest status as plain fields, its `state`, and where it moves `to`."""
+    """File id -> its newest status as plain fields, and its `state`: parsed, stored or failed."""
     positions: MutableMapping[str, int]
     """sink/topic/partition -> next offset."""
     lease_s: float = 300.0
@@ -50,16 +50,18 @@ class FileProcessingTracker:
         waiting = self._index(now_s)
         match status.stage:
             case "parsed":
-                self.files[status.file_id] = {**asdict(status), "state": "waiting"}
-                waiting.add((status.topic, status.partition), status.last_offset, status.file_id)
-                yield from self._complete(status.topic, status.partition, now_s)
+                self._commanded_s.pop(status.file_id, None)
+                if status.last_offset < self._stored(status.topic, status.partition):
+                    yield self._command(_kept(status, "stored", now_s), now_s)
+                else:
+                    self.files[status.file_id] = _kept(status, "parsed")
+                    waiting.add((status.topic, status.partition), status.last_offset, status.file_id)
             case "failed":
-                self.files[status.file_id] = {**asdict(status), "state": "waiting"}
-                yield self._command(status.file_id, "error", now_s)
+                yield self._command(_kept(status, "failed"), now_s)
             case stage if stage in ENDS and status.file_id in self.files:
                 del self.files[status.file_id]
                 self._commanded_s.pop(status.file_id, None)
-            case _:  # found, postponed: the scanner's business, which announces again when a lease ends
+            case _:
                 pass
 
     def moved(self, position: SinkPosition, now_s: float) -> Iterator[Settle]:
@@ -80,8 +82,8 @@ class FileProcessingTracker:
         """The mappings were changed from outside, as a table is after a start or a rebalance."""
         self._waiting = None
 
-    def counts(self) -> Mapping[State, int]:
-        """How many files are in each state."""
+    def counts(self) -> Mapping[str, int]:
+        """How many files wait for sinks, and how many for a fetcher to move them."""
         moving = len(self._commanded_s)
         return {"waiting": len(self.files) - moving, "moving": moving}
 
@@ -89,7 +91,7 @@ class FileProcessingTracker:
         if self._waiting is None:
             self._waiting, self._commanded_s = Waiting(), {}
             for file_id, file in self.files.items():
-                if file["state"] == "moving":
+                if file["state"] in ENDS_OF:
                     self._commanded_s[file_id] = now_s
                 else:
                     self._waiting.add((file["topic"], file["partition"]), file["last_offset"], file_id)
@@ -97,22 +99,29 @@ class FileProcessingTracker:
 
     def _complete(self, topic: str, partition: int, now_s: float) -> Iterator[Settle]:
         """The files of a partition that every required sink is beyond."""
-        stored = min(self.positions.get(_key(s, topic, partition), 0) for s in self.complete_on(system_of(topic)))
+        stored = self._stored(topic, partition)
         for file_id in self._index(now_s).passed((topic, partition), stored):
             file = self.files.get(file_id)
-            if file and file["state"] == "waiting" and file["last_offset"] < stored:  # else through, or told again
-                yield self._command(file_id, "done", now_s)
+            if file and file["state"] == "parsed" and file["last_offset"] < stored:  # else through, or told again
+                yield self._command({**file, "state": "stored", "stored_s": now_s}, now_s)
 
-    def _command(self, file_id: str, to: Literal["done", "error"], now_s: float) -> Settle:
-        stored = {"stored_s": now_s} if to == "done" else {}
-        self.files[file_id] = {**self.files[file_id], **stored, "state": "moving", "to": to}
-        self._commanded_s[file_id] = now_s
-        return _settle(self.files[file_id])
+    def _stored(self, topic: str, partition: int) -> int:
+        """The next offset of the last of the required sinks."""
+        return min(self.positions.get(_key(s, topic, partition), 0) for s in self.complete_on(system_of(topic)))
+
+    def _command(self, file: dict[str, Any], now_s: float) -> Settle:
+        self.files[file["file_id"]] = file
+        self._commanded_s[file["file_id"]] = now_s
+        return _settle(file)
+
+
+def _kept(status: FileStatus, state: str, stored_s: float = 0.0) -> dict[str, Any]:
+    return {name: getattr(status, name) for name in FIELDS} | {"state": state, "stored_s": stored_s}
 
 
 def _settle(file: Mapping[str, Any]) -> Settle:
-    status = {name: value for name, value in file.items() if name not in {"state", "to"}}
-    return Settle(file_id=file["file_id"], to=file["to"], status=status)
+    status = {name: value for name, value in file.items() if name != "state"}
+    return Settle(file_id=file["file_id"], to=ENDS_OF[file["state"]], status=status)
 
 
 def _key(sink: str, topic: str, partition: int) -> str:

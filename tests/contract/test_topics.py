@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from services.fetcher.batches import Origin, read_file
-from shared.messages import CounterBatch, CycleFigures, FileFound, FileStatus, Message, Settle, SinkPosition
+from shared.messages import CounterBatch, CycleFigures, FileFound, FileStatus, Message, SetAside, Settle, SinkPosition
 from shared.topics import (
     CYCLES,
     FILES_FOUND,
@@ -28,12 +28,17 @@ SAMPLES: dict[type[Message], dict[str, Any]] = {
     FileStatus: STATUS,
     SinkPosition: {"sink": "mysql", "topic": "pm.counters.5ga", "partition": 3, "next_offset": 42},
     Settle: {"file_id": FILE["file_id"], "to": "done", "status": STATUS},
+    SetAside: {
+        "sink": "mysql", "topic": "pm.counters.5ga", "partition": 3, "offset": 41, "file_id": "00c338da9aec4329",
+        "element": "SubNetwork=5ga,e", "values": 2, "reason": "counters a: unknown", "at_s": 1795529889.5,
+        "content": "5a1d9c63b8a0f2e4",
+    },
     CycleFigures: {
-        "system": "5ga", "end_s": 1795530600, "expected": 2, "missing": ["5ga-004"], "files": 1, "elements": 1,
-        "late": 0, "parsed": 1, "stored": {"mysql": 1}, "done": 1, "error": 0, "lost": 0, "postponed": 0,
-        "quarantined": 0, "values": 7, "values_stored": {"mysql": 7}, "values_quarantined": 0, "values_dropped": 0,
-        "bytes": 1580,
-        "latency_s": {"written": [1, 1, 1], "parsed": [2.5, 2.5, 2.5], "stored": []},
+        "system": "5ga", "end_s": 1795530600, "told_s": 1795531500.5, "expected": 2, "missing": ["5ga-004"],
+        "elements": 1, "found": 1, "late": 0, "fetched": 1, "parsed": 1, "stored": {"mysql": 1}, "done": 1, "error": 0,
+        "lost": 0, "postponed": 0, "quarantined": 0, "bytes": 1580, "batches": 2, "rows": 4, "suspect": 1, "values": 7,
+        "values_stored": {"mysql": 5}, "values_set_aside": {"mysql": 2}, "values_quarantined": 0, "values_dropped": 0,
+        "retries": 0, "latency_s": {"written": [1, 1, 1], "parsed": [2.5, 2.5, 2.5], "stored": []}, "took_s": 2.5,
     },
     CounterBatch: {
         "system": "5ga", "file_id": "00c338da9aec4329", "element": "SubNetwork=5ga,e", "group": "NRCellDU", "job": "1",

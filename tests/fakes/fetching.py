@@ -108,6 +108,9 @@ class Fetching:
     def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None:
         pass
 
+    def fetching(self, files: Sequence[FileStatus]) -> None:
+        pass
+
     def status(self, status: FileStatus) -> None:
         self.said.append(status)
         self.ended.put(status)

@@ -218,18 +218,18 @@ def test_the_figures_of_a_cycle_are_exact_though_trackers_are_killed_and_files_c
     tracked.tell(24, 26, end_s, "error")
     tracked.store(20)
     first = tracked.start()
-    tracked.wait_until(lambda: (found := published()) is not None and found.files == 26, 60, lambda: f"{published()}")
+    tracked.wait_until(lambda: (found := published()) is not None and found.found == 26, 60, lambda: f"{published()}")
     first.kill()
     tracked.tell(0, 24, end_s, "done")  # each a second time
     tracked.tell(0, 24, end_s, "done")
     tracked.tell(26, 27, end_s, "lost")  # long after the cycle was closed
     tracked.store(24)
     tracked.start()
-    tracked.wait_until(lambda: (found := published()) is not None and found.files == 27, 60, lambda: f"{published()}")
+    tracked.wait_until(lambda: (found := published()) is not None and found.found == 27, 60, lambda: f"{published()}")
     tracked.wait_until(lambda: (found := published()) is not None and found.done == 24, 60, lambda: f"{published()}")
     figures = published()
     assert figures is not None
     assert (figures.expected, figures.missing, figures.elements) == (3, ["absent"], 24)
-    assert (figures.files, figures.done, figures.error, figures.lost) == (27, 24, 2, 1)
+    assert (figures.found, figures.done, figures.error, figures.lost) == (27, 24, 2, 1)
     assert figures.stored == {"mysql": 24}
     assert figures.values_stored == {"mysql": 24}

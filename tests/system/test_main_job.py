@@ -53,7 +53,7 @@ def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(
     eventually(lambda: (c := first_cycle()) is not None and c.values_stored == whole, 60, "the first cycle's figures")
     figures = first_cycle()
     assert figures is not None
-    assert (figures.expected, figures.missing, figures.files, figures.done) == (5, ["samples"], 4, 4)
+    assert (figures.expected, figures.missing, figures.found, figures.done) == (5, ["samples"], 4, 4)
     assert (figures.values, figures.error, figures.lost) == (values, 0, 0)
     assert figures.latency_s["stored"]
 

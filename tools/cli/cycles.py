@@ -40,16 +40,33 @@ def newest(figures: Iterable[CycleFigures], system: str, last: int) -> Iterator[
 
 def table(figures: Iterable[CycleFigures]) -> Table:
     """A row a cycle."""
-    counts = ("expected", "elements", "files", "late", "parsed", "done", "error", "lost", "quarantined", "values")
-    shown = Table("system", "period ends", *counts, "stored", "p95 to stored", "missing", title="cycles")
+    counts = (
+        "expected",
+        "elements",
+        "found",
+        "late",
+        "fetched",
+        "parsed",
+        "done",
+        "error",
+        "lost",
+        "quarantined",
+        "values",
+    )
+    more = ("retries a file", "suspect", "values stored", "set aside", "values/s", "p95 to stored", "missing")
+    shown = Table("system", "period ends", *counts, *more, title="cycles")
     for cycle in figures:
-        stored = ", ".join(f"{sink} {many:,}" for sink, many in cycle.stored.items())
+        aside = sum(cycle.values_set_aside.values()) + cycle.values_quarantined
         p95 = cycle.latency_s.get("stored", [])[1:2]
         shown.add_row(
             cycle.system,
             f"{datetime.fromtimestamp(cycle.end_s, UTC):%Y-%m-%d %H:%M}",
             *(f"{getattr(cycle, name):,}" for name in counts),
-            stored,
+            f"{cycle.rates['retries_per_file']:.2f}",
+            f"{cycle.rates['suspect_share']:.1%}",
+            ", ".join(f"{sink} {many:,}" for sink, many in cycle.values_stored.items()),
+            f"{aside:,}",
+            f"{cycle.rates['values_per_s']:,.0f}",
             f"{p95[0]:,.0f} s" if p95 else "",
             ", ".join(cycle.missing[:5]) + (f" and {len(cycle.missing) - 5} more" if len(cycle.missing) > 5 else ""),
         )

@@ -1,15 +1,16 @@
-"""`pmflow errors`: files that did not come through, grouped by reason and element, with a sample."""
+"""`pmflow errors`: what did not come through, grouped by reason and element, with a sample."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
 
-from shared.messages import FileStatus
+from shared.messages import FileStatus, SetAside
 from shared.settings import load
+from shared.topics import system_of
 from tools.cli import ledger
 
 STAGES = frozenset({"failed", "error", "lost", "postponed"})
@@ -17,21 +18,46 @@ VARYING = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Files of one element that failed for alike reasons; the sample is the newest."""
+class Failure:
+    """Something of a file that did not come through."""
 
     system: str
     element: str
     reason: str
-    files: int
+    at_s: float
+    file_id: str
+    says: str
+    """Where to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Failures of one element for alike reasons; the sample is the newest."""
+
+    system: str
+    element: str
+    reason: str
+    many: int
     first_s: float
     last_s: float
-    sample: FileStatus
+    sample: Failure
 
 
 def errors() -> None:
-    """Show what went wrong, how often, since when, and one file of each kind."""
-    Console().print(table(grouped(ledger.read(load().kafka.bootstrap_servers).files.values())))
+    """Show what went wrong, how often, since when, and one of each kind: files, and what sinks set aside of them."""
+    found = ledger.read(load().kafka.bootstrap_servers)
+    Console().print(table(grouped(failures(found.files.values(), found.set_aside.values()))))
+
+
+def failures(files: Iterable[FileStatus], set_aside: Iterable[SetAside]) -> Iterator[Failure]:
+    """Values that were set aside count too, though their file landed."""
+    for file in files:
+        if file.stage in STAGES or file.quarantined:
+            says = f"{file.path} ({file.stage})"
+            yield Failure(file.system, file.element, file.reason, file.at_s, file.file_id, says)
+    for aside in set_aside:
+        says = f"{aside.topic}/{aside.partition}/{aside.offset} ({aside.values} values not in {aside.sink})"
+        yield Failure(system_of(aside.topic), aside.element, aside.reason, aside.at_s, aside.file_id, says)
 
 
 def alike(reason: str) -> str:
@@ -43,24 +69,23 @@ def alike(reason: str) -> str:
     return VARYING.sub("*", reason)
 
 
-def grouped(files: Iterable[FileStatus]) -> list[Group]:
-    """The most frequent first; values that were set aside count too, though their file landed."""
-    groups: dict[tuple[str, str, str], list[FileStatus]] = {}
-    for file in files:
-        if file.stage in STAGES or file.quarantined:
-            groups.setdefault((file.system, file.element, alike(file.reason)), []).append(file)
-    found = []
+def grouped(found: Iterable[Failure]) -> list[Group]:
+    """The most frequent first."""
+    groups: dict[tuple[str, str, str], list[Failure]] = {}
+    for failure in found:
+        groups.setdefault((failure.system, failure.element, alike(failure.reason)), []).append(failure)
+    made = []
     for key, members in groups.items():
-        members.sort(key=lambda file: file.at_s)
-        found.append(Group(*key, len(members), members[0].at_s, members[-1].at_s, members[-1]))
-    return sorted(found, key=lambda group: (-group.files, group.system, group.element, group.reason))
+        members.sort(key=lambda failure: failure.at_s)
+        made.append(Group(*key, len(members), members[0].at_s, members[-1].at_s, members[-1]))
+    return sorted(made, key=lambda group: (-group.many, group.system, group.element, group.reason))
 
 
 def table(groups: Iterable[Group]) -> Table:
     """A row a group."""
-    shown = Table("system", "element", "files", "first seen", "last seen", "reason", "sample", title="errors")
+    shown = Table("system", "element", "many", "first seen", "last seen", "reason", "sample", title="errors")
     for group in groups:
         seen = (f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S}" for at_s in (group.first_s, group.last_s))
-        sample = f"{group.sample.file_id} {group.sample.path} ({group.sample.stage})"
-        shown.add_row(group.system, group.element, f"{group.files:,}", *seen, group.reason, sample)
+        sample = f"{group.sample.file_id} {group.sample.says}"
+        shown.add_row(group.system, group.element, f"{group.many:,}", *seen, group.reason, sample)
     return shown

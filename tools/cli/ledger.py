@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from shared.kafka import Message, TopicPartition, ends, follow_all, usable
-from shared.messages import FileStatus, SinkPosition, decode_status
+from shared.messages import FileStatus, SetAside, SinkPosition, decode_status
 from shared.topics import FILES_STATUS, Topic
 
 
@@ -14,13 +14,15 @@ class Ledger:
 
     files: dict[str, FileStatus] = field(default_factory=dict)
     positions: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    set_aside: dict[str, SetAside] = field(default_factory=dict)
+    """By key."""
 
 
 def read(brokers: str) -> Ledger:
     """All of the topic, up to where it ends now."""
     ledger = Ledger()
     for message in messages(brokers, FILES_STATUS):
-        _take(ledger, message.value())
+        _take(ledger, (message.key() or b"").decode(errors="replace"), message.value())
     return ledger
 
 
@@ -35,11 +37,14 @@ def messages(brokers: str, topic: Topic) -> Iterator[Message]:
     reader.close()
 
 
-def _take(ledger: Ledger, value: bytes | None) -> None:
+def _take(ledger: Ledger, key: str, value: bytes | None) -> None:
     if value is None:
+        ledger.set_aside.pop(key, None)
         return
     match decode_status(value):
         case FileStatus() as status:
             ledger.files[status.file_id] = status
         case SinkPosition() as position:
             ledger.positions[position.sink, position.topic, position.partition] = position.next_offset
+        case aside:
+            ledger.set_aside[aside.key] = aside

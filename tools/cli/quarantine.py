@@ -14,7 +14,7 @@ from services.fetcher.elements import Elements
 from services.fetcher.settle import Settler
 from shared.errors import Unreachable
 from shared.kafka import KafkaProducer, Message, Outgoing, origin
-from shared.messages import CounterBatch, FileStatus, partition_of
+from shared.messages import CounterBatch, FileStatus, digest_of, partition_of, set_aside_key
 from shared.settings import Settings, load
 from shared.topics import FILES_STATUS, counters
 from tools.cli import ledger
@@ -42,6 +42,8 @@ class Item:
     origin: str
     file_id: str
     content: bytes
+    sink: str = ""
+    """That refused a batch."""
 
 
 def items(files: Iterable[FileStatus], letters: Mapping[str, Iterable[Message]]) -> Iterator[Item]:
@@ -69,7 +71,9 @@ def _letter(letter: Message, headers: Mapping[str, str], system: str) -> Item:
     element = str(known.get("element", (letter.key() or b"").decode(errors="replace")))
     place = "/".join(map(str, origin(letter)))
     reason, whence = headers.get("reason", ""), headers.get("origin", "")
-    return Item(place, what, system, element, reason, whence, str(known.get("file_id", "")), content)
+    return Item(
+        place, what, system, element, reason, whence, str(known.get("file_id", "")), content, headers.get("sink", "")
+    )
 
 
 def _headers(letter: Message) -> dict[str, str]:
@@ -95,7 +99,11 @@ class Quarantine:
         if item.what == "batch":
             _, partition, _ = item.id.rsplit("/", 2)
             topic = counters(item.system).name
-            self.producer.deliver(Outgoing(topic, int(partition), item.element, item.content))
+            key = set_aside_key(item.sink, item.file_id, digest_of(item.content))
+            self.producer.deliver(
+                Outgoing(topic, int(partition), item.element, item.content),
+                Outgoing(FILES_STATUS.name, int(partition), key, None),  # set aside no more
+            )
             self._settled(item)
             return f"sent to {topic} again"
         file = self.files.get(item.file_id)

@@ -1,7 +1,9 @@
-"""`pmflow trace`: every hop of a file, as the ledger tells them, with times and offsets."""
+"""`pmflow trace`: every hop of a file, with times, offsets and tables."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Annotated
 
 import typer
@@ -9,27 +11,52 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.kafka import Message, origin
-from shared.messages import BadMessage, FileStatus, SinkPosition, decode_status
+from shared.messages import BadMessage, FileStatus, LedgerRecord, SetAside, SinkPosition, decode_status
 from shared.settings import load
 from shared.topics import FILES_STATUS
 from tools.cli import ledger
+from tools.cli.landed import rows_of
 
-Record = tuple[str, FileStatus | SinkPosition]
+Record = tuple[str, LedgerRecord]
 """Where it lies (topic/partition/offset), and what it says."""
+FILES = 50
+"""Of so many the databases are asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What is known of a file at one point of its way."""
+
+    file: FileStatus
+    time: str
+    at: str
+    """Its stage, or a sink."""
+    says: str
+    where: str
+    """topic/partition/offset, or a table."""
 
 
 def trace(
     what: Annotated[str, typer.Argument(help="a file's id, a part of its path, or an element")],
 ) -> None:
-    """Show the way of the files that match, hop by hop; what compaction took from the ledger is not shown."""
-    records = list(decoded(ledger.messages(load().kafka.bootstrap_servers, FILES_STATUS)))
-    hops = list(hops_of(records, what))
+    """Show the way of the files that match, hop by hop, to their tables; what compaction took away is not shown."""
+    settings = load()
+    hops = list(hops_of(decoded(ledger.messages(settings.kafka.bootstrap_servers, FILES_STATUS)), what))
     if not hops:
         raise typer.BadParameter(f"the ledger knows no file or element {what!r}")
-    shown = Table("file", "time", "stage", "says", "where", title=what)
-    for hop in hops:
-        shown.add_row(*hop)
+    shown = Table("file", "time", "at", "says", "where", title=what)
+    for number, (file_id, some) in enumerate(groupby(hops, _id)):
+        of_file = list(some)
+        for hop in of_file:
+            shown.add_row(file_id, hop.time, hop.at, hop.says, hop.where)
+        if number < FILES and of_file[-1].file.topic:
+            for sink, table, says in rows_of(settings, of_file[-1].file):
+                shown.add_row(file_id, "", sink, says, table)
     Console().print(shown)
+
+
+def _id(hop: Hop) -> str:
+    return hop.file.file_id
 
 
 def decoded(messages: Iterable[Message]) -> Iterator[Record]:
@@ -42,23 +69,40 @@ def decoded(messages: Iterable[Message]) -> Iterator[Record]:
         yield "/".join(map(str, origin(message))), record
 
 
-def hops_of(records: Iterable[Record], what: str) -> Iterator[tuple[str, str, str, str, str]]:
-    """File, time, stage, what is said of it, and where that lies; a file's hops in their order."""
+def hops_of(records: Iterable[Record], what: str) -> Iterator[Hop]:
+    """A file's hops in their order; what became of it in the sinks at its end."""
     files: dict[str, list[tuple[str, FileStatus]]] = {}
     positions: dict[tuple[str, str, int], int] = {}
+    asides: dict[str, SetAside] = {}
     for where, record in records:
-        if isinstance(record, SinkPosition):
-            positions[record.sink, record.topic, record.partition] = record.next_offset
-        elif what in {record.file_id, record.element, record.endpoint} or what in record.path:
-            files.setdefault(record.file_id, []).append((where, record))
-    for file_id, told in files.items():
+        match record:
+            case SinkPosition():
+                positions[record.sink, record.topic, record.partition] = record.next_offset
+            case SetAside():
+                asides[record.key] = record
+            case FileStatus() if what in {record.file_id, record.element, record.endpoint} or what in record.path:
+                files.setdefault(record.file_id, []).append((where, record))
+    for told in files.values():
         for where, status in told:
-            yield file_id, _clock(status.at_s), status.stage, _says(status), where
-        _, newest = told[-1]
-        for (sink, topic, partition), next_offset in sorted(positions.items()):
-            if (topic, partition) == (newest.topic, newest.partition):
-                stored = "has it" if next_offset > newest.last_offset else "does not have it yet"
-                yield file_id, "", sink, f"{stored}, is at {next_offset}", f"{topic}/{partition}/{newest.last_offset}"
+            yield Hop(status, _clock(status.at_s), status.stage, _says(status), where)
+        newest = told[-1][1]
+        yield from _asides(newest, asides.values())
+        yield from _sinks(newest, positions)
+
+
+def _asides(file: FileStatus, asides: Iterable[SetAside]) -> Iterator[Hop]:
+    for aside in asides:
+        if aside.file_id == file.file_id:
+            says = f"{aside.values:,} values set aside: {aside.reason}"
+            where = f"{aside.topic}/{aside.partition}/{aside.offset}"
+            yield Hop(file, _clock(aside.at_s), aside.sink, says, where)
+
+
+def _sinks(file: FileStatus, positions: Mapping[tuple[str, str, int], int]) -> Iterator[Hop]:
+    for (sink, topic, partition), next_offset in sorted(positions.items()):
+        if (topic, partition) == (file.topic, file.partition):
+            stored = "has it" if next_offset > file.last_offset else "does not have it yet"
+            yield Hop(file, "", sink, f"{stored}, is at {next_offset}", f"{topic}/{partition}/{file.last_offset}")
 
 
 def _says(status: FileStatus) -> str:

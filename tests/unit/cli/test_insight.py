@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from shared.messages import FileStatus, SinkPosition
-from tools.cli.errors import grouped
+from shared.messages import FileStatus, SetAside, SinkPosition
+from tools.cli.errors import failures, grouped
 from tools.cli.trace import Record, hops_of
 
 PARSED = FileStatus(
@@ -11,18 +11,21 @@ PARSED = FileStatus(
     stage="parsed", at_s=10.0, topic="pm.counters.4ga", partition=5, last_offset=9, rows=2, values=7,
 )  # fmt: skip
 BAD = replace(PARSED, stage="error", rows=0, values=0, reason="line 3: no element found")
+ASIDE = SetAside(
+    sink="mysql", topic="pm.counters.4ga", partition=5, offset=8, file_id="f1", element="SubNetwork=1,e1", values=3,
+    reason="counters a: unknown", at_s=12.0, content="0" * 16,
+)  # fmt: skip
 
 
 def test_errors_are_grouped_by_alike_reason_and_element_with_first_and_last_seen_and_the_newest_as_sample() -> None:
-    groups = grouped(
-        [
-            PARSED,
-            replace(BAD, file_id="f2", at_s=30.0, reason="line 8: no element found"),
-            replace(BAD, file_id="f3", at_s=20.0),
-            replace(BAD, file_id="f4", element="e2"),
-        ]
-    )
-    assert [(g.element, g.files, g.first_s, g.last_s, g.sample.file_id) for g in groups] == [
+    files = [
+        PARSED,
+        replace(BAD, file_id="f2", at_s=30.0, reason="line 8: no element found"),
+        replace(BAD, file_id="f3", at_s=20.0),
+        replace(BAD, file_id="f4", element="e2"),
+    ]
+    groups = grouped(failures(files, []))
+    assert [(g.element, g.many, g.first_s, g.last_s, g.sample.file_id) for g in groups] == [
         ("e1", 2, 20.0, 30.0, "f2"),
         ("e2", 1, 10.0, 10.0, "f4"),
     ]
@@ -30,7 +33,20 @@ def test_errors_are_grouped_by_alike_reason_and_element_with_first_and_last_seen
 
 
 def test_a_landed_file_with_values_set_aside_is_among_the_errors() -> None:
-    assert [g.sample.stage for g in grouped([replace(PARSED, quarantined=2, reason="too long: 2")])] == ["parsed"]
+    (group,) = grouped(failures([replace(PARSED, quarantined=2, reason="too long: 2")], []))
+    assert (group.sample.file_id, group.reason) == ("f1", "too long: *")
+
+
+def test_what_a_sink_set_aside_is_among_the_errors() -> None:
+    (group,) = grouped(failures([PARSED], [ASIDE, replace(ASIDE, offset=9, content="1" * 16, at_s=13.0)]))
+    assert (group.system, group.element, group.many, group.first_s, group.last_s) == (
+        "4ga",
+        "SubNetwork=1,e1",
+        2,
+        12.0,
+        13.0,
+    )
+    assert group.sample.says == "pm.counters.4ga/5/9 (3 values not in mysql)"
 
 
 def test_a_trace_tells_each_hop_and_which_sink_has_the_file() -> None:
@@ -39,14 +55,16 @@ def test_a_trace_tells_each_hop_and_which_sink_has_the_file() -> None:
         ("pm.files.status/5/1", PARSED),
         ("pm.files.status/5/2", replace(PARSED, file_id="f2", element="e2", endpoint="e2", path="/pm/A2.xml")),
         ("pm.files.status/5/3", SinkPosition(sink="mysql", topic="pm.counters.4ga", partition=5, next_offset=10)),
+        ("pm.files.status/5/5", ASIDE),
         ("pm.files.status/5/4", SinkPosition(sink="clickhouse", topic="pm.counters.4ga", partition=5, next_offset=9)),
     ]
     for what in ("f1", "e1", "A1.xml"):
         hops = list(hops_of(records, what))
-        assert [(stage, where) for _, _, stage, _, where in hops] == [
+        assert [(hop.at, hop.where) for hop in hops] == [
             ("found", "pm.files.status/5/0"),
             ("parsed", "pm.files.status/5/1"),
+            ("mysql", "pm.counters.4ga/5/8"),
             ("clickhouse", "pm.counters.4ga/5/9"),
             ("mysql", "pm.counters.4ga/5/9"),
         ]
-        assert [says.partition(",")[0] for *_, says, _ in hops[2:]] == ["does not have it yet", "has it"]
+        assert [hop.says.partition(",")[0] for hop in hops[3:]] == ["does not have it yet", "has it"]

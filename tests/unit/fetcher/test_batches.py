@@ -81,7 +81,7 @@ def test_a_message_is_a_counter_batch() -> None:
     (batch,) = parsed.batches
     assert (batch.group, batch.rows, batch.values) == ("A", 2, 3)
     assert b'["C=2",1,null,1.50]' in batch.value
-    assert parsed.counts == Counts(groups=1, rows=2, values=3, nulls=1, quarantined=0, dropped=0, reasons={})
+    assert parsed.counts == Counts(groups=1, rows=2, suspect=1, values=3, nulls=1, quarantined=0, dropped=0, reasons={})
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,7 @@ def test_a_counter_that_comes_twice_is_stored_once() -> None:
     assert parsed.counts == Counts(
         groups=1,
         rows=2,
+        suspect=0,
         values=4,
         nulls=1,
         quarantined=1,

@@ -123,7 +123,7 @@ def test_an_unknown_path_is_not_found(served: Served) -> None:
 def test_names_follow_prometheus_and_labels_are_bounded() -> None:
     for declared in metrics.DECLARED:
         assert declared.name.endswith("_total") == (declared.kind == "counter"), declared
-        assert (declared.kind == "histogram") <= declared.name.endswith("_seconds"), declared
+        assert (declared.kind == "histogram") <= declared.name.endswith(("_seconds", "_batches", "_rows")), declared
         assert set(declared.services.split(", ")) <= set(SERVICES), declared
         assert set(declared.labels) <= BOUNDED, declared
 

@@ -1,0 +1,77 @@
+"""Which tables have a file's rows: found by the version each row carries, which is its file's (`version_of`)."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import clickhouse_connect
+import pymysql
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from shared.messages import FileStatus, version_of
+from shared.names import table_name
+from shared.settings import Clickhouse, Mysql, Settings, secret
+
+DAY = timedelta(days=1)
+"""No file tells of a longer time: so far before its end its rows are looked for, by the primary key."""
+
+
+def rows_of(settings: Settings, file: FileStatus) -> Iterator[tuple[str, str, str]]:
+    """Sink, table, and what that has of the file; a row that a newer file changed since is that one's."""
+    system = settings.system(file.system)
+    for sink in system.sinks if system else ():
+        try:
+            tables = in_mysql(settings.mysql, file) if sink == "mysql" else in_clickhouse(settings.clickhouse, file)
+            for table, rows in tables.items():
+                if rows:
+                    yield sink, table, f"{rows:,} rows"
+        except (pymysql.Error, ClickHouseError, OSError) as error:
+            yield sink, "", f"not asked: {error}"
+
+
+def in_mysql(settings: Mysql, file: FileStatus) -> dict[str, int]:
+    """Rows by table."""
+    connection = pymysql.connect(
+        host=settings.host,
+        port=settings.port,
+        user=settings.user,
+        password=secret(settings.password, settings.password_file),
+        database=settings.database,
+    )
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT `table_name` FROM pm_group WHERE `system` = %s AND part > 0", (file.system,))
+        found = {}
+        for (table,) in cursor.fetchall():
+            cursor.execute(
+                f"SELECT COUNT(*) FROM `{table}` WHERE ts BETWEEN %s AND %s AND ver = %s",  # noqa: S608 - a name pmflow gave
+                (*_period(file), version_of(file.file_id, file.mtime_s)),
+            )
+            ((found[str(table)],),) = cursor.fetchall()
+        return found
+
+
+def in_clickhouse(settings: Clickhouse, file: FileStatus) -> dict[str, int]:
+    """Rows by table; those of older files too, which its views do not show."""
+    base, _, database = settings.url.rpartition("/")
+    begin, end = _period(file)
+    parameters = {"begin": begin, "end": end, "ver": version_of(file.file_id, file.mtime_s)}
+    with closing(clickhouse_connect.get_client(dsn=base, database=database, autogenerate_session_id=False)) as client:
+        names = client.query(
+            "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, {prefix:String}) "
+            "AND endsWith(name, '_rows')",
+            parameters={"prefix": table_name(file.system, "")},
+        ).result_rows
+        found = {}
+        for (table,) in names:
+            ((rows,),) = client.query(
+                f"SELECT count() FROM `{table}` WHERE ts BETWEEN {{begin:DateTime('UTC')}} AND {{end:DateTime('UTC')}} "  # noqa: S608 - a name pmflow gave
+                "AND ver = {ver:Int64}",
+                parameters=parameters,
+            ).result_rows
+            found[str(table)] = int(rows)
+        return found
+
+
+def _period(file: FileStatus) -> tuple[datetime, datetime]:
+    end = datetime.fromtimestamp(file.end_s, UTC)
+    return end - DAY, end
