@@ -96,7 +96,7 @@ def _meas_collec(root: ET.Element, fallback: str, zone: timezone) -> Iterator[Bl
         managed = _child(data, "managedElement")
         if managed is None:
             managed = _child(data, "measEntity")
-        element = _dn(prefix, _attribute(managed, "localDn"), sender, fallback)
+        element = _dn(prefix, _attribute(managed, "localDn"), sender, _attribute(managed, "userLabel") or fallback)
         for info in _children(data, "measInfo"):
             period = _child(info, "granPeriod")
             rows_of = [(_attribute(row, "measObjLdn"), row) for row in _children(info, "measValue")]

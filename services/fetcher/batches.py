@@ -18,7 +18,7 @@ from services.fetcher.parse.naming import group_of
 from services.fetcher.parse.period import period_of
 from services.fetcher.parse.profile import Profile
 from services.fetcher.parse.table import Columns, Key, Rows, Table, packed
-from services.fetcher.parse.unpack import Limits, documents
+from services.fetcher.parse.unpack import Limits, Member, documents
 from shared.messages import CounterBatch
 
 MAX_BYTES = 900_000
@@ -94,6 +94,8 @@ class Parsed:
     batches: list[Batch]
     counts: Counts
     quarantined: list[Quarantined]
+    notes: list[str] = field(default_factory=list)
+    """On how it was read: what a person should know."""
 
 
 def read_file(
@@ -109,8 +111,17 @@ def read_file(
         BadFile: it cannot be read, or holds no value; says why and where.
         Incomplete: a packed file that ends too early; it may still be written.
     """
-    read = partial(blocks, profiles=profiles, file_name=origin.file_name)
-    return gather(chain.from_iterable(map(read, documents(data, limits or Limits()))), origin, max_bytes)
+    members = documents(data, limits or Limits())
+    read = partial(_blocks, profiles=profiles, file_name=origin.file_name)
+    return gather(chain.from_iterable(map(read, members)), origin, max_bytes)
+
+
+def _blocks(member: Member, profiles: Sequence[Profile] | None, file_name: str) -> Iterator[Block]:
+    try:
+        name = member.name.rpartition("/")[2] or file_name
+        yield from blocks(member.chunks, profiles=profiles, file_name=name)
+    except BadFile as error:
+        raise error.within(member.name) from error
 
 
 def gather(of_file: Iterable[Block], origin: Origin, max_bytes: int = MAX_BYTES) -> Parsed:
@@ -155,6 +166,7 @@ class _File:
         self.nulls = 0
         self.suspect = 0
         self.dropped: Counter[str] = Counter()
+        self.notes: dict[str, None] = {}
 
     def add(self, block: Block) -> None:
         if self.open is None or self.open.head is not block.head:
@@ -167,7 +179,10 @@ class _File:
         info.faults += block.faults
         self.nulls += block.nulls
         self.suspect += sum(line[len(name) + 2] == "1" for name, line in zip(block.objects, block.lines, strict=True))
-        self.found += values + sum(map(_values, block.faults))
+        self.dropped.update(block.dropped)
+        self.found += values + sum(map(_values, block.faults)) + sum(block.dropped.values())
+        if block.note:
+            self.notes[block.note] = None
 
     def parsed(self) -> Parsed:
         self._end()
@@ -180,7 +195,7 @@ class _File:
         counts = self._counts(batches)
         lost = self.found - counts.values - counts.quarantined - counts.dropped
         assert not lost, f"{lost} values lost"
-        return Parsed(batches, counts, self.quarantined)
+        return Parsed(batches, counts, self.quarantined, list(self.notes))
 
     def _end(self) -> None:
         """The measInfo has ended."""

@@ -199,8 +199,9 @@ class FileProcessorWorker:
         if not parsed.batches:
             raise Hopeless(f"no value could be stored: {counts.quarantined} quarantined, {counts.dropped} dropped")
         topic, partition, last_offset = self.out.counters(file, [batch.value for batch in parsed.batches])
+        said = [*parsed.notes, *(f"{reason}: {n}" for reason, n in counts.reasons.items())]
         return replace(
-            status_of(file, "parsed", time(), "; ".join(f"{reason}: {n}" for reason, n in counts.reasons.items())),
+            status_of(file, "parsed", time(), "; ".join(said)),
             end_s=file.end_s or max(batch.end_s for batch in parsed.batches),
             parsed_s=time(),
             topic=topic,

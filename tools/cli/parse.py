@@ -36,7 +36,7 @@ def parse(
             _print({"file": str(file), "error": str(error)}, to_errors=not summary)
             continue
         if summary:
-            _print({"file": str(file), **asdict(parsed.counts)})
+            _print({"file": str(file), **asdict(parsed.counts), "notes": parsed.notes})
         else:
             for row in rows(parsed):
                 _print(row)

@@ -6,14 +6,13 @@ from itertools import chain
 
 from services.fetcher.parse import delimited, profile
 from services.fetcher.parse.block import Block
-from services.fetcher.parse.cells import BLANKS
 from services.fetcher.parse.document import Document, Reader
 from services.fetcher.parse.lane import PIECE, Lane
 from services.fetcher.parse.measinfo import MeasInfos
 from services.fetcher.parse.omes import Omes
 from services.fetcher.parse.patterns import LANES
 from services.fetcher.parse.profile import Profile
-from services.fetcher.parse.text import texts
+from services.fetcher.parse.text import HEAD, is_xml, texts
 
 DIALECTS: dict[str, type[Reader]] = {
     "measCollecFile": MeasInfos,
@@ -48,15 +47,14 @@ def blocks(
     Raises:
         BadFile: no PM file, not well-formed, cut off, or beyond a limit; says where.
     """
-    source = texts(chunks)
-    start = ""
-    while not start.strip(BLANKS) and (more := next(source, None)) is not None:
-        start += more
-    rest = chain([start], source)
-    if start.strip(BLANKS)[:1] in ("<", ""):
-        yield from _of_xml(rest, fast=fast, piece=piece)
+    source, head = iter(chunks), b""
+    while len(head) < HEAD and (chunk := next(source, None)) is not None:
+        head += chunk
+    whole = chain([head], source)
+    if is_xml(head):
+        yield from _of_xml(texts(whole), fast=fast, piece=piece)
     else:
-        yield from delimited.blocks(rest, shipped() if profiles is None else profiles, file_name)
+        yield from delimited.blocks(whole, shipped() if profiles is None else profiles, file_name)
 
 
 def _of_xml(source: Iterator[str], *, fast: bool, piece: int) -> Iterator[Block]:

@@ -102,7 +102,7 @@ class MeasInfos(Reader):
 
     def __init__(self, document: Document) -> None:
         super().__init__(document)
-        self.prefix = self.sender = self.local = self.user_name = self.position = ""
+        self.prefix = self.sender = self.local = self.user_name = self.label = self.position = ""
         self.info: Info | None = None
         self.row: Row | None = None
         self.blocks: list[Block] = []
@@ -175,10 +175,11 @@ class MeasInfos(Reader):
         self.sender = text.strip(BLANKS)
 
     def _data_begins(self, _attributes: dict[str, str]) -> None:
-        self.local = self.user_name = ""
+        self.local = self.user_name = self.label = ""
 
     def _element(self, attributes: dict[str, str]) -> None:
         self.local = _attribute(attributes, "localDn")
+        self.label = _attribute(attributes, "userLabel")
 
     def _nedn(self, text: str) -> None:
         self.local = text.strip(BLANKS)
@@ -187,9 +188,12 @@ class MeasInfos(Reader):
         self.user_name = text.strip(BLANKS)
 
     def _info_begins(self, attributes: dict[str, str]) -> None:
+        self.info = Info(Head(element=self._element_name(), group=_attribute(attributes, "measInfoId")))
+
+    def _element_name(self) -> str:
+        """Its DN, else the sender's; else its label, which is no part of one."""
         local = self.local or self.user_name or self.sender
-        element = joined(self.prefix, local) if local else ""
-        self.info = Info(Head(element=element, group=_attribute(attributes, "measInfoId")))
+        return joined(self.prefix, local) if local else self.label
 
     def _info_ends(self, _text: str) -> None:
         self._flush()
@@ -259,7 +263,11 @@ class MeasInfos(Reader):
 
 
 def _attribute(attributes: dict[str, str], name: str) -> str:
-    return attributes.get(name, "").strip(BLANKS)
+    """With or without a prefix."""
+    found = attributes.get(name)
+    if found is None:
+        found = next((value for key, value in attributes.items() if key.endswith(":" + name)), "")
+    return found.strip(BLANKS)
 
 
 def _position(attributes: dict[str, str]) -> str:

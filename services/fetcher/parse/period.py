@@ -4,19 +4,34 @@ import re
 from calendar import timegm
 from dataclasses import dataclass
 from datetime import date
+from fractions import Fraction
 from functools import lru_cache
 
-_TIME = re.compile(
-    r"(\d{4})-?(\d\d)-?(\d\d)[T ]?(\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?[ ]?"
-    r"(?:(Z)|([+-])(\d\d):?(\d\d)?(?::?(\d\d))?)?",
-    re.ASCII,
+_REST = (
+    r"(?:[.,](?P<fraction>\d{1,9}))?[ ]?"
+    r"(?:(?P<utc>Z|UTC|GMT)|(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d)?(?::?(?P<seconds>\d\d))?)?"
 )
+_TIMES = (
+    re.compile(
+        r"(?P<year>\d{4})(?P<between>[-/.]?)(?P<month>\d\d)(?P=between)(?P<day>\d\d)"
+        r"[T ]?(?P<hour>\d\d):?(?P<minute>\d\d)(?::?(?P<second>\d\d))?" + _REST,
+        re.ASCII | re.IGNORECASE,
+    ),
+    re.compile(
+        r"(?P<year>\d{4})(?P<between>[-/.])(?P<month>\d\d?)(?P=between)(?P<day>\d\d?)"
+        r"[T ] ?(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d))?" + _REST,
+        re.ASCII | re.IGNORECASE,
+    ),
+)
+"""With or without separators; and as spreadsheets shorten it, 2020/5/18 9:00."""
+_UNIT_S = {"years": 0, "months": 0, "weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
+"""Years and months have no fixed length: none may be there, but 0 of them may."""
+_NUMBER = r"\d{1,9}(?:[.,]\d{1,9})?"
 _DURATION = re.compile(
-    r"P(?:(?P<weeks>\d{1,3})W)?(?:(?P<days>\d{1,4})D)?"
-    r"(?:T(?:(?P<hours>\d{1,5})H)?(?:(?P<minutes>\d{1,6})M)?(?:(?P<seconds>\d{1,8})(?:[.,]0+)?S)?)?",
-    re.ASCII,
+    rf"P(?:(?P<years>0+)Y)?(?:(?P<months>0+)M)?(?:(?P<weeks>{_NUMBER})W)?(?:(?P<days>{_NUMBER})D)?"
+    rf"(?:T(?:(?P<hours>{_NUMBER})H)?(?:(?P<minutes>{_NUMBER})M)?(?:(?P<seconds>{_NUMBER})S)?)?",
+    re.ASCII | re.IGNORECASE,
 )
-_UNIT_S = {"weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +50,28 @@ def time_of(text: str, zone_offset_min: int) -> tuple[int, int]:
     Raises:
         ValueError: not a time of any dialect.
     """
-    found = _TIME.fullmatch(text.strip())
+    found = next((found for time in _TIMES if (found := time.fullmatch(text.strip()))), None)
     if not found:
         raise ValueError(f"not a time: {text!r}")
-    year, month, day, hour, minute, second = (int(part or 0) for part in found.group(1, 2, 3, 4, 5, 6))
+    parts = ("year", "month", "day", "hour", "minute", "second")
+    year, month, day, hour, minute, second = (int(part or 0) for part in found.group(*parts))
     date(year, month, day)  # timegm would take February 31
     midnight = (hour, minute, second) == (24, 0, 0)
     if minute > 59 or second > 60 or (hour > 23 and not midnight):
         raise ValueError(f"not a time of day: {text!r}")
-    late = round(float(f"0.{found[7] or 0}"))  # 14:59:59.999 is meant to be 15:00
+    late = round(float(f"0.{found['fraction'] or 0}"))  # 14:59:59.999 is meant to be 15:00
     offset_s = _offset_s(found, zone_offset_min)
     return timegm((year, month, day, hour, minute, second)) + late - offset_s, offset_s // 60
 
 
 def _offset_s(found: re.Match[str], zone_offset_min: int) -> int:
-    if found[8]:
+    if found["utc"]:
         return 0
-    if not found[9]:
+    if not found["sign"]:
         return zone_offset_min * 60
-    hours, minutes, seconds = (int(part or 0) for part in found.group(10, 11, 12))
+    hours, minutes, seconds = (int(part or 0) for part in found.group("hours", "minutes", "seconds"))
     offset_s = hours * 3600 + minutes * 60 + seconds
-    return -offset_s if found[9] == "-" else offset_s
+    return -offset_s if found["sign"] == "-" else offset_s
 
 
 @lru_cache(1024)
@@ -67,14 +83,18 @@ def duration_s(text: str) -> int:
     """
     text = text.strip()
     if text.isascii() and text.isdecimal() and len(text) < 9:
-        total_s = int(text)
+        total_s = Fraction(text)
     elif (found := _DURATION.fullmatch(text)) is not None:
-        total_s = sum(int(found[unit] or 0) * unit_s for unit, unit_s in _UNIT_S.items())
+        total_s = sum((_number(found[unit]) * unit_s for unit, unit_s in _UNIT_S.items()), Fraction(0))
     else:
         raise ValueError(f"not a duration: {text!r}")
-    if total_s <= 0:
-        raise ValueError(f"an empty duration: {text!r}")
-    return total_s
+    if total_s <= 0 or total_s.denominator > 1:
+        raise ValueError(f"no whole number of seconds: {text!r}")
+    return int(total_s)
+
+
+def _number(text: str | None) -> Fraction:
+    return Fraction((text or "0").replace(",", "."))
 
 
 def period_of(begin: str, end: str, duration: str, zone_offset_min: int) -> Period:

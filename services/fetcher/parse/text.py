@@ -6,9 +6,19 @@ from collections.abc import Iterable, Iterator
 
 from services.fetcher.parse.bad_file import BadFile
 
-_HEAD = 4096
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+HEAD = 4096
+"""Bytes at the beginning that tell what the document is."""
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8", 3),
+    (codecs.BOM_UTF16_LE, "utf-16-le", 2),
+    (codecs.BOM_UTF16_BE, "utf-16-be", 2),
+    (b"<\0", "utf-16-le", 0),
+    (b"\0<", "utf-16-be", 0),
+)
+"""How a document begins, what its encoding is then, and how many bytes of that are no text."""
 _DECLARED = re.compile(rb"""<\?xml[ \t\r\n][^>]{0,200}?encoding[ \t\r\n]*=[ \t\r\n]*["']([A-Za-z0-9._:-]{1,40})["']""")
+_IMPOSSIBLE = re.compile(r"utf-?16(?:[lb]e)?|ucs-?2|iso-10646-ucs-2|unicode", re.IGNORECASE)
+"""Declared by writers who put a text together as they hold it, and wrote it in UTF-8: or else it could not be read."""
 _KNOWN = re.compile(r"utf-8|ascii|iso8859-\d+|cp125\d|koi8-[ru]|gb2312|gbk|gb18030|big5|shift_jis|euc_(?:jp|kr)")
 _NO_CHARACTER = "\uffff"
 """XML refuses it everywhere: so bytes that fit no character are an error of the document, with a place."""
@@ -31,6 +41,15 @@ def last_line_of(text: str, begin: int = 0, end: int | None = None) -> int:
     return max(text.rfind("\n", begin, end) + 1, text.rfind("\r", begin, end) + 1, begin)
 
 
+def is_xml(head: bytes) -> bool:
+    """Whether a document that begins so is XML, or nothing at all: else it is a table."""
+    begin = head.lstrip(b" \t\r\n\0")[:3]
+    for mark in (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        if head.startswith(mark):
+            begin = head[len(mark) :].lstrip(b" \t\r\n\0")
+    return begin[:1] in (b"<", b"")
+
+
 def texts(chunks: Iterable[bytes]) -> Iterator[str]:
     """The document's text, piece by piece.
 
@@ -41,7 +60,7 @@ def texts(chunks: Iterable[bytes]) -> Iterator[str]:
     """
     source = iter(chunks)
     head = b""
-    while len(head) < _HEAD and (chunk := next(source, None)) is not None:
+    while len(head) < HEAD and (chunk := next(source, None)) is not None:
         head += chunk
     if not head:
         raise BadFile("empty")
@@ -56,11 +75,13 @@ def texts(chunks: Iterable[bytes]) -> Iterator[str]:
 
 def _encoding(head: bytes) -> tuple[str, int]:
     """The encoding, and how many bytes its mark takes."""
-    for mark, encoding in _MARKS:
+    for mark, encoding, length in _MARKS:
         if head.startswith(mark):
-            return encoding, len(mark)
+            return encoding, length
     declared = _DECLARED.search(head, 0, 1024)
     name = declared[1].decode() if declared else "utf-8"
+    if _IMPOSSIBLE.fullmatch(name):
+        name = "utf-8"
     try:
         encoding = codecs.lookup(name).name
     except LookupError:

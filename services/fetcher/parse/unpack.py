@@ -19,6 +19,17 @@ _SPOOL = 16 << 20
 """Of a zip in memory: it is read from its end."""
 _HEAD = 512
 _LAYERS = 3
+_FOREIGN = {
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x1f\x9d": "compress",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+    b"Rar!": "RAR",
+}
+"""Packings that are not read, by their first bytes."""
+_COMPANIONS = (".xsl", ".xslt", ".xsd", ".dtd", ".md5", ".sha1", ".sha256", ".sha512")
+"""What lies beside PM files in archives, and is none."""
 _GZIP = 31
 """isal's name for: deflate within a gzip frame."""
 
@@ -35,6 +46,15 @@ class Limits:
     max_ratio: int = 200
     always_bytes: int = 32 << 20
     """Up to here any ratio will do: a small file of zeros packs very well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A document in a file."""
+
+    name: str
+    """Within the archive; empty for a file that is none."""
+    chunks: Iterator[bytes]
 
 
 class _Meter:
@@ -58,21 +78,15 @@ class _Meter:
             raise BadFile(f"unpacks to more than {self.limits.max_ratio} times its size")
 
 
-def chunks(data: bytes | Iterable[bytes], limits: Limits = Limits()) -> Iterator[bytes]:
-    """All documents of the file in one."""
-    for document in documents(data, limits):
-        yield from document
-
-
-def documents(data: bytes | Iterable[bytes], limits: Limits = Limits()) -> Iterator[Iterator[bytes]]:
-    """Each document's bytes, in chunks; read one before asking for the next.
+def documents(data: bytes | Iterable[bytes], limits: Limits = Limits()) -> Iterator[Member]:
+    """The documents of the file, in its order; read one before asking for the next. Empty members are none.
 
     Raises:
         Incomplete: a packed file ends too early.
-        BadFile: it is damaged, or a bomb.
+        BadFile: it is damaged, a bomb, or packed in a way nobody reads.
     """
     meter = _Meter(limits)
-    yield from _unpacked(meter.packed_in(_sliced(data)), meter, _LAYERS)
+    yield from _unpacked(Member("", meter.packed_in(_sliced(data))), meter, _LAYERS)
 
 
 def _sliced(data: bytes | Iterable[bytes]) -> Iterator[bytes]:
@@ -81,21 +95,23 @@ def _sliced(data: bytes | Iterable[bytes]) -> Iterator[bytes]:
             yield part[at : at + _CHUNK]
 
 
-def _unpacked(source: Iterator[bytes], meter: _Meter, layers: int) -> Iterator[Iterator[bytes]]:
-    head = b""
+def _unpacked(member: Member, meter: _Meter, layers: int) -> Iterator[Member]:
+    source, head = member.chunks, b""
     while len(head) < _HEAD and (chunk := next(source, None)) is not None:
         head += chunk
+    if member.name and not head:
+        return
     packing = _packing(head)
     whole: Iterator[bytes] = chain([head] if head else [], source)
     if not packing or layers < _LAYERS:  # what came out of a packing, or never was in one
         whole = _counted(whole, meter)
     if not packing:
-        yield whole
+        yield Member(member.name, whole)
     elif not layers:
         raise BadFile(f"packed more than {_LAYERS} times")
     else:
-        for member in _PACKINGS[packing](whole):
-            yield from _unpacked(member, meter, layers - 1)
+        for inner in _PACKINGS[packing](Member(member.name, whole)):
+            yield from _unpacked(inner, meter, layers - 1)
 
 
 def _packing(head: bytes) -> str:
@@ -103,6 +119,9 @@ def _packing(head: bytes) -> str:
         return "gzip"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
+    for begin, name in _FOREIGN.items():
+        if head.startswith(begin):
+            raise BadFile(f"packed by {name}, which is not read: gzip, zip and tar are")
     return "tar" if head[257:262] == b"ustar" else ""
 
 
@@ -112,8 +131,8 @@ def _counted(source: Iterator[bytes], meter: _Meter) -> Iterator[bytes]:
         yield chunk
 
 
-def _gunzip(source: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
-    yield _inflated(source)
+def _gunzip(packed: Member) -> Iterator[Member]:
+    yield Member(packed.name, _inflated(packed.chunks))
 
 
 def _inflated(source: Iterator[bytes]) -> Iterator[bytes]:
@@ -152,14 +171,14 @@ class _Stream:
         return taken
 
 
-def _untar(source: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
-    stream = _Stream(source)
+def _untar(packed: Member) -> Iterator[Member]:
+    stream = _Stream(packed.chunks)
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as tar:
             for member in tar:
-                content = tar.extractfile(member) if member.isfile() and not _is_hidden(member.name) else None
+                content = tar.extractfile(member) if member.isfile() and _may_be_pm(member.name) else None
                 if content is not None:
-                    yield _tar_member(content)
+                    yield Member(member.name, _tar_member(content))
     except tarfile.ReadError as error:
         raise Incomplete(f"tar ends before its end: {error}") from error
     except tarfile.TarError as error:
@@ -176,17 +195,17 @@ def _tar_member(content: IO[bytes]) -> Iterator[bytes]:
         raise Incomplete(f"tar ends before its end: {error}") from error
 
 
-def _unzip(source: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
-    with SpooledTemporaryFile(_SPOOL) as packed:
-        packed.writelines(source)  # the list of members stands at the end
+def _unzip(packed: Member) -> Iterator[Member]:
+    with SpooledTemporaryFile(_SPOOL) as spool:
+        spool.writelines(packed.chunks)  # the list of members stands at the end
         try:
-            archive = zipfile.ZipFile(packed)
+            archive = zipfile.ZipFile(spool)
         except zipfile.BadZipFile as error:
             raise Incomplete(f"zip without its end: {error}") from error
         with archive:
             for member in archive.infolist():
-                if not member.is_dir() and not _is_hidden(member.filename):
-                    yield _zip_member(archive, member)
+                if not member.is_dir() and _may_be_pm(member.filename):
+                    yield Member(member.filename, _zip_member(archive, member))
 
 
 def _zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -198,9 +217,10 @@ def _zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[b
         raise BadFile(f"damaged zip: {member.filename}: {error}") from error
 
 
-def _is_hidden(name: str) -> bool:
-    """What archivers add on their own: ._A1.xml, .DS_Store, __MACOSX/."""
-    return name.startswith("__MACOSX/") or name.rpartition("/")[2].startswith(".")
+def _may_be_pm(name: str) -> bool:
+    """Not what archivers add on their own (._A1.xml, .DS_Store, __MACOSX/), nor a companion."""
+    is_hidden = name.startswith("__MACOSX/") or name.rpartition("/")[2].startswith(".")
+    return not is_hidden and not name.lower().endswith(_COMPANIONS)
 
 
 _PACKINGS = {"gzip": _gunzip, "zip": _unzip, "tar": _untar}

@@ -1,5 +1,10 @@
 """Vendors' tables are read by the profile their header fits: every cell, in its period, under its object."""
 
+import csv
+import dataclasses
+import gzip
+import io
+import zipfile
 from pathlib import Path
 
 import orjson
@@ -11,6 +16,7 @@ from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.profile import Profile
 from shared.messages import CounterBatch
 from shared.settings import BadSettings
+from tests.unit.fetcher.parse.reading import cut
 
 HUAWEI = (
     "Result Time,Granularity Period,Object Name,Reliability,1526726657,1526726658,1526726659\r\n"
@@ -116,6 +122,9 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         ("a: [", "own.yaml"),
         ("name: x\nobject: [a]\nend: [b]\nheader_rows: two\n", "header_rows must be of type"),
         ("object: [a]\nend: [b]\n", "name"),
+        ("name: x\nobject: [a]\nend: [b]\nmissing: [null]\n", "missing must hold texts, in quotes"),
+        ("name: x\nobject: [a]\nend: [b]\ndecimal: ';'\n", "decimal must be"),
+        ("name: x\nobject: [a]\nend: [b]\nencoding: klingon\n", "no encoding 'klingon'"),
     ],
 )
 def test_a_profile_that_cannot_be_used_is_named(tmp_path: Path, text: str, says: str) -> None:
@@ -155,6 +164,132 @@ def test_it_is_refused_with_its_place(text: str, reason: str) -> None:
         read(text)
 
 
-def test_bytes_of_another_encoding_are_refused_at_their_line() -> None:
+OWN = Profile(name="own", end=("Time",), object=("Cell",), default_period="PT15M")
+
+
+def numbers(text: str, own: Profile = OWN) -> list[object]:
+    """The values of the first row."""
+    return list(rows(read(text, "", own))[0][-1].values())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "decimal", "values"),
+    [
+        (";", "", [12.5, 3, [1, 2, 3]]),
+        (";", ".", [[12, 5], 3, [1, 2, 3]]),
+        ("\t", "", [[12, 5], 3, [1, 2, 3]]),
+        ("|", ",", [12.5, 3, [1, 2, 3]]),
+        (",", ",", [12.5, 3, [1, 2, 3]]),
+    ],
+)
+def test_a_comma_in_a_number_is_what_the_profile_says_else_what_spreadsheets_do(
+    delimiter: str, decimal: str, values: list[object]
+) -> None:
+    text = 'Time,Cell,a,b,c\n2020-05-18 16:15,C1,"12,5",3,"1,2,3"\n'
+    if delimiter != ",":
+        header, row, _ = text.split("\n")
+        text = header.replace(",", delimiter) + "\n" + delimiter.join(next(csv.reader([row]))) + "\n"
+    assert numbers(text, dataclasses.replace(OWN, decimal=decimal)) == values
+
+
+@pytest.mark.parametrize("units", ["", ",,%,ms\n", "Time of day,,pcs,\n", "(UTC),,None,None\n\n"])
+def test_a_row_of_units_is_no_row_whatever_the_profile_says(units: str) -> None:
+    parsed = read(f"Time,Cell,a,b\n{units}2020-05-18 16:15,C1,1,2\n", "", OWN)
+    assert (parsed.counts.rows, parsed.counts.values, parsed.counts.quarantined) == (1, 2, 0)
+
+
+def test_a_first_row_without_a_time_but_with_a_number_is_set_aside() -> None:
+    parsed = read("Time,Cell,a,b\n,C0,7,x\n2020-05-18 16:15,C1,1,2\n", "", OWN)
+    assert parsed.counts.reasons == {"bad period": 2}
+
+
+def test_joined_files_are_read_as_one() -> None:
+    twice = read("Time,Cell,a\n2020-05-18 16:15,C1,1\nTime,Cell,a\n2020-05-18 16:30,C1,2\n", "", OWN)
+    assert (twice.counts.rows, twice.counts.quarantined) == (2, 0)
+
+
+def test_date_and_time_may_stand_in_two_columns_and_be_written_in_several_ways() -> None:
+    own = dataclasses.replace(OWN, date=("Day",), time_format=("%d/%m/%Y %H:%M", "%d-%b-%Y %I:%M %p"))
+    for day, time in (
+        ("18/05/2020", "16:15"),
+        ("18-May-2020", "04:15 PM"),
+        ("2020-05-18", "16:15"),
+        ("2020/5/18", "16:15:00"),
+    ):
+        assert rows(read(f"Day;Time;Cell;a\n{day};{time};C1;1\n", "", own))[0][3] == END_S
+
+
+def test_what_stands_in_a_column_that_is_nothing_is_counted_and_told() -> None:
+    own = dataclasses.replace(OWN, counters="a|b", ignore=("Label",))
+    parsed = read("Time,Cell,Label,a,x,b\n" + "2020-05-18 16:15,C1,here,1,7,2\n2020-05-18 16:15,C2,,1,NIL,2\n", "", own)
+    assert (parsed.counts.values, parsed.counts.dropped) == (4, 1)
+    assert parsed.counts.reasons == {"column without a role": 1}
+
+
+def in_bytes(data: bytes, *profiles: Profile, chunk: int = 1 << 16) -> Parsed:
+    return read_file(cut(data, chunk), Origin("4ga", "aa", "e", 1), profiles=profiles or None)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 16])
+@pytest.mark.parametrize(
+    ("encoding", "name", "note"),
+    [
+        ("utf-8", "Zürich", []),
+        ("utf-8-sig", "Zürich", []),
+        ("utf-16", "Zürich", []),
+        ("latin-1", "Zürich Straße", ["not UTF-8, read as cp1252"]),
+        ("cp1252", "São João, estação", ["not UTF-8, read as cp1252"]),
+        ("gbk", "西湖基站", ["not UTF-8, read as gb18030"]),
+        ("gb18030", "A1-镕喆站㐂区", ["not UTF-8, read as gb18030"]),
+    ],
+)
+def test_a_table_is_read_in_the_encoding_its_bytes_are_in(
+    encoding: str, name: str, note: list[str], chunk: int
+) -> None:
+    parsed = in_bytes(HUAWEI.replace("NODEB1", name).encode(encoding), chunk=chunk)
+    assert {str(row[0]) for row in rows(parsed)} == {name, "NODEB2"}
+    assert (parsed.counts.values, parsed.notes) == (6, note)
+
+
+def test_the_profile_may_tell_the_encoding_and_names_in_the_header_are_read_by_it_too() -> None:
+    text = "Time,Cell,셀수\n2020-05-18 16:15,서울,1\n"
+    own = dataclasses.replace(OWN, encoding="cp949")
+    assert rows(in_bytes(text.encode("cp949"), own))[0][2:] == ("서울", END_S, 900, 0, {"셀수": 1})
+    assert rows(in_bytes(text.encode(), own))[0][2] == "서울"
+    assert in_bytes(text.encode("cp949"), own).notes == []
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 16])
+def test_bytes_of_two_encodings_are_refused_at_their_line(chunk: int) -> None:
+    first, second = HUAWEI.replace("NODEB1", "Zürich", 1).encode(), HUAWEI.replace("NODEB1", "Zürich").encode("latin-1")
+    mixed = b"".join(first.splitlines(keepends=True)[:3] + second.splitlines(keepends=True)[3:])
+    with pytest.raises(BadFile, match="no character, or a control character: line 4"):
+        in_bytes(mixed, chunk=chunk)
+    undefined = HUAWEI.replace("NODEB1", "Z").encode().replace(b"Z/", b"Z\x81\xfc/")
     with pytest.raises(BadFile, match="no character, or a control character: line 3"):
-        read_file(HUAWEI.replace("NODEB1", "Zürich").encode("latin-1"), Origin("4ga", "aa", "e", 1))
+        in_bytes(undefined, chunk=chunk)
+
+
+def test_members_of_an_archive_tell_their_groups_by_their_own_names() -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("pm/pmresult_1526726700_15_202005181600_202005181615.csv", HUAWEI)
+        archive.writestr("pmresult_1526726800_15_202005181600_202005181615.csv.gz", gzip.compress(HUAWEI.encode()))
+    parsed = read_file(packed.getvalue(), Origin("4ga", "aa", "e", 1, 0, "pmresult_1_15.zip"))
+    assert {row[1] for row in rows(parsed)} == {"1526726700", "1526726800"}
+    assert parsed.counts.values == 12
+
+
+def test_an_error_in_a_member_of_an_archive_names_it() -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("good.csv", HUAWEI)
+        archive.writestr("pm/bad.csv", HUAWEI[:-6])
+    with pytest.raises(BadFile, match=r"pm/bad.csv: cut off within a row: line 5") as caught:
+        in_bytes(packed.getvalue())
+    assert caught.value.line == 5
+
+
+def test_a_header_that_no_profile_knows_is_shown() -> None:
+    with pytest.raises(BadFile, match=r"what may be one: 'When;Site;K1': line 2"):
+        read("export\nWhen;Site;K1\n1;2;3\n")

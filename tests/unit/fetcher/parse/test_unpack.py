@@ -1,7 +1,9 @@
 """Packed files: told by their first bytes, bounded, and an early end is not a damage."""
 
+import bz2
 import gzip
 import io
+import lzma
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -9,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.unpack import Incomplete, Limits, chunks, documents
+from services.fetcher.parse.unpack import Incomplete, Limits, documents
 from tests.unit.fetcher.parse.reading import cut
 
 A, B = b"<a>1</a>" * 3000, b"<b>2</b>"
@@ -34,7 +36,7 @@ def tarred(**members: bytes) -> bytes:
 
 
 def contents(data: bytes, limits: Limits | None = None, chunk: int = 1 << 16) -> list[bytes]:
-    return [b"".join(document) for document in documents(cut(data, chunk), limits or Limits())]
+    return [b"".join(member.chunks) for member in documents(cut(data, chunk), limits or Limits())]
 
 
 @pytest.mark.parametrize("chunk", [1, 100, 1 << 16])
@@ -50,7 +52,10 @@ def contents(data: bytes, limits: Limits | None = None, chunk: int = 1 << 16) ->
         (tarred(a=A, b=B), [A, B]),
         (gzip.compress(tarred(a=gzip.compress(A), b=B)), [A, B]),
         (zipped(a=gzip.compress(A)), [A]),
-        (zipped(**{"__MACOSX/a": B, "x/.DS_Store": B, "x/a": A}), [A]),
+        (zipped(**{"__MACOSX/a": B, "x/.DS_Store": B, "x/": b"", "x/a": A}), [A]),
+        (tarred(**{"a.xml": A, "MeasDataCollection.DTD": B, "a.xml.md5": B, "empty.xml": b""}), [A]),
+        (zipped(a=gzip.compress(tarred(b=B))), [B]),
+        (gzip.compress(gzip.compress(A)), [A]),
     ],
 )
 def test_a_file_is_unpacked_by_its_first_bytes_in_chunks_of_any_size(
@@ -59,9 +64,18 @@ def test_a_file_is_unpacked_by_its_first_bytes_in_chunks_of_any_size(
     assert contents(data, chunk=chunk) == expected
 
 
-def test_all_documents_can_be_had_in_one() -> None:
-    assert b"".join(chunks(zipped(a=A, b=B))) == A + B
-    assert b"".join(chunks(gzip.compress(A))) == A
+def test_a_document_of_an_archive_has_its_name_there() -> None:
+    packed = gzip.compress(tarred(**{"pm/a.xml": A, "b.xml.gz": gzip.compress(B)}))
+    assert [(member.name, b"".join(member.chunks)) for member in documents(packed)] == [
+        ("pm/a.xml", A),
+        ("b.xml.gz", B),
+    ]
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
+def test_a_packing_that_is_not_read_is_named(pack: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(BadFile, match=r"packed by (bzip2|xz), which is not read"):
+        contents(pack(A))
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lambda data: zipped(a=data)])
@@ -110,8 +124,8 @@ def test_a_bomb_is_refused_before_it_has_unpacked(pack: Callable[[bytes], bytes]
     limits = Limits(max_ratio=50, always_bytes=1_000_000)
     seen = 0
     with pytest.raises(BadFile, match="50 times"):  # noqa: PT012 - how far it came matters
-        for document in documents(pack(bytes(20_000_000)), limits):
-            for chunk in document:
+        for member in documents(pack(bytes(20_000_000)), limits):
+            for chunk in member.chunks:
                 seen += len(chunk)
     assert seen < 2_000_000
 

@@ -1,0 +1,53 @@
+"""Vendors' tables give what the reference reader sees in them, by golden files and made up, however they are cut."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.fetcher.batches import Origin, Parsed, read_file
+from services.fetcher.parse.bad_file import BadFile
+from tests import reference_tables
+from tests.reference_tables import DATA, TABLES, golden_lines
+from tests.unit.fetcher.parse.reading import cut, rows, without_nulls
+from tests.unit.fetcher.parse.tables import Table, tables
+
+PROFILES = {profile["name"]: profile for profile in reference_tables.profiles()}
+ELEMENT = "by-name"
+
+
+def read(data: bytes, name: str, chunk: int) -> Parsed:
+    return read_file(cut(data, chunk), Origin("4ga", "aa", ELEMENT, 1, 0, name))
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_a_table_gives_its_golden_rows(name: str, chunk: int) -> None:
+    golden = [json.loads(line) for line in (DATA / "golden" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+    parsed = read((DATA / "tables" / name).read_bytes(), name, chunk)
+    assert without_nulls(rows(parsed)) == without_nulls(golden)
+    assert parsed.counts.values == sum(value is not None for row in golden for value in row["values"].values())
+    assert golden == [json.loads(line) for line in golden_lines(DATA / "tables" / name).splitlines()]
+
+
+def test_there_is_a_golden_file_for_each_shipped_profile() -> None:
+    assert {profile for profile, _ in TABLES.values()} == set(PROFILES)
+    assert {file.name for file in Path(DATA / "tables").iterdir()} == set(TABLES)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(tables(), st.sampled_from((1, 7, 64, 1 << 16)))
+def test_tables_are_read_as_the_reference_reads_them(table: Table, chunk: int) -> None:
+    expected = without_nulls(
+        reference_tables.rows(table.text, PROFILES[table.profile], table.file_name, element=ELEMENT)
+    )
+    if not any(row["values"] for row in expected):
+        with pytest.raises(BadFile, match="no values"):
+            read(table.text.encode(), table.file_name, chunk)
+        return
+    parsed = read(table.text.encode(), table.file_name, chunk)
+    assert without_nulls(rows(parsed)) == expected
+    assert parsed.counts.values == sum(len(row["values"]) for row in expected)
+    assert parsed == read(table.text.encode(), table.file_name, 1 << 16)
