@@ -51,7 +51,7 @@ def rows(xml: bytes, element: str, zone_offset_min: int = 0) -> list[dict[str, A
     root = ET.fromstring(xml)
     zone = timezone(timedelta(minutes=zone_offset_min))
     match _name(root):
-        case "measCollecFile" | "measDataFile":
+        case "measCollecFile" | "measDataFile" | "MeasDataFile":
             found = _meas_collec(root, element, zone)
         case "mdc":
             found = _mdc(root, element, zone)
@@ -93,9 +93,8 @@ def _meas_collec(root: ET.Element, fallback: str, zone: timezone) -> Iterator[Bl
     sender_node = _child(header, "fileSender")
     sender = _attribute(sender_node, "localDn") or _attribute(sender_node, "senderName")
     for data in _children(root, "measData"):
-        managed = _child(data, "managedElement")
-        if managed is None:
-            managed = _child(data, "measEntity")
+        names = ("managedElement", "measEntity", "measuredEntity")
+        managed = next((found for name in names if (found := _child(data, name)) is not None), None)
         element = _dn(prefix, _attribute(managed, "localDn"), sender, _attribute(managed, "userLabel") or fallback)
         for info in _children(data, "measInfo"):
             period = _child(info, "granPeriod")
@@ -111,7 +110,7 @@ def _mdc(root: ET.Element, fallback: str, zone: timezone) -> Iterator[Block]:
         element = _text(_child(neid, "nedn")) or _text(_child(neid, "neun")) or sender or fallback
         for info in _children(data, "mi"):
             rows_of = [(_text(_child(row, "moid")), row) for row in _children(info, "mv")]
-            end, duration = _text(_child(info, "mts")), _text(_child(info, "gp"))
+            end, duration = (_text(_child(info, tag)) or _text(_child(data, tag)) for tag in ("mts", "gp"))
             yield from _block(info, rows_of, Head(element, "", end, duration), zone)
 
 

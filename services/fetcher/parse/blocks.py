@@ -17,6 +17,7 @@ from services.fetcher.parse.text import HEAD, is_xml, texts
 DIALECTS: dict[str, type[Reader]] = {
     "measCollecFile": MeasInfos,
     "measDataFile": MeasInfos,
+    "MeasDataFile": MeasInfos,  # as 28.550 spells it
     "mdc": MeasInfos,
     "OMeS": Omes,
 }

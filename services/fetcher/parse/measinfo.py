@@ -1,4 +1,4 @@
-"""The dialects whose files hold measInfos: 3GPP TS 32.435, 28.532 (measDataFile) and the older 32.401 (mdc)."""
+"""The dialects whose files hold measInfos: 3GPP TS 32.435, 28.532 and 28.550 (measDataFile), the older 32.401 (mdc)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -103,6 +103,7 @@ class MeasInfos(Reader):
     def __init__(self, document: Document) -> None:
         super().__init__(document)
         self.prefix = self.sender = self.local = self.user_name = self.label = self.position = ""
+        self.period_end = self.duration = ""
         self.info: Info | None = None
         self.row: Row | None = None
         self.blocks: list[Block] = []
@@ -120,6 +121,7 @@ class MeasInfos(Reader):
             "md": self._data_begins,
             "managedElement": self._element,
             "measEntity": self._element,
+            "measuredEntity": self._element,
             "fileHeader": self._header,
             "fileSender": self._sender,
         }
@@ -175,7 +177,7 @@ class MeasInfos(Reader):
         self.sender = text.strip(BLANKS)
 
     def _data_begins(self, _attributes: dict[str, str]) -> None:
-        self.local = self.user_name = self.label = ""
+        self.local = self.user_name = self.label = self.period_end = self.duration = ""
 
     def _element(self, attributes: dict[str, str]) -> None:
         self.local = _attribute(attributes, "localDn")
@@ -188,7 +190,8 @@ class MeasInfos(Reader):
         self.user_name = text.strip(BLANKS)
 
     def _info_begins(self, attributes: dict[str, str]) -> None:
-        self.info = Info(Head(element=self._element_name(), group=_attribute(attributes, "measInfoId")))
+        group = _attribute(attributes, "measInfoId")
+        self.info = Info(Head(element=self._element_name(), group=group, end=self.period_end, duration=self.duration))
 
     def _element_name(self) -> str:
         """Its DN, else the sender's; else its label, which is no part of one."""
@@ -209,12 +212,17 @@ class MeasInfos(Reader):
             self.info.head.end = _attribute(attributes, "endTime")
 
     def _mts(self, text: str) -> None:
+        """Of a measInfo, or before all of them."""
         if self.info:
             self.info.head.end = text.strip(BLANKS)
+        else:
+            self.period_end = text.strip(BLANKS)
 
     def _gp(self, text: str) -> None:
         if self.info:
             self.info.head.duration = text.strip(BLANKS)
+        else:
+            self.duration = text.strip(BLANKS)
 
     def _name_begins(self, attributes: dict[str, str]) -> None:
         self.position = _position(attributes)

@@ -63,7 +63,7 @@ MV = Words(
     counter=rf'<mt(?: p="([1-9]\d{{0,8}})")?+>([^<]*+)</mt>{_WS}',
     results="",
 )
-LANES = {"measCollecFile": MEASVALUE, "measDataFile": MEASVALUE, "mdc": MV}
+LANES = {"measCollecFile": MEASVALUE, "measDataFile": MEASVALUE, "MeasDataFile": MEASVALUE, "mdc": MV}
 """By the root element."""
 
 

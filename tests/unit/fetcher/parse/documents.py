@@ -167,12 +167,19 @@ def documents(draw: st.DrawFn, *, tidy: bool = False) -> str:
     datas = draw(st.lists(st.lists(infos(words, tidy=tidy), max_size=4), min_size=1, max_size=2))
     if words is MDC:
         nedn = st.sampled_from(("", "SubNetwork=1,MeContext=R1"))
+        period = st.sampled_from(("", "<mts>20221117160000-0200</mts><gp>3600</gp>"))
         body = "".join(
-            f"<md><neid><neun>RNC</neun><nedn>{draw(nedn)}</nedn></neid>{''.join(data)}</md>" for data in datas
+            f"<md><neid><neun>RNC</neun><nedn>{draw(nedn)}</nedn></neid>{draw(period)}{''.join(data)}</md>"
+            for data in datas
         )
         prolog += '<!DOCTYPE mdc SYSTEM "MeasDataCollection.dtd">\n'
         return f'{prolog}<mdc xmlns:vendor="urn:v"><mfh><sn>S=1</sn></mfh>{body}<mff><ts>x</ts></mff></mdc>'
-    root, managed = draw(st.sampled_from((("measCollecFile", "managedElement"), ("measDataFile", "measEntity"))))
+    spellings = (
+        ("measCollecFile", "managedElement"),
+        ("measDataFile", "measEntity"),
+        ("MeasDataFile", "measuredEntity"),
+    )
+    root, managed = draw(st.sampled_from(spellings))
     prefix, sender = draw(st.sampled_from(("", "DC=a,SubNetwork=1"))), draw(st.sampled_from(("", "MeContext=1")))
     locals_ = st.sampled_from(("", "ManagedElement=1", "ManagedElement=2"))
     body = "".join(f'<measData><{managed} localDn="{draw(locals_)}"/>{"".join(data)}</measData>' for data in datas)

@@ -183,3 +183,22 @@ def test_a_measinfo_without_any_period_is_set_aside_and_says_why() -> None:
     found = parsed(b"".join(cut(document(period="").encode(), 7)))
     assert found.counts.reasons == {"bad period": 2}
     assert b"not a duration: ''" in found.quarantined[0].detail
+
+
+@pytest.mark.parametrize("root", ["measDataFile", "MeasDataFile"])
+@pytest.mark.parametrize("entity", ["managedElement", "measEntity", "measuredEntity"])
+def test_the_5g_file_is_read_as_28_532_and_28_550_spell_it(root: str, entity: str) -> None:
+    written = document(element=f'<{entity} localDn="M=1" swVersion="r1"/>').replace("measCollecFile", root)
+    assert read(written) == row()
+
+
+def test_the_period_of_an_mdc_may_stand_before_its_measinfos() -> None:
+    infos = "".join(
+        f"<mi>{own}<mt>a</mt><mv><moid>C={n}</moid><r>{n}</r></mv></mi>"
+        for n, own in enumerate(("", "<mts>20221117180000Z</mts><gp>900</gp>", ""))
+    )
+    period = "<sf>false</sf><mts>20221117160000-0200</mts><gp>3600</gp>"
+    found = read(f"<mdc><md><neid><nedn>M=1</nedn></neid>{period}{infos}</md></mdc>")
+    ends = {(r["object"], r["end_s"], r["gp_s"]) for r in found}
+    six_s = 1668708000
+    assert ends == {("C=0", six_s, 3600), ("C=1", six_s, 900), ("C=2", six_s, 3600)}
