@@ -72,6 +72,7 @@ FILE_SECONDS = _seconds("fetcher", "file_seconds", "one announced file, until it
 DOWNLOAD_SECONDS = _seconds("fetcher", "download_seconds", "until a file was read, with its wait for a connection")
 PARSE_SECONDS = _seconds("fetcher", "parse_seconds", "one file, with its wait for a parser")
 VALUES = _counter("fetcher", "values_total", "of parsed files: value, null, quarantined, dropped", "system", "outcome")
+MISTYPED = _counter("fetcher", "mistyped_values_total", "of another type than the dictionary promises", "system")
 MOVES = _counter("fetcher", "moves_total", "settled files: move, delete, leave; gone: not there", "system", "action")
 MOVES_FAILED = _counter("fetcher", "moves_failed_total", "tries to settle a file: no answer, or refused")
 

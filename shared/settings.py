@@ -104,6 +104,10 @@ class System:
     is_using_clickhouse: Annotated[bool, "land in ClickHouse too"] = False
     complete_on: Annotated[tuple[str, ...], "sinks a file waits for before it moves to done/"] = ("mysql",)
     preprocessing: Annotated[tuple[str, ...], f"of {', '.join(STEPS)}; else by is-preprocessing-data"] = ()
+    missing_tokens: Annotated[tuple[str, ...], "no value, besides NIL, NULL, NaN, - and N/A"] = ()
+    counter_renames: Annotated[str, "YAML file: counter in the files -> its name in the databases"] = ""
+    counter_dictionary: Annotated[tuple[str, ...], "VES PM Dictionaries: types and units of its counters"] = ()
+    counter_units: Annotated[str, "YAML file: unit in the dictionary -> {to: unit, factor: number}"] = ""
     inventory: Annotated[str, "YAML or CSV file with the elements, one by one or by templates"] = ""
     pattern: Annotated[str, "glob of the names that are taken; or regex:..."] = "*"
     min_age_s: Annotated[float, "younger files are left for a later scan"] = 0.0

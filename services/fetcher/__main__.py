@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Event, Thread
 
+from services.fetcher import meaning
 from services.fetcher.batches import Origin, Parsed
 from services.fetcher.dispatch import Dispatch
 from services.fetcher.elements import Elements
 from services.fetcher.jobs import FetchJobs, SettleJobs
+from services.fetcher.meaning import Meanings
 from services.fetcher.parse import profile
 from services.fetcher.parsers import Budget, Limits, Parsers
 from services.fetcher.pools import Pools
@@ -43,7 +45,9 @@ def dispatches(
         with metrics.PARSE_SECONDS.time():
             return parsers(data, origin)
 
-    worker = FileProcessorWorker(own, elements.session, elements.zone_offset_min, settler, out, parse, memory)
+    worker = FileProcessorWorker(
+        own, elements.session, elements.zone_offset_min, elements.aliases, settler, out, parse, memory
+    )
 
     def threads() -> dict[str, int]:
         return {system.name: system.consumer_threads for system in watch.settings.systems}
@@ -89,8 +93,10 @@ def main() -> None:
     stop = stop_on_signals()
     producers = [kafka.KafkaProducer(settings.kafka.bootstrap_servers) for _ in range(own.producers)]
     limits = Limits(processes=own.parsers, timeout_s=own.parse_timeout_s, max_memory_mb=own.parser_memory_mb)
-    parsers = Parsers(limits, tuple(profile.read([*map(Path, own.profiles), profile.SHIPPED])))
-    watch = Watch(settings)
+    meaning.check(settings)
+    watch = Watch(settings, meaning.check)
+    profiles = tuple(profile.read([*map(Path, own.profiles), profile.SHIPPED]))
+    parsers = Parsers(limits, profiles, Meanings(lambda: watch.settings))
     elements = Elements(lambda: watch.settings)
     metrics.serve("fetcher", settings, metrics.HostCollector(elements.manager.statistics))
     threads = [

@@ -1,14 +1,15 @@
 """A PM file's bytes as the messages of the counters topic: whole or not at all, and every value accounted for."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import Any
 
 import orjson
 
+from services.fetcher.dictionary import NOTHING, Promise, contradict, marks, mistyped
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.block import Block, Fault, Head
 from services.fetcher.parse.blocks import blocks
@@ -19,6 +20,7 @@ from services.fetcher.parse.period import period_of
 from services.fetcher.parse.profile import Profile
 from services.fetcher.parse.table import Columns, Key, Rows, Table, packed
 from services.fetcher.parse.unpack import Limits, Member, documents
+from services.fetcher.preprocessing import Aside, Preprocessing, Said, preprocessed
 from shared.messages import CounterBatch
 
 MAX_BYTES = 900_000
@@ -28,6 +30,11 @@ DUPLICATE_VALUE = "duplicate value"
 CONFLICTING_DUPLICATE = "conflicting duplicate"
 BAD_PERIOD = "bad period"
 NAMELESS = "counter without a name"
+NOT_CONVERTIBLE = "not to be converted to its unit"
+
+
+RAW = Preprocessing()
+"""Values and names as the file has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,8 @@ class Origin:
     """The element's zone: for times that name none."""
     file_name: str = ""
     """Tells the measurement group of some vendors' tables."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Of the element: other name -> its name in the inventory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,8 @@ class Counts:
     dropped: int
     reasons: dict[str, int]
     """Values quarantined or dropped, by reason."""
+    mistyped: dict[str, int] = field(default_factory=dict)
+    """Counter -> values that are stored though the dictionary promised another type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +109,16 @@ class Parsed:
     """On how it was read: what a person should know."""
 
 
-def read_file(
+def read_file(  # noqa: PLR0913 - all but two have a default
     data: bytes | Iterable[bytes],
     origin: Origin,
+    *,
     limits: Limits | None = None,
     max_bytes: int = MAX_BYTES,
     profiles: Sequence[Profile] | None = None,
+    wanted: Preprocessing = RAW,
 ) -> Parsed:
-    """Read a PM file as it lies on an element: any dialect, plain or packed.
+    """Read a PM file as it lies on an element: any dialect, plain or packed; preprocessed as is wanted.
 
     Raises:
         BadFile: it cannot be read, or holds no value; says why and where.
@@ -113,7 +126,7 @@ def read_file(
     """
     members = documents(data, limits or Limits())
     read = partial(_blocks, profiles=profiles, file_name=origin.file_name)
-    return gather(chain.from_iterable(map(read, members)), origin, max_bytes)
+    return gather(chain.from_iterable(map(read, members)), origin, max_bytes, wanted)
 
 
 def _blocks(member: Member, profiles: Sequence[Profile] | None, file_name: str) -> Iterator[Block]:
@@ -124,13 +137,13 @@ def _blocks(member: Member, profiles: Sequence[Profile] | None, file_name: str) 
         raise error.within(member.name) from error
 
 
-def gather(of_file: Iterable[Block], origin: Origin, max_bytes: int = MAX_BYTES) -> Parsed:
+def gather(of_file: Iterable[Block], origin: Origin, max_bytes: int = MAX_BYTES, wanted: Preprocessing = RAW) -> Parsed:
     """All blocks of a file, as its messages.
 
     Raises:
         BadFile: there is no value.
     """
-    file = _File(origin, max_bytes)
+    file = _File(origin, max_bytes, replace(wanted, aliases=origin.aliases))
     for block in of_file:
         file.add(block)
     return file.parsed()
@@ -143,6 +156,8 @@ class _MeasInfo:
     head: Head
     rows: list[Rows] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    marks: frozenset[str] = frozenset()
+    """See `dictionary.marks`."""
 
     @property
     def reason(self) -> str:
@@ -155,9 +170,10 @@ class _MeasInfo:
 class _File:
     """What is known of a file while it is read."""
 
-    def __init__(self, origin: Origin, max_bytes: int) -> None:
+    def __init__(self, origin: Origin, max_bytes: int, wanted: Preprocessing) -> None:
         self.origin = origin
         self.max_bytes = max_bytes
+        self.wanted = wanted
         self.open: _MeasInfo | None = None
         self.tables: dict[Key, Table] = {}
         self.columns: dict[Columns, Columns] = {}
@@ -167,6 +183,9 @@ class _File:
         self.suspect = 0
         self.dropped: Counter[str] = Counter()
         self.notes: dict[str, None] = {}
+        self.promised: dict[tuple[str, str], Promise] = {}
+        """By group and counter."""
+        self.mistyped: Counter[str] = Counter()
 
     def add(self, block: Block) -> None:
         if self.open is None or self.open.head is not block.head:
@@ -175,7 +194,10 @@ class _File:
         info = self.open
         values = len(block.lines) * len(block.head.counters) - block.nulls
         if block.head.counters and block.lines:
-            info.rows.append(Rows.of(block.objects, block.lines, values))
+            rows = Rows.of(block.objects, block.lines, values)
+            info.rows.append(rows)
+            if self.wanted.dictionary:
+                info.marks |= marks(block.objects, rows)
         info.faults += block.faults
         self.nulls += block.nulls
         self.suspect += sum(line[len(name) + 2] == "1" for name, line in zip(block.objects, block.lines, strict=True))
@@ -213,11 +235,28 @@ class _File:
         if reason:
             self._set_aside(info, element, group, reason, why)
             return
-        key = Key(element, group, period.gp_s, period.end_s)
+        said = self._preprocessed(info, element, group)
+        key = Key(said.element, group, period.gp_s, period.end_s)
         table = self.tables.setdefault(key, Table(period.end_offset_min))
-        columns = Columns.of(head.job, head.counters)
+        columns = Columns.of(head.job, said.counters)
         columns = self.columns.setdefault(columns, columns)
-        table.parts.extend((columns, rows) for rows in info.rows)
+        table.parts.extend((columns, rows) for rows in said.rows)
+
+    def _preprocessed(self, info: _MeasInfo, element: str, group: str) -> Said:
+        """By the steps and the dictionary of its system."""
+        counters, known = info.head.counters, self.wanted.dictionary
+        promises = known.promises(group, counters) if known else (NOTHING,) * len(counters)
+        said = preprocessed(Said(element, counters, promises, info.rows), self.wanted)
+        self.found -= said.nulled
+        self.nulls += said.nulled
+        if said.aside:
+            items = [Rows.of((), [_aside(aside)], 1) for aside in said.aside]
+            self._quarantine(NOT_CONVERTIBLE, group, {"element": said.element, "group": group}, "values", items)
+        if known:
+            self.promised |= {(group, name): p for name, p in zip(said.counters, said.promises, strict=True) if p}
+            for rows in said.rows if contradict(said.promises, info.marks) else ():
+                self.mistyped.update({said.counters[at]: n for at, n in mistyped(said.promises, rows).items()})
+        return said
 
     def _set_aside(self, info: _MeasInfo, element: str, group: str, reason: str, why: str) -> None:
         head = info.head
@@ -268,7 +307,7 @@ class _File:
 
     def _start(self, key: Key, end_offset_min: int, columns: Columns) -> bytes:
         """A CounterBatch up to its rows, which are JSON already."""
-        header = {
+        header: dict[str, Any] = {
             "kind": CounterBatch.kind,
             "system": self.origin.system,
             "file_id": self.origin.file_id,
@@ -280,9 +319,12 @@ class _File:
             "end_offset_min": end_offset_min,
             "ver": self.origin.ver,
             "counters": columns.counters,
-            "rows": [],
         }
-        return orjson.dumps(header)[: -len(b"]}")]
+        if self.promised:
+            promised = {name: self.promised.get((key.group, name), NOTHING) for name in columns.counters}
+            header["types"] = {name: promise.type for name, promise in promised.items() if promise.type}
+            header["units"] = {name: promise.unit for name, promise in promised.items() if promise.unit}
+        return orjson.dumps(header | {"rows": []})[: -len(b"]}")]
 
     def _set_conflicts_aside(self, key: Key, conflicts: list[Conflict]) -> None:
         header = {"element": key.element, "group": key.group, "gp_s": key.gp_s, "end_s": key.end_s}
@@ -303,6 +345,7 @@ class _File:
             quarantined=sum(aside.values for aside in self.quarantined),
             dropped=dropped,
             reasons=dict(reasons),
+            mistyped=dict(self.mistyped),
         )
 
 
@@ -316,11 +359,15 @@ def _fault(fault: Fault) -> str:
 
 
 def _conflict(conflict: Conflict) -> str:
-    """The values are JSON already."""
-    parts = {
-        "object": conflict.object,
-        "counter": orjson.dumps(conflict.counter),
-        "kept": conflict.kept,
-        "aside": conflict.aside,
-    }
+    counter = orjson.dumps(conflict.counter)
+    return _json(object=conflict.object, counter=counter, kept=conflict.kept, aside=conflict.aside)
+
+
+def _aside(aside: Aside) -> str:
+    counter, unit, wanted = map(orjson.dumps, (aside.counter, aside.unit, aside.wanted))
+    return _json(object=aside.object, counter=counter, value=aside.value, unit=unit, wanted=wanted)
+
+
+def _json(**parts: bytes) -> str:
+    """The parts are JSON already."""
     return "{" + ",".join(f'"{name}":{part.decode()}' for name, part in parts.items()) + "}"

@@ -50,6 +50,11 @@ class Elements:
         offset = datetime.fromtimestamp(file.mtime_s, self.zone(file)).utcoffset() or timedelta()
         return int(offset.total_seconds() // 60)
 
+    def aliases(self, file: File) -> Mapping[str, str]:
+        """Other names the file may call its element by -> its own."""
+        endpoint = self._endpoint(file)
+        return dict.fromkeys(endpoint.aliases, endpoint.name)
+
     def forget(self) -> None:
         """Inventories are read again when they are needed: their files may have changed."""
         with self.lock:

@@ -4,17 +4,18 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Condition
 
-from services.fetcher.batches import Origin, Parsed
+from services.fetcher.batches import RAW, Origin, Parsed
 from services.fetcher.parse.profile import Profile
 from services.fetcher.parsing import Order
+from services.fetcher.preprocessing import Preprocessing
 from shared.errors import Hopeless
 
 log = logging.getLogger(__name__)
@@ -32,11 +33,15 @@ class _Process:
         argv = [sys.executable, "-m", "services.fetcher.parsing", str(theirs.fileno()), str(max_memory_mb)]
         self.child = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
+        self.told: dict[str, Preprocessing | None] = {}
+        """What it knows of each system."""
 
     def parse(self, order: Order, timeout_s: float) -> Parsed | Exception:
         """Raises _Died."""
+        system, wanted = order.origin.system, order.wanted
         try:
-            self.line.send(order)
+            self.line.send(replace(order, wanted=None) if self.told.get(system) is wanted else order)
+            self.told[system] = wanted
             if not self.line.poll(timeout_s):
                 raise _Died(f"no end after {timeout_s:g} s")
             answer: Parsed | Exception = self.line.recv()
@@ -69,9 +74,13 @@ class Limits:
 class Parsers:
     """Shared by the download threads: each has a process while it has a file."""
 
-    def __init__(self, limits: Limits, profiles: tuple[Profile, ...]) -> None:
+    def __init__(
+        self, limits: Limits, profiles: tuple[Profile, ...], wanted: Callable[[str], Preprocessing] = lambda _: RAW
+    ) -> None:
+        """Args: wanted: by the name of a system; the same object while nothing changes."""
         self.limits = limits
         self.profiles = profiles
+        self.wanted = wanted
         self.idle: SimpleQueue[_Process | None] = SimpleQueue()
         self.count = limits.processes or os.cpu_count() or 1
         for _ in range(self.count):
@@ -83,8 +92,9 @@ class Parsers:
         Raises:
             BadFile, Incomplete: as there.
             Hopeless: the parser was killed by it twice, or found no end in time.
+            Unreachable: what its system wants is not known.
         """
-        order = Order(data, origin, self.profiles)
+        order = Order(data, origin, self.profiles, self.wanted(origin.system))
         try:
             answer = self._parsed(order)
         except _Died as first:

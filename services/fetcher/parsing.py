@@ -11,6 +11,7 @@ from pathlib import Path
 from services.fetcher.batches import Origin, Parsed, read_file
 from services.fetcher.parse.profile import Profile
 from services.fetcher.parse.unpack import Incomplete
+from services.fetcher.preprocessing import Preprocessing
 from shared.errors import Hopeless
 
 PIECE_BYTES = 1 << 20
@@ -24,15 +25,18 @@ class Order:
     """Its content, or where it lies on this machine."""
     origin: Origin
     profiles: tuple[Profile, ...]
+    wanted: Preprocessing | None
+    """None: as for the last file of its system; a dictionary is large."""
 
 
-def answer(order: Order) -> Parsed | Exception:
+def answer(order: Order, wanted: Preprocessing) -> Parsed | Exception:
     """What became of it; any other error is the parser's own and ends the process."""
+    read = partial(read_file, origin=order.origin, profiles=order.profiles, wanted=wanted)
     try:
         if isinstance(order.data, bytes):
-            return read_file(order.data, order.origin, profiles=order.profiles)
+            return read(order.data)
         with order.data.open("rb") as file:
-            return read_file(iter(partial(file.read, PIECE_BYTES), b""), order.origin, profiles=order.profiles)
+            return read(iter(partial(file.read, PIECE_BYTES), b""))
     except (Hopeless, Incomplete) as error:
         return error
     except MemoryError:
@@ -44,13 +48,16 @@ def main(descriptor: int, max_memory_mb: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the fetcher ends us
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (max_memory_mb << 20, max_memory_mb << 20))
+    known: dict[str, Preprocessing] = {}
     with Connection(descriptor) as line:
         while True:
             try:
                 order: Order = line.recv()
             except EOFError:
                 return
-            line.send(answer(order))
+            system = order.origin.system
+            known[system] = order.wanted or known[system]
+            line.send(answer(order, known[system]))
             del order
 
 

@@ -1,7 +1,7 @@
 """FileProcessorWorker: announced files, from the element to the counters topic; knows neither Kafka nor SFTP."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
@@ -70,6 +70,8 @@ class FileProcessorWorker:
     session: Callable[[FileFound], AbstractContextManager[Element]]
     zone_offset_min: Callable[[FileFound], int]
     """Of the element when it wrote the file: for times that name no zone."""
+    aliases: Callable[[FileFound], Mapping[str, str]]
+    """Other names the file may call its element by -> its own."""
     whereabouts: Whereabouts
     out: Out
     parse: Callable[[bytes | Path, Origin], Parsed]
@@ -190,7 +192,7 @@ class FileProcessorWorker:
             zone_min = self.zone_offset_min(file)
             name = file.path.rpartition("/")[2]
             ver = version_of(file.file_id, file.mtime_s)
-            origin = Origin(file.system, file.file_id, file.element, ver, zone_min, name)
+            origin = Origin(file.system, file.file_id, file.element, ver, zone_min, name, self.aliases(file))
             return self.parse(found if isinstance(found, bytes) else Path(found.name), origin)
 
     def _publish(self, file: FileFound, parsed: Parsed) -> FileStatus:
@@ -198,6 +200,8 @@ class FileProcessorWorker:
         self.out.quarantine(file, parsed.quarantined)
         if not parsed.batches:
             raise Hopeless(f"no value could be stored: {counts.quarantined} quarantined, {counts.dropped} dropped")
+        if counts.mistyped:
+            _tell_of_mistyped(file, counts.mistyped)
         topic, partition, last_offset = self.out.counters(file, [batch.value for batch in parsed.batches])
         said = [*parsed.notes, *(f"{reason}: {n}" for reason, n in counts.reasons.items())]
         return replace(
@@ -215,6 +219,15 @@ class FileProcessorWorker:
             quarantined=counts.quarantined,
             dropped=counts.dropped,
         )
+
+
+def _tell_of_mistyped(file: FileFound, counters: Mapping[str, int]) -> None:
+    """They are stored as the file has them."""
+    values = sum(counters.values())
+    metrics.MISTYPED.labels(file.system).inc(values)
+    some = sorted(counters, key=lambda name: -counters[name])[:5]
+    extra = {"file": file.file_id, "system": file.system, "values": values, "counters": len(counters), "some": some}
+    log.warning("values are not what the dictionary promises", extra=extra)
 
 
 def _shrank(file: FileFound, size: int) -> Unreachable:

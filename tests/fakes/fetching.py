@@ -51,6 +51,7 @@ class Fetching:
             FetcherSettings(**{"first_wait_s": 0.01, **settings}),
             self.session,
             lambda _: 0,
+            lambda _: dict.fromkeys(element.endpoint.aliases, element.endpoint.name),
             self.settler,
             out or self,
             parse,

@@ -52,6 +52,8 @@ def test_it_tells_what_was_found_what_matches_and_what_is_settled(tmp_path: Path
         ({"host": "localhost"}, {}, "host key"),
         ({}, {"pattern": "regex:("}, "pattern"),
         ({}, {"rollout": ["enb-9"]}, "enb-9"),
+        ({}, {"counter-dictionary": __file__}, "test_config_check.py, line"),
+        ({}, {"preprocessing": ["unit"]}, "did you mean 'units'?"),
     ],
 )
 def test_what_is_wrong_is_said_and_the_exit_code_is_1(

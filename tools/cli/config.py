@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from services.fetcher import meaning
 from services.scanner.inventory import Inventory
 from services.scanner.lister import Lister
 from services.scanner.settings import ScannerSettings
@@ -54,6 +55,8 @@ def check(
         own = settings.section("scanner", ScannerSettings)
         wanted = [found for found in settings.systems if system in {"", found.name}]
         check_scanner(settings, own, wanted)
+        for one in wanted:
+            meaning.read(one)
     except BadSettings as error:
         console.print(f"refused: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error

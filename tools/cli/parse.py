@@ -2,18 +2,21 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 
+from services.fetcher import meaning
 from services.fetcher.batches import Origin, Parsed, read_file
 from services.fetcher.parse import profile
+from services.fetcher.preprocessing import Preprocessing
 from services.scanner.file_name import element_of
 from shared.errors import Hopeless, Unreachable
 from shared.messages import file_identity, path_text, version_of
+from shared.settings import BadSettings, System, load
 
 
 def parse(
@@ -23,14 +26,20 @@ def parse(
     profiles: Annotated[
         list[Path] | None, typer.Option(help="directories of profiles, before the shipped ones")
     ] = None,
+    system: Annotated[str, typer.Option(help="of PMFLOW_CONFIG: its preprocessing, its dictionary")] = "",
+    dictionary: Annotated[list[Path] | None, typer.Option(help="VES PM Dictionaries, instead of the system's")] = None,
     summary: Annotated[bool, typer.Option("--summary", help="one JSON line a file instead of its rows")] = False,
 ) -> None:
     """Print the rows of PM files as JSON lines; exit 1 if one cannot be read."""
     failed = False
-    known = tuple(profile.read([*(profiles or ()), profile.SHIPPED]))
+    try:
+        known = tuple(profile.read([*(profiles or ()), profile.SHIPPED]))
+        wanted = _wanted(system, dictionary or [])
+    except BadSettings as error:
+        raise typer.BadParameter(str(error)) from error
     for file in files:
         try:
-            parsed = read_file(file.read_bytes(), _origin(file), profiles=known)
+            parsed = read_file(file.read_bytes(), _origin(file), profiles=known, wanted=wanted)
         except (Hopeless, Unreachable) as error:
             failed = True
             _print({"file": str(file), "error": str(error)}, to_errors=not summary)
@@ -41,6 +50,14 @@ def parse(
             for row in rows(parsed):
                 _print(row)
     raise typer.Exit(int(failed))
+
+
+def _wanted(system: str, dictionaries: list[Path]) -> Preprocessing:
+    """Raises BadSettings."""
+    own = load().system(system) if system else System(name="")
+    if own is None:
+        raise BadSettings(f"no system {system!r} is configured")
+    return meaning.read(replace(own, counter_dictionary=tuple(map(str, dictionaries))) if dictionaries else own)
 
 
 def _origin(file: Path) -> Origin:
@@ -63,6 +80,7 @@ def rows(parsed: Parsed) -> Iterator[dict[str, Any]]:
                 "gp_s": found["gp_s"],
                 "suspect": bool(suspect),
                 "values": dict(zip(found["counters"], values, strict=True)),
+                **{name: found[name] for name in ("types", "units") if name in found},
             }
 
 

@@ -9,8 +9,8 @@ from itertools import chain
 from services.fetcher.parse.table import ROW_END, Columns, Rows, values_in
 
 _STRING = rb'"(?:[^"\\]|\\.)*+"'
-_LINE = re.compile(rb"\[(" + _STRING + rb"),([01])(?:,(.*))?\]", re.DOTALL)
-_CELL = re.compile(rb"null|-?[0-9][0-9.eE+-]*+|" + _STRING + rb"|\[(?:[^\]\"]|" + _STRING + rb")*+\]")
+LINE = re.compile(rb"\[(" + _STRING + rb"),([01])(?:,(.*))?\]", re.DOTALL)
+CELL = re.compile(rb"null|-?[0-9][0-9.eE+-]*+|" + _STRING + rb"|\[(?:[^\]\"]|" + _STRING + rb")*+\]")
 _NULL = b"null"
 
 
@@ -24,7 +24,7 @@ class Line:
 
     def by_counter(self) -> Iterator[tuple[str, bytes]]:
         """A counter may be there twice."""
-        return zip(self.columns.counters, _CELL.findall(self.cells), strict=True)
+        return zip(self.columns.counters, CELL.findall(self.cells), strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,6 @@ def _rows(lines: list[bytes]) -> Rows:
 
 def _lines(columns: Columns, rows: Rows) -> Iterator[tuple[bytes, Line]]:
     for text in rows.text.split(ROW_END):
-        found = _LINE.fullmatch(text)
+        found = LINE.fullmatch(text)
         assert found, text  # our own text
         yield found[1], Line(columns, found[2], found[3] or b"")

@@ -1,18 +1,22 @@
 """Each file ends with one status, whatever it or its neighbours are; large ones never lie in memory."""
 
 import gzip
+import logging
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from services.fetcher.batches import Origin, Parsed
+from services.fetcher.batches import Origin, Parsed, read_file
+from services.fetcher.dictionary import Dictionary, Promise
 from services.fetcher.parse.blocks import shipped
 from services.fetcher.parsers import Limits, Parsers
+from services.fetcher.preprocessing import Preprocessing
+from shared import metrics
 from shared.errors import Unreachable
-from shared.messages import FileFound, FileStatus, Settle
+from shared.messages import CounterBatch, FileFound, FileStatus, Settle
 from shared.remote.local import LocalSession
 from tests.fakes.elements import Element, local
 from tests.fakes.fetching import PM, Fetching, read
@@ -151,3 +155,35 @@ def test_a_spool_that_cannot_be_written_postpones_the_large_file_alone(element: 
     found = fetching.fetch(fetching.file("A.xml"), large)
     assert found == {"A.xml": ["parsed"], "large.xml": ["postponed"]}
     assert "not to be spooled" in fetching.reason(large)
+
+
+def test_values_that_are_not_what_the_dictionary_promises_are_told_of_and_the_file_lands(
+    element: Element, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = Preprocessing(dictionary=Dictionary(of_counter={"attTCHSeizures": Promise("integer")}))
+
+    def parse(data: bytes | Path, origin: Origin) -> Parsed:
+        assert isinstance(data, bytes)
+        return read_file(data, origin, wanted=text)
+
+    fetching = Fetching(element, parse)
+    counted = metrics.MISTYPED.labels("5ga")
+    before = counted._value.get()
+    with caplog.at_level(logging.WARNING):
+        found = fetching.fetch(fetching.file("A.xml", PM.replace(b">234 ", b">many ")))
+    assert found == {"A.xml": ["parsed"]}
+    assert b'"many"' in b"".join(fetching.batches)
+    (told,) = [record for record in caplog.records if "dictionary" in record.message]
+    assert (told.__dict__["some"], told.__dict__["values"]) == (["attTCHSeizures"], 1)
+    assert counted._value.get() - before == 1
+
+
+def test_a_parser_is_told_the_aliases_of_the_element(element: Element) -> None:
+    def parse(data: bytes | Path, origin: Origin) -> Parsed:
+        assert isinstance(data, bytes)
+        return read_file(data, origin, wanted=Preprocessing(steps=("element-alias",)))
+
+    element.endpoint = replace(element.endpoint, aliases=("RNC-Gbg-1",))
+    fetching = Fetching(element, parse)
+    fetching.fetch(fetching.file("A.xml"))
+    assert {CounterBatch.decode(batch).element for batch in fetching.batches} == {element.endpoint.name}

@@ -1,0 +1,165 @@
+"""The counter dictionary: a VES PM Dictionary (ONAP VES event registration, PM Dictionary; O-RAN O1 names the same).
+
+It says of each measType what its results are (`measResultType`) and in which unit (`measResultUnits`).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from services.fetcher.parse.table import Rows
+from services.fetcher.yaml_file import Node, documents
+from shared.settings import BadSettings
+
+_KINDS = {
+    "integer": r"((un)?signed)?(int(eger)?|short|long|longlong)\d*|unsigned\d*|uint(eger)?\d*|unit\d+|counter\d*",
+    "number": r"float\d*|double|real|decimal|number|numeric",
+    "text": r"string|text|char(acter)?s?|varchar|enum(eration)?|bool(ean)?",
+    "vector": r"(array|list|vector|sequence|histogram)(of.*)?|.*\[\]",
+}
+"""Of measResultType, in small letters, without blanks and signs but []; the standard's own example says unit32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What the dictionary says of a counter; empty: nothing."""
+
+    type: str = ""
+    """integer, number, text or vector."""
+    unit: str = ""
+
+    def __bool__(self) -> bool:
+        return self != NOTHING
+
+
+NOTHING = Promise()
+
+
+@dataclass(frozen=True, slots=True)
+class Dictionary:
+    """What is known of counters."""
+
+    of_group: Mapping[tuple[str, str], Promise] = field(default_factory=dict)
+    """By measInfoId and measType."""
+    of_counter: Mapping[str, Promise] = field(default_factory=dict)
+    """By measType alone, where all groups agree: the measInfoId of files is often another than the dictionary's."""
+
+    def promises(self, group: str, counters: Iterable[str]) -> tuple[Promise, ...]:
+        """One for each counter."""
+        return tuple(self.of_group.get((group, name), self.of_counter.get(name, NOTHING)) for name in counters)
+
+
+def read(files: Iterable[Path]) -> Dictionary:
+    """One of several files.
+
+    Raises:
+        BadSettings: a file that cannot be read, is no dictionary, or contradicts itself or another; says where.
+    """
+    of_group: dict[tuple[str, str], Promise] = {}
+    places: dict[tuple[str, str], Node] = {}
+    for file in files:
+        found = 0
+        for measurement in _measurements(file):
+            key, promise = _entry(measurement)
+            if of_group.setdefault(key, promise) != promise:
+                first = places[key]
+                raise measurement.bad(f"{key[1]} is another than in {first.file}, line {first.line}")
+            places.setdefault(key, measurement)
+            found += 1
+        if not found:
+            raise BadSettings(f"{file}: no measurement in it; a PM Dictionary has pmDictionaryMeasurements")
+    by_counter: dict[str, set[Promise]] = {}
+    for (_, counter), promise in of_group.items():
+        by_counter.setdefault(counter, set()).add(promise)
+    agreed = {counter: promises.pop() for counter, promises in by_counter.items() if len(promises) == 1}
+    return Dictionary(of_group, agreed)
+
+
+def _measurements(file: Path) -> Iterator[Node]:
+    """Those of pmDictionary: {pmDictionaryMeasurements: [...]}, and of the older pmMetaData: {pmFields: {...}}.
+
+    A document that describes the schema (`structure`) is passed over.
+    """
+    for document in documents(file):
+        whole = document.mapping()
+        inner = whole.get("pmDictionary") or whole.get("pmMetaData") or document
+        parts = inner.mapping()
+        measured = parts.get("pmDictionaryMeasurements") or parts.get("pmFields")
+        if measured:
+            yield from measured.items()
+        elif "structure" not in parts:
+            raise inner.bad(f"neither pmDictionaryMeasurements nor pmFields, but {', '.join(parts) or 'nothing'}")
+
+
+def _entry(measurement: Node) -> tuple[tuple[str, str], Promise]:
+    fields = measurement.mapping()
+    known = {name: fields[name].text() if name in fields else "" for name in _FIELDS}
+    if not known["measType"]:
+        raise measurement.bad("a measurement without measType")
+    kind = ""
+    if known["measResultType"]:
+        kind = _kind(known["measResultType"])
+        if not kind:
+            raise fields["measResultType"].bad(
+                f"measResultType {known['measResultType']!r} of {known['measType']} is none that is known: "
+                "integer, uint32, float, string, array and their like"
+            )
+    return (known["measInfoId"], known["measType"]), Promise(kind, known["measResultUnits"])
+
+
+_FIELDS = ("measInfoId", "measType", "measResultType", "measResultUnits")
+
+
+def _kind(result_type: str) -> str:
+    plain = re.sub(r"[^a-z0-9\[\]]", "", result_type.lower())
+    return next((kind for kind, pattern in _KINDS.items() if re.fullmatch(pattern, plain)), "")
+
+
+_MARKS = {b'"': "text", b"[": "vector", b".": "number", b"e": "number", b"E": "number"}
+"""What there is in JSON when some value is more than an integer."""
+_CONTRADICTED_BY = {
+    "integer": frozenset({"number", "text", "vector"}),
+    "number": frozenset({"text", "vector"}),
+    "vector": frozenset({"text"}),
+    "text": frozenset[str](),
+}
+"""Promise -> what contradicts it. A text may look like anything; a vector of one number is written as that number."""
+_DIGITS = re.compile(r"-?[0-9]+")
+
+
+def marks(objects: Sequence[str], rows: Rows) -> frozenset[str]:
+    """What there may be in rows besides integers and null: text, vector, number. Looks at no single value."""
+    names = "".join(objects).encode()
+    brackets = {b"[": rows.height}
+    return frozenset(
+        kind for mark, kind in _MARKS.items() if rows.text.count(mark) > names.count(mark) + brackets.get(mark, 0)
+    )
+
+
+def contradict(promises: Iterable[Promise], found: frozenset[str]) -> bool:
+    """Whether what was found in some rows, see `marks`, may contradict a promise."""
+    return any(_CONTRADICTED_BY[kind] & found for kind in {promise.type for promise in promises} if kind)
+
+
+def mistyped(promises: Sequence[Promise], rows: Rows) -> Counter[int]:
+    """Column -> values that are not what was promised."""
+    columns = zip(*orjson.loads(b"[" + rows.text + b"]"), strict=True)
+    found: Counter[int] = Counter()
+    for at, (promise, column) in enumerate(zip(promises, list(columns)[2:], strict=True)):
+        contrary = _CONTRADICTED_BY[promise.type] if promise.type else frozenset()
+        if contrary and contrary & {_TYPES[kind] for kind in set(map(type, column))}:
+            found[at] = sum(_what(value) in contrary for value in column)
+    return +found
+
+
+_TYPES = {int: "integer", float: "number", str: "text", list: "vector", type(None): ""}
+
+
+def _what(value: Any) -> str:
+    """An integer beyond 64 bits is written as text, and is none."""
+    return "integer" if isinstance(value, str) and _DIGITS.fullmatch(value) else _TYPES[type(value)]

@@ -1,0 +1,177 @@
+"""The counter dictionary: which files are one, what they say, and what contradicts them."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.fetcher.dictionary import Dictionary, Promise, contradict, marks, mistyped, read
+from services.fetcher.parse.table import Rows
+from shared.settings import BadSettings
+
+VES = """\
+pmDictionary: {
+  pmDictionaryHeader: {nfType: gnb, pmDefSchemaVsn: 1.0, pmDefVsn: 5G19_1906_002, vendor: Nokia},
+  pmDictionaryMeasurements: [
+  {
+    iMeasInfoId: 2204, iMeasType: 1, measAdditionalFields: {measAggregationLevels: "NGBTS NGCELL"},
+    measCollectionMethod: CC, measFamily: NINFC, measInfoId: "NR Intra Frequency PSCell Change",
+    measObjClass: NGCELL, measResultRange: 0..4096, measResultType: integer, measResultUnits: number,
+    measType: VS.NINFC.IntraFrPscelChAttempt},
+  {measInfoId: Other, measResultType: float, measResultUnits: milliseconds, measType: DRB.PdcpSduDelayDl,
+   isMeasurementSupported: false}
+  ]
+}
+"""
+"""As ONAP's VES event registration has it."""
+OLDER = """\
+---
+pmMetaData: {structure: {pmHeader: {presence: required}}}
+---
+pmMetaData:
+  pmHeader: {nfType: NrRadio, pmDefSchemaVsn: 1.0}
+  pmFields: {measInfoId: G, measType: A, measResultType: unit32, measResultUnits: ~}
+---
+pmMetaData:
+  pmHeader: {nfType: NrRadio, pmDefSchemaVsn: 1.0}
+  pmFields: {measInfoId: G, measType: B, measResultType: "integer[]"}
+...
+"""
+BARE = "pmDictionaryMeasurements:\n- measType: A\n- {measType: B, measResultUnits: dBm}\n"
+
+
+def written(folder: Path, *texts: str) -> list[Path]:
+    files = [folder / f"{number}.yaml" for number in range(len(texts))]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text)
+    return files
+
+
+def one(*measurements: str) -> str:
+    return "pmDictionaryMeasurements:\n" + "".join(f"- {{{measurement}}}\n" for measurement in measurements)
+
+
+def test_a_dictionary_tells_types_and_units(tmp_path: Path) -> None:
+    known = read(written(tmp_path, VES))
+    assert known.promises("NR Intra Frequency PSCell Change", ["VS.NINFC.IntraFrPscelChAttempt", "else"]) == (
+        Promise("integer", "number"),
+        Promise(),
+    )
+    assert known.promises("another group", ["DRB.PdcpSduDelayDl"]) == (Promise("number", "milliseconds"),)
+
+
+def test_the_older_form_has_a_document_for_each_measurement_and_one_for_the_schema(tmp_path: Path) -> None:
+    assert read(written(tmp_path, OLDER)).promises("G", "AB") == (Promise("integer", ""), Promise("vector", ""))
+
+
+def test_several_dictionaries_are_one(tmp_path: Path) -> None:
+    known = read(written(tmp_path, BARE, OLDER))
+    assert known.promises("G", "AB") == (Promise("integer", ""), Promise("vector", ""))
+    assert known.promises("", "AB") == (Promise(), Promise("", "dBm"))
+
+
+def test_a_counter_of_several_groups_is_known_by_its_group_and_by_its_name_where_all_agree(tmp_path: Path) -> None:
+    of = "measInfoId: {0}, measType: {1}, measResultType: {2}"
+    entries = [("G", "A", "int"), ("G", "B", "int"), ("H", "A", "long"), ("H", "B", "float")]
+    known = read(written(tmp_path, one(*(of.format(*entry) for entry in entries))))
+    assert known.promises("H", "AB") == (Promise("integer"), Promise("number"))
+    assert known.promises("elsewhere", "AB") == (Promise("integer"), Promise())
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    {
+        "integer": "integer int int64 uint32 Unsigned32 unit32 long counter64 unsigned-int INTEGER",
+        "number": "float double real decimal Float64",
+        "text": "string text boolean enumeration",
+        "vector": "array list integer[] array_of_integer histogram",
+    }.items(),
+)
+def test_the_words_of_vendors_for_a_type_are_four_types(tmp_path: Path, kind: str, words: str) -> None:
+    for word in words.split():
+        (promise,) = read(written(tmp_path, one(f"measType: A, measResultType: '{word}'"))).promises("", "A")
+        assert promise.type == kind, word
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: [", "0.yaml, line 2: no YAML"),
+        ("", "0.yaml: no measurement"),
+        ("- a", "0.yaml, line 1: not a mapping"),
+        ("systems: {a: b}", "line 1: neither pmDictionaryMeasurements nor pmFields, but systems"),
+        (one("measType: A", "measInfoId: B"), "line 3: a measurement without measType"),
+        (one("measType: A", "measType: B, measResultType: uint23x"), "line 3: measResultType 'uint23x' of B"),
+        (one("measType: A", "measType: [B]"), "line 3: a list or a mapping"),
+        (one("measType: A, measType: B"), "line 2: 'measType' comes twice"),
+        (one("measType: A, measResultType: int", "measType: A, measResultType: float"), "line 3: A is another than in"),
+        ("pmDictionaryMeasurements: many", "line 1: not a mapping"),
+        ("a: !!python/object:os.system x", "neither pmDictionaryMeasurements"),
+        ("a: &a [*a]\npmDictionaryMeasurements: *a", "line 1: not a mapping"),
+    ],
+)
+def test_what_is_no_dictionary_is_refused_with_its_line(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(BadSettings) as caught:
+        read(written(tmp_path, text))
+    assert says in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match="nowhere"):
+        read([tmp_path / "nowhere.yaml"])
+    (tmp_path / "bytes.yaml").write_bytes(b"a: \xff")
+    with pytest.raises(BadSettings, match=r"bytes\.yaml"):
+        read([tmp_path / "bytes.yaml"])
+
+
+VALUES = st.one_of(
+    st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(["up", "9" * 30, "-" + "9" * 30, 'a "quoted" [x', "1e999"]),
+    st.lists(st.one_of(st.none(), st.integers(0, 9)), min_size=2, max_size=3),
+)  # fmt: skip
+TYPES = ("integer", "number", "text", "vector", "")
+
+
+def fits(kind: str, value: Any) -> bool:
+    """As plainly as can be."""
+    is_whole = type(value) is int or (isinstance(value, str) and value.lstrip("-").isdecimal())
+    if value is None or kind in {"", "text"} or is_whole:
+        return True
+    return type(value) in {"integer": (int,), "number": (float,), "vector": (list, float)}[kind]
+
+
+@given(
+    names=st.lists(st.text('a.e["\\', max_size=5), min_size=1, max_size=3),
+    data=st.data(),
+    types=st.lists(st.sampled_from(TYPES), min_size=1, max_size=4),
+)
+def test_every_value_that_contradicts_its_type_is_counted(
+    names: list[str], data: st.DataObject, types: list[str]
+) -> None:
+    table = [[name, 0, *(data.draw(VALUES) for _ in types)] for name in names]
+    lines = [orjson.dumps(row).decode() for row in table]
+    objects = [orjson.dumps(name).decode() for name in names]
+    rows = Rows.of(objects, lines, 0)
+    promises = tuple(Promise(kind) for kind in types)
+    expected = {
+        at: count
+        for at, kind in enumerate(types)
+        if (count := sum(not fits(kind, row[at + 2]) for row in table))
+    }  # fmt: skip
+    assert mistyped(promises, rows) == expected
+    assert contradict(promises, marks(objects, rows)) or not expected
+
+
+def test_rows_of_integers_alone_are_never_looked_at_one_by_one() -> None:
+    objects, lines = ['"a.[e\\""', '"b"'], ['["a.[e\\"",0,1,null]', '["b",1,-5,0]']
+    found = marks(objects, Rows.of(objects, lines, 3))
+    assert not found
+    assert not contradict([Promise("integer"), Promise("vector")], found)
+
+
+def test_nothing_is_promised_by_an_empty_dictionary() -> None:
+    assert Dictionary().promises("G", "AB") == (Promise(), Promise())
+    assert not any(Dictionary().promises("G", "AB"))

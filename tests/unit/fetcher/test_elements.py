@@ -1,0 +1,28 @@
+"""What the fetcher knows of a file's element, by the inventory as it is now."""
+
+from pathlib import Path
+
+import pytest
+
+from services.fetcher.elements import Elements
+from shared.errors import Unreachable
+from shared.messages import FileFound
+from shared.settings import load
+
+FILE = FileFound(file_id="0" * 16, system="4ga", endpoint="e1", element="e1", path="/pm/A", size=1, mtime_s=2, epoch=3)
+
+
+def test_the_aliases_of_a_files_element_are_those_of_the_inventory_as_it_is_now(tmp_path: Path) -> None:
+    inventory, config = tmp_path / "4ga.yaml", tmp_path / "pmflow.yaml"
+    config.write_text(f"4ga: {{inventory: {inventory}}}")
+    inventory.write_text("- {name: e1, aliases: 'M=1,GNB-1'}\n- {name: e2}\n")
+    elements = Elements(lambda: load((config,)))
+    assert elements.aliases(FILE) == {"M=1": "e1", "GNB-1": "e1"}
+    inventory.write_text("- {name: e1}\n")
+    elements.forget()
+    assert elements.aliases(FILE) == {}
+    inventory.write_text("- {name: e2}\n")
+    elements.forget()
+    with pytest.raises(Unreachable, match="'e1'"):
+        elements.aliases(FILE)
+    elements.close()
