@@ -40,7 +40,7 @@ def dispatches(
     memory = Budget(own.bytes_in_flight).take
 
     def parse(data: bytes | Path, origin: Origin) -> Parsed:
-        with metrics.PARSE_SECONDS.time():
+        with metrics.PARSE_SECONDS.time(), metrics.PARSING.track_inprogress():
             return parsers(data, origin)
 
     worker = FileProcessorWorker(own, elements.session, elements.zone_offset_min, settler, out, parse, memory)
@@ -90,6 +90,7 @@ def main() -> None:
     producers = [kafka.KafkaProducer(settings.kafka.bootstrap_servers) for _ in range(own.producers)]
     limits = Limits(processes=own.parsers, timeout_s=own.parse_timeout_s, max_memory_mb=own.parser_memory_mb)
     parsers = Parsers(limits, tuple(profile.read([*map(Path, own.profiles), profile.SHIPPED])))
+    metrics.PARSERS.set(parsers.count)
     watch = Watch(settings)
     elements = Elements(lambda: watch.settings)
     metrics.serve("fetcher", settings, metrics.HostCollector(elements.manager.statistics))

@@ -198,6 +198,8 @@ class FileProcessorWorker:
         self.out.quarantine(file, parsed.quarantined)
         if not parsed.batches:
             raise Hopeless(f"no value could be stored: {counts.quarantined} quarantined, {counts.dropped} dropped")
+        for batch in parsed.batches:
+            metrics.MESSAGE_ROWS.observe(batch.rows)
         topic, partition, last_offset = self.out.counters(file, [batch.value for batch in parsed.batches])
         return replace(
             status_of(file, "parsed", time(), "; ".join(f"{reason}: {n}" for reason, n in counts.reasons.items())),
