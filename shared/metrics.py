@@ -73,6 +73,13 @@ DOWNLOAD_SECONDS = _seconds("fetcher", "download_seconds", "until a file was rea
 PARSE_SECONDS = _seconds("fetcher", "parse_seconds", "one file, with its wait for a parser")
 VALUES = _counter("fetcher", "values_total", "of parsed files: value, null, quarantined, dropped", "system", "outcome")
 MISTYPED = _counter("fetcher", "mistyped_values_total", "of another type than the dictionary promises", "system")
+MESSAGE_ROWS = _sizes("fetcher", "message_rows", "rows of one message in the counters topic")
+LAG_FOUND = _gauge("fetcher", "fetcher_lag_messages", "of the partitions this fetcher has, not taken yet", "topic")
+IN_HAND = _gauge("fetcher", "fetcher_messages_in_hand", "taken from the topic, not finished yet", "topic")
+POOL_THREADS = _gauge("fetcher", "pool_threads", "of a system's downloads, or of moves", "pool")
+POOL_BUSY = _gauge("fetcher", "pool_threads_busy", "of those, at work", "pool")
+PARSERS = _gauge("fetcher", "parsers", "processes that parse")
+PARSING = _gauge("fetcher", "parsers_files", "files with a parser, or waiting for one")
 MOVES = _counter("fetcher", "moves_total", "settled files: move, delete, leave; gone: not there", "system", "action")
 MOVES_FAILED = _counter("fetcher", "moves_failed_total", "tries to settle a file: no answer, or refused")
 
@@ -92,6 +99,7 @@ COLUMNS_CHANGED = _counter(SINKS, "columns_changed_total", "added or widened, fo
 DEAD_LETTERS = _counter(f"fetcher, {SINKS}", "dead_letters_total", "messages set aside in `<topic>.dlq`", "topic")
 
 TRACKED = _gauge("tracker", "tracker_files", "waiting for sinks, or moving until a fetcher answers", "state")
+TRACKER_LAG = _gauge("tracker", "tracker_lag_records", "of the ledger, in the partitions this tracker has")
 COMMANDS_AGAIN = _counter("tracker", "commands_again_total", "to move a file, as nobody answered in time")
 CYCLE_END = _gauge("tracker", "cycle_end_timestamp_seconds", "of the newest closed cycle", "system")
 CYCLE_EXPECTED = _gauge("tracker", "cycle_elements_expected", "in the newest closed cycle", "system")
@@ -120,6 +128,9 @@ HOSTS = {
     "gave_up": _of_host("counter", "session_waits_failed_total", "longer than elements.wait_s"),
     "found_dead": _of_host("counter", "sessions_found_dead_total", "idle connections without a sign of life"),
     "in_use_s": _of_host("counter", "session_seconds_total", "connections in use"),
+    "in_use": _of_host("gauge", "sessions_in_use", "connections"),
+    "idle": _of_host("gauge", "sessions_idle", "connections that may be used again"),
+    "waiting": _of_host("gauge", "sessions_waited_for", "threads that wait for a connection"),
     "traffic.files": _of_host("counter", "received_files_total", "downloads"),
     "traffic.bytes": _of_host("counter", "received_bytes_total", "of downloads"),
     "traffic.listings": _of_host("counter", "listings_total", "of directories; over SFTP of whole trees"),
@@ -137,10 +148,11 @@ class HostCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         hosts = self.statistics()
         for name, declared in HOSTS.items():
-            counter = CounterMetricFamily(declared.name, declared.about, labels=declared.labels)
+            family = CounterMetricFamily if declared.kind == "counter" else GaugeMetricFamily
+            metric = family(declared.name, declared.about, labels=declared.labels)
             for host, (_, statistics) in hosts.items():
-                counter.add_metric((host,), attrgetter(name)(statistics))
-            yield counter
+                metric.add_metric((host,), attrgetter(name)(statistics))
+            yield metric
         gauge = GaugeMetricFamily(BREAKER.name, BREAKER.about, labels=BREAKER.labels)
         for host, (breaker, _) in hosts.items():
             gauge.add_metric((host,), float(breaker != "closed"))

@@ -4,11 +4,13 @@ from threading import Event, Thread
 
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
+from services.ch_bridge.cycles import CycleTable
 from services.ch_bridge.settings import ChBridgeSettings
 from shared import kafka, log, metrics, topics
 from shared.crash import or_leave, stop_on_signals
+from shared.cycles import CycleKeeper
 from shared.health import Heartbeat
-from shared.settings import load
+from shared.settings import Settings, load
 from shared.sink import SinkWorker
 from shared.watch import Watch
 
@@ -17,6 +19,15 @@ def follow(watch: Watch, look_s: float, stop: Event) -> None:
     """The configuration, until stopped."""
     with or_leave("follow the configuration"):
         watch.follow(look_s, stop)
+
+
+def keep_cycles(settings: Settings, producer: kafka.KafkaProducer, stop: Event) -> None:
+    """The cycles' figures beside the counters, until stopped."""
+    with or_leave("keep cycles"):
+        clickhouse = ClickHouse(settings.clickhouse, add_columns=True)
+        consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge-cycles")
+        CycleKeeper(consumer, producer, CycleTable(clickhouse).keep).run(stop)
+        clickhouse.close()
 
 
 def main() -> None:
@@ -38,7 +49,10 @@ def main() -> None:
         clickhouse = ClickHouse(settings.clickhouse, add_columns=settings.schedule.is_auto_adding_column)
         producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
         consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge")
+        cycles = Thread(target=keep_cycles, args=(settings, producer, stop))
+        cycles.start()
         SinkWorker(ClickhouseBridge(clickhouse), consumer, producer, own, heartbeat).run(wanted, stop)
+        cycles.join()
         producer.close()
         clickhouse.close()
 

@@ -7,7 +7,7 @@ table's plain name takes each counter from the newest file that has it, as MySQL
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import clickhouse_connect
@@ -67,7 +67,7 @@ class ClickHouse:
 
     def check(self) -> None:
         """Does it answer?"""
-        self._do("SELECT 1")
+        self.do("SELECT 1")
 
     def insert(self, rows: Columns) -> None:
         """Rows of one table, which is made or widened where it must be."""
@@ -105,7 +105,7 @@ class ClickHouse:
 
     def _make(self, rows: Columns, wanted: Mapping[str, Content]) -> None:
         table = rows.table
-        self._do(_create(table, self.retention_days))
+        self.do(_create(table, self.retention_days))
         self._read(table)
         lacking = self._lacking(table, wanted)
         known = self.tables[table]
@@ -119,9 +119,9 @@ class ClickHouse:
             for counter, kind in lacking.items()
         ]
         if changes:
-            self._do(f"ALTER TABLE {quoted(table + ROWS)} {', '.join(changes)}")
+            self.do(f"ALTER TABLE {quoted(table + ROWS)} {', '.join(changes)}")
             self._read(table)
-        self._do(_view(table, self.tables[table]))
+        self.do(_view(table, self.tables[table]))
         metrics.COLUMNS_CHANGED.labels("clickhouse").inc(len(lacking))
         log.info("columns made", extra={"table": table, "added": len(unknown), "widened": len(lacking) - len(unknown)})
 
@@ -141,7 +141,12 @@ class ClickHouse:
             self.connected.close()
             self.connected = None
 
-    def _do(self, statement: str) -> None:
+    def append(self, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """A few rows of a table of pmflow's own."""
+        self._guarded(lambda client: client.insert(table, rows, column_names=names))
+
+    def do(self, statement: str) -> None:
+        """A statement without an answer."""
         self._guarded(lambda client: client.command(statement))
 
     def _guarded(self, do: Any) -> Any:

@@ -42,7 +42,7 @@ def dispatches(
     memory = Budget(own.bytes_in_flight).take
 
     def parse(data: bytes | Path, origin: Origin) -> Parsed:
-        with metrics.PARSE_SECONDS.time():
+        with metrics.PARSE_SECONDS.time(), metrics.PARSING.track_inprogress():
             return parsers(data, origin)
 
     worker = FileProcessorWorker(
@@ -97,6 +97,7 @@ def main() -> None:
     watch = Watch(settings, meaning.check)
     profiles = tuple(profile.read([*map(Path, own.profiles), profile.SHIPPED]))
     parsers = Parsers(limits, profiles, Meanings(lambda: watch.settings))
+    metrics.PARSERS.set(parsers.count)
     elements = Elements(lambda: watch.settings)
     metrics.serve("fetcher", settings, metrics.HostCollector(elements.manager.statistics))
     threads = [

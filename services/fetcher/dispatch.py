@@ -7,13 +7,24 @@ from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event
+from time import monotonic
 
 from services.fetcher.in_order import InOrder
 from services.fetcher.pools import Pools
 from shared import metrics
 from shared.crash import or_leave
 from shared.health import Heartbeat
-from shared.kafka import Consumer, KafkaProducer, Message, TopicPartition, commit, dead_letter, origin, usable
+from shared.kafka import (
+    Consumer,
+    KafkaProducer,
+    Message,
+    TopicPartition,
+    commit,
+    dead_letter,
+    messages_after,
+    origin,
+    usable,
+)
 from shared.messages import BadMessage
 
 log = logging.getLogger(__name__)
@@ -47,6 +58,7 @@ class Dispatch:
     in_order: dict[Place, InOrder] = field(default_factory=lambda: defaultdict(InOrder))
     finished: SimpleQueue[tuple[InOrder, Place, int]] = field(default_factory=SimpleQueue)
     in_flight: int = 0
+    next_telling_s: float = 0.0
 
     def run(self, topic: str, stop: Event) -> None:
         """Until stopped; what is under way then is finished, and what is not committed is read again."""
@@ -60,6 +72,7 @@ class Dispatch:
             else:
                 self._wait_for_room()
             self._commit_finished()
+            self._tell(topic)
             self.heartbeat.progress()
         self.pools.close()
         self._commit_finished()
@@ -87,6 +100,15 @@ class Dispatch:
             done()
         else:
             self.pools.submit(job.pool, partial(_guarded, job.work, f"{topic}/{partition}/{offset}"))
+
+    def _tell(self, topic: str) -> None:
+        """At most once a second."""
+        if monotonic() < self.next_telling_s:
+            return
+        self.next_telling_s = monotonic() + 1.0
+        metrics.IN_HAND.labels(topic).set(self.in_flight)
+        places = self.consumer.position(self.consumer.assignment())
+        metrics.LAG_FOUND.labels(topic).set(sum(messages_after(self.consumer, place) for place in places))
 
     def _wait_for_room(self) -> None:
         """Until some work is finished; the consumer stays in its group meanwhile."""

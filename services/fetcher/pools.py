@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from shared import metrics
+
 
 @dataclass
 class Pools:
@@ -18,8 +20,9 @@ class Pools:
         size = self.sizes().get(name, 1)
         if name not in self.pools or self.pools[name][0] != size:
             self._end(name)
+            metrics.POOL_THREADS.labels(name).set(size)
             self.pools[name] = size, ThreadPoolExecutor(size, thread_name_prefix=name)
-        self.pools[name][1].submit(work)
+        self.pools[name][1].submit(_counted, name, work)
 
     def threads(self) -> int:
         """Of all pools."""
@@ -33,3 +36,8 @@ class Pools:
     def _end(self, name: str) -> None:
         if name in self.pools:
             self.pools.pop(name)[1].shutdown(wait=False)
+
+
+def _counted(name: str, work: Callable[[], None]) -> None:
+    with metrics.POOL_BUSY.labels(name).track_inprogress():
+        work()

@@ -202,6 +202,8 @@ class FileProcessorWorker:
             raise Hopeless(f"no value could be stored: {counts.quarantined} quarantined, {counts.dropped} dropped")
         if counts.mistyped:
             _tell_of_mistyped(file, counts.mistyped)
+        for batch in parsed.batches:
+            metrics.MESSAGE_ROWS.observe(batch.rows)
         topic, partition, last_offset = self.out.counters(file, [batch.value for batch in parsed.batches])
         said = [*parsed.notes, *(f"{reason}: {n}" for reason, n in counts.reasons.items())]
         return replace(

@@ -137,7 +137,12 @@ class FileProducer:
         if not term.over.is_set():
             self.producer.deliver(*(_outgoing(FILES_FOUND.name, f.element, f.element, f.encode()) for f in files))
             for file in files:
-                log.debug("file announced", extra={"file": file.file_id, "element": file.element, "path": file.path})
+                log.info("file announced", extra=_facts(file))
+
+
+def _facts(file: FileFound) -> dict[str, Any]:
+    told = ("system", "element", "path", "attempt")
+    return {"file": file.file_id, **{name: getattr(file, name) for name in told}}
 
 
 def _outgoing(topic: str, element: str, key: str, value: bytes) -> Outgoing:

@@ -97,6 +97,7 @@ def build(watch: Watch, own: TrackerSettings) -> faust.App:
         with or_leave("track files"):
             async for event in stream.noack().events():
                 for settle in decided(tracker, event.value, time()):
+                    log.info("file through", extra={"file": settle.file_id, "to": settle.to})
                     await command(settle)
                 sent.events.append(event)
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from shared import kafka
+from shared import kafka, metrics
 from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.topics import FILES_STATUS
@@ -34,7 +34,9 @@ class Progress:
             log.warning("progress not known", extra={"reason": str(error)})
             return
         now = {p: offset for p, offset in committed.items() if p in ours}
-        if progressed(self.before, now, {p: end for p, end in ends.items() if p in ours}):
+        to_read = {p: end for p, end in ends.items() if p in ours}
+        metrics.TRACKER_LAG.set(sum(end - max(0, now.get(p, 0)) for p, end in to_read.items()))
+        if progressed(self.before, now, to_read):
             self.heartbeat.progress()
         else:
             log.warning("no progress, though there is something to read", extra={"committed": str(now)})

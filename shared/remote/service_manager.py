@@ -57,6 +57,12 @@ class Statistics:
     found_dead: int = 0
     """Idle sessions that gave no sign of life."""
     in_use_s: float = 0.0
+    in_use: int = 0
+    """Sessions, now."""
+    idle: int = 0
+    """Sessions, now."""
+    waiting: int = 0
+    """For a session, now."""
     traffic: Traffic = field(default_factory=Traffic)
     """Of sessions given back."""
 
@@ -125,6 +131,11 @@ class FtpServiceManager:
         """host:port -> state of the breaker, counts."""
         with self.lock:
             hosts = list(self.hosts.items())
+        for _, host in hosts:
+            with host.changed:
+                host.statistics.idle = len(host.idle)
+                host.statistics.in_use = host.open - len(host.idle)
+                host.statistics.waiting = len(host.waiting)
         return {f"{at[0]}:{at[1]}": (host.breaker.state(self.now_s()), host.statistics) for at, host in hosts}
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from services.fetcher.settle import Settler
 from shared import kafka, topics
 from shared.kafka import KafkaProducer, Outgoing
-from shared.messages import CounterBatch, File, FileStatus, partition_of
+from shared.messages import CounterBatch, File, FileStatus, SetAside, digest_of, partition_of
 from shared.remote.local import LocalSession
 from shared.settings import System
 from shared.topics import FILES_STATUS
@@ -50,7 +50,16 @@ class Aside:
         self.producer.deliver(Outgoing(topic, partition_of("e"), self.file.file_id, value, headers))
 
     def letter(self, value: bytes, reason: str) -> None:
-        self.say(self.topic.dead_letters.name, value, reason=reason, origin="x")
+        self.say(self.topic.dead_letters.name, value, reason=reason, origin="x", sink="mysql")
+
+    def set_aside(self, content: bytes) -> SetAside:
+        """As a sink tells it."""
+        told = SetAside(
+            sink="mysql", topic=self.topic.name, partition=partition_of("e"), offset=0, file_id="0" * 16, element="e",
+            values=1, reason="out of range", at_s=1.0, content=digest_of(content),
+        )  # fmt: skip
+        self.producer.deliver(Outgoing(FILES_STATUS.name, told.partition, told.key, told.encode()))
+        return told
 
     @contextmanager
     def session(self, _file: File) -> Iterator[LocalSession]:
@@ -98,11 +107,14 @@ def test_a_file_whose_name_was_taken_meanwhile_stays(aside: Aside) -> None:
 
 def test_a_batch_goes_to_its_topic_again_once(aside: Aside) -> None:
     aside.letter(BATCH, "out of range")
+    told = aside.set_aside(BATCH)
+    assert ledger.read(aside.brokers).set_aside[told.key] == told
     batch = aside.shown()[1]
     assert (batch.what, batch.reason, batch.element) == ("batch", "out of range", "e")
     aside.opened().retry(batch)
     assert [message.value() for message in ledger.messages(aside.brokers, aside.topic)] == [BATCH]
     assert [item.what for item in aside.shown()] == ["file"]
+    assert told.key not in ledger.read(aside.brokers).set_aside
 
 
 def test_a_block_brings_its_file_back(aside: Aside) -> None:

@@ -13,7 +13,7 @@ from shared.errors import Hopeless, Unreachable
 from shared.health import Heartbeat
 from shared.kafka import KafkaProducer, Outgoing
 from shared.landing import RefusedCounters
-from shared.messages import CounterBatch, SinkPosition, decode_status
+from shared.messages import CounterBatch, SetAside, SinkPosition, decode_status
 from shared.sink import Place, Sink, SinkLimits, SinkWorker
 from shared.topics import FILES_STATUS, Topic
 from tools.devstack.stack import Stack
@@ -88,15 +88,22 @@ class Running(Generic[S]):
         self.pause()
         self.producer.close()
 
+    def told(self) -> Iterator[SinkPosition | SetAside]:
+        """What the ledger was told by this sink."""
+        for message in read(self.brokers, FILES_STATUS):
+            told = decode_status(message.value()) if message.value() else None  # type: ignore[arg-type] # its stub
+            if isinstance(told, (SinkPosition, SetAside)) and (told.sink, told.topic) == (
+                self.sink.name,
+                self.topic.name,
+            ):
+                yield told
+
     def position(self) -> int:
-        """What the ledger was told last."""
-        told = [
-            status.next_offset
-            for message in read(self.brokers, FILES_STATUS)
-            if isinstance(status := decode_status(message.value() or b""), SinkPosition)
-            and (status.sink, status.topic, status.partition) == (self.sink.name, self.topic.name, PARTITION)
-        ]
-        return told[-1] if told else 0
+        """The last one."""
+        return max((told.next_offset for told in self.told() if isinstance(told, SinkPosition)), default=0)
+
+    def set_aside(self) -> list[SetAside]:
+        return [told for told in self.told() if isinstance(told, SetAside)]
 
 
 def read(brokers: str, topic: Topic) -> list[kafka.Message]:
@@ -141,13 +148,17 @@ def test_a_poisonous_batch_stands_alone_in_the_dead_letters_and_the_others_land(
     assert letters[batch("3", group="poison")] == {
         "reason": b"it is poison",
         "origin": f"{loop.topic.name}/{PARTITION}/2".encode(),
+        "sink": b"memory",
     }
+    (aside,) = loop.set_aside()
+    assert (aside.file_id, aside.offset, aside.values, aside.reason) == ("3", 2, 1, "it is poison")
 
 
 def test_only_the_values_of_refused_counters_are_set_aside(loop: Running[Memory]) -> None:
     loop.send(batch("1", counters=("a", "unknown")), batch("2", counters=("unknown",)), batch("3"))
     eventually(lambda: loop.position() == 3)
     assert loop.sink.stored == ["1", "3"]
+    assert [(aside.file_id, aside.values) for aside in loop.set_aside()] == [("1", 1), ("2", 1)]
     letters = [CounterBatch.decode(m.value() or b"") for m in read(loop.brokers, loop.topic.dead_letters)]
     assert [(b.file_id, b.counters, b.rows) for b in letters] == [
         ("1", ["unknown"], [["o", 0, 1]]),

@@ -360,6 +360,6 @@ def test_clickhouse_drops_rows_older_than_the_retention_and_keeps_the_others(sta
         lambda: ClickhouseBridge(clickhouse), lambda counters: in_clickhouse(at, "4ga", {made.group: counters})
     )
     made.write(made.batch([["old", 0, 1, 2]], end_s=86_400), made.batch([["new", 0, 1, 2]]))
-    clickhouse._do(f"OPTIMIZE TABLE `4ga_{made.group}_rows` FINAL")
+    clickhouse.do(f"OPTIMIZE TABLE `4ga_{made.group}_rows` FINAL")
     assert made.rows() == {("e1", "new"): {"a": 1, "b": 2}}
     clickhouse.close()

@@ -1,8 +1,11 @@
 """A whole pipeline on a stack of its own: its topics, databases and elements begin empty."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -30,11 +33,11 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
 
 @pytest.fixture
 def launch(pipeline: Pipeline) -> Callable[..., Settings]:
-    """Starts simulator and services."""
+    """Starts simulator and services; sections of the configuration may be given."""
 
-    def launched(*simulator_options: str) -> Settings:
+    def launched(*simulator_options: str, overrides: Mapping[str, Any] = MappingProxyType({})) -> Settings:
         simulator = pipeline.simulate(*simulator_options)
-        settings = pipeline.configure()
+        settings = replace(pipeline, overrides={**pipeline.overrides, **overrides}).configure()
         wait_for_inventory(pipeline, simulator)
         kafka.provision(settings.kafka.bootstrap_servers, topics.provisioned(s.name for s in settings.systems))
         pipeline.start()

@@ -1,31 +1,56 @@
-"""`pmflow cycles`: the figures of each system and period, as the tracker published them."""
+"""`pmflow cycles`: the figures of each system and period, as the tracker published them; older ones from MySQL."""
 
+import calendar
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
+import pymysql
 import typer
+from pymysql.cursors import DictCursor
 from rich.console import Console
 from rich.table import Table
 
+from shared.cycles import figures_of
 from shared.messages import CycleFigures
-from shared.settings import load
+from shared.settings import Mysql, load
 from shared.topics import CYCLES
 from tools.cli import ledger
+from tools.cli.stored import connected
 
 
 def cycles(
     system: Annotated[str, typer.Option(help="this one only")] = "",
     last: Annotated[int, typer.Option(help="so many of the newest periods of each system")] = 12,
 ) -> None:
-    """Show what became of the files of each closed cycle; missing elements by name."""
-    Console().print(table(newest(read(load().kafka.bootstrap_servers), system, last)))
+    """Show what became of the files of each closed cycle; missing elements by name. What Kafka forgot MySQL knows."""
+    settings = load()
+    kept: list[CycleFigures] = []
+    try:
+        kept = history(settings.mysql)
+    except pymysql.Error as error:
+        typer.echo(f"older ones are not shown, MySQL does not answer: {error}", err=True)
+    Console().print(table(newest(latest([*kept, *read(settings.kafka.bootstrap_servers)]), system, last)))
 
 
 def read(brokers: str) -> list[CycleFigures]:
+    """As the tracker published them, in the order of systems and time."""
+    return latest(CycleFigures.decode(m.value() or b"") for m in ledger.messages(brokers, CYCLES))
+
+
+def latest(figures: Iterable[CycleFigures]) -> list[CycleFigures]:
     """The newest figures of each cycle, in the order of systems and time."""
-    figures = [CycleFigures.decode(m.value() or b"") for m in ledger.messages(brokers, CYCLES)]
-    return [f for _, f in sorted({(f.system, f.end_s): f for f in figures}.items())]
+    return [f for _, f in sorted({(f.system, f.end_s): f for f in sorted(figures, key=lambda f: f.told_s)}.items())]
+
+
+def history(settings: Mysql) -> list[CycleFigures]:
+    """All that MySQL keeps; nothing where no writer has been yet."""
+    with connected(settings) as connection, connection.cursor(DictCursor) as cursor:
+        cursor.execute("SHOW TABLES LIKE 'pm_cycle'")
+        if not cursor.fetchall():
+            return []
+        cursor.execute("SELECT * FROM pm_cycle")
+        return [figures_of(row["system"], calendar.timegm(row["ts"].timetuple()), row) for row in cursor.fetchall()]
 
 
 def newest(figures: Iterable[CycleFigures], system: str, last: int) -> Iterator[CycleFigures]:

@@ -10,7 +10,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from shared.messages import FileStatus, version_of
 from shared.names import table_name
-from shared.settings import Clickhouse, Mysql, Settings, secret
+from shared.settings import Clickhouse, Mysql, Settings
+from tools.cli.stored import connected
 
 DAY = timedelta(days=1)
 """No file tells of a longer time: so far before its end its rows are looked for, by the primary key."""
@@ -31,14 +32,7 @@ def rows_of(settings: Settings, file: FileStatus) -> Iterator[tuple[str, str, st
 
 def in_mysql(settings: Mysql, file: FileStatus) -> dict[str, int]:
     """Rows by table."""
-    connection = pymysql.connect(
-        host=settings.host,
-        port=settings.port,
-        user=settings.user,
-        password=secret(settings.password, settings.password_file),
-        database=settings.database,
-    )
-    with connection, connection.cursor() as cursor:
+    with connected(settings) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT `table_name` FROM pm_group WHERE `system` = %s AND part > 0", (file.system,))
         found = {}
         for (table,) in cursor.fetchall():

@@ -30,9 +30,9 @@ class StoredRow:
     values: Mapping[str, Any]
 
 
-def in_mysql(settings: Mysql) -> Iterator[StoredRow]:
-    """All rows of all systems."""
-    connection = pymysql.connect(
+def connected(settings: Mysql) -> "pymysql.Connection[Any]":
+    """A line of its own, closed by `with`."""
+    return pymysql.connect(
         host=settings.host,
         port=settings.port,
         user=settings.user,
@@ -40,7 +40,15 @@ def in_mysql(settings: Mysql) -> Iterator[StoredRow]:
         database=settings.database,
         charset="utf8mb4",
     )
-    with connection, connection.cursor(DictCursor) as cursor, connection.cursor(SSDictCursor) as rows:
+
+
+def in_mysql(settings: Mysql) -> Iterator[StoredRow]:
+    """All rows of all systems."""
+    with (
+        connected(settings) as connection,
+        connection.cursor(DictCursor) as cursor,
+        connection.cursor(SSDictCursor) as rows,
+    ):
         cursor.execute("SELECT id, element, ldn FROM pm_object")
         objects = {found["id"]: (found["element"], found["ldn"]) for found in cursor.fetchall()}
         cursor.execute(

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from tools.simulator.anomalies import ANOMALIES, Anomaly
 from tools.simulator.elements import Elements
 from tools.simulator.files import replace
 from tools.simulator.generate import Shape
@@ -18,6 +19,8 @@ from tools.simulator.serve import known_hosts_line, serve
 
 SAMPLES = "samples"
 """The element that real files are put on, unless another is named."""
+FOLLOW_UP_S = 0.5
+"""Between two looks whether what comes later is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,10 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option
     start: Annotated[int, typer.Option(help="end of the first period, seconds since 1970; 0: the last full one")] = 0,
     plant: Annotated[str, typer.Option(help="DIR[=system/element]: real files, for an extra element")] = "",
     in_place_share: Annotated[float, typer.Option(help="of files written slowly under their own name")] = 0.1,
+    anomalies: Annotated[str, typer.Option(help=f"planted each period: {', '.join(ANOMALIES)}, or all")] = "",
+    late_s: Annotated[
+        float, typer.Option(help="so long after their period late files come, by the real clock")
+    ] = 900.0,
 ) -> None:
     """Pretend to be elements: write PM files every cycle, serve them by SFTP, know the truth of every value."""
     try:
@@ -66,12 +73,24 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option
         sizes = {name: int(many) for name, _, many in (system.partition(":") for system in systems.split(","))}
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    elements = Elements(directory.resolve(), sizes, shape, in_place_share)
+    elements = Elements(directory.resolve(), sizes, shape, in_place_share, chosen(anomalies), late_s)
     if plant:
         samples, system, element = planted(plant, next(iter(sizes)))
         elements.plant(samples, system, element)
     pace = Pace(start or int(time()) // gp_s * gp_s, cycle_s, cycles)
     asyncio.run(_run(elements, Place(host, advertise or host, port), pace))
+
+
+def chosen(option: str) -> tuple[Anomaly, ...]:
+    """The anomalies that --anomalies names.
+
+    >>> chosen("missing,late")
+    ('late', 'missing')
+    """
+    named = set(ANOMALIES if option == "all" else filter(None, option.split(",")))
+    if unknown := named - set(ANOMALIES):
+        raise typer.BadParameter(f"no anomaly {sorted(unknown)}; there are {', '.join(ANOMALIES)}")
+    return tuple(anomaly for anomaly in ANOMALIES if anomaly in named)
 
 
 def planted(option: str, system: str) -> tuple[Path, str, str]:
@@ -115,19 +134,22 @@ def _tell_how_to_connect(elements: Elements, host: str, port: int) -> None:
 
 
 async def _write(elements: Elements, pace: Pace, stop: asyncio.Event) -> None:
-    """A cycle, a pause, the next one; goes on after the last one of an earlier run."""
+    """A cycle, a pause, the next one, until all is written; goes on after the last one of an earlier run."""
     clock_s = asyncio.get_running_loop().time
     due_s = clock_s()
     end_s = await asyncio.to_thread(elements.take_up) or pace.first_s
-    elements.tell(over=pace.over(elements.cycles))
-    while not pace.over(elements.cycles):
-        await asyncio.to_thread(elements.write_cycle, end_s, stop.is_set)
-        if stop.is_set():
-            return  # the next start completes this cycle
-        elements.tell(over=pace.over(elements.cycles))
-        end_s += elements.shape.gp_s
-        due_s = max(due_s + pace.cycle_s, clock_s())  # what a slow cycle took is not made up for
+    while not stop.is_set():
+        last = pace.over(elements.cycles)
+        elements.tell(over=last and not elements.owed)
+        if last and not elements.owed:
+            return
+        if clock_s() >= due_s and not last:
+            await asyncio.to_thread(elements.write_cycle, end_s, stop.is_set)  # cut short, the next start completes it
+            end_s += elements.shape.gp_s
+            due_s = max(due_s + pace.cycle_s, clock_s())  # what a slow cycle took is not made up for
+            continue
+        await asyncio.to_thread(elements.follow_up)
+        look_s = clock_s() + FOLLOW_UP_S
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(due_s):
+            async with asyncio.timeout_at(look_s if last else min(due_s, look_s) if elements.owed else due_s):
                 await stop.wait()
-                return

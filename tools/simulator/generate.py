@@ -5,8 +5,9 @@ Values as in real files: mostly zeros, some missing, some rows suspect, vectors,
 
 import gzip
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import cached_property
 from random import Random
 
 from tools.simulator.families import family_of, group
@@ -37,15 +38,21 @@ class Shape:
             raise ValueError(f"a period of {self.gp_s} s: file names tell minutes, so it must be whole minutes")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PmFile:
     """A file as an element writes it, and the truth of it."""
 
+    shape: Shape
+    system: str
+    element: str
+    end_s: int
+    kind: str
     name: str
     rows: Sequence[TruthRow]
+    """That can be read."""
     xml: bytes
 
-    @property
+    @cached_property
     def packed(self) -> bytes:
         """The same bytes each time: no time of packing in them."""
         return gzip.compress(self.xml, 6, mtime=0)
@@ -55,14 +62,35 @@ class PmFile:
         return sum(row.present for row in self.rows)
 
 
-def pm_file(shape: Shape, system: str, element: str, end_s: int) -> PmFile:
-    """The file of one element and period."""
+def pm_file(shape: Shape, system: str, element: str, end_s: int, kind: str = "") -> PmFile:
+    """The file of one element and period.
+
+    Args:
+        shape: how large it is.
+        system: of the element.
+        element: its name.
+        end_s: end of the period.
+        kind: corrected (other values), suspect (all rows), renamed, duplicate (another name) or corrupt (cut).
+    """
     family = family_of(system)
     zone_min, zone = ZONES[Random(element).randrange(len(ZONES))]  # noqa: S311 - it must be predictable
     begin, end = (_time(epoch_s, zone_min, zone) for epoch_s in (end_s - shape.gp_s, end_s))
-    rows = list(_rows(shape, system, element, end_s))
+    values = replace(shape, seed=shape.seed + 1) if kind == "corrected" else shape
+    rows = list(_rows(values, system, element, end_s))
+    if kind == "suspect":
+        rows = [replace(row, suspect=True) for row in rows]
     head = Head(dn_prefix(system), element, family.element_type, begin, end, shape.gp_s)
-    return PmFile(file_name(element, end_s, shape.gp_s, zone_min), rows, document(head, rows, compact=family.compact))
+    xml = document(head, rows, compact=family.compact)
+    if kind == "corrupt":
+        rows, xml = [], xml[: len(xml) // 2]
+    name = _named(file_name(element, end_s, shape.gp_s, zone_min), kind)
+    return PmFile(shape, system, element, end_s, kind, name, rows, xml)
+
+
+def _named(name: str, kind: str) -> str:
+    if kind == "renamed":
+        return f"copy of {name}"
+    return name.replace(".xml", "_-_2.xml") if kind == "duplicate" else name
 
 
 def dn_prefix(system: str) -> str:

@@ -26,11 +26,24 @@ class Written:
     end_s: int
     shape: Shape
     values: int
-    """How many the file has: known without making it again."""
+    """How many the file has: this and what follows is known without making it again."""
+    kind: str = ""
+    """See `generate.pm_file`."""
+    rows: int = 0
+    suspect: int = 0
+    size: int = 0
+    written_s: float = 0.0
+
+    @classmethod
+    def of(cls, made: PmFile, written_s: float) -> "Written":
+        """The line of a file that is about to be written."""
+        rows, suspect = len(made.rows), sum(row.suspect for row in made.rows)
+        sizes = made.values, made.kind, rows, suspect, len(made.packed)
+        return cls(made.system, made.element, made.end_s, made.shape, *sizes, written_s)
 
     def file(self) -> PmFile:
         """The same file again."""
-        return pm_file(self.shape, self.system, self.element, self.end_s)
+        return pm_file(self.shape, self.system, self.element, self.end_s, self.kind)
 
 
 @dataclass(frozen=True, slots=True)

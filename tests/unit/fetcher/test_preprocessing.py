@@ -53,7 +53,7 @@ def test_a_file_is_normalised_by_all_steps_in_their_order() -> None:
     assert (batch.counters, batch.rows) == (["a", "RSRP"], [["C=1", 0, 1500, None], ["C=2", 0, None, -80.25]])
     assert batch.types == {"a": "integer", "RSRP": "number"}
     assert batch.units == {"a": "bytes", "RSRP": "dBm"}
-    assert parsed.counts == Counts(groups=1, rows=2, values=2, nulls=2, quarantined=0, dropped=0, reasons={})
+    assert parsed.counts == Counts(groups=1, rows=2, suspect=0, values=2, nulls=2, quarantined=0, dropped=0, reasons={})
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ BOUNDED = {"system", "sink", "topic", "partition", "host"} | {
     "outcome",
     "action",
     "state",
+    "pool",
 }
 """The configuration's, the inventory's, and words of the code."""
 

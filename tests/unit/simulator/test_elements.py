@@ -4,12 +4,14 @@ import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tools.simulator.anomalies import ANOMALIES, Anomaly
 from tools.simulator.cli import planted
 from tools.simulator.elements import Elements
 from tools.simulator.generate import Shape, pm_file
@@ -25,7 +27,7 @@ ROW = {
 
 
 def elements(directory: Path, in_place_share: float = 0.0, systems: dict[str, int] = SYSTEMS) -> Elements:
-    return Elements(directory, systems, SHAPE, in_place_share)
+    return Elements(directory, systems, SHAPE, in_place_share, clock=lambda: float(END_S))
 
 
 def visible(directory: Path) -> dict[str, bytes]:
@@ -224,3 +226,81 @@ def test_what_was_written_is_told_whole(tmp_path: Path) -> None:
     found.tell(over=True)
     told = json.loads((tmp_path / "written.json").read_text())
     assert told == {"cycles": 1, "files": 4, "values": found.values, "over": True}
+
+
+class Faulty:
+    """Eight elements, one for each anomaly and one in order, and a clock."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.now_s = END_S + 10.0
+        self.elements = self.started()
+
+    def started(self) -> Elements:
+        return Elements(self.directory, {"4ga": 8}, SHAPE, 0.0, ANOMALIES, 60.0, lambda: self.now_s)
+
+    def answer(self) -> dict[str, Any]:
+        self.elements.tell(over=False)
+        (answer,) = json.loads((self.directory / "answers.json").read_text())
+        return dict(answer)
+
+    def element(self, anomaly: Anomaly) -> str:
+        turn = (ANOMALIES.index(anomaly) + END_S // 900) % 8
+        return f"4ga-{turn + 1:03}"
+
+    def files(self, anomaly: Anomaly) -> list[str]:
+        return sorted(path.name for path in self.elements.folder("4ga", self.element(anomaly)).glob("*.gz"))
+
+    def collect(self) -> None:
+        for path in list((self.directory / "files").rglob("pm/*.gz")):
+            (path.parent / "done").mkdir(exist_ok=True)
+            path.rename(path.parent / "done" / path.name)
+
+
+def test_each_anomaly_is_on_one_element_and_is_counted_in_the_answer(tmp_path: Path) -> None:
+    faulty = Faulty(tmp_path)
+    faulty.elements.write_cycle(END_S)
+    faulty.elements.follow_up()
+    assert [len(faulty.files(anomaly)) for anomaly in ANOMALIES] == [0, 2, 0, 1, 1, 1, 1]
+    assert faulty.files("renamed")[0].startswith("copy of A")
+    assert faulty.files("duplicate")[1].endswith(f"_{faulty.element('duplicate')}_-_2.xml.gz")
+    answer = faulty.answer()
+    names = ("expected", "elements", "found", "late", "error", "parsed")
+    assert [answer[name] for name in names] == [8, 6, 7, 0, 1, 6]
+    assert answer["missing"] == sorted([faulty.element("late"), faulty.element("missing")])
+    assert answer["suspect"] >= 2
+
+
+def test_late_files_and_corrections_come_in_their_time_and_once_whenever_the_simulator_is_started_again(
+    tmp_path: Path,
+) -> None:
+    faulty = Faulty(tmp_path)
+    faulty.elements.write_cycle(END_S)
+    faulty.now_s = END_S + 62.0
+    faulty.elements = faulty.started()
+    faulty.elements.take_up()
+    faulty.elements.follow_up()
+    assert len(faulty.files("late")) == 1
+    assert faulty.files("corrected") != []
+    faulty.collect()
+    faulty.elements = faulty.started()
+    faulty.elements.take_up()
+    faulty.elements.follow_up()
+    faulty.elements.follow_up()
+    assert len(faulty.files("corrected")) == 1
+    assert not faulty.elements.owed
+    answer = faulty.answer()
+    assert (answer["found"], answer["late"], answer["missing"]) == (9, 2, [faulty.element("missing")])
+    assert answer["values"] == sum(line.values for line in generated(tmp_path))
+
+
+def test_the_truth_of_a_corrected_file_is_its_correction_and_of_a_corrupt_one_nothing(tmp_path: Path) -> None:
+    faulty = Faulty(tmp_path)
+    faulty.elements.write_cycle(END_S)
+    faulty.collect()
+    faulty.elements.follow_up()
+    corrected = [line for line in generated(tmp_path) if line.element == faulty.element("corrected")]
+    assert [line.kind for line in corrected] == ["", "corrected"]
+    rows = list(expected(tmp_path))
+    assert rows[-2:] == list(corrected[1].file().rows) != list(corrected[0].file().rows)
+    assert not [row for row in rows if row.element.endswith(faulty.element("corrupt"))]

@@ -1,0 +1,87 @@
+"""The cycles' figures on their way into a database: pm.cycles into the table pm_cycle, where the newest ones win.
+
+Both sinks keep them, each in its own SQL; the columns and the loop are the same, so they are here.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import Any, Literal, get_origin, get_type_hints
+
+import orjson
+
+from shared.errors import Unreachable
+from shared.kafka import Consumer, KafkaProducer, Message, TopicPartition, commit, dead_letter, origin, usable
+from shared.messages import BadMessage, CycleFigures
+from shared.topics import CYCLES
+
+log = logging.getLogger(__name__)
+LONGEST_BACKOFF_S = 10.0
+Kind = Literal["integer", "number", "json"]
+KINDS: Mapping[Any, Kind] = {int: "integer", float: "number", list: "json", dict: "json"}
+COLUMNS: Mapping[str, Kind] = {
+    name: KINDS[get_origin(hint) or hint]
+    for name, hint in get_type_hints(CycleFigures).items()
+    if name not in {"kind", "system", "end_s"}
+}
+"""Of pm_cycle besides its key, `system` and `ts` (end of the period)."""
+
+
+def cells(figures: CycleFigures) -> dict[str, Any]:
+    """By column."""
+    found = {name: getattr(figures, name) for name in COLUMNS}
+    return {n: orjson.dumps(value).decode() if COLUMNS[n] == "json" else value for n, value in found.items()}
+
+
+def figures_of(system: str, end_s: int, row: Mapping[str, Any]) -> CycleFigures:
+    """What `cells` made of it."""
+    found = {name: orjson.loads(row[name]) if kind == "json" else row[name] for name, kind in COLUMNS.items()}
+    return CycleFigures(system=system, end_s=end_s, **found)
+
+
+@dataclass(frozen=True)
+class CycleKeeper:
+    """One thread. Several processes may run it: one of them has the topic's only partition."""
+
+    consumer: Consumer
+    producer: KafkaProducer
+    """For dead letters."""
+    keep: Callable[[Sequence[CycleFigures]], None]
+    """Makes them durable; once more changes nothing. Raises Unreachable."""
+
+    def run(self, stop: Event) -> None:
+        """Until stopped."""
+        self.consumer.subscribe([CYCLES.name])
+        while not stop.is_set():
+            messages = usable(self.consumer.consume(500, 1.0))
+            if messages and self._kept(list(self._readable(messages)), stop):
+                topic, partition, offset = origin(messages[-1])
+                commit(self.consumer, [TopicPartition(topic, partition, offset + 1)])
+        self.consumer.close()
+
+    def _readable(self, messages: Sequence[Message]) -> Iterator[CycleFigures]:
+        for message in messages:
+            try:
+                yield CycleFigures.decode(message.value() or b"")
+            except BadMessage as reason:
+                letter = dead_letter(message, str(reason))
+                self.producer.deliver(letter)
+                log.error("figures set aside", extra=dict(letter.headers))  # noqa: TRY400 - says it all
+
+    def _kept(self, figures: Sequence[CycleFigures], stop: Event) -> bool:
+        """For as long as it takes; the consumer stays in its group meanwhile."""
+        wait_s = 0.5
+        while not stop.is_set():
+            try:
+                self.keep(figures)
+            except Unreachable as error:
+                log.warning("cycles wait for the database", extra={"reason": str(error), "wait_s": wait_s})
+                self.consumer.pause(self.consumer.assignment())
+                usable([self.consumer.poll(wait_s)])
+                self.consumer.resume(self.consumer.assignment())
+                wait_s = min(LONGEST_BACKOFF_S, 2 * wait_s)
+            else:
+                log.info("cycles kept", extra={"cycles": [f"{f.system}/{f.end_s}" for f in figures]})
+                return True
+        return False
