@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from services.fetcher.dictionary import NOTHING, Promise, contradict, marks, mistyped
+from services.fetcher.dictionary import NOTHING, Promise, contradicted, marks, mistyped
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.block import Block, Fault, Head
 from services.fetcher.parse.blocks import blocks
@@ -253,8 +253,9 @@ class _File:
             items = [Rows.of((), [_aside(aside)], 1) for aside in said.aside]
             self._quarantine(NOT_CONVERTIBLE, group, {"element": said.element, "group": group}, "values", items)
         if known:
-            self.promised |= {(group, name): p for name, p in zip(said.counters, said.promises, strict=True) if p}
-            for rows in said.rows if contradict(said.promises, info.marks) else ():
+            named = zip(said.counters, said.promises, strict=True)
+            self.promised |= {(group, name): promise for name, promise in named if promise is not NOTHING}
+            for rows in said.rows if contradicted(said.promises, info.marks) else ():
                 self.mistyped.update({said.counters[at]: n for at, n in mistyped(said.promises, rows).items()})
         return said
 

@@ -7,12 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from services.fetcher.parse.table import Rows
+from services.fetcher.parse.table import ROW_END, Rows
 from services.fetcher.yaml_file import Node, documents
 from shared.settings import BadSettings
 
@@ -32,9 +33,6 @@ class Promise:
     type: str = ""
     """integer, number, text or vector."""
     unit: str = ""
-
-    def __bool__(self) -> bool:
-        return self != NOTHING
 
 
 NOTHING = Promise()
@@ -122,7 +120,7 @@ def _kind(result_type: str) -> str:
 
 _MARKS = {b'"': "text", b"[": "vector", b".": "number", b"e": "number", b"E": "number"}
 """What there is in JSON when some value is more than an integer."""
-_CONTRADICTED_BY = {
+_CONTRARY = {
     "integer": frozenset({"number", "text", "vector"}),
     "number": frozenset({"text", "vector"}),
     "vector": frozenset({"text"}),
@@ -141,25 +139,46 @@ def marks(objects: Sequence[str], rows: Rows) -> frozenset[str]:
     )
 
 
-def contradict(promises: Iterable[Promise], found: frozenset[str]) -> bool:
-    """Whether what was found in some rows, see `marks`, may contradict a promise."""
-    return any(_CONTRADICTED_BY[kind] & found for kind in {promise.type for promise in promises} if kind)
+def contradicted(promises: Iterable[Promise], found: frozenset[str]) -> bool:
+    """Whether a promise may be contradicted by what was found in some rows, see `marks`."""
+    return any(_CONTRARY[kind] & found for kind in {promise.type for promise in promises} if kind)
 
 
-def mistyped(promises: Sequence[Promise], rows: Rows) -> Counter[int]:
-    """Column -> values that are not what was promised."""
-    columns = zip(*orjson.loads(b"[" + rows.text + b"]"), strict=True)
+def mistyped(promises: Iterable[Promise], rows: Rows) -> Counter[int]:
+    """Column -> values that are not what was promised. Rows are proven by one pattern; only others are looked into."""
+    kinds = tuple(promise.type for promise in promises)
+    is_kept = _row_of(kinds).fullmatch
     found: Counter[int] = Counter()
-    for at, (promise, column) in enumerate(zip(promises, list(columns)[2:], strict=True)):
-        contrary = _CONTRADICTED_BY[promise.type] if promise.type else frozenset()
-        if contrary and contrary & {_TYPES[kind] for kind in set(map(type, column))}:
-            found[at] = sum(_what(value) in contrary for value in column)
-    return +found
+    for line in rows.text.split(ROW_END):
+        if not is_kept(line):
+            values = orjson.loads(line)[2:]
+            found.update(at for at, (kind, value) in enumerate(zip(kinds, values, strict=True)) if _is_not(kind, value))
+    return found
+
+
+_ANYTHING = rb'(?:"(?:[^"\\]|\\.)*+"|\[(?:[^]"]|"(?:[^"\\]|\\.)*+")*+\]|[^],"[]*+)'
+_CELLS = {
+    "integer": rb'[^],."[eE]*+',
+    "number": rb'[^],"[]*+',
+    "vector": rb'(?:\[[^]"]*+\]|[^],"[]*+)',
+    "text": _ANYTHING,
+    "": _ANYTHING,
+}
+"""Of our own JSON: what stands between two commas is a number, null, a text or an array."""
+
+
+@lru_cache(1024)
+def _row_of(kinds: tuple[str, ...]) -> re.Pattern[bytes]:
+    """A row that keeps all promises. It misses some that do: an integer beyond 64 bits is text to it."""
+    cells = b"".join(b"," + _CELLS[kind] for kind in kinds)
+    return re.compile(rb'\["(?:[^"\\]|\\.)*+",[01]' + cells + rb"\]", re.DOTALL)
 
 
 _TYPES = {int: "integer", float: "number", str: "text", list: "vector", type(None): ""}
 
 
-def _what(value: Any) -> str:
-    """An integer beyond 64 bits is written as text, and is none."""
-    return "integer" if isinstance(value, str) and _DIGITS.fullmatch(value) else _TYPES[type(value)]
+def _is_not(kind: str, value: Any) -> bool:
+    """Not what was promised; an integer beyond 64 bits is written as text, and is none."""
+    if not kind or (isinstance(value, str) and _DIGITS.fullmatch(value)):
+        return False
+    return _TYPES[type(value)] in _CONTRARY[kind]

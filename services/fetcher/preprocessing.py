@@ -83,13 +83,20 @@ def preprocessed(said: Said, wanted: Preprocessing) -> Said:
 def missing_tokens(said: Said, wanted: Preprocessing) -> Said:
     """Values that are one of the system's own tokens, exactly as written, are null; in vectors too."""
     tokens = frozenset(wanted.missing)
+    nulled = 0
 
-    def nulled(_name: bytes, cells: list[bytes]) -> list[bytes]:
-        return [_unless_missing(value, tokens) for value in cells]
+    def changed(_name: bytes, cells: list[bytes]) -> list[bytes]:
+        nonlocal nulled
+        found = [_unless_missing(value, tokens) for value in cells]
+        nulled += found.count(_NULL) - cells.count(_NULL)
+        return found
 
-    found = [_mapped(rows, nulled) if any(token in rows.text for token in tokens) else rows for rows in said.rows]
-    before, after = (sum(rows.values for rows in some) for some in (said.rows, found))
-    return replace(said, rows=found, nulled=said.nulled + before - after)
+    rows: list[Rows] = []
+    for some in said.rows:
+        before = nulled
+        text = _mapped(some.text, changed) if any(token in some.text for token in tokens) else some.text
+        rows.append(replace(some, text=text, values=some.values - (nulled - before)))
+    return replace(said, rows=rows, nulled=said.nulled + nulled)
 
 
 def _unless_missing(value: bytes, tokens: frozenset[bytes]) -> bytes:
@@ -133,11 +140,15 @@ def units(said: Said, wanted: Preprocessing) -> Said:
             cells[at] = value or _NULL
         return cells
 
-    found = [_mapped(rows, converted) for rows in said.rows]
+    rows: list[Rows] = []
+    for some in said.rows:
+        before = len(aside)
+        text = _mapped(some.text, converted, max(convert))
+        rows.append(replace(some, text=text, values=some.values - (len(aside) - before)))
     promises = [
         _converted(promise, convert[at]) if at in convert else promise for at, promise in enumerate(said.promises)
     ]
-    return replace(said, rows=found, promises=tuple(promises), aside=(*said.aside, *aside))
+    return replace(said, rows=rows, promises=tuple(promises), aside=(*said.aside, *aside))
 
 
 def _converted(promise: Promise, conversion: Conversion) -> Promise:
@@ -170,17 +181,17 @@ def times(value: bytes, factor: Decimal) -> bytes | None:
     return cell(f"{product.to_integral_value():f}" if is_whole else str(product)).encode()
 
 
-def _mapped(rows: Rows, change: Callable[[bytes, list[bytes]], list[bytes]]) -> Rows:
-    """Each row's cells changed; all of it JSON."""
+def _mapped(text: bytes, change: Callable[[bytes, list[bytes]], list[bytes]], last: int = -1) -> bytes:
+    """Rows with their cells changed, all of it JSON; what stands behind the last that matters may come as one cell."""
     lines: list[bytes] = []
-    values = 0
-    for text in rows.text.split(ROW_END):
-        found = LINE.fullmatch(text)
-        assert found, text  # our own text
-        cells = change(found[1], CELL.findall(found[3] or b""))
-        values += len(cells) - cells.count(_NULL)
-        lines.append(b"[" + b",".join((found[1], found[2], *cells)) + b"]")
-    return Rows(ROW_END.join(lines), rows.height, values, rows.objects)
+    for line in text.split(ROW_END):
+        found = LINE.fullmatch(line)
+        assert found, line  # our own text
+        name, suspect, cells = found.groups()
+        is_plain = b'"' not in cells and b"[" not in cells
+        split = cells.split(b",", last + 1 or -1) if is_plain else CELL.findall(cells)
+        lines.append(b"[" + b",".join((name, suspect, *change(name, split))) + b"]")
+    return ROW_END.join(lines)
 
 
 STEPS: Mapping[str, Callable[[Said, Preprocessing], Said]] = {

@@ -10,7 +10,7 @@ from services.fetcher.parse.table import ROW_END, Columns, Rows, values_in
 
 _STRING = rb'"(?:[^"\\]|\\.)*+"'
 LINE = re.compile(rb"\[(" + _STRING + rb"),([01])(?:,(.*))?\]", re.DOTALL)
-CELL = re.compile(rb"null|-?[0-9][0-9.eE+-]*+|" + _STRING + rb"|\[(?:[^\]\"]|" + _STRING + rb")*+\]")
+CELL = re.compile(rb"null|-?[0-9][0-9.eE+-]*+|" + _STRING + rb"|\[(?:[^\]\"]++|" + _STRING + rb")*+\]")
 _NULL = b"null"
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.dictionary import Dictionary, Promise, contradict, marks, mistyped, read
+from services.fetcher.dictionary import Dictionary, Promise, contradicted, marks, mistyped, read
 from services.fetcher.parse.table import Rows
 from shared.settings import BadSettings
 
@@ -162,16 +162,15 @@ def test_every_value_that_contradicts_its_type_is_counted(
         if (count := sum(not fits(kind, row[at + 2]) for row in table))
     }  # fmt: skip
     assert mistyped(promises, rows) == expected
-    assert contradict(promises, marks(objects, rows)) or not expected
+    assert contradicted(promises, marks(objects, rows)) or not expected
 
 
 def test_rows_of_integers_alone_are_never_looked_at_one_by_one() -> None:
     objects, lines = ['"a.[e\\""', '"b"'], ['["a.[e\\"",0,1,null]', '["b",1,-5,0]']
     found = marks(objects, Rows.of(objects, lines, 3))
     assert not found
-    assert not contradict([Promise("integer"), Promise("vector")], found)
+    assert not contradicted([Promise("integer"), Promise("vector")], found)
 
 
 def test_nothing_is_promised_by_an_empty_dictionary() -> None:
     assert Dictionary().promises("G", "AB") == (Promise(), Promise())
-    assert not any(Dictionary().promises("G", "AB"))
