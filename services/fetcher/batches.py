@@ -31,6 +31,7 @@ CONFLICTING_DUPLICATE = "conflicting duplicate"
 BAD_PERIOD = "bad period"
 NAMELESS = "counter without a name"
 NOT_CONVERTIBLE = "not to be converted to its unit"
+MISTYPED = "not what the dictionary promises, stored as it is"
 
 
 RAW = Preprocessing()
@@ -217,6 +218,8 @@ class _File:
         counts = self._counts(batches)
         lost = self.found - counts.values - counts.quarantined - counts.dropped
         assert not lost, f"{lost} values lost"
+        if self.mistyped:
+            self.notes[f"{MISTYPED}: {self.mistyped.total()}"] = None
         return Parsed(batches, counts, self.quarantined, list(self.notes))
 
     def _end(self) -> None:

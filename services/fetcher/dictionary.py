@@ -53,29 +53,32 @@ class Dictionary:
 
 
 def read(files: Iterable[Path]) -> Dictionary:
-    """One of several files.
+    """One of several files; where two know a counter, the later one is right.
 
     Raises:
-        BadSettings: a file that cannot be read, is no dictionary, or contradicts itself or another; says where.
+        BadSettings: a file that cannot be read, is no dictionary, or contradicts itself; says where.
     """
     of_group: dict[tuple[str, str], Promise] = {}
-    places: dict[tuple[str, str], Node] = {}
     for file in files:
-        found = 0
-        for measurement in _measurements(file):
-            key, promise = _entry(measurement)
-            if of_group.setdefault(key, promise) != promise:
-                first = places[key]
-                raise measurement.bad(f"{key[1]} is another than in {first.file}, line {first.line}")
-            places.setdefault(key, measurement)
-            found += 1
-        if not found:
-            raise BadSettings(f"{file}: no measurement in it; a PM Dictionary has pmDictionaryMeasurements")
+        of_group |= _of_file(file)
     by_counter: dict[str, set[Promise]] = {}
     for (_, counter), promise in of_group.items():
         by_counter.setdefault(counter, set()).add(promise)
     agreed = {counter: promises.pop() for counter, promises in by_counter.items() if len(promises) == 1}
     return Dictionary(of_group, agreed)
+
+
+def _of_file(file: Path) -> dict[tuple[str, str], Promise]:
+    found: dict[tuple[str, str], Promise] = {}
+    lines: dict[tuple[str, str], int] = {}
+    for measurement in _measurements(file):
+        key, promise = _entry(measurement)
+        if found.setdefault(key, promise) != promise:
+            raise measurement.bad(f"{key[1]} is another than in line {lines[key]}")
+        lines.setdefault(key, measurement.line)
+    if not found:
+        raise BadSettings(f"{file}: no measurement in it; a PM Dictionary has pmDictionaryMeasurements")
+    return found
 
 
 def _measurements(file: Path) -> Iterator[Node]:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import string
 import zipfile
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from services.fetcher.batches import MAX_BYTES, Counts, Origin, Parsed, Quarantined, read_file
 from services.fetcher.parse.bad_file import BadFile
+from services.fetcher.parse.cells import MISSING
 from services.fetcher.parse.unpack import Incomplete, Limits
 from shared.messages import CounterBatch
 from shared.topics import MESSAGE_MAX_BYTES
@@ -102,6 +104,43 @@ def test_the_element_is_the_managed_one_else_the_sender_else_the_origin(header: 
 def test_a_time_without_zone_is_in_the_elements_zone() -> None:
     (message,) = messages(read(info(value("C=1", "1", "2"), end=END.removesuffix("Z"))))
     assert (message.end_s, message.end_offset_min) == (1684134900 - 3600, 60)
+
+
+@pytest.mark.parametrize(
+    ("end", "end_s", "offset_min"),
+    [
+        ("2023-05-15T07:15:00+0100", 1684131300, 60),
+        ("2023-05-15T07:15:00+01:00", 1684131300, 60),
+        ("2023-05-15T07:15:00-03:30", 1684147500, -210),
+        ("2023-05-15T07:15:00Z", 1684134900, 0),
+        ("2023-05-15T07:15", 1684131300, 60),
+    ],
+)
+def test_a_period_ends_in_utc_with_the_offset_it_was_written_with(end: str, end_s: int, offset_min: int) -> None:
+    (message,) = messages(read(info(value("C=1", "1", "2"), end=end)))
+    assert (message.end_s, message.end_offset_min, message.gp_s) == (end_s, offset_min, 900)
+
+
+def test_values_land_exactly_and_what_is_none_is_null_and_counted() -> None:
+    texts = [
+        "12e3",
+        "2.5E-3",
+        "9223372036854775808",
+        "0.10",
+        "1,,NIL",
+        "up",
+        "NIL",
+        "NULL",
+        "NaN",
+        "-",
+        "",
+        "n/a",
+        None,
+    ]
+    parsed = read(info(value("C=1", *texts), types=" ".join(string.ascii_letters[: len(texts)])))
+    assert b'["C=1",0,12e3,2.5E-3,"9223372036854775808",0.10,[1,null,null],"up"' in parsed.batches[0].value
+    assert list(stored(parsed)["C=1"].values())[6:] == [None] * (len(MISSING) + 1)
+    assert (parsed.counts.values, parsed.counts.nulls) == (6, len(MISSING) + 1)
 
 
 def test_the_same_object_in_several_blocks_is_one_row() -> None:

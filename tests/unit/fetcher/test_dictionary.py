@@ -67,7 +67,10 @@ def test_the_older_form_has_a_document_for_each_measurement_and_one_for_the_sche
     assert read(written(tmp_path, OLDER)).promises("G", "AB") == (Promise("integer", ""), Promise("vector", ""))
 
 
-def test_several_dictionaries_are_one(tmp_path: Path) -> None:
+def test_several_dictionaries_are_one_and_the_later_is_right(tmp_path: Path) -> None:
+    of = "measInfoId: G, measType: A, measResultType: float"
+    assert read(written(tmp_path, OLDER, one(of))).promises("G", "AB") == (Promise("number"), Promise("vector"))
+    assert read(written(tmp_path, one(of), OLDER)).promises("G", "AB") == (Promise("integer"), Promise("vector"))
     known = read(written(tmp_path, BARE, OLDER))
     assert known.promises("G", "AB") == (Promise("integer", ""), Promise("vector", ""))
     assert known.promises("", "AB") == (Promise(), Promise("", "dBm"))
@@ -107,7 +110,10 @@ def test_the_words_of_vendors_for_a_type_are_four_types(tmp_path: Path, kind: st
         (one("measType: A", "measType: B, measResultType: uint23x"), "line 3: measResultType 'uint23x' of B"),
         (one("measType: A", "measType: [B]"), "line 3: a list or a mapping"),
         (one("measType: A, measType: B"), "line 2: 'measType' comes twice"),
-        (one("measType: A, measResultType: int", "measType: A, measResultType: float"), "line 3: A is another than in"),
+        (
+            one("measType: A, measResultType: int", "measType: A, measResultType: float"),
+            "line 3: A is another than in line 2",
+        ),
         ("pmDictionaryMeasurements: many", "line 1: not a mapping"),
         ("a: !!python/object:os.system x", "neither pmDictionaryMeasurements"),
         ("a: &a [*a]\npmDictionaryMeasurements: *a", "line 1: not a mapping"),

@@ -170,8 +170,9 @@ def test_values_that_are_not_what_the_dictionary_promises_are_told_of_and_the_fi
     counted = metrics.MISTYPED.labels("5ga")
     before = counted._value.get()
     with caplog.at_level(logging.WARNING):
-        found = fetching.fetch(fetching.file("A.xml", PM.replace(b">234 ", b">many ")))
-    assert found == {"A.xml": ["parsed"]}
+        file = fetching.file("A.xml", PM.replace(b">234 ", b">many "))
+        assert fetching.fetch(file) == {"A.xml": ["parsed"]}
+    assert fetching.reason(file) == "not what the dictionary promises, stored as it is: 1"
     assert b'"many"' in b"".join(fetching.batches)
     (told,) = [record for record in caplog.records if "dictionary" in record.message]
     assert (told.__dict__["some"], told.__dict__["values"]) == (["attTCHSeizures"], 1)

@@ -1,9 +1,12 @@
 """When a period ended, whatever the file writes."""
 
+import ast
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from services.fetcher import parse
 from services.fetcher.parse.period import Period, duration_s, period_of, time_of
 
 
@@ -69,3 +72,13 @@ def test_anything_else_is_no_duration(text: str) -> None:
 def test_the_end_is_what_the_file_says_else_begin_and_duration() -> None:
     assert period_of("", "2023-05-15T07:15:00Z", "PT15M", 0) == Period(at(2023, 5, 15, 7, 15), 900, 0)
     assert period_of("2023-05-15T07:00:00Z", "", "PT15M", 0) == Period(at(2023, 5, 15, 7, 15), 900, 0)
+
+
+def test_no_code_between_a_files_bytes_and_its_messages_knows_what_time_it_is() -> None:
+    service = Path(parse.__file__).parents[1]
+    modules = [*(service / "parse").glob("*.py"), service / "batches.py", service / "preprocessing.py"]
+    for module in modules:
+        nodes = list(ast.walk(ast.parse(module.read_text())))
+        assert not {node.attr for node in nodes if isinstance(node, ast.Attribute)} & {"now", "today", "utcnow"}, module
+        assert not any(isinstance(node, ast.ImportFrom) and node.module == "time" for node in nodes), module
+        assert "time" not in {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}, module
