@@ -240,6 +240,7 @@ class _File:
             return
         said = self._preprocessed(info, element, group)
         key = Key(said.element, group, period.gp_s, period.end_s)
+        self._set_values_aside(key, NOT_CONVERTIBLE, map(_aside, said.aside))
         table = self.tables.setdefault(key, Table(period.end_offset_min))
         columns = Columns.of(head.job, said.counters)
         columns = self.columns.setdefault(columns, columns)
@@ -252,9 +253,6 @@ class _File:
         said = preprocessed(Said(element, counters, promises, info.rows), self.wanted)
         self.found -= said.nulled
         self.nulls += said.nulled
-        if said.aside:
-            items = [Rows.of((), [_aside(aside)], 1) for aside in said.aside]
-            self._quarantine(NOT_CONVERTIBLE, group, {"element": said.element, "group": group}, "values", items)
         if known:
             named = zip(said.counters, said.promises, strict=True)
             self.promised |= {(group, name): promise for name, promise in named if promise is not NOTHING}
@@ -300,7 +298,7 @@ class _File:
             result = merged(parts)
             parts = result.parts
             self.dropped[DUPLICATE_VALUE] += result.duplicates
-            self._set_conflicts_aside(key, result.conflicts)
+            self._set_values_aside(key, CONFLICTING_DUPLICATE, map(_conflict, result.conflicts))
         alike: dict[Columns, list[Rows]] = {}
         for columns, rows in parts:
             alike.setdefault(columns, []).append(rows)
@@ -330,10 +328,10 @@ class _File:
             header["units"] = {name: promise.unit for name, promise in promised.items() if promise.unit}
         return orjson.dumps(header | {"rows": []})[: -len(b"]}")]
 
-    def _set_conflicts_aside(self, key: Key, conflicts: list[Conflict]) -> None:
+    def _set_values_aside(self, key: Key, reason: str, values: Iterable[str]) -> None:
+        """Values of rows that are stored without them."""
         header = {"element": key.element, "group": key.group, "gp_s": key.gp_s, "end_s": key.end_s}
-        items = [Rows.of((), [_conflict(conflict)], 1) for conflict in conflicts]
-        self._quarantine(CONFLICTING_DUPLICATE, key.group, header, "conflicts", items)
+        self._quarantine(reason, key.group, header, "values", [Rows.of((), [value], 1) for value in values])
 
     def _counts(self, batches: list[Batch]) -> Counts:
         reasons = Counter({reason: values for reason, values in self.dropped.items() if values})

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.messages import CycleFigures
+from shared import topics
+from shared.messages import CounterBatch, CycleFigures
 from shared.settings import Settings
 from tests.system.conftest import eventually
 from tools.cli import cycles, ledger, verify
-from tools.cli.demo import SAMPLES, written
+from tools.cli.demo import SAMPLES, with_dictionaries, written
 from tools.cli.pipeline import Pipeline
 from tools.simulator.truth import Manifest, Written
 
@@ -24,7 +25,8 @@ def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(
         (samples / sample.name).write_bytes(sample.read_bytes())
     (samples.parent / "golden").symlink_to(SAMPLES.parent / "golden")
     (samples / "broken.xml").write_bytes(b"<measCollecFile><measData></measCollecFile>")
-    settings = launch("--systems", "4ga:4,5ga:4", "--cycles", "2", "--cycle-s", "4", "--plant", str(samples))
+    simulated = ("--systems", "4ga:4,5ga:4", "--cycles", "2", "--cycle-s", "4", "--plant", str(samples))
+    settings = launch(*simulated, overrides=with_dictionaries(pipeline.simulator))
 
     def stages() -> Counter[str]:
         return Counter(file.stage for file in ledger.read(settings.kafka.bootstrap_servers).files.values())
@@ -38,6 +40,13 @@ def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(
     for outcome in outcomes:
         assert outcome.right, outcome
         assert outcome.stored == outcome.expected > 1000
+
+    batches = [
+        CounterBatch.decode(m.value() or b"")
+        for m in ledger.messages(settings.kafka.bootstrap_servers, topics.counters("5ga"))
+    ]
+    assert all(set(batch.counters) == set(batch.types) == set(batch.units) for batch in batches)
+    assert {kind for batch in batches for kind in batch.types.values()} == {"number", "vector"}
 
     lines = [
         line for line in Manifest(pipeline.simulator).lines() if isinstance(line, Written) and line.system == "4ga"

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console, Group
@@ -25,6 +25,11 @@ DEMO_SCHEDULE = {"spring": {"pm": {"cron": {"schedule-scan": "*/5 * * * * *"}, "
 """Every five seconds instead of every five minutes; all else is the user's YAML."""
 
 
+def with_dictionaries(simulator: Path) -> dict[str, Any]:
+    """What the simulated elements' vendor says of their counters."""
+    return {name: {"counter-dictionary": str(simulator / "dictionary" / f"{name}.yaml")} for name in ("4ga", "5ga")}
+
+
 def demo(
     elements: Annotated[int, typer.Option(help="of each of the two systems")] = 20,
     cycles: Annotated[int, typer.Option(help="reporting periods the elements write")] = 3,
@@ -36,7 +41,8 @@ def demo(
     console = Console()
     home = home.resolve()
     console.print("starting Kafka, ZooKeeper, MySQL and the ClickHouse engine (the first time downloads them)")
-    pipeline = Pipeline(home, devstack.up(home), overrides=DEMO_SCHEDULE)
+    stack = devstack.up(home)
+    pipeline = Pipeline(home, stack, overrides=DEMO_SCHEDULE | with_dictionaries(stack.simulator))
     simulator = pipeline.simulate(
         "--systems", f"4ga:{elements},5ga:{elements}", "--cycles", str(cycles), "--cycle-s", str(cycle_s),
         "--plant", str(SAMPLES),

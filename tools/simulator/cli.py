@@ -130,6 +130,7 @@ def _tell_how_to_connect(elements: Elements, host: str, port: int) -> None:
     """The inventory comes last: who finds it can connect."""
     replace(elements.directory / "port", str(port).encode())
     replace(elements.directory / "known_hosts", known_hosts_line(elements.directory, host, port).encode())
+    elements.write_dictionaries()
     elements.write_inventory(host, port)
 
 

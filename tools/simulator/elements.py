@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 import yaml
 
 from tools.simulator.anomalies import Anomaly, When, anomaly_of, answers, deliveries
+from tools.simulator.dictionary import dictionary
 from tools.simulator.files import is_there, replace, save_secret
 from tools.simulator.generate import Shape, pm_file
 from tools.simulator.truth import Line, Manifest, Planted, Written, golden_rows
@@ -106,6 +107,13 @@ class Elements:
         if not file.exists():
             save_secret(file, secrets.token_bytes())
         return hmac.digest(file.read_bytes(), element.encode(), "sha256").hex()
+
+    def write_dictionaries(self) -> None:
+        """One PM Dictionary a system."""
+        folder = self.directory / "dictionary"
+        folder.mkdir(exist_ok=True)
+        for system in {login.root.parent.name for login in self.logins().values()}:
+            replace(folder / f"{system}.yaml", dictionary(self.shape, system))
 
     def write_inventory(self, host: str, port: int) -> None:
         """One YAML list a system."""

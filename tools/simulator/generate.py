@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import cached_property
 from random import Random
 
-from tools.simulator.families import family_of, group
+from tools.simulator.families import Family, Group, family_of, group
 from tools.simulator.layouts import Head, document
 from tools.simulator.truth_row import TruthRow, Value
 
@@ -122,13 +122,18 @@ def _rows(shape: Shape, system: str, element: str, end_s: int) -> Iterator[Truth
     family, name = family_of(system), f"{dn_prefix(system)},{element}"
     for number in range(shape.groups):
         measured = group(family, number, shape.counters)
-        every = family.vector_every
-        vectors = {counter for n, counter in enumerate(measured.counters, 1) if every and n % every == 0}
+        wide = vectors(family, measured)
         for cell in range(1, shape.cells + 1):
             ldn = f"ManagedElement={element},{measured.object.format(cell)}"
-            values = {c: _vector(random) if c in vectors else _scalar(random) for c in measured.counters}
+            values = {c: _vector(random) if c in wide else _scalar(random) for c in measured.counters}
             suspect = random.random() < 0.015
             yield TruthRow(system, name, measured.name, ldn, end_s, shape.gp_s, suspect, values)
+
+
+def vectors(family: Family, measured: Group) -> set[str]:
+    """Counters whose values are vectors."""
+    every = family.vector_every
+    return {counter for n, counter in enumerate(measured.counters, 1) if every and n % every == 0}
 
 
 def _scalar(random: Random) -> str | None:

@@ -175,7 +175,7 @@ def test_a_counter_that_comes_twice_is_stored_once() -> None:
         reasons={"duplicate value": 2, "conflicting duplicate": 1},
     )
     (aside,) = parsed.quarantined
-    assert orjson.loads(aside.detail)["conflicts"] == [{"object": "C=1", "counter": "b", "kept": 2, "aside": 9}]
+    assert orjson.loads(aside.detail)["values"] == [{"object": "C=1", "counter": "b", "kept": 2, "aside": 9}]
 
 
 def test_a_counter_that_is_named_twice_in_one_block_is_stored_once() -> None:

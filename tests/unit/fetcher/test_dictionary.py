@@ -1,5 +1,6 @@
 """The counter dictionary: which files are one, what they say, and what contradicts them."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,22 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bytes.yaml").write_bytes(b"a: \xff")
     with pytest.raises(BadSettings, match=r"bytes\.yaml"):
         read([tmp_path / "bytes.yaml"])
+
+
+PARTS = st.sampled_from(
+    [*"[]{}:,-&*!#|>'\"%@? \n", "\n- ", "---\n", "a", "1.0", "pmDictionary", "pmDictionaryMeasurements", "pmFields",
+     "measType", "measResultType", "integer", ": ", "<<: ", "&a ", "*a", "!!int "]
+)  # fmt: skip
+
+
+@given(parts=st.lists(PARTS, max_size=30))
+def test_whatever_stands_there_is_a_dictionary_or_refused(
+    parts: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "some.yaml"
+    file.write_text("".join(parts))
+    with suppress(BadSettings):
+        assert read([file]).of_group
 
 
 VALUES = st.one_of(

@@ -19,6 +19,7 @@ from services.fetcher.preprocessing import Conversion
 from shared.errors import Unreachable
 from shared.messages import CounterBatch
 from shared.settings import STEPS, BadSettings, Settings, System, load
+from shared.watch import Watch
 from tests.unit.fetcher.test_batches import document, info, value
 
 DICTIONARY = "pmDictionaryMeasurements: [{measType: a, measResultType: integer, measResultUnits: kilobytes}]\n"
@@ -142,6 +143,14 @@ def test_a_bad_change_is_told_of_once_and_the_old_one_stays(running: Running, ca
         "preprocessing changed",
     ]
     assert "counter_dictionary.yaml, line 2" in caplog.records[0].__dict__["reason"]
+
+
+def test_a_changed_section_that_names_what_cannot_be_used_is_refused_as_a_whole(running: Running) -> None:
+    watch = Watch(running.settings(), meaning.check, running.settings)
+    running.configure("counter_units: nowhere.yaml, consumerThreads: 9")
+    assert watch.look() is None
+    assert "nowhere.yaml" in watch.refused
+    assert watch.settings.systems[0].consumer_threads != 9
 
 
 def test_a_system_nobody_can_read_is_tried_again_later(running: Running) -> None:

@@ -117,7 +117,9 @@ def test_a_value_that_cannot_be_converted_is_set_aside_with_its_unit() -> None:
     }
     (aside,) = parsed.quarantined
     assert aside.reason == "not to be converted to its unit"
-    assert orjson.loads(aside.detail)["values"] == [
+    detail = orjson.loads(aside.detail)
+    assert (detail["element"], detail["group"], detail["gp_s"], detail["end_s"]) == ("S=1,M=1", "A", 900, 1684134900)
+    assert detail["values"] == [
         {"object": "C=1", "counter": "a", "value": "many", "unit": "kilobytes", "wanted": "bytes"},
         {"object": "C=2", "counter": "a", "value": [2, "x"], "unit": "kilobytes", "wanted": "bytes"},
     ]

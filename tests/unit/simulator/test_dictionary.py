@@ -1,0 +1,28 @@
+"""The dictionary of simulated elements says the truth about their files."""
+
+from pathlib import Path
+
+import pytest
+
+from services.fetcher import dictionary as fetchers
+from services.fetcher.batches import Origin, read_file
+from services.fetcher.preprocessing import Preprocessing
+from shared.messages import CounterBatch
+from tools.simulator.dictionary import dictionary
+from tools.simulator.generate import Shape, pm_file
+
+SHAPE = Shape(groups=7, counters=30)
+
+
+@pytest.mark.parametrize("system", ["4ga", "5ga"])
+def test_every_counter_is_in_it_and_no_value_contradicts_it(system: str, tmp_path: Path) -> None:
+    file = tmp_path / "dictionary.yaml"
+    file.write_bytes(dictionary(SHAPE, system))
+    wanted = Preprocessing(dictionary=fetchers.read([file]))
+    parsed = read_file(
+        pm_file(SHAPE, system, "e-1", 1_700_000_100, "").xml, Origin(system, "0", "e-1", 1), wanted=wanted
+    )
+    batches = [CounterBatch.decode(batch.value) for batch in parsed.batches]
+    assert all(set(batch.counters) == set(batch.types) == set(batch.units) for batch in batches)
+    assert "dBm" in batches[0].units.values() or system == "4ga"
+    assert parsed.counts.mistyped == {}
