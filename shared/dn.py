@@ -1,10 +1,12 @@
-"""Distinguished names as text: 3GPP TS 32.300 clause 7, and RFC 2253 on which it is built."""
+"""Names of objects as text: distinguished names (3GPP TS 32.300 clause 7, RFC 2253), and Nokia's."""
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 
 _RDN = re.compile(r'([^=,\\"]+)= *+(?:"((?:[^"\\]|\\.)*+)" *+|((?!")(?:[^,\\]|\\.)*+))(,|\Z)', re.DOTALL)
 _ESCAPED = re.compile(r"((?:\\[0-9A-Fa-f]{2})+)|\\(.|\Z)", re.DOTALL)
+_MO = re.compile(r"([A-Za-z][\w-]*)-(\w+)", re.ASCII)
 
 
 def split(dn: str) -> dict[str, str]:
@@ -14,25 +16,46 @@ def split(dn: str) -> dict[str, str]:
 
     >>> split(r"SubNetwork=A, SubNetwork=B,ManagedElement=ENB\,1")
     {'SubNetwork': 'A', 'SubNetwork_2': 'B', 'ManagedElement': 'ENB,1'}
+    >>> split("PLMN-PLMN/MRBTS-20/LNBTS-20")
+    {'PLMN': 'PLMN', 'MRBTS': '20', 'LNBTS': '20'}
     """
     found: dict[str, str] = {}
     times: Counter[str] = Counter()
+    try:
+        for kind, value in _slashed(dn) if "=" not in dn and "/" in dn else _components(dn):
+            name = kind
+            while name in found:
+                times[kind] += 1
+                name = f"{kind}_{times[kind] + 1}"
+            found[name] = value
+    except ValueError:
+        return {}
+    return found
+
+
+def _components(dn: str) -> Iterator[tuple[str, str]]:
+    """Raises ValueError: no distinguished name."""
     at, more = 0, ","
     while more:
         rdn = _RDN.match(dn, at)
         kind = rdn[1].strip(" ") if rdn else ""
         if not rdn or not kind:
-            return {}
-        name = kind
-        while name in found:
-            times[kind] += 1
-            name = f"{kind}_{times[kind] + 1}"
-        try:
-            found[name] = _ESCAPED.sub(_plain, rdn[2] if rdn[3] is None else rdn[3].strip(" "))
-        except UnicodeDecodeError:
-            return {}
+            raise ValueError(dn)
+        yield kind, _ESCAPED.sub(_plain, rdn[2] if rdn[3] is None else rdn[3].strip(" "))
         at, more = rdn.end(), rdn[4]
-    return found
+
+
+def _slashed(name: str) -> Iterator[tuple[str, str]]:
+    """Nokia's: CLASS-ID/CLASS-ID; of what was measured in several dimensions, more of them behind commas.
+
+    Raises:
+        ValueError: no such name.
+    """
+    for part in re.split("[/,]", name):
+        found = _MO.fullmatch(part)
+        if not found:
+            raise ValueError(name)
+        yield found[1], found[2]
 
 
 def _plain(escaped: re.Match[str]) -> str:

@@ -44,6 +44,8 @@ def quoted(value: str) -> str:
         (r"Cell=\ a\ ", {"Cell": " a "}),
         ("Range=a=b+c", {"Range": "a=b+c"}),
         ("Cell=", {"Cell": ""}),
+        ("PLMN-PLMN/MRBTS-20/LNBTS-20", {"PLMN": "PLMN", "MRBTS": "20", "LNBTS": "20"}),
+        ("NE-MRBTS-1111/NE-LNBTS-2,ETH-LK-1", {"NE-MRBTS": "1111", "NE-LNBTS": "2", "ETH-LK": "1"}),
     ],
 )
 def test_a_name_is_split_at_its_components(dn: str, components: dict[str, str]) -> None:
@@ -53,7 +55,8 @@ def test_a_name_is_split_at_its_components(dn: str, components: dict[str, str]) 
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "Cell", "PLMN-PLMN/MRBTS-20/LNBTS-20", "Cell=1,", ",Cell=1", "Cell=1,,Id=2", "Cell=1,2", "=1", " =1",
+    ["", " ", "Cell", "MRBTS-20", "2023-05/15-07", "PLMN-PLMN/MRBTS-20/", "a/b", "/", "Cell=1,", ",Cell=1",
+     "Cell=1,,Id=2", "Cell=1,2", "=1", " =1",
      'Cell="1', 'Cell="1"2', "Cell=1\\", "Cell=\\ff", "Ce\\,ll=1"],
 )  # fmt: skip
 def test_what_is_no_such_name_has_no_components(text: str) -> None:
@@ -72,7 +75,7 @@ def test_no_value_of_a_repeated_class_is_lost(values: list[str], kind: str) -> N
     assert list(split(",".join(f"{kind}={escaped(value)}" for value in values)).values()) == values
 
 
-@given(text=st.text(st.sampled_from('A1=,\\" aF\u00e4')))
+@given(text=st.text(st.sampled_from('A1=,\\" aF\u00e4-/')))
 def test_any_text_is_a_name_or_none(text: str) -> None:
     found = split(text)
     assert all(found)
