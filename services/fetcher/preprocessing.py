@@ -77,7 +77,7 @@ def preprocessed(said: Said, wanted: Preprocessing) -> Said:
     """All steps, one after the other; no step loses a value: it is in the rows, nulled, or aside."""
     for step in wanted.steps:
         said = STEPS[step](said, wanted)
-    return said
+    return _texts(said)
 
 
 def missing_tokens(said: Said, wanted: Preprocessing) -> Said:
@@ -179,6 +179,30 @@ def times(value: bytes, factor: Decimal) -> bytes | None:
         return None
     is_whole = product.adjusted() < _WHOLE_DIGITS and product == product.to_integral_value()
     return cell(f"{product.to_integral_value():f}" if is_whole else str(product)).encode()
+
+
+def _texts(said: Said) -> Said:
+    """Values that are promised to be texts stay texts, also when they look like numbers: version 1.10 is not 1.1."""
+    columns = [at for at, promise in enumerate(said.promises) if promise.type == "text"]
+    if not columns:
+        return said
+
+    def changed(_name: bytes, cells: list[bytes]) -> list[bytes]:
+        for at in columns:
+            cells[at] = _text(cells[at])
+        return cells
+
+    rows = [replace(some, text=_mapped(some.text, changed, max(columns))) for some in said.rows]
+    return replace(said, rows=rows)
+
+
+def _text(value: bytes) -> bytes:
+    if value == _NULL or value[:1] == b'"':
+        return value
+    if value[:1] == b"[":
+        elements = [_text(element) for element in CELL.findall(value[1:-1])]
+        return b'"' + b",".join(b"" if element == _NULL else element[1:-1] for element in elements) + b'"'
+    return b'"' + value + b'"'
 
 
 def _mapped(text: bytes, change: Callable[[bytes, list[bytes]], list[bytes]], last: int = -1) -> bytes:
