@@ -29,7 +29,7 @@ from services.mysql_writer.rows import chunks as chunks_of
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.messages import CounterBatch
 from shared.names import table_name
-from shared.settings import Clickhouse, Mysql, System
+from shared.settings import Clickhouse, Mysql
 from tools.devstack import processes, stack
 
 WIDTHS = (10, 50, 200)
@@ -131,8 +131,8 @@ COLUMNS: dict[str, dict[str, Column]] = {}  # of each group, once the writer has
 def mysql(at: Mysql, pid: int, width: int, rounds: int) -> Contest:
     periods = Periods(f"W{width}", width)
     count = max(2, VALUES // (width * ELEMENTS * OBJECTS))
-    repository = Repository(at, add_columns=True)
-    writer = MysqlWriterWorker(repository, [System(name="bench")])
+    repository = Repository(at)
+    writer = MysqlWriterWorker(repository)
     writer.resume([PLACE])
     (warm,) = periods.take(1)
     writer.write(warm, {PLACE: 0})

@@ -4,6 +4,7 @@
 loops call `progress` each time round.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,15 +17,29 @@ MAX_AGE_S = 120.0
 class Heartbeat:
     """Touches the file at most once a second."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, together: "list[Heartbeat] | None" = None) -> None:
+        """`together`: all that must be alive; the file is as old as the last progress of the slowest."""
         self.file = Path(file) if file else None
+        self.together = together or [self]
         self.next_s = 0.0
+        self.last_s = 0.0
 
     def progress(self) -> None:
+        self.last_s = time.time()
         now_s = time.monotonic()
-        if self.file and now_s >= self.next_s:
+        if self.file and now_s >= self.next_s and (slowest_s := min(one.last_s for one in self.together)):
             self.file.touch()
+            os.utime(self.file, (slowest_s, slowest_s))
             self.next_s = now_s + 1.0
+
+
+def heartbeats(file: str, count: int) -> list[Heartbeat]:
+    """Of threads that must all be alive: none hides that another hangs, or never began."""
+    together: list[Heartbeat] = []
+    together += (Heartbeat(file, together) for _ in range(count))
+    for one in together:
+        one.together = together
+    return together
 
 
 def stale(file: Path, now_s: float) -> str:

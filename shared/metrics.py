@@ -95,7 +95,8 @@ BEHIND = _gauge(
 )
 WRITE_BATCHES = _sizes(SINKS, "write_batches", "batches of one write", "sink")
 WRITE_ROWS = _sizes(SINKS, "write_rows", "rows of one write", "sink")
-COLUMNS_CHANGED = _counter(SINKS, "columns_changed_total", "added or widened, for new counters", "sink")
+SCHEMA_CHANGES = _counter(SINKS, "schema_changes_total", "columns and day partitions", "sink", "action")
+ROWS_DROPPED = _counter(SINKS, "rows_dropped_total", "not stored, for a reason", "sink", "system", "reason")
 DEAD_LETTERS = _counter(f"fetcher, {SINKS}", "dead_letters_total", "messages set aside in `<topic>.dlq`", "topic")
 
 TRACKED = _gauge("tracker", "tracker_files", "waiting for sinks, or moving until a fetcher answers", "state")

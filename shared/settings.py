@@ -48,6 +48,17 @@ class Mysql:
     password: Annotated[str, "better given by PMFLOW_MYSQL__PASSWORD or password-file"] = field(default="", repr=False)
     password_file: Annotated[str, "a file that holds the password; wins over `password`"] = ""
     database: Annotated[str, "created when the user may; else it must exist"] = "pmflow"
+    tls: Annotated[
+        str, "off; prefer: where the server has it, unverified; verify: with the right server, or no connection"
+    ] = "prefer"
+    ca_file: Annotated[str, "certificates to trust; else the machine's"] = ""
+    cert_file: Annotated[str, "our certificate, when the server asks for one"] = ""
+    key_file: Annotated[str, "its key, when it is not in the same file"] = ""
+
+    def __post_init__(self) -> None:
+        _one_of("mysql", "tls", self.tls, ("off", "prefer", "verify"))
+        if self.tls != "verify" and (self.ca_file or self.cert_file):
+            raise BadSettings("mysql: ca-file and cert-file need tls: verify")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +141,6 @@ class System:
     backlog_share: Annotated[
         float, "of what may be announced, for the oldest files; the newest cycle gets the rest"
     ] = 0.25
-
     retention_days: Annotated[int, "rows of older periods are dropped in MySQL, and not stored again; 0: none"] = 0
 
     @property

@@ -122,7 +122,8 @@ class ClickHouse:
             self.do(f"ALTER TABLE {quoted(table + ROWS)} {', '.join(changes)}")
             self._read(table)
         self.do(_view(table, self.tables[table]))
-        metrics.COLUMNS_CHANGED.labels("clickhouse").inc(len(lacking))
+        metrics.SCHEMA_CHANGES.labels("clickhouse", "column added").inc(len(unknown))
+        metrics.SCHEMA_CHANGES.labels("clickhouse", "column widened").inc(len(lacking) - len(unknown))
         log.info("columns made", extra={"table": table, "added": len(unknown), "widened": len(lacking) - len(unknown)})
 
     def _read(self, table: str) -> None:

@@ -1,33 +1,36 @@
-"""Wiring: settings -> writer threads -> run until SIGTERM."""
+"""Wiring: settings -> writer threads, and one that keeps the partitions -> run until SIGTERM."""
 
+from datetime import UTC, datetime
 from threading import Event, Thread
 
 from services.mysql_writer.cycles import CycleTable
 from services.mysql_writer.repository import Repository
-from services.mysql_writer.settings import MysqlWriterSettings
+from services.mysql_writer.retention import Retention
+from services.mysql_writer.settings import MysqlWriterSettings, rules_of
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared import kafka, log, metrics, topics
 from shared.crash import or_leave, stop_on_signals
 from shared.cycles import CycleKeeper
-from shared.health import Heartbeat
+from shared.health import Heartbeat, heartbeats
 from shared.settings import Settings, load
 from shared.sink import SinkWorker
 from shared.watch import Watch
 
 
-def work(watch: Watch, own: MysqlWriterSettings, producer: kafka.KafkaProducer, stop: Event) -> None:
-    """One writer thread, from its connection to its partitions."""
+def work(
+    watch: Watch, own: MysqlWriterSettings, producer: kafka.KafkaProducer, heartbeat: Heartbeat, stop: Event
+) -> None:
+    """One writer thread, from its connections to its partitions."""
 
     def wanted() -> list[str]:
         return [topics.counters(system.name).name for system in watch.settings.systems]
 
     with or_leave("write to MySQL"):
         settings = watch.settings
-        repository = Repository(settings.mysql, add_columns=settings.schedule.is_auto_adding_column)
+        repository = Repository(settings.mysql, lambda system: rules_of(watch.settings, system))
         consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer")
-        sink = MysqlWriterWorker(repository, settings.systems)
-        worker = SinkWorker(sink, consumer, producer, own, Heartbeat(settings.health.file))
-        worker.run(wanted, stop)
+        sink = MysqlWriterWorker(repository, heartbeat)
+        SinkWorker(sink, consumer, producer, own, heartbeat).run(wanted, stop)
         repository.close()
 
 
@@ -40,6 +43,17 @@ def keep_cycles(settings: Settings, producer: kafka.KafkaProducer, stop: Event) 
         table.close()
 
 
+def keep_partitions(watch: Watch, look_s: float, stop: Event) -> None:
+    """The day partitions of all systems, until stopped."""
+    with or_leave("keep partitions"):
+        retention = Retention(watch.settings.mysql)
+        while not stop.is_set():
+            for system in watch.settings.systems:
+                retention.keep(system.name, system.retention_days, datetime.now(UTC).date())
+            stop.wait(look_s)
+        retention.close()
+
+
 def main() -> None:
     settings = load()
     own = settings.section("mysql_writer", MysqlWriterSettings)
@@ -48,7 +62,11 @@ def main() -> None:
     stop = stop_on_signals()
     producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
     watch = Watch(settings)
-    threads = [Thread(target=work, args=(watch, own, producer, stop)) for _ in range(own.writers)]
+    threads = [
+        Thread(target=work, args=(watch, own, producer, heartbeat, stop))
+        for heartbeat in heartbeats(settings.health.file, own.writers)
+    ]
+    threads.append(Thread(target=keep_partitions, args=(watch, own.partition_look_s, stop)))
     threads.append(Thread(target=keep_cycles, args=(settings, producer, stop)))
     for thread in threads:
         thread.start()

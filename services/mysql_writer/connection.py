@@ -1,5 +1,7 @@
 """A connection to MySQL or MariaDB: the only module that imports PyMySQL."""
 
+import logging
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +12,9 @@ from services.mysql_writer.rows import quoted
 from shared.errors import Hopeless, Unreachable
 from shared.settings import Mysql, secret
 
+log = logging.getLogger(__name__)
+ANSWER_S = 60.0
+"""A statement that gives no sign for so long is tried again: writers must show progress (shared/health.py)."""
 DUPLICATE_COLUMN = 1060
 STALE_SCHEMA = {1054, 1146}  # unknown column, no such table: somebody changed it under us
 MAY_PASS = STALE_SCHEMA | {
@@ -17,7 +22,8 @@ MAY_PASS = STALE_SCHEMA | {
     2002, 2003, 2006, 2013, 2055,
 }  # fmt: skip
 """Server away, shutting down, read-only, full; too many connections; deadlock, lock wait; line cut."""
-FOR_A_PERSON = {1044, 1045, 1049, 1142}
+NO_SUCH_DATABASE = 1049
+FOR_A_PERSON = {1044, 1045, NO_SUCH_DATABASE, 1142}
 """Access or command denied, unknown database: a person is about to mend it, the data waits in Kafka."""
 
 
@@ -55,6 +61,41 @@ class Execute:
         return int(cursor.execute(sent))
 
 
+def connect(settings: Mysql, database: str | None, answer_s: float | None = ANSWER_S) -> "pymysql.Connection[Any]":
+    """A new line, as everything of pmflow that reads or writes MySQL has it.
+
+    Raises:
+        pymysql.Error, OSError: no connection.
+    """
+    return pymysql.connect(
+        host=settings.host,
+        port=settings.port,
+        user=settings.user,
+        password=secret(settings.password, settings.password_file),
+        database=database,
+        charset="utf8mb4",
+        connect_timeout=10,
+        read_timeout=answer_s,
+        write_timeout=answer_s,
+        ssl=_trust(settings),
+        ssl_disabled=settings.tls == "off",
+        # rowcount tells found rows: a position set to what it was still is ours
+        client_flag=pymysql.constants.CLIENT.FOUND_ROWS,
+        init_command="SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 20",
+    )
+
+
+def _trust(settings: Mysql) -> ssl.SSLContext | None:
+    """Of a server that must prove who it is; None leaves TLS to what the server offers."""
+    if settings.tls != "verify":
+        return None
+    context = ssl.create_default_context(cafile=settings.ca_file or None)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # certificates that MySQL made itself lack extensions
+    if settings.cert_file:
+        context.load_cert_chain(settings.cert_file, settings.key_file or None)
+    return context
+
+
 class Connection:
     """Made when it is needed, and made again after each failure. One owner.
 
@@ -63,18 +104,18 @@ class Connection:
         Hopeless: it will never take this.
     """
 
-    def __init__(self, settings: Mysql, own_tables: Sequence[str]) -> None:
+    def __init__(self, settings: Mysql, own_tables: Sequence[str], answer_s: float | None = ANSWER_S) -> None:
         """`own_tables`: statements that make them, run on each new connection."""
         self.settings = settings
         self.own_tables = own_tables
+        self.answer_s = answer_s
         self.line: pymysql.Connection[Any] | None = None
         self.most_bytes = 0
 
     @contextmanager
     def transaction(self) -> Iterator[Execute]:
         try:
-            connection = self._connected()
-            connection.begin()
+            connection = self._begun()
             yield Execute(connection, self.most_bytes)
             connection.commit()
         except pymysql.Error as error:
@@ -94,45 +135,42 @@ class Connection:
             if got != 1:
                 raise Unreachable(f"{table}: another writer changes it")
             try:
-                execute("SET SESSION lock_wait_timeout = 10")
+                execute("SET SESSION lock_wait_timeout = 5")
                 yield execute
             finally:
                 if self.line is not None and self.line.open:
                     execute("DO RELEASE_LOCK(%s)", (f"pmflow {table}"[:64],))
 
-    def _connected(self) -> "pymysql.Connection[Any]":
-        if self.line is None:
-            self.line = self._connect(self.settings.database)
-            with self.line.cursor() as cursor:
-                for statement in self.own_tables:
-                    cursor.execute(statement)
-                cursor.execute("SELECT @@max_allowed_packet")
-                ((self.most_bytes,),) = cursor.fetchall()
+    def _begun(self) -> "pymysql.Connection[Any]":
+        """In a transaction. Its first statement tells whether an idle line is well; a dead one is made again."""
+        if self.line is not None:
+            try:
+                self.line.begin()
+            except (pymysql.Error, OSError) as error:
+                log.info("connection made again", extra={"reason": f"{self._where}: {error}"})
+                self.close()
+            else:
+                return self.line
+        self.line = self._of_database()
+        with self.line.cursor() as cursor:
+            for statement in self.own_tables:
+                cursor.execute(statement)
+            cursor.execute("SELECT @@max_allowed_packet")
+            ((self.most_bytes,),) = cursor.fetchall()
+        self.line.begin()
         return self.line
 
-    def _connect(self, database: str | None) -> "pymysql.Connection[Any]":
+    def _of_database(self) -> "pymysql.Connection[Any]":
+        """Made when it is not there."""
+        database = self.settings.database
         try:
-            return pymysql.connect(
-                host=self.settings.host,
-                port=self.settings.port,
-                user=self.settings.user,
-                password=secret(self.settings.password, self.settings.password_file),
-                database=database,
-                charset="utf8mb4",
-                connect_timeout=10,
-                read_timeout=120,
-                write_timeout=120,
-                # rowcount tells found rows: a position set to what it was still is ours
-                client_flag=pymysql.constants.CLIENT.FOUND_ROWS,
-                init_command="SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES', "
-                "innodb_lock_wait_timeout = 20",
-            )
+            return connect(self.settings, database, self.answer_s)
         except pymysql.OperationalError as error:
-            if error.args[0] != 1049 or database is None:
+            if error.args[0] != NO_SUCH_DATABASE:
                 raise
-            with self._connect(None) as server, server.cursor() as cursor:
-                cursor.execute(f"CREATE DATABASE IF NOT EXISTS {quoted(database)} CHARACTER SET utf8mb4")
-            return self._connect(database)
+        with connect(self.settings, None) as server, server.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE IF NOT EXISTS {quoted(database)} CHARACTER SET utf8mb4")
+        return connect(self.settings, database, self.answer_s)
 
     def _failed(self, error: pymysql.Error) -> None:
         code = error.args[0] if error.args else 0

@@ -1,14 +1,13 @@
-"""What the writer asks of MySQL and MariaDB: positions, object ids, and rows stored together with the positions."""
+"""What the writer asks of MySQL and MariaDB: tables, objects, positions, and rows stored together with them."""
 
-import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from services.mysql_writer.connection import Connection
+from services.mysql_writer.objects import Objects
 from services.mysql_writer.schema import OWN_TABLES, Schema
+from services.mysql_writer.settings import Rules
 from shared.settings import Mysql
 from shared.sink import Place
-
-OBJECTS_PER_STATEMENT = 1000
 
 
 class Fenced(Exception):  # noqa: N818
@@ -16,12 +15,15 @@ class Fenced(Exception):  # noqa: N818
 
 
 class Repository:
-    """One connection, one owner. Raises as `Connection` does."""
+    """Two connections, one for rows and one for the schema; one owner. Raises as `Connection` does."""
 
-    def __init__(self, settings: Mysql, *, add_columns: bool) -> None:
+    def __init__(self, settings: Mysql, rules: Callable[[str], Rules] = lambda _: Rules()) -> None:
+        """`rules`: of a system, by its name, as they are now."""
         self.connection = Connection(settings, OWN_TABLES)
-        self.schema = Schema(self.connection, add_columns=add_columns)
-        self.objects: dict[tuple[str, str, str], int] = {}
+        self.ddl = Connection(settings, OWN_TABLES)
+        self.rules = rules
+        self.schema = Schema(self.ddl, rules)
+        self.objects = Objects(self.connection, self.ddl)
         self.epochs: dict[Place, int] = {}
 
     def take_over(self, places: Iterable[Place]) -> dict[Place, int]:
@@ -36,26 +38,6 @@ class Repository:
                     "SELECT next_offset, epoch FROM pm_position WHERE topic = %s AND `partition` = %s", place
                 )
         return found
-
-    def object_ids(self, system: str, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """Ids of (element, ldn), given to new ones."""
-        unknown = sorted(o for o in wanted if (system, *o) not in self.objects)
-        for at in range(0, len(unknown), OBJECTS_PER_STATEMENT):
-            missing = {_digest(system, *o): o for o in unknown[at : at + OBJECTS_PER_STATEMENT]}
-            with self.connection.transaction() as execute:
-                execute(
-                    "INSERT INTO pm_object (digest, `system`, element, ldn) VALUES "
-                    + ", ".join(["(%s, %s, %s, %s)"] * len(missing))
-                    + " ON DUPLICATE KEY UPDATE id = id",  # IGNORE would cut a text that is too long
-                    [v for digest, o in sorted(missing.items()) for v in (digest, system, *o)],
-                )
-            with self.connection.transaction() as execute:  # a new snapshot: another writer may have made some of them
-                for digest, number in execute(
-                    f"SELECT digest, id FROM pm_object WHERE digest IN ({', '.join(['%s'] * len(missing))})",
-                    list(missing),
-                ):
-                    self.objects[system, *missing[digest]] = number
-        return {o: self.objects[system, *o] for o in wanted}
 
     def store(self, statements: Iterable[bytes], positions: Mapping[Place, int]) -> None:
         """Rows and positions, all or nothing.
@@ -74,9 +56,11 @@ class Repository:
                 if not moved:
                     raise Fenced(f"{place}: epoch {self.epochs[place]} is over")
 
+    def forget(self) -> None:
+        """What is known of the schema: somebody changed it under us."""
+        self.schema.forget()
+        self.objects.columns.clear()
+
     def close(self) -> None:
         self.connection.close()
-
-
-def _digest(system: str, element: str, ldn: str) -> bytes:
-    return hashlib.blake2b(f"{system}\0{element}\0{ldn}".encode(), digest_size=16).digest()
+        self.ddl.close()

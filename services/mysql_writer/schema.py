@@ -1,11 +1,14 @@
 """Tables and columns make themselves. DDL never shares a transaction with data: it commits implicitly."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import groupby
 
 from services.mysql_writer.connection import Connection, Execute
+from services.mysql_writer.partitions import DAYS_BEHIND, new, partitioned
 from services.mysql_writer.rows import Chunk, Column, quoted
+from services.mysql_writer.settings import Rules
 from shared import metrics
 from shared.landing import NOT_ALLOWED, RefusedCounters
 from shared.names import LONGEST, column_name, marked, table_name
@@ -67,9 +70,9 @@ Group = tuple[str, str]
 class Schema:
     """What is known of the tables, and the way to make them what they must be. One owner."""
 
-    def __init__(self, connection: Connection, *, add_columns: bool) -> None:
+    def __init__(self, connection: Connection, rules: Callable[[str], Rules]) -> None:
         self.connection = connection
-        self.add_columns = add_columns
+        self.rules = rules
         self.first: dict[Group, str] = {}
         self.columns: dict[Group, dict[str, Column]] = {}
 
@@ -113,27 +116,39 @@ class Schema:
         with self.connection.transaction() as execute:
             first = self.first[group] = _claimed(group, FIRST, execute)
         with self.connection.ddl(first) as execute:
-            execute(_create(first))
+            partitions = self._partitions(chunk.system)
+            execute(_create(first) + partitions)
             known = self.columns[group] = _read(group, execute)
             lacking = self._lacking(chunk, wanted)
             if not lacking:
                 return
             unknown = {counter: kind for counter, kind in lacking.items() if counter not in known}
             self._check(group, unknown)
-            _add(chunk, unknown, known, execute)
+            _add(chunk, unknown, known, partitions, execute)
             _widen({known[counter]: kind for counter, kind in lacking.items() if counter in known}, execute)
             known = self.columns[group] = _read(group, execute)
             if any(column.table != first for column in known.values()):
                 execute(_view(_claimed(group, VIEW, execute), first, known.values()))
-        metrics.COLUMNS_CHANGED.labels("mysql").inc(len(lacking))
-        log.info("columns made", extra={"table": first, "added": len(unknown), "widened": len(lacking) - len(unknown)})
+        tell(first, len(unknown), len(lacking) - len(unknown))
+
+    def _partitions(self, system: str) -> str:
+        """The clause of a new table."""
+        days = self.rules(system).retention_days
+        return partitioned(new(datetime.now(UTC).date(), min(days, DAYS_BEHIND))) if days else ""
 
     def _check(self, group: Group, unknown: Collection[str]) -> None:
-        if unknown and not self.add_columns:
+        if unknown and not self.rules(group[0]).add_columns:
             raise RefusedCounters({(*group, counter): NOT_ALLOWED for counter in unknown})
         if too_long := [counter for counter in unknown if len(counter) > LONGEST_COUNTER]:
             why = f"its name is longer than {LONGEST_COUNTER} characters"
             raise RefusedCounters({(*group, counter): why for counter in too_long})
+
+
+def tell(table: str, added: int, widened: int) -> None:
+    """Of columns made."""
+    metrics.SCHEMA_CHANGES.labels("mysql", "column added").inc(added)
+    metrics.SCHEMA_CHANGES.labels("mysql", "column widened").inc(widened)
+    log.info("columns made", extra={"table": table, "added": added, "widened": widened})
 
 
 def parts(unknown: Mapping[str, Kind], taken: Sequence[int]) -> dict[str, int]:
@@ -153,22 +168,24 @@ def parts(unknown: Mapping[str, Kind], taken: Sequence[int]) -> dict[str, int]:
     return found
 
 
-def _add(chunk: Chunk, unknown: Mapping[str, Kind], known: Mapping[str, Column], execute: Execute) -> None:
+def _add(
+    chunk: Chunk, unknown: Mapping[str, Kind], known: Mapping[str, Column], partitions: str, execute: Execute
+) -> None:
     group = chunk.system, chunk.group
-    there = _tables(group, execute)
-    taken = [sum(TAKES[column.kind] for column in known.values() if column.table == table) for table in there]
-    names = _names(unknown, known)
+    tables = _tables(group, execute)
+    taken = [sum(TAKES[column.kind] for column in known.values() if column.table == table) for table in tables]
+    names = named(unknown, [column.name for column in known.values()])  # unique in the group: its view has them all
     of_part: dict[int, list[str]] = {}
     for counter, part in parts(unknown, taken).items():
         of_part.setdefault(part, []).append(counter)
     for part, counters in of_part.items():
         table = _claimed(group, part, execute)
-        execute(_create(table))
-        present = _present([table], execute)
+        execute(_create(table) + partitions)
+        there = present([table], execute)
         added = [
             f"ADD COLUMN {_definition(names[counter], unknown[counter], chunk.units.get(counter, ''))}"
             for counter in counters
-            if (table, names[counter].lower()) not in present  # else: made, but a crash kept it from pm_counter
+            if (table, names[counter].lower()) not in there  # else: made, but a crash kept it from pm_counter
         ]
         if added:
             execute(f"ALTER TABLE {quoted(table)} {', '.join(added)}")
@@ -243,9 +260,9 @@ def _view(view: str, first: str, columns: Iterable[Column]) -> str:
     return f"CREATE OR REPLACE VIEW {quoted(view)} AS SELECT {', '.join(names)} FROM {quoted(first)}{joins}"
 
 
-def _names(counters: Iterable[str], known: Mapping[str, Column]) -> dict[str, str]:
-    """Unique in the whole group: its view has them all."""
-    taken = {column.name.lower() for column in known.values()}
+def named(counters: Iterable[str], there: Iterable[str]) -> dict[str, str]:
+    """Columns for new counters, beside those that are there."""
+    taken = {name.lower() for name in there}
     names = {}
     for counter in counters:
         names[counter] = column_name(counter, taken)
@@ -264,24 +281,24 @@ def _tables(group: Group, execute: Execute) -> list[str]:
 def _read(group: Group, execute: Execute) -> dict[str, Column]:
     """The group's columns by counter."""
     tables = _tables(group, execute)
-    present = _present(tables, execute)
+    there = present(tables, execute)
     return {
-        counter: Column(table, name, present[table, name.lower()])
+        counter: Column(table, name, there[table, name.lower()])
         for table, counter, name in execute(
-            f"SELECT `table_name`, counter, `column_name` FROM pm_counter WHERE `table_name` IN ({_marks(tables)})",
+            f"SELECT `table_name`, counter, `column_name` FROM pm_counter WHERE `table_name` IN ({marks(tables)})",
             tables,
         )
-        if (table, name.lower()) in present
+        if (table, name.lower()) in there
     }
 
 
-def _present(tables: Sequence[str], execute: Execute) -> dict[tuple[str, str], Kind]:
+def present(tables: Sequence[str], execute: Execute) -> dict[tuple[str, str], Kind]:
     """The columns there are, in lower case."""
     return {
         (table, name.lower()): _kind(data_type, collation)
         for table, name, data_type, collation in execute(
             "SELECT table_name, column_name, data_type, collation_name FROM information_schema.columns "
-            f"WHERE table_schema = DATABASE() AND table_name IN ({_marks(tables)})",
+            f"WHERE table_schema = DATABASE() AND table_name IN ({marks(tables)})",
             tables,
         )
     }
@@ -294,5 +311,5 @@ def _kind(data_type: str, collation: str | None) -> Kind:
     return {"double": "number", "bigint": "integer", "json": "vector"}.get(data_type, "text")  # type: ignore[return-value]
 
 
-def _marks(values: Sequence[str]) -> str:
+def marks(values: Sequence[str]) -> str:
     return ", ".join(["%s"] * len(values))

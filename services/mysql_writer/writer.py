@@ -1,17 +1,24 @@
 """MysqlWriterWorker: the sink that lands batches in MySQL."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from services.mysql_writer.connection import StaleSchema
+from services.mysql_writer.partitions import oldest_s
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.rows import Chunk, chunks, upserts
-from shared.landing import Counter, RefusedCounters
+from shared import metrics
+from shared.health import Heartbeat
+from shared.landing import Counter as OfGroup
+from shared.landing import RefusedCounters
 from shared.messages import CounterBatch
-from shared.settings import System
 from shared.sink import Place
 
+log = logging.getLogger(__name__)
 MANY: Final = 1_000_000
+TOO_OLD: Final = "older than retention-days"
 
 
 class MysqlWriterWorker:
@@ -19,24 +26,30 @@ class MysqlWriterWorker:
 
     name = "mysql"
 
-    def __init__(self, repository: Repository, systems: Sequence[System]) -> None:
+    def __init__(self, repository: Repository, heartbeat: Heartbeat | None = None) -> None:
         self.repository = repository
-        self.row_by_row = {system.name for system in systems if not system.batch_insert_counter}
+        self.heartbeat = heartbeat or Heartbeat("")
 
     def resume(self, places: Sequence[Place]) -> Mapping[Place, int]:
         return self.repository.take_over(places)
 
     def write(self, batches: Sequence[CounterBatch], positions: Mapping[Place, int]) -> None:
         try:
-            self.repository.store(self._statements(batches), positions)
+            self.repository.store(self._alive(self._statements(batches)), positions)
         except StaleSchema:
-            self.repository.schema.forget()
+            self.repository.forget()
             raise
+
+    def _alive(self, statements: Iterable[bytes]) -> Iterator[bytes]:
+        """A database may be slow: each statement it took is progress."""
+        for statement in statements:
+            self.heartbeat.progress()
+            yield statement
 
     def _statements(self, batches: Sequence[CounterBatch]) -> list[bytes]:
         statements: list[bytes] = []
-        refused: dict[Counter, str] = {}
-        for chunk in chunks(batches):
+        refused: dict[OfGroup, str] = {}
+        for chunk in chunks(self._kept(batches)):
             try:
                 statements += self._upserts(chunk)
             except RefusedCounters as some:
@@ -45,9 +58,23 @@ class MysqlWriterWorker:
             raise RefusedCounters(refused)
         return statements
 
+    def _kept(self, batches: Sequence[CounterBatch]) -> list[CounterBatch]:
+        """Those whose day is not dropped yet: a replay or a late file brings back none that is."""
+        kept, dropped = [], Counter[str]()
+        for batch in batches:
+            if batch.end_s < oldest_s(self.repository.rules(batch.system).retention_days):
+                dropped[batch.system] += len(batch.rows)
+            else:
+                kept.append(batch)
+        for system, rows in dropped.items():
+            metrics.ROWS_DROPPED.labels(self.name, system, TOO_OLD).inc(rows)
+            log.warning("rows dropped", extra={"system": system, "rows": rows, "reason": TOO_OLD})
+        return kept
+
     def _upserts(self, chunk: Chunk) -> Iterator[bytes]:
+        rules = self.repository.rules(chunk.system)
         tables = self.repository.schema.tables(chunk)
-        ids = self.repository.object_ids(chunk.system, {(element, ldn) for _, element, ldn, *_ in chunk.keys})
-        most_rows = 1 if chunk.system in self.row_by_row else MANY
+        objects = {(element, ldn) for _, element, ldn, *_ in chunk.keys}
+        numbers = self.repository.objects.numbers_of(chunk.system, objects, split_dn=rules.split_dn)
         for table, columns in tables.items():
-            yield from upserts(table, columns, chunk, ids, most_rows)
+            yield from upserts(table, columns, chunk, numbers, 1 if rules.row_by_row else MANY)

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
 from services.mysql_writer.repository import Fenced, Repository
+from services.mysql_writer.settings import Rules
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.errors import Hopeless, Unreachable
 from shared.landing import Piece, RefusedCounters, land, parted
 from shared.messages import CounterBatch
 from shared.names import KEY_COLUMNS
-from shared.settings import Clickhouse, Mysql, System
+from shared.settings import Clickhouse, Mysql
 from shared.sink import Sink
 from tests.integration import mariadb
 from tools.cli.stored import StoredRow, canonical, in_clickhouse, in_mysql
@@ -95,9 +96,9 @@ def database(request: pytest.FixtureRequest, stack: Stack, mysql: Mysql) -> Iter
     server = of_server(request, mysql)
 
     def to_mysql(*, add_columns: bool = True) -> Sink:
-        repository = Repository(server, add_columns=add_columns)
+        repository = Repository(server, lambda _: Rules(add_columns=add_columns))
         closing.append(repository)
-        return MysqlWriterWorker(repository, [System(name="4ga")])
+        return MysqlWriterWorker(repository)
 
     def to_clickhouse(*, add_columns: bool = True) -> Sink:
         clickhouse = ClickHouse(at, add_columns=add_columns)
@@ -293,13 +294,13 @@ def test_poison_rows_are_refused_and_all_others_land(database: Database) -> None
 
 def test_a_server_that_is_away_is_unreachable_not_hopeless(stack: Stack) -> None:
     with pytest.raises(Unreachable):
-        Repository(Mysql(host="127.0.0.1", port=1), add_columns=True).take_over([PLACE])
+        Repository(Mysql(host="127.0.0.1", port=1)).take_over([PLACE])
     with pytest.raises(Unreachable):
         ClickHouse(Clickhouse(url="http://127.0.0.1:1/x"), add_columns=True).check()
 
 
 def test_a_former_owner_of_a_partition_writes_no_more_and_the_new_one_goes_on_where_it_was(server: Mysql) -> None:
-    former, owner = Repository(server, add_columns=True), Repository(server, add_columns=True)
+    former, owner = Repository(server), Repository(server)
     former.take_over([("t", 0)])
     former.store([], {("t", 0): 7})
     assert owner.take_over([("t", 0)]) == {("t", 0): 7}
@@ -312,7 +313,7 @@ def test_a_former_owner_of_a_partition_writes_no_more_and_the_new_one_goes_on_wh
 
 
 def test_rows_and_position_are_stored_together_or_not_at_all(server: Mysql) -> None:
-    repository = Repository(server, add_columns=True)
+    repository = Repository(server)
     repository.take_over([("t", 1)])
     object_row = b"INSERT INTO pm_object (digest, `system`, element, ldn) VALUES (x'%s', 's', 'e', 'l')" % (b"00" * 16)
     with pytest.raises(Hopeless):
@@ -335,8 +336,8 @@ def columns_of(repository: Repository, group: str) -> dict[str, tuple[str, str]]
 
 
 def test_columns_are_of_the_declared_types_and_tell_their_units(server: Mysql) -> None:
-    repository = Repository(server, add_columns=True)
-    sink = MysqlWriterWorker(repository, [System(name="4ga")])
+    repository = Repository(server)
+    sink = MysqlWriterWorker(repository)
     made = Database(lambda: sink, lambda _: in_mysql(server))
     types = {"a": "integer", "b": "vector", "c": "text", "d": "integer"}
     units = {"a": "it's a \\ unit", "d": "octets"}

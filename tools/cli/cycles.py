@@ -11,12 +11,12 @@ from pymysql.cursors import DictCursor
 from rich.console import Console
 from rich.table import Table
 
+from services.mysql_writer.connection import connect
 from shared.cycles import figures_of
 from shared.messages import CycleFigures
 from shared.settings import Mysql, load
 from shared.topics import CYCLES
 from tools.cli import ledger
-from tools.cli.stored import connected
 
 
 def cycles(
@@ -45,7 +45,7 @@ def latest(figures: Iterable[CycleFigures]) -> list[CycleFigures]:
 
 def history(settings: Mysql) -> list[CycleFigures]:
     """All that MySQL keeps; nothing where no writer has been yet."""
-    with connected(settings) as connection, connection.cursor(DictCursor) as cursor:
+    with connect(settings, settings.database) as connection, connection.cursor(DictCursor) as cursor:
         cursor.execute("SHOW TABLES LIKE 'pm_cycle'")
         if not cursor.fetchall():
             return []

@@ -8,10 +8,10 @@ import clickhouse_connect
 import pymysql
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from services.mysql_writer.connection import connect
 from shared.messages import FileStatus, version_of
 from shared.names import table_name
 from shared.settings import Clickhouse, Mysql, Settings
-from tools.cli.stored import connected
 
 DAY = timedelta(days=1)
 """No file tells of a longer time: so far before its end its rows are looked for, by the primary key."""
@@ -32,7 +32,7 @@ def rows_of(settings: Settings, file: FileStatus) -> Iterator[tuple[str, str, st
 
 def in_mysql(settings: Mysql, file: FileStatus) -> dict[str, int]:
     """Rows by table."""
-    with connected(settings) as connection, connection.cursor() as cursor:
+    with connect(settings, settings.database) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT `table_name` FROM pm_group WHERE `system` = %s AND part > 0", (file.system,))
         found = {}
         for (table,) in cursor.fetchall():

@@ -9,6 +9,7 @@ from tools.cli import demo as demo_
 from tools.cli import docs as docs_
 from tools.cli import errors as errors_
 from tools.cli import parse as parse_
+from tools.cli import partition as partition_
 from tools.cli import quarantine as quarantine_
 from tools.cli import replay as replay_
 from tools.cli import run as run_
@@ -32,6 +33,7 @@ app.command("trace")(trace_.trace)
 app.command("errors")(errors_.errors)
 app.command("parse")(parse_.parse)
 app.command("replay")(replay_.command)
+app.command("partition")(partition_.command)
 app.command("verify")(verify_.verify)
 app.command("demo")(demo_.demo)
 app.command("docs")(docs_.docs)

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
 from services.mysql_writer.repository import Repository
+from services.mysql_writer.settings import rules_of
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared import kafka, topics
 from shared.errors import Unreachable
@@ -100,10 +101,10 @@ def _write(sink: Sink, pieces: Sequence[Piece]) -> None:
 
 def sink_of(settings: Settings, name: str) -> Sink:
     """The sink as its service has it."""
-    add_columns = settings.schedule.is_auto_adding_column
     if name == "mysql":
-        return MysqlWriterWorker(Repository(settings.mysql, add_columns=add_columns), settings.systems)
+        return MysqlWriterWorker(Repository(settings.mysql, partial(rules_of, settings)))
     # Without tokens: what the server lost since it first took these inserts is to come back.
+    add_columns = settings.schedule.is_auto_adding_column
     return ClickhouseBridge(ClickHouse(settings.clickhouse, add_columns=add_columns, drop_repeats=False))
 
 

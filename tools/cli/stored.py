@@ -9,11 +9,11 @@ from typing import Any
 
 import clickhouse_connect
 import orjson
-import pymysql
 from pymysql.cursors import DictCursor, SSDictCursor
 
+from services.mysql_writer.connection import connect
 from shared.names import KEY_COLUMNS, column_name, table_name
-from shared.settings import Clickhouse, Mysql, secret
+from shared.settings import Clickhouse, Mysql
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 INTEGER = re.compile(r"-?\d+")
@@ -30,22 +30,10 @@ class StoredRow:
     values: Mapping[str, Any]
 
 
-def connected(settings: Mysql) -> "pymysql.Connection[Any]":
-    """A line of its own, closed by `with`."""
-    return pymysql.connect(
-        host=settings.host,
-        port=settings.port,
-        user=settings.user,
-        password=secret(settings.password, settings.password_file),
-        database=settings.database,
-        charset="utf8mb4",
-    )
-
-
 def in_mysql(settings: Mysql) -> Iterator[StoredRow]:
     """All rows of all systems."""
     with (
-        connected(settings) as connection,
+        connect(settings, settings.database) as connection,
         connection.cursor(DictCursor) as cursor,
         connection.cursor(SSDictCursor) as rows,
     ):
