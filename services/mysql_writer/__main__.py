@@ -43,7 +43,7 @@ def keep_cycles(settings: Settings, producer: kafka.KafkaProducer, stop: Event) 
 def main() -> None:
     settings = load()
     own = settings.section("mysql_writer", MysqlWriterSettings)
-    log.setup("mysql_writer", settings.log.level)
+    log.setup("mysql_writer", settings.log)
     metrics.serve("mysql_writer", settings)
     stop = stop_on_signals()
     producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
