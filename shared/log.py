@@ -1,4 +1,4 @@
-"""Logs: JSON lines on standard error, one line an event; a constant event, the facts as fields."""
+"""Logs on standard error, as JSON or for people, one line an event; a constant event, the facts as fields."""
 
 import logging
 import signal
@@ -6,6 +6,8 @@ import sys
 from typing import Any
 
 import orjson
+
+from shared.settings import Log
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -24,17 +26,32 @@ class JsonLines(logging.Formatter):
             "service": self.service,
             "event": record.getMessage(),
         }
-        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        line |= _fields(record)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return orjson.dumps(line, default=str).decode()
 
 
-def setup(service: str, level: str) -> None:
+class ConsoleLines(logging.Formatter):
+    """The same for people: time, level and service, the event, its fields as name=value."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(f"%(asctime)s %(levelname)-7s {service}: %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        fields = (f"{name}={value}" for name, value in _fields(record).items() if value not in ("", None))
+        return "  ".join((super().formatMessage(record), *fields))
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
+def setup(service: str, settings: Log) -> None:
     """Once, in a service's __main__. While it runs, SIGUSR1 asks for DEBUG, SIGUSR2 for the configured level."""
-    configured = logging.getLevelNamesMapping()[level.upper()]
+    configured = logging.getLevelNamesMapping()[settings.level.upper()]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines(service))
+    handler.setFormatter(ConsoleLines(service) if settings.form == "console" else JsonLines(service))
     logging.basicConfig(level=configured, handlers=[handler], force=True)
     signal.signal(signal.SIGUSR1, lambda *_: _set_level(logging.DEBUG))
     signal.signal(signal.SIGUSR2, lambda *_: _set_level(configured))

@@ -89,6 +89,11 @@ class Log:
     """Lines on standard error, one an event."""
 
     level: Annotated[str, "DEBUG, INFO, WARNING or ERROR"] = "INFO"
+    form: Annotated[str, "json, or console: for people"] = "json"
+
+    def __post_init__(self) -> None:
+        _one_of("log", "level", self.level.upper(), ("DEBUG", "INFO", "WARNING", "ERROR"))
+        _one_of("log", "form", self.form, ("json", "console"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ def keep_cycles(settings: Settings, producer: kafka.KafkaProducer, stop: Event) 
 def main() -> None:
     settings = load()
     own = settings.section("ch_bridge", ChBridgeSettings)
-    log.setup("ch_bridge", settings.log.level)
+    log.setup("ch_bridge", settings.log)
     metrics.serve("ch_bridge", settings)
     stop = stop_on_signals()
     watch = Watch(settings)

@@ -89,7 +89,7 @@ def run(topic: Topic, dispatch: Dispatch, stop: Event) -> None:
 def main() -> None:
     settings = load()
     own = settings.section("fetcher", FetcherSettings)
-    log.setup("fetcher", settings.log.level)
+    log.setup("fetcher", settings.log)
     stop = stop_on_signals()
     producers = [kafka.KafkaProducer(settings.kafka.bootstrap_servers) for _ in range(own.producers)]
     limits = Limits(processes=own.parsers, timeout_s=own.parse_timeout_s, max_memory_mb=own.parser_memory_mb)

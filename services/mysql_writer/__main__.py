@@ -57,7 +57,7 @@ def keep_partitions(watch: Watch, look_s: float, stop: Event) -> None:
 def main() -> None:
     settings = load()
     own = settings.section("mysql_writer", MysqlWriterSettings)
-    log.setup("mysql_writer", settings.log.level)
+    log.setup("mysql_writer", settings.log)
     metrics.serve("mysql_writer", settings)
     stop = stop_on_signals()
     producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)

@@ -10,7 +10,7 @@ from shared.settings import load
 def main() -> None:
     settings = load()
     own = settings.section("scanner", ScannerSettings)
-    log.setup("scanner", settings.log.level)
+    log.setup("scanner", settings.log)
     stop = stop_on_signals()
     with or_leave("scan"):
         manager = SystemManager(settings, own)

@@ -60,7 +60,7 @@ def published(brokers: str) -> dict[tuple[str, int], CycleFigures]:
 
 def main() -> None:
     settings = load()
-    log.setup("tracker", settings.log.level)
+    log.setup("tracker", settings.log)
     metrics.serve("tracker", settings)
     # A Faust worker older than its topic never reads it, and looks well.
     missing = kafka.missing(settings.kafka.bootstrap_servers, (FILES_STATUS, FILES_SETTLE, CYCLES, *TRACKER_TABLES))

@@ -1,16 +1,20 @@
 """Lines of a service, in a process of its own: its level follows signals, and no secret is among them."""
 
 import json
+import re
 import subprocess
 import sys
 
+import pytest
+
 from shared.inventory import Endpoint
-from shared.settings import Clickhouse, Mysql
+from shared.settings import BadSettings, Clickhouse, Log, Mysql
 
 TALKS = """
 import logging, os, signal
 from shared import log
-log.setup("scanner", "INFO")
+from shared.settings import Log
+log.setup("scanner", Log())
 say = logging.getLogger("pmflow")
 say.debug("before")
 os.kill(os.getpid(), signal.SIGUSR1)
@@ -29,6 +33,21 @@ def test_the_level_is_changed_while_running_and_back() -> None:
         ("log level changed", "INFO"),
     ]
     assert (lines[1]["level"], lines[1]["service"], lines[1]["file"]) == ("debug", "scanner", "f1")
+
+
+def test_on_a_console_the_same_stands_for_people() -> None:
+    talks = TALKS.replace("Log()", 'Log(form="console")')
+    ran = subprocess.run([sys.executable, "-c", talks], capture_output=True, text=True, check=True)
+    lines = ran.stderr.splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d WARNING scanner: log level changed  to=DEBUG", lines[0])
+    assert lines[1].endswith("DEBUG   scanner: between  file=f1")
+
+
+def test_a_form_or_level_that_is_none_is_refused() -> None:
+    with pytest.raises(BadSettings, match="log: form"):
+        Log(form="xml")
+    with pytest.raises(BadSettings, match="log: level"):
+        Log(level="LOUD")
 
 
 def test_no_secret_is_in_what_settings_and_endpoints_say_of_themselves() -> None:
