@@ -240,7 +240,8 @@ class _File:
             return
         said = self._preprocessed(info, element, group)
         key = Key(said.element, group, period.gp_s, period.end_s)
-        self._set_values_aside(key, NOT_CONVERTIBLE, map(_aside, said.aside))
+        if said.aside:
+            self._set_values_aside(key, NOT_CONVERTIBLE, map(_aside, said.aside))
         table = self.tables.setdefault(key, Table(period.end_offset_min))
         columns = Columns.of(head.job, said.counters)
         columns = self.columns.setdefault(columns, columns)

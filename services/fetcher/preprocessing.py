@@ -77,26 +77,23 @@ def preprocessed(said: Said, wanted: Preprocessing) -> Said:
     """All steps, one after the other; no step loses a value: it is in the rows, nulled, or aside."""
     for step in wanted.steps:
         said = STEPS[step](said, wanted)
-    return _texts(said)
+    return _texts(said) if wanted.dictionary else said
 
 
 def missing_tokens(said: Said, wanted: Preprocessing) -> Said:
     """Values that are one of the system's own tokens, exactly as written, are null; in vectors too."""
+    if not wanted.missing:
+        return said
     tokens = frozenset(wanted.missing)
-    nulled = 0
 
-    def changed(_name: bytes, cells: list[bytes]) -> list[bytes]:
-        nonlocal nulled
-        found = [_unless_missing(value, tokens) for value in cells]
-        nulled += found.count(_NULL) - cells.count(_NULL)
-        return found
+    def nulled(_name: bytes, cells: list[bytes]) -> int:
+        before = cells.count(_NULL)
+        cells[:] = [_unless_missing(value, tokens) for value in cells]
+        return cells.count(_NULL) - before
 
-    rows: list[Rows] = []
-    for some in said.rows:
-        before = nulled
-        text = _mapped(some.text, changed) if any(token in some.text for token in tokens) else some.text
-        rows.append(replace(some, text=text, values=some.values - (nulled - before)))
-    return replace(said, rows=rows, nulled=said.nulled + nulled)
+    rows = [_mapped(some, nulled) if any(token in some.text for token in tokens) else some for some in said.rows]
+    taken = sum(before.values - after.values for before, after in zip(said.rows, rows, strict=True))
+    return replace(said, rows=rows, nulled=said.nulled + taken)
 
 
 def _unless_missing(value: bytes, tokens: frozenset[bytes]) -> bytes:
@@ -131,20 +128,17 @@ def units(said: Said, wanted: Preprocessing) -> Said:
         return said
     aside: list[Aside] = []
 
-    def converted(name: bytes, cells: list[bytes]) -> list[bytes]:
+    def converted(name: bytes, cells: list[bytes]) -> int:
+        before = len(aside)
         for at, conversion in convert.items():
             value = times(cells[at], conversion.factor)
             if value is None:
                 counter, unit = said.counters[at], said.promises[at].unit
                 aside.append(Aside(name, counter, cells[at], unit, conversion.unit))
             cells[at] = value or _NULL
-        return cells
+        return len(aside) - before
 
-    rows: list[Rows] = []
-    for some in said.rows:
-        before = len(aside)
-        text = _mapped(some.text, converted, max(convert))
-        rows.append(replace(some, text=text, values=some.values - (len(aside) - before)))
+    rows = [_mapped(some, converted, max(convert)) for some in said.rows]
     promises = [
         _converted(promise, convert[at]) if at in convert else promise for at, promise in enumerate(said.promises)
     ]
@@ -187,13 +181,12 @@ def _texts(said: Said) -> Said:
     if not columns:
         return said
 
-    def changed(_name: bytes, cells: list[bytes]) -> list[bytes]:
+    def texted(_name: bytes, cells: list[bytes]) -> int:
         for at in columns:
             cells[at] = _text(cells[at])
-        return cells
+        return 0
 
-    rows = [replace(some, text=_mapped(some.text, changed, max(columns))) for some in said.rows]
-    return replace(said, rows=rows)
+    return replace(said, rows=[_mapped(some, texted, max(columns)) for some in said.rows])
 
 
 def _text(value: bytes) -> bytes:
@@ -205,17 +198,25 @@ def _text(value: bytes) -> bytes:
     return b'"' + value + b'"'
 
 
-def _mapped(text: bytes, change: Callable[[bytes, list[bytes]], list[bytes]], last: int = -1) -> bytes:
-    """Rows with their cells changed, all of it JSON; what stands behind the last that matters may come as one cell."""
+def _mapped(rows: Rows, change: Callable[[bytes, list[bytes]], int], last: int = -1) -> Rows:
+    """Rows with other cells.
+
+    Args:
+        rows: as they are.
+        change: gets object and cells of a row, in JSON; changes the cells, and tells how many values it took away.
+        last: the last cell that it looks at; those behind may come as one. All of them when negative.
+    """
     lines: list[bytes] = []
-    for line in text.split(ROW_END):
+    taken = 0
+    for line in rows.text.split(ROW_END):
         found = LINE.fullmatch(line)
         assert found, line  # our own text
-        name, suspect, cells = found.groups()
-        is_plain = b'"' not in cells and b"[" not in cells
-        split = cells.split(b",", last + 1 or -1) if is_plain else CELL.findall(cells)
-        lines.append(b"[" + b",".join((name, suspect, *change(name, split))) + b"]")
-    return ROW_END.join(lines)
+        name, suspect, text = found.groups()
+        is_plain = b'"' not in text and b"[" not in text
+        cells = text.split(b",", last + 1 or -1) if is_plain else CELL.findall(text)
+        taken += change(name, cells)
+        lines.append(b"[" + b",".join((name, suspect, *cells)) + b"]")
+    return Rows(ROW_END.join(lines), rows.height, rows.values - taken, rows.objects)
 
 
 STEPS: Mapping[str, Callable[[Said, Preprocessing], Said]] = {
