@@ -170,7 +170,7 @@ _CELLS = {
 """Of our own JSON: what stands between two commas is a number, null, a text or an array."""
 
 
-@lru_cache(1024)
+@lru_cache(256)
 def _row_of(kinds: tuple[str, ...]) -> re.Pattern[bytes]:
     """A row that keeps all promises. It misses some that do: an integer beyond 64 bits is text to it."""
     cells = b"".join(b"," + _CELLS[kind] for kind in kinds)

@@ -150,18 +150,22 @@ def _converted(promise: Promise, conversion: Conversion) -> Promise:
     return Promise(promise.type if stays else "number", conversion.unit)
 
 
-@lru_cache(1 << 16)
 def times(value: bytes, factor: Decimal) -> bytes | None:
     """A cell in JSON times a factor, no digit lost; None: neither a number nor an array of numbers.
 
     >>> times(b"[1.5,null]", Decimal(1000))
     b'[1500,null]'
     """
+    if value[:1] != b"[":
+        return _product(value, factor)
+    elements = [_product(element, factor) for element in CELL.findall(value[1:-1])]
+    return None if None in elements else b"[" + b",".join(filter(None, elements)) + b"]"
+
+
+@lru_cache(1 << 14)
+def _product(value: bytes, factor: Decimal) -> bytes | None:
     if value == _NULL:
         return value
-    if value[:1] == b"[":
-        elements = [times(element, factor) for element in CELL.findall(value[1:-1])]
-        return None if None in elements else b"[" + b",".join(filter(None, elements)) + b"]"
     text = orjson.loads(value) if value[:1] == b'"' else value.decode()  # digits beyond 64 bits are text
     if not _NUMBER.fullmatch(text):
         return None
