@@ -16,8 +16,9 @@ import zstandard
 
 from bench.parse import NAMES, ORIGIN, SHAPES, document
 from services.fetcher.batches import RAW, read_file
-from services.fetcher.dictionary import Dictionary, Promise
+from services.fetcher.dictionary import Dictionary
 from services.fetcher.preprocessing import STEPS, Conversion, Preprocessing
+from services.fetcher.promises import Promise
 from shared.messages import CounterBatch
 
 COUNTERS = [f"{NAMES[at % len(NAMES)]}{at}" for at in range(1500)]

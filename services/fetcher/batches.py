@@ -9,7 +9,6 @@ from typing import Any
 
 import orjson
 
-from services.fetcher.dictionary import NOTHING, Promise, contradicted, marks, mistyped
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.block import Block, Fault, Head
 from services.fetcher.parse.blocks import blocks
@@ -21,6 +20,7 @@ from services.fetcher.parse.profile import Profile
 from services.fetcher.parse.table import Columns, Key, Rows, Table, packed
 from services.fetcher.parse.unpack import Limits, Member, documents
 from services.fetcher.preprocessing import Aside, Preprocessing, Said, preprocessed
+from services.fetcher.promises import NOTHING, Kept, contradicted, marks
 from shared.messages import CounterBatch
 
 MAX_BYTES = 900_000
@@ -158,7 +158,7 @@ class _MeasInfo:
     rows: list[Rows] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     marks: frozenset[str] = frozenset()
-    """See `dictionary.marks`."""
+    """See `promises.marks`."""
 
     @property
     def reason(self) -> str:
@@ -184,9 +184,7 @@ class _File:
         self.suspect = 0
         self.dropped: Counter[str] = Counter()
         self.notes: dict[str, None] = {}
-        self.promised: dict[tuple[str, str], Promise] = {}
-        """By group and counter."""
-        self.mistyped: Counter[str] = Counter()
+        self.promises = Kept()
 
     def add(self, block: Block) -> None:
         if self.open is None or self.open.head is not block.head:
@@ -218,8 +216,8 @@ class _File:
         counts = self._counts(batches)
         lost = self.found - counts.values - counts.quarantined - counts.dropped
         assert not lost, f"{lost} values lost"
-        if self.mistyped:
-            self.notes[f"{MISTYPED}: {self.mistyped.total()}"] = None
+        if counts.mistyped:
+            self.notes[f"{MISTYPED}: {sum(counts.mistyped.values())}"] = None
         return Parsed(batches, counts, self.quarantined, list(self.notes))
 
     def _end(self) -> None:
@@ -255,10 +253,8 @@ class _File:
         self.found -= said.nulled
         self.nulls += said.nulled
         if known:
-            named = zip(said.counters, said.promises, strict=True)
-            self.promised |= {(group, name): promise for name, promise in named if promise is not NOTHING}
-            for rows in said.rows if contradicted(said.promises, info.marks) else ():
-                self.mistyped.update({said.counters[at]: n for at, n in mistyped(said.promises, rows).items()})
+            suspects = said.rows if contradicted(said.promises, info.marks) else ()
+            self.promises.add(group, said.counters, said.promises, suspects)
         return said
 
     def _set_aside(self, info: _MeasInfo, element: str, group: str, reason: str, why: str) -> None:
@@ -310,7 +306,7 @@ class _File:
 
     def _start(self, key: Key, end_offset_min: int, columns: Columns) -> bytes:
         """A CounterBatch up to its rows, which are JSON already."""
-        header: dict[str, Any] = {
+        header = {
             "kind": CounterBatch.kind,
             "system": self.origin.system,
             "file_id": self.origin.file_id,
@@ -323,11 +319,11 @@ class _File:
             "ver": self.origin.ver,
             "counters": columns.counters,
         }
-        if self.promised:
-            promised = {name: self.promised.get((key.group, name), NOTHING) for name in columns.counters}
-            header["types"] = {name: promise.type for name, promise in promised.items() if promise.type}
-            header["units"] = {name: promise.unit for name, promise in promised.items() if promise.unit}
-        return orjson.dumps(header | {"rows": []})[: -len(b"]}")]
+        promised = self.promises.of(key.group, columns.counters)
+        start = orjson.dumps(header | promised | {"rows": []})
+        if promised and len(start) > self.max_bytes // 2:  # rows need room
+            start = orjson.dumps(header | {"rows": []})
+        return start[: -len(b"]}")]
 
     def _set_values_aside(self, key: Key, reason: str, values: Iterable[str]) -> None:
         """Values of rows that are stored without them."""
@@ -348,7 +344,7 @@ class _File:
             quarantined=sum(aside.values for aside in self.quarantined),
             dropped=dropped,
             reasons=dict(reasons),
-            mistyped=dict(self.mistyped),
+            mistyped=dict(self.promises.mistyped),
         )
 
 

@@ -4,16 +4,11 @@ It says of each measType what its results are (`measResultType`) and in which un
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import orjson
-
-from services.fetcher.parse.table import ROW_END, Rows
+from services.fetcher.promises import NOTHING, Promise
 from services.fetcher.yaml_file import Node, documents
 from shared.settings import BadSettings
 
@@ -24,18 +19,6 @@ _KINDS = {
     "vector": r"(array|list|vector|sequence|histogram)(of.*)?|.*\[\]",
 }
 """Of measResultType, in small letters, without blanks and signs but []; the standard's own example says unit32."""
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """What the dictionary says of a counter; empty: nothing."""
-
-    type: str = ""
-    """integer, number, text or vector."""
-    unit: str = ""
-
-
-NOTHING = Promise()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,69 +102,3 @@ _FIELDS = ("measInfoId", "measType", "measResultType", "measResultUnits")
 def _kind(result_type: str) -> str:
     plain = re.sub(r"[^a-z0-9\[\]]", "", result_type.lower())
     return next((kind for kind, pattern in _KINDS.items() if re.fullmatch(pattern, plain)), "")
-
-
-_MARKS = {b'"': "text", b"[": "vector", b".": "number", b"e": "number", b"E": "number"}
-"""What there is in JSON when some value is more than an integer."""
-_CONTRARY = {
-    "integer": frozenset({"number", "text", "vector"}),
-    "number": frozenset({"text", "vector"}),
-    "vector": frozenset({"text"}),
-    "text": frozenset[str](),
-}
-"""Promise -> what contradicts it. A text may look like anything; a vector of one number is written as that number."""
-_DIGITS = re.compile(r"-?[0-9]+")
-
-
-def marks(objects: Sequence[str], rows: Rows) -> frozenset[str]:
-    """What there may be in rows besides integers and null: text, vector, number. Looks at no single value."""
-    names = "".join(objects).encode()
-    brackets = {b"[": rows.height}
-    return frozenset(
-        kind for mark, kind in _MARKS.items() if rows.text.count(mark) > names.count(mark) + brackets.get(mark, 0)
-    )
-
-
-def contradicted(promises: Iterable[Promise], found: frozenset[str]) -> bool:
-    """Whether a promise may be contradicted by what was found in some rows, see `marks`."""
-    return any(_CONTRARY[kind] & found for kind in {promise.type for promise in promises} if kind)
-
-
-def mistyped(promises: Iterable[Promise], rows: Rows) -> Counter[int]:
-    """Column -> values that are not what was promised. Rows are proven by one pattern; only others are looked into."""
-    kinds = tuple(promise.type for promise in promises)
-    is_kept = _row_of(kinds).fullmatch
-    found: Counter[int] = Counter()
-    for line in rows.text.split(ROW_END):
-        if not is_kept(line):
-            values = orjson.loads(line)[2:]
-            found.update(at for at, (kind, value) in enumerate(zip(kinds, values, strict=True)) if _is_not(kind, value))
-    return found
-
-
-_ANYTHING = rb'(?:"(?:[^"\\]|\\.)*+"|\[(?:[^]"]|"(?:[^"\\]|\\.)*+")*+\]|[^],"[]*+)'
-_CELLS = {
-    "integer": rb'[^],."[eE]*+',
-    "number": rb'[^],"[]*+',
-    "vector": rb'(?:\[[^]"]*+\]|[^],"[]*+)',
-    "text": _ANYTHING,
-    "": _ANYTHING,
-}
-"""Of our own JSON: what stands between two commas is a number, null, a text or an array."""
-
-
-@lru_cache(256)
-def _row_of(kinds: tuple[str, ...]) -> re.Pattern[bytes]:
-    """A row that keeps all promises. It misses some that do: an integer beyond 64 bits is text to it."""
-    cells = b"".join(b"," + _CELLS[kind] for kind in kinds)
-    return re.compile(rb'\["(?:[^"\\]|\\.)*+",[01]' + cells + rb"\]", re.DOTALL)
-
-
-_TYPES = {int: "integer", float: "number", str: "text", list: "vector", type(None): ""}
-
-
-def _is_not(kind: str, value: Any) -> bool:
-    """Not what was promised; an integer beyond 64 bits is written as text, and is none."""
-    if not kind or (isinstance(value, str) and _DIGITS.fullmatch(value)):
-        return False
-    return _TYPES[type(value)] in _CONTRARY[kind]

@@ -11,10 +11,11 @@ from functools import lru_cache
 
 import orjson
 
-from services.fetcher.dictionary import Dictionary, Promise
+from services.fetcher.dictionary import Dictionary
 from services.fetcher.parse.cells import NULL, cell
 from services.fetcher.parse.merge import CELL, LINE
 from services.fetcher.parse.table import ROW_END, Rows
+from services.fetcher.promises import Promise
 
 _NULL = NULL.encode()
 _EXACT = Context(prec=2000, traps=[Inexact, InvalidOperation])

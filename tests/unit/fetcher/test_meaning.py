@@ -11,11 +11,11 @@ import pytest
 
 from services.fetcher import meaning
 from services.fetcher.batches import Origin
-from services.fetcher.dictionary import Promise
 from services.fetcher.meaning import Meanings
 from services.fetcher.parse.blocks import shipped
 from services.fetcher.parsers import Limits, Parsers
 from services.fetcher.preprocessing import Conversion
+from services.fetcher.promises import Promise
 from shared.errors import Unreachable
 from shared.messages import CounterBatch
 from shared.settings import STEPS, BadSettings, Settings, System, load

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.fetcher.batches import Counts, Origin, Parsed, read_file
-from services.fetcher.dictionary import Dictionary, Promise
+from services.fetcher.dictionary import Dictionary
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.cells import cell
 from services.fetcher.preprocessing import STEPS, Conversion, Preprocessing, times
+from services.fetcher.promises import Promise
 from shared import settings as shared_settings
 from tests.unit.fetcher.parse.documents import documents
 from tests.unit.fetcher.test_batches import ORIGIN, cells, document, info, messages, stored, value
@@ -206,6 +207,16 @@ def test_types_and_units_are_those_of_the_counters_of_the_batch() -> None:
         ("a", "b"): ({"a": "integer", "b": "number"}, {"a": "kilobytes", "b": "dBm"}),
         ("c",): ({}, {}),
     }
+
+
+def test_rows_go_before_types_and_units_when_a_message_has_no_room_for_both() -> None:
+    names = [f"counter{at:03}" for at in range(100)]
+    known = Preprocessing(dictionary=Dictionary(of_counter={name: Promise("integer", "number") for name in names}))
+    data = document(info("".join(value(f"C={at}", *["1"] * 100) for at in range(9)), types=" ".join(names)))
+    parsed = read_file(data, ORIGIN, wanted=known, max_bytes=2500)
+    assert len(stored(parsed)) == 9
+    assert all(batch.types == {} for batch in messages(parsed))
+    assert all(len(batch.types) == 100 for batch in messages(read_file(data, ORIGIN, wanted=known)))
 
 
 NAMES = [*(f"pm{at}" for at in range(8)), "VS.a-b", "é&ü"]

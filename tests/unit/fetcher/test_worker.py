@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from services.fetcher.batches import Origin, Parsed, read_file
-from services.fetcher.dictionary import Dictionary, Promise
+from services.fetcher.dictionary import Dictionary
 from services.fetcher.parse.blocks import shipped
 from services.fetcher.parsers import Limits, Parsers
 from services.fetcher.preprocessing import Preprocessing
+from services.fetcher.promises import Promise
 from shared import metrics
 from shared.errors import Unreachable
 from shared.messages import CounterBatch, FileFound, FileStatus, Settle
