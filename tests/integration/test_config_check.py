@@ -37,8 +37,11 @@ def check(tmp_path: Path, element: Element, entry: dict[str, Any], system: dict[
 def test_it_tells_what_was_found_what_matches_and_what_is_settled(tmp_path: Path, element: Element) -> None:
     for name, content in {"A.xml": "a", "B.xml": "b", "B.txt": "b", "C.xml.tmp": "c"}.items():
         (element.pm / name).write_text(content)
-    result = check(tmp_path, element, {}, {"pattern": "*.xml"})
+    (tmp_path / "dictionary.yaml").write_text("pmDictionaryMeasurements: [{measType: a}, {measType: b}]")
+    system = {"pattern": "*.xml", "counter-dictionary": str(tmp_path / "dictionary.yaml")}
+    result = check(tmp_path, element, {}, system)
     assert result.exit_code == 0, result.output
+    assert "1 elements, 1 tried, 2 counters in its dictionary" in result.output
     assert "enb-1   │ 4     │ 2        │ 2       │ 1 name does not match, 1 temporary name" in result.output
     assert sorted(path.name for path in element.pm.iterdir()) == ["A.xml", "B.txt", "B.xml", "C.xml.tmp"]
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.fetcher import meaning
+from services.fetcher.preprocessing import Preprocessing
 from services.scanner.inventory import Inventory
 from services.scanner.lister import Lister
 from services.scanner.settings import ScannerSettings
@@ -55,8 +56,7 @@ def check(
         own = settings.section("scanner", ScannerSettings)
         wanted = [found for found in settings.systems if system in {"", found.name}]
         check_scanner(settings, own, wanted)
-        for one in wanted:
-            meaning.read(one)
+        meanings = {one.name: meaning.read(one) for one in wanted}
     except BadSettings as error:
         console.print(f"refused: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error
@@ -65,7 +65,7 @@ def check(
         inventory = Inventory(one).read()
         tried = list(trials(settings, own, one, dict(islice(inventory.items(), elements))))
         good = good and not any(trial.trouble for trial in tried)
-        console.print(table(one, len(inventory), tried))
+        console.print(table(one, len(inventory), meanings[one.name], tried))
     raise typer.Exit(0 if good else 1)
 
 
@@ -92,11 +92,12 @@ def trials(settings: Settings, own: ScannerSettings, system: System, tried: Mapp
     manager.close()
 
 
-def table(system: System, elements: int, tried: list[Trial]) -> Table:
+def table(system: System, elements: int, wanted: Preprocessing, tried: list[Trial]) -> Table:
     """A row an element that was tried."""
+    known = f", {len(wanted.dictionary.of_group):,} counters in its dictionary" if wanted.dictionary else ""
     shown = Table(
         "element", "found", "matching", "settled", "left, why", "trouble",
-        title=f"{system.name}: the configuration is good; {elements} elements, {len(tried)} tried",
+        title=f"{system.name}: the configuration is good; {elements} elements, {len(tried)} tried{known}",
     )  # fmt: skip
     for trial in tried:
         counts = (f"{count:,}" for count in (trial.found, trial.matching, trial.settled))
