@@ -1,12 +1,12 @@
 """What becomes of batches a database refuses: they are parted until only what it can never store is set aside."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.errors import Hopeless
 from shared.kafka import Message, origin
-from shared.messages import CounterBatch
+from shared.messages import BadMessage, CounterBatch
 
 Counter = tuple[str, str, str]
 """System, group, measType."""
@@ -34,6 +34,10 @@ class Piece:
     """Whether it holds all of the message from its start, and up to its end."""
 
     @property
+    def rows(self) -> int:
+        return len(self.batch.rows) if self.batch else 0
+
+    @property
     def next_offset(self) -> int:
         """The position once it is written: beyond the message only with its end."""
         return origin(self.message)[2] + self.ends
@@ -49,6 +53,19 @@ class Piece:
 Write = Callable[[Sequence[Piece]], None]
 SetAside = Callable[[Message, bytes, str], None]
 """Make a message's content, or a part of it (again a CounterBatch), durable elsewhere, with the reason."""
+
+
+def pieces(messages: Iterable[Message], set_aside: SetAside) -> list[Piece]:
+    """Messages as they were read; one that is no batch is set aside, and only its position is left to store."""
+    found = []
+    for message in messages:
+        content = message.value() or b""
+        try:
+            found.append(Piece(message, CounterBatch.decode(content)))
+        except BadMessage as reason:
+            set_aside(message, content, str(reason))
+            found.append(Piece(message, None))
+    return found
 
 
 def land(write: Write, pieces: Sequence[Piece], set_aside: SetAside) -> None:
@@ -75,10 +92,9 @@ def _halves(pieces: Sequence[Piece]) -> tuple[Sequence[Piece], ...]:
         middle = len(pieces) // 2
         return pieces[:middle], pieces[middle:]
     (piece,) = pieces
-    rows = piece.batch.rows if piece.batch else []
-    if piece.batch is None or len(rows) < 2:
+    if piece.batch is None or piece.rows < 2:
         return ()
-    middle = len(rows) // 2
+    rows, middle = piece.batch.rows, piece.rows // 2
     first = Piece(piece.message, replace(piece.batch, rows=rows[:middle]), piece.starts, ends=False)
     return [first], [Piece(piece.message, replace(piece.batch, rows=rows[middle:]), starts=False, ends=piece.ends)]
 

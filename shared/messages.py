@@ -138,6 +138,13 @@ class File(Message):
     """How often it was announced, this time included."""
     found_s: float = 0.0
     """When it was announced first, seconds since 1970 by the scanner's clock; 0: not known."""
+    lies_at: str = ""
+    """Where it is read, and stays, when it is through already (a backfill); empty: at its path."""
+
+    @property
+    def place(self) -> str:
+        """Where it lies now."""
+        return self.lies_at or self.path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ for each value: stored, set aside in the dead letters with a reason, or (the pro
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
@@ -27,11 +27,13 @@ from shared.kafka import (
     origin,
     usable,
 )
-from shared.landing import Piece, land
+from shared.landing import Piece, land, pieces
 from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, digest_of
 from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
+MESSAGES_AT_ONCE = 20
+"""Of up to 1 MB each: a write goes no further beyond its limits."""
 Place = tuple[str, int]
 """A topic and one of its partitions."""
 
@@ -62,8 +64,9 @@ class Sink(Protocol):
 class SinkLimits:
     """How much is written at once."""
 
-    batch_messages: Annotated[int, "messages at most in one write"] = 500
-    batch_wait_s: Annotated[float, "a write waits no longer for more messages"] = 1.0
+    batch_rows: Annotated[int, "a write waits for no more rows"] = 20_000
+    batch_bytes: Annotated[int, "nor for more bytes of messages, as they are in Kafka's clients"] = 16_000_000
+    batch_wait_s: Annotated[float, "nor longer than this"] = 1.0
     announce_s: Annotated[float, "between two announcements of the position"] = 1.0
     config_look_s: Annotated[float, "between two looks whether systems came or went"] = 5.0
     longest_backoff_s: Annotated[float, "between two tries while the database is away"] = 10.0
@@ -96,10 +99,8 @@ class SinkWorker:
             while not stop.is_set():
                 self._subscribe(topics())
                 self._take_up()
-                messages = usable(self.consumer.consume(self.limits.batch_messages, self.limits.batch_wait_s))
-                if messages:
-                    self.read_s |= {origin(m)[:2]: m.timestamp()[1] / 1000 for m in messages}
-                    land(partial(self._write, stop=stop), list(self._readable(messages)), self._set_aside)
+                if gathered := self._gathered():
+                    land(partial(self._write, stop=stop), gathered, self._set_aside)
                 self._announce()
                 self._count_lag()
                 self.heartbeat.progress()
@@ -154,14 +155,20 @@ class SinkWorker:
         self.untold |= {place for place in new if self.positions[place] >= 0}
         log.info("reading", extra={"sink": self.sink.name, "partitions": len(self.ours)})
 
-    def _readable(self, messages: Sequence[Message]) -> Iterator[Piece]:
-        for message in messages:
-            content = message.value() or b""
-            try:
-                yield Piece(message, CounterBatch.decode(content))
-            except BadMessage as reason:
-                self._set_aside(message, content, str(reason))
-                yield Piece(message, None)
+    def _gathered(self) -> list[Piece]:
+        """What is there, up to as much as one write takes; the time is over soon, so that a few rows wait no longer."""
+        found: list[Piece] = []
+        rows, size, left_s = 0, 0, self.limits.batch_wait_s
+        until_s = monotonic() + left_s
+        while rows < self.limits.batch_rows and size < self.limits.batch_bytes and left_s > 0:
+            messages = usable(self.consumer.consume(MESSAGES_AT_ONCE, left_s))
+            self.read_s |= {origin(m)[:2]: m.timestamp()[1] / 1000 for m in messages}
+            more = pieces(messages, self._set_aside)
+            found += more
+            rows += sum(piece.rows for piece in more)
+            size += sum(map(len, messages))
+            left_s = until_s - monotonic()
+        return found
 
     def _write(self, pieces: Sequence[Piece], stop: Event) -> None:
         """For as long as it takes; what is not written when stopped is read again by the next owner."""

@@ -66,7 +66,7 @@ class Topic:
 
 FILES_FOUND = Topic(
     name="pm.files.found",
-    about="Settled files, announced once by the leader of their system.",
+    about="Settled files, announced once by the leader of their system; by a backfill once more.",
     messages=(FileFound,),
     writers=("scanner",),
     readers=("fetcher",),

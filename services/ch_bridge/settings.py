@@ -10,5 +10,6 @@ from shared.sink import SinkLimits
 class ChBridgeSettings(SinkLimits):
     """Section `ch_bridge`. Each insert costs ClickHouse a part: it likes fewer, larger ones than MySQL."""
 
-    batch_messages: Annotated[int, "messages at most in one write"] = 2000
-    batch_wait_s: Annotated[float, "a write waits no longer for more messages"] = 2.0
+    batch_rows: Annotated[int, "a write waits for no more rows"] = 100_000
+    batch_bytes: Annotated[int, "nor for more bytes of messages, as they are in Kafka's clients"] = 64_000_000
+    batch_wait_s: Annotated[float, "nor longer than this"] = 2.0

@@ -41,7 +41,8 @@ class FetchJobs:
         file = FileFound.decode(message.value() or b"")
         if not self.knows(file.system):
             raise BadMessage(f"no system {file.system!r} is configured", message.value() or b"")
-        if not self.epochs.current(file.system, origin(message)[1], file.epoch):
+        partition = origin(message)[1]  # a backfill is no leader's
+        if not file.lies_at and not self.epochs.current(file.system, partition, file.epoch):
             return Job(file.system, partial(_drop, file, done))
         self.waiting.put(Announced(file, done))
         return Job(file.system, partial(self._process_near, file))

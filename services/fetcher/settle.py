@@ -45,7 +45,7 @@ class Settler:
     def settle(self, command: Settle) -> FileStatus:
         """The file's last status: done or error."""
         status = FileStatus.of(command.status, b"")
-        what = action(self.system(status), command.to)
+        what = "leave" if status.lies_at else action(self.system(status), command.to)
         if what != "leave":
             with self.session(status) as element:
                 what = self._away(element, status, command.to, what)

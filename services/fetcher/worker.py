@@ -118,7 +118,7 @@ class FileProcessorWorker:
         self, element: Element, files: Sequence[Announced]
     ) -> Iterator[tuple[Announced, Content | Hopeless | Unreachable]]:
         """Small ones pipelined; of a path that was announced twice, one is left for another time."""
-        small = {path_bytes(a.file.path): a for a in files if a.file.size <= self.settings.spool_bytes}
+        small = {path_bytes(a.file.place): a for a in files if a.file.size <= self.settings.spool_bytes}
         large = [announced for announced in files if announced.file.size > self.settings.spool_bytes]
         for path, found in element.read_all([(path, a.file.size) for path, a in small.items()]):
             file = small[path].file
@@ -131,7 +131,7 @@ class FileProcessorWorker:
         try:
             with ExitStack() as closing:
                 spool = closing.enter_context(NamedTemporaryFile(dir=self.settings.spool_directory or None))
-                size = element.read_to(path_bytes(file.path), file.size, cast("BinaryIO", spool))
+                size = element.read_to(path_bytes(file.place), file.size, cast("BinaryIO", spool))
                 spool.flush()
                 if size < file.size:
                     return _shrank(file, size)

@@ -14,7 +14,7 @@ from shared.health import Heartbeat
 from shared.kafka import KafkaProducer, Outgoing
 from shared.landing import RefusedCounters
 from shared.messages import CounterBatch, SetAside, SinkPosition, decode_status
-from shared.sink import Place, Sink, SinkLimits, SinkWorker
+from shared.sink import MESSAGES_AT_ONCE, Place, Sink, SinkLimits, SinkWorker
 from shared.topics import FILES_STATUS, Topic
 from tools.devstack.stack import Stack
 
@@ -28,6 +28,8 @@ class Memory:
 
     def __init__(self) -> None:
         self.stored: list[str] = []
+        self.largest = 0
+        """Batches of one write."""
         self.away = Event()
         self.refused = Event()
 
@@ -44,6 +46,7 @@ class Memory:
         if refused:
             raise RefusedCounters(refused)
         self.stored += [batch.file_id for batch in batches]
+        self.largest = max(self.largest, len(batches))
 
 
 def batch(file_id: str, group: str = "G", counters: tuple[str, ...] = ("a",)) -> bytes:
@@ -68,9 +71,9 @@ class Running(Generic[S]):
         self.stop = Event()
         self.thread: Thread | None = None
 
-    def start(self) -> None:
+    def start(self, **limited: int) -> None:
         consumer = kafka.consumer(self.brokers, f"{self.sink.name}-of-{self.topic.name}")
-        limits = SinkLimits(batch_wait_s=0.2, announce_s=0.1, longest_backoff_s=0.3)
+        limits = SinkLimits(batch_wait_s=0.2, announce_s=0.1, longest_backoff_s=0.3, **limited)
         worker = SinkWorker(self.sink, consumer, self.producer, limits, Heartbeat(""))
         self.thread = Thread(target=worker.run, args=(lambda: [self.topic.name], self.stop))
         self.thread.start()
@@ -137,6 +140,17 @@ def test_what_is_stored_moves_the_position_the_ledger_is_told(loop: Running[Memo
     loop.send(batch("1"), batch("2"), batch("3"))
     eventually(lambda: loop.position() == 3)
     assert loop.sink.stored == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("limit", [{"batch_rows": 1}, {"batch_bytes": 1}])
+def test_a_write_waits_for_no_more_than_its_limits(stack: Stack, limit: dict[str, int]) -> None:
+    running = Running(stack.kafka, Memory())
+    running.send(*(batch(str(n)) for n in range(3 * MESSAGES_AT_ONCE)))
+    running.start(**limit)
+    eventually(lambda: running.position() == 3 * MESSAGES_AT_ONCE)
+    running.end()
+    assert running.sink.largest <= MESSAGES_AT_ONCE
+    assert len(running.sink.stored) == 3 * MESSAGES_AT_ONCE
 
 
 def test_a_poisonous_batch_stands_alone_in_the_dead_letters_and_the_others_land(loop: Running[Memory]) -> None:

@@ -1,16 +1,20 @@
 """The main job, whole: simulated and real files over SFTP, every value in both databases, every file away."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
 from pathlib import Path
 
+from services.mysql_writer.connection import connect
 from shared import topics
 from shared.messages import CounterBatch, CycleFigures
 from shared.settings import Settings
 from tests.system.conftest import eventually
 from tools.cli import cycles, ledger, verify
+from tools.cli.backfill import backfill
 from tools.cli.demo import SAMPLES, with_dictionaries, written
 from tools.cli.pipeline import Pipeline
+from tools.cli.stored import StoredRow, in_clickhouse, in_mysql
 from tools.simulator.truth import Manifest, Written
 
 ERICSSON = "A20230515.0700_0100-0715_0100_GNODEB-0.xml"
@@ -73,3 +77,46 @@ def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(
     assert {path.name for path in folder.iterdir()} == {"done", "error"}
     assert {path.name for path in (folder / "error").iterdir()} == {"broken.xml", "broken.xml.reason.json"}
     assert "line 1" in (folder / "error" / "broken.xml.reason.json").read_text()
+
+    backfilled(pipeline, settings, lines[0].end_s)
+
+
+def backfilled(pipeline: Pipeline, settings: Settings, end_s: int) -> None:
+    """What is lost by hand comes back from done/; all else stays as it is: rows, versions, files, their last status."""
+
+    def rows() -> dict[str, str]:
+        clickhouse = in_clickhouse(settings.clickhouse, "4ga", {group: set() for group in groups})
+        return {
+            sink: checksum(rows) for sink, rows in (("mysql", in_mysql(settings.mysql)), ("clickhouse", clickhouse))
+        }
+
+    def files() -> dict[str, tuple[str, int, int]]:
+        found = ledger.read(settings.kafka.bootstrap_servers).files.values()
+        return {f.file_id: (f.stage, f.values, f.nulls) for f in found}
+
+    groups = {row.key[1] for row in in_mysql(settings.mysql) if row.key[0] == "4ga"}
+    before, before_files = rows(), files()
+    lying = sorted(path for path in pipeline.simulator.rglob("*") if path.is_file() and "done" in path.parts)
+    assert before["mysql"] != before["clickhouse"] != checksum([])
+    system = settings.system("4ga")
+    assert system is not None
+    for lost in (False, True):
+        if lost:
+            with connect(settings.mysql, settings.mysql.database) as line, line.cursor() as cursor:
+                cursor.execute("SELECT `table_name` FROM pm_group WHERE `system` = '4ga' AND part > 0")
+                for (table,) in cursor.fetchall():
+                    cursor.execute(f"DELETE FROM `{table}` WHERE ts = FROM_UNIXTIME({end_s}) AND obj % 2 = 0")
+                line.commit()
+            assert rows() != before
+        ends, troubles = backfill(settings, system, (end_s, end_s + 1), 2, lambda _ended, _of: None)
+        assert (ends, troubles) == ({"done": 4}, [])
+        assert rows() == before
+    assert files() == before_files
+    assert sorted(p for p in pipeline.simulator.rglob("*") if p.is_file() and "done" in p.parts) == lying
+    assert backfill(settings, system, (0, 1), 2, lambda _ended, _of: None) == ({}, [])
+
+
+def checksum(rows: Iterable[StoredRow]) -> str:
+    """Of all that a reader finds."""
+    seen = sorted(repr((row.key, row.suspect, sorted(row.values.items()))) for row in rows)
+    return blake2b("\n".join(seen).encode()).hexdigest()

@@ -1,9 +1,9 @@
 """The ledger as it is now: the newest status of each file and the sinks' positions, read from pm.files.status."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from shared.kafka import Message, TopicPartition, ends, follow_all, usable
+from shared.kafka import Consumer, Message, TopicPartition, ends, follow_all, usable
 from shared.messages import FileStatus, SetAside, SinkPosition, decode_status
 from shared.topics import FILES_STATUS, Topic
 
@@ -20,8 +20,13 @@ class Ledger:
 
 def read(brokers: str) -> Ledger:
     """All of the topic, up to where it ends now."""
+    return of(messages(brokers, FILES_STATUS))
+
+
+def of(said: Iterable[Message]) -> Ledger:
+    """What the topic's messages, from its beginning, leave."""
     ledger = Ledger()
-    for message in messages(brokers, FILES_STATUS):
+    for message in said:
         _take(ledger, (message.key() or b"").decode(errors="replace"), message.value())
     return ledger
 
@@ -29,12 +34,17 @@ def read(brokers: str) -> Ledger:
 def messages(brokers: str, topic: Topic) -> Iterator[Message]:
     """All of a topic, up to where it ends now; each partition's in their order."""
     reader = follow_all(brokers, topic)
+    yield from until_now(reader, brokers, topic)
+    reader.close()
+
+
+def until_now(reader: Consumer, brokers: str, topic: Topic) -> Iterator[Message]:
+    """What the reader has not read yet, up to where the topic ends now; it can be read on from there."""
     left = ends(brokers, topic)
     while left:
         yield from usable(reader.consume(1000, 0.5))
         positions = reader.position([TopicPartition(topic.name, partition) for partition in left])
         left = {p.partition: left[p.partition] for p in positions if p.offset < left[p.partition]}
-    reader.close()
 
 
 def _take(ledger: Ledger, key: str, value: bytes | None) -> None:

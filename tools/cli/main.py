@@ -3,6 +3,7 @@
 import typer
 
 from shared import kafka, settings, topics
+from tools.cli import backfill as backfill_
 from tools.cli import config as config_
 from tools.cli import cycles as cycles_
 from tools.cli import demo as demo_
@@ -33,6 +34,7 @@ app.command("trace")(trace_.trace)
 app.command("errors")(errors_.errors)
 app.command("parse")(parse_.parse)
 app.command("replay")(replay_.command)
+app.command("backfill")(backfill_.command)
 app.command("partition")(partition_.command)
 app.command("verify")(verify_.verify)
 app.command("demo")(demo_.demo)

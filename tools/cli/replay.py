@@ -1,6 +1,6 @@
 """`pmflow replay`: a stretch of a counters topic, once more into one sink; what is right there stays as it is."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,8 +18,7 @@ from services.mysql_writer.settings import rules_of
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared import kafka, topics
 from shared.errors import Unreachable
-from shared.landing import Piece, land
-from shared.messages import BadMessage, CounterBatch
+from shared.landing import Piece, land, pieces
 from shared.settings import Settings, load
 from shared.sink import Sink
 
@@ -70,20 +69,11 @@ def replay(sink: Sink, brokers: str, part: kafka.Stretch, told: Callable[[int], 
     refused = Refused()
     for messages in kafka.read(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, MESSAGES_AT_ONCE):
         done.read += len(messages)
-        land(partial(_write, sink), list(_readable(messages, refused)), refused)
+        land(partial(_write, sink), pieces(messages, refused), refused)
         done.refused = len(refused.origins)
         done.stored = done.read - done.refused
         told(done.read)
     return done
-
-
-def _readable(messages: Sequence[kafka.Message], refused: Refused) -> Iterator[Piece]:
-    for message in messages:
-        content = message.value() or b""
-        try:
-            yield Piece(message, CounterBatch.decode(content))
-        except BadMessage as reason:
-            refused(message, content, str(reason))
 
 
 def _write(sink: Sink, pieces: Sequence[Piece]) -> None:

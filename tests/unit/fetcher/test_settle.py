@@ -142,3 +142,12 @@ def test_a_name_of_any_bytes_stays_as_it_is(name: bytes, again: bool) -> None:
     to = destination(file, "done", System(name="4ga"), UTC, again=again)
     assert to.startswith(b"/pm/done/" + name)
     assert parents(to.rpartition(b"/")[0], above=b"/pm") == [b"/pm/done"]
+
+
+def test_a_file_of_a_backfill_stays_where_it_lies() -> None:
+    element = Element({b"/pm/done/A.xml": (3, 7)})
+    status = replace(STATUS, lies_at="/pm/done/A.xml")
+    for end in ("done", "error"):
+        command = Settle(file_id=STATUS.file_id, to=end, status=asdict(status))
+        assert settler(element).settle(command).stage == end
+    assert element.files == {b"/pm/done/A.xml": (3, 7)}

@@ -1,0 +1,114 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.fetcher.completion import destination
+from services.scanner.lister import found
+from shared.inventory import Endpoint
+from shared.messages import FileFound, path_bytes, status_of
+from shared.remote.session import Entry
+from shared.settings import System
+from tools.cli.backfill import TRIES, Backfill, folders, settled
+
+END_S = 1_700_000_100  # 2023-11-14 22:15 UTC, the 15th in Warsaw
+ALL = (0, 2**40)
+ENDPOINT = Endpoint(name="e1", directory="/pm/%Y%m%d", time_zone="Europe/Warsaw")
+
+
+def collected(path: str, system: System, mtime_s: int = END_S + 60) -> FileFound:
+    """As the scanner announced it."""
+    _, _, name = path.rpartition("/")
+    return replace(
+        found(system.name, ENDPOINT, path.encode(), Entry(name.encode(), 3, mtime_s), epoch=4),
+    )
+
+
+def lying(file: FileFound, system: System, *, again: bool = False) -> tuple[bytes, Entry]:
+    """Its place in done/, as a listing gives it."""
+    directory, _, name = destination(file, "done", system, ENDPOINT.zone, again=again).rpartition(b"/")
+    return directory, Entry(name, file.size, file.mtime_s)
+
+
+names = st.sampled_from(("A20231114.2300+0100-2315+0100_enb-1.xml", "some.csv.gz", "x.0123456789abcdef"))
+done_directories = st.sampled_from(("done", "done/%Y%m%d", "%Y/%m/%d/done", "/archive/%Y%m%d", "done/"))
+
+
+@given(name=names, below=st.sampled_from(("", "/x", "/x/y")), done=done_directories, again=st.booleans())
+def test_a_settled_file_keeps_the_identity_it_was_collected_by(name: str, below: str, done: str, again: bool) -> None:
+    system = System(name="4ga", done_directory=done, depth=2)
+    file = collected(f"/pm/20231115{below}/{name}", system)
+    place = lying(file, system, again=again)
+    (back,) = settled([place], ENDPOINT, system, ALL, [file])
+    assert back.file_id == file.file_id
+    assert (back.path, back.end_s, back.element) == (file.path, file.end_s, file.element)
+    assert path_bytes(back.lies_at) == place[0] + b"/" + place[1].name
+    assert back.place == back.lies_at
+
+
+@pytest.mark.parametrize("where", [b"/pm/20231115", b"/pm/20231115/error", b"/pm/20231115/done/old"])
+def test_what_lies_elsewhere_was_not_settled(where: bytes) -> None:
+    system = System(name="4ga", depth=3)
+    assert list(settled([(where, Entry(b"a.xml", 3, END_S))], ENDPOINT, system, ALL)) == []
+
+
+def test_files_of_other_times_are_left() -> None:
+    system = System(name="4ga")
+    file = collected("/pm/20231115/A20231114.2300+0100-2315+0100_enb-1.xml", system, mtime_s=9)
+    place = [lying(file, system)]
+    assert [f.file_id for f in settled(place, ENDPOINT, system, (END_S, END_S + 1))] == [file.file_id]
+    assert list(settled(place, ENDPOINT, system, (END_S + 1, END_S + 9))) == []
+    assert list(settled(place, ENDPOINT, system, (0, END_S))) == []
+
+
+def test_files_that_are_left_where_they_are_are_read_there() -> None:
+    system = System(name="4ga", on_done="leave")
+    (file,) = settled([(b"/pm/20231115", Entry(b"a.xml", 3, END_S))], ENDPOINT, system, ALL)
+    assert file.lies_at == file.path == "/pm/20231115/a.xml"
+
+
+@pytest.mark.parametrize(
+    ("settings", "looked_at"),
+    [
+        ({}, {b"/pm/20231115/done": 0}),
+        ({"done_directory": "done/%Y%m%d"}, {b"/pm/20231115/done/20231115": 0}),
+        ({"done_directory": "/archive/%Y%m%d"}, {b"/archive/20231115": 0}),
+        ({"done_directory": "done/%Y", "depth": 1}, {b"/pm/20231115": 3}),
+        ({"on_done": "leave", "depth": 1}, {b"/pm/20231115": 1}),
+    ],
+)
+def test_the_folders_of_the_days_are_looked_at(settings: dict[str, Any], looked_at: dict[bytes, int]) -> None:
+    day = int(datetime(2023, 11, 15, tzinfo=UTC).timestamp())
+    found_folders = folders(ENDPOINT, System(name="4ga", **settings), (day, day + 86_400))
+    assert looked_at.items() <= found_folders.items()
+    assert len(found_folders) <= 20
+
+
+def test_a_file_whose_element_does_not_answer_is_announced_again_and_given_up_in_the_end() -> None:
+    nothing: Any = None
+    running = Backfill(nothing, nothing, at_once=1)
+    file = collected("/pm/a.xml", System(name="4ga"))
+    for attempt in range(1, TRIES + 1):
+        running.in_flight[file.file_id] = replace(file, attempt=attempt)
+        running._take(status_of(running.in_flight[file.file_id], "postponed", 0.0))
+        assert not running.in_flight
+        if attempt < TRIES:
+            _, again = running.waiting.popleft()
+            assert again.attempt == attempt + 1
+    assert not running.waiting
+    assert running.ends == {"unreachable": 1}
+
+
+@pytest.mark.parametrize("stage", ["found", "fetching", "parsed"])
+def test_a_file_under_way_is_waited_for(stage: Any) -> None:
+    nothing: Any = None
+    running = Backfill(nothing, nothing, at_once=1)
+    file = collected("/pm/a.xml", System(name="4ga"))
+    running.in_flight[file.file_id] = file
+    running._take(status_of(file, stage, 0.0))
+    assert running.in_flight
+    running._take(status_of(file, "done", 0.0))
+    assert (running.in_flight, running.ends) == ({}, {"done": 1})
