@@ -65,9 +65,7 @@ class Mysql:
 class Clickhouse:
     """The ClickHouse for systems with isUsingClickhouse."""
 
-    url: Annotated[str, "http(s)://user:password@host:port/database?ca_cert=...; or chdb:///folder?database=..."] = (
-        "http://localhost:8123/pmflow"
-    )
+    url: Annotated[str, "http(s)://user:password@host:port/database?ca_cert=..."] = "http://localhost:8123/pmflow"
     cluster: Annotated[str, "whose servers all get the tables (ON CLUSTER); none: the server of the URL"] = ""
     engine: Annotated[str, "of the tables; else ReplacingMergeTree, in a cluster ReplicatedReplacingMergeTree"] = ""
 

@@ -50,20 +50,18 @@ def test_a_retention_that_ends_is_removed() -> None:
     assert steps(table(days=7), table(), Where()) == ["ALTER TABLE `s_G_rows` REMOVE TTL"]
 
 
-def of_cluster() -> list[str]:
-    return [
+def test_in_a_cluster_every_statement_is_for_all_its_servers_and_every_engine_replicates() -> None:
+    told = [
         statements.database("pm", CLUSTER),
         statements.objects(CLUSTER),
         *steps(NONE, table("a"), CLUSTER),
         *steps(table("a"), table(), CLUSTER),
         *cycles.statements(CLUSTER),
     ]
-
-
-@pytest.mark.parametrize("statement", of_cluster())
-def test_in_a_cluster_every_statement_is_for_all_its_servers_and_every_engine_replicates(statement: str) -> None:
-    assert " ON CLUSTER `pm` " in statement + " "
-    assert not re.search(r"ENGINE = (?!Replicated)", statement)
+    assert len(told) == 8
+    for statement in told:
+        assert " ON CLUSTER `pm` " in statement + " "
+        assert not re.search(r"ENGINE = (?!Replicated)", statement)
 
 
 @pytest.mark.parametrize("name", ["a`b", "a\\b", "a'b", "%s", "{a:String}"])
