@@ -2,10 +2,10 @@
 
 `python -m bench.sinks [--rounds N]`, on servers of its own. MySQL: the writer against PyMySQL's executemany of the same
 upsert into the same table, for 10, 50 and 200 counters, and a replay of rows that are there against their first write.
-ClickHouse: the bridge against JSONEachRow into the same table. Ours starts from decoded messages (it resolves objects,
-sorts, renders, keeps positions); the others from rows that are ready. Rounds are interleaved and each takes periods of
-its own; the best counts. The last line is a JSON object of ratios, more is better for pmflow: those without a number of
-counters are of 50. PMFLOW_BENCH_MYSQL=host:port:pid takes another server, MariaDB say, in MySQL's place.
+ClickHouse: the bridge against JSONEachRow into the same table. All start from decoded messages, ours has more to do: it
+resolves objects, sorts, keeps positions and tokens. Rounds are interleaved and each takes periods of its own; the
+best counts. The last line is a JSON object of ratios, more is better for pmflow; without a number of counters: of 50.
+PMFLOW_BENCH_MYSQL=host:port:pid takes another server, MariaDB say, in MySQL's place.
 """
 
 import argparse
@@ -17,12 +17,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import process_time
 
-import clickhouse_connect
 import orjson
 import pymysql
 
 from services.ch_bridge.bridge import ClickhouseBridge
-from services.ch_bridge.clickhouse import KEYS, ROWS, ClickHouse
+from services.ch_bridge.clickhouse import ClickHouse
+from services.ch_bridge.connection import client_of
+from services.ch_bridge.settings import Rules
+from services.ch_bridge.statements import KEYS, ROWS
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.rows import Column, datetime_number, quoted, upserts
 from services.mysql_writer.rows import chunks as chunks_of
@@ -38,6 +40,8 @@ ELEMENTS, OBJECTS = 10, 100
 VALUES = 400_000
 """A round's, about."""
 CLICKHOUSE_PERIODS_AT_ONCE = 10
+CLICKHOUSE_VALUES = 2_000_000
+"""A round's, at least: CPU of processes is counted in hundredths of a second."""
 PLACE = ("pm.counters.bench", 0)
 TICKS = os.sysconf("SC_CLK_TCK")
 Period = Sequence[CounterBatch]
@@ -152,13 +156,14 @@ def mysql(at: Mysql, pid: int, width: int, rounds: int) -> Contest:
 
 def clickhouse(at: Clickhouse, pid: int, width: int, rounds: int) -> Contest:
     periods = Periods(f"W{width}", width)
-    server = ClickHouse(at, add_columns=True)
+    server = ClickHouse(at, lambda _: Rules(split_dn=True))
     bridge = ClickhouseBridge(server)
     bridge.write(periods.take(1)[0], {})
     table = table_name("bench", periods.group) + ROWS
-    contest = Contest(f"clickhouse, {width} counters", CLICKHOUSE_PERIODS_AT_ONCE * width * ELEMENTS * OBJECTS)
-    base, _, database = at.url.rpartition("/")
-    with clickhouse_connect.get_client(dsn=base, database=database, autogenerate_session_id=False) as client:
+    values = CLICKHOUSE_PERIODS_AT_ONCE * width * ELEMENTS * OBJECTS
+    writes = max(1, CLICKHOUSE_VALUES // values)
+    contest = Contest(f"clickhouse, {width} counters", writes * values)
+    with client_of(at) as client:
 
         def json_each_row(of: Period) -> None:
             lines = [
@@ -169,10 +174,13 @@ def clickhouse(at: Clickhouse, pid: int, width: int, rounds: int) -> Contest:
             ]
             client.raw_insert(table, insert_block=b"\n".join(lines), fmt="JSONEachRow")
 
+        def take() -> list[Period]:
+            return [[b for p in periods.take(CLICKHOUSE_PERIODS_AT_ONCE) for b in p] for _ in range(writes)]
+
         for _ in range(rounds):
-            ours, others = ([b for p in periods.take(CLICKHOUSE_PERIODS_AT_ONCE) for b in p] for _ in range(2))
-            contest.add("pmflow", spent(pid, lambda ours=ours: bridge.write(ours, {})))
-            contest.add("JSONEachRow", spent(pid, lambda others=others: json_each_row(others)))
+            ours, others = take(), take()
+            contest.add("pmflow", spent(pid, lambda ours=ours: [bridge.write(of, {}) for of in ours]))
+            contest.add("JSONEachRow", spent(pid, lambda others=others: [json_each_row(of) for of in others]))
     server.close()
     return contest
 

@@ -65,8 +65,18 @@ class Mysql:
 class Clickhouse:
     """The ClickHouse for systems with isUsingClickhouse."""
 
-    url: Annotated[str, "http(s)://user:password@host:port/database"] = "http://localhost:8123/pmflow"
-    retention_days: Annotated[int, "rows of older periods are dropped; of tables made from now on; 0: none"] = 0
+    url: Annotated[str, "http(s)://user:password@host:port/database?ca_cert=..."] = "http://localhost:8123/pmflow"
+    cluster: Annotated[str, "whose servers all get the tables (ON CLUSTER); none: the server of the URL"] = ""
+    engine: Annotated[str, "of the tables; else ReplacingMergeTree, in a cluster ReplicatedReplacingMergeTree"] = ""
+
+    def __post_init__(self) -> None:
+        if self.engine and not re.fullmatch(r"\w*ReplacingMergeTree(\(.*\))?", self.engine):
+            raise BadSettings(f"clickhouse: engine must be some ReplacingMergeTree, is {self.engine!r}")
+
+    @property
+    def table_engine(self) -> str:
+        """As it is said to the server."""
+        return self.engine or ("ReplicatedReplacingMergeTree" if self.cluster else "ReplacingMergeTree")
 
     def __repr__(self) -> str:
         """Without the password: this may end in logs."""
@@ -146,7 +156,7 @@ class System:
     backlog_share: Annotated[
         float, "of what may be announced, for the oldest files; the newest cycle gets the rest"
     ] = 0.25
-    retention_days: Annotated[int, "rows of older periods are dropped in MySQL, and not stored again; 0: none"] = 0
+    retention_days: Annotated[int, "rows of older periods are dropped, and not stored again; 0: none"] = 0
 
     @property
     def sinks(self) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ from threading import Event, Thread
 
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
+from services.ch_bridge.connection import Connection
 from services.ch_bridge.cycles import CycleTable
-from services.ch_bridge.settings import ChBridgeSettings
+from services.ch_bridge.settings import ChBridgeSettings, rules_of
 from shared import kafka, log, metrics, topics
 from shared.crash import or_leave, stop_on_signals
 from shared.cycles import CycleKeeper
@@ -24,10 +25,10 @@ def follow(watch: Watch, look_s: float, stop: Event) -> None:
 def keep_cycles(settings: Settings, producer: kafka.KafkaProducer, stop: Event) -> None:
     """The cycles' figures beside the counters, until stopped."""
     with or_leave("keep cycles"):
-        clickhouse = ClickHouse(settings.clickhouse, add_columns=True)
+        connection = Connection(settings.clickhouse)
         consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge-cycles")
-        CycleKeeper(consumer, producer, CycleTable(clickhouse).keep).run(stop)
-        clickhouse.close()
+        CycleKeeper(consumer, producer, CycleTable(connection).keep).run(stop)
+        connection.close()
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def main() -> None:
     with or_leave("write to ClickHouse"):
         while not wanted() and not stop.wait(1.0):
             heartbeat.progress()  # no system wants ClickHouse: nothing to do, but well
-        clickhouse = ClickHouse(settings.clickhouse, add_columns=settings.schedule.is_auto_adding_column)
+        clickhouse = ClickHouse(settings.clickhouse, lambda system: rules_of(watch.settings, system))
         producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
         consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge")
         cycles = Thread(target=keep_cycles, args=(settings, producer, stop))

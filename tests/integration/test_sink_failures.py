@@ -129,7 +129,8 @@ def test_a_schema_changed_by_another_is_read_again_and_mended(mysql: Mysql, data
 def test_clickhouse_that_is_down_does_not_hold_up_mysql_and_catches_up(
     stack: Stack, mysql: Mysql, repository: Repository
 ) -> None:
-    clickhouse = ClickHouse(Clickhouse(url="http://127.0.0.1:1/x"), add_columns=True)
+    clickhouse = ClickHouse(Clickhouse(url="http://127.0.0.1:1/x"))
+    at = Clickhouse(url=f"{stack.clickhouse_url}/{mysql.database}")
     first = Running(stack.kafka, MysqlWriterWorker(repository))
     second = Running(stack.kafka, ClickhouseBridge(clickhouse), first.topic)
     system = first.topic.name.rsplit(".", 1)[1]
@@ -140,7 +141,7 @@ def test_clickhouse_that_is_down_does_not_hold_up_mysql_and_catches_up(
         first.send(*(one.encode() for one in batches))
         eventually(lambda: first.position() == len(batches))
         assert second.position() == 0
-        clickhouse.url = f"{stack.clickhouse_url}/{mysql.database}"  # it is back
+        clickhouse.connection.settings = at  # it is back
         eventually(lambda: second.position() == len(batches))
     finally:
         first.end()
@@ -148,7 +149,7 @@ def test_clickhouse_that_is_down_does_not_hold_up_mysql_and_catches_up(
         clickhouse.close()
     stored = {row.key: row.values for row in in_mysql(mysql) if row.key[0] == system}
     assert len(stored) == len(batches)
-    there = in_clickhouse(Clickhouse(url=clickhouse.url), system, {"G": {"a"}})
+    there = in_clickhouse(at, system, {"G": {"a"}})
     assert {row.key: row.values for row in there} == stored
 
 

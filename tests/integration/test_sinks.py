@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
+from services.ch_bridge.settings import Rules as ClickhouseRules
 from services.mysql_writer.repository import Fenced, Repository
 from services.mysql_writer.settings import Rules
 from services.mysql_writer.writer import MysqlWriterWorker
@@ -101,7 +102,7 @@ def database(request: pytest.FixtureRequest, stack: Stack, mysql: Mysql) -> Iter
         return MysqlWriterWorker(repository)
 
     def to_clickhouse(*, add_columns: bool = True) -> Sink:
-        clickhouse = ClickHouse(at, add_columns=add_columns)
+        clickhouse = ClickHouse(at, lambda _: ClickhouseRules(add_columns=add_columns))
         closing.append(clickhouse)
         return ClickhouseBridge(clickhouse)
 
@@ -296,7 +297,7 @@ def test_a_server_that_is_away_is_unreachable_not_hopeless(stack: Stack) -> None
     with pytest.raises(Unreachable):
         Repository(Mysql(host="127.0.0.1", port=1)).take_over([PLACE])
     with pytest.raises(Unreachable):
-        ClickHouse(Clickhouse(url="http://127.0.0.1:1/x"), add_columns=True).check()
+        ClickHouse(Clickhouse(url="http://127.0.0.1:1/x")).check()
 
 
 def test_a_former_owner_of_a_partition_writes_no_more_and_the_new_one_goes_on_where_it_was(server: Mysql) -> None:
@@ -352,15 +353,3 @@ def test_columns_are_of_the_declared_types_and_tell_their_units(server: Mysql) -
     assert columns_of(repository, made.group)["a"] == ("longtext", "it's a \\ unit")
     assert {key: row["a"] for key, row in made.rows().items()} == {("e1", "o1"): 1, ("e1", "o2"): "up"}
     repository.close()
-
-
-def test_clickhouse_drops_rows_older_than_the_retention_and_keeps_the_others(stack: Stack, mysql: Mysql) -> None:
-    at = Clickhouse(url=f"{stack.clickhouse_url}/{mysql.database}_ttl", retention_days=10_000)
-    clickhouse = ClickHouse(at, add_columns=True)
-    made = Database(
-        lambda: ClickhouseBridge(clickhouse), lambda counters: in_clickhouse(at, "4ga", {made.group: counters})
-    )
-    made.write(made.batch([["old", 0, 1, 2]], end_s=86_400), made.batch([["new", 0, 1, 2]]))
-    clickhouse.do(f"OPTIMIZE TABLE `4ga_{made.group}_rows` FINAL")
-    assert made.rows() == {("e1", "new"): {"a": 1, "b": 2}}
-    clickhouse.close()

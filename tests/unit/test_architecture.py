@@ -18,7 +18,7 @@ ADAPTERS = {
     "dynaconf": "shared/settings.py",
     "kazoo": "services/scanner/leader.py",
     "pymysql": "services/mysql_writer/connection.py",
-    "clickhouse_connect": "services/ch_bridge/clickhouse.py",
+    "clickhouse_connect": "services/ch_bridge/connection.py",
     "prometheus_client": "shared/metrics.py",
     "faust": "services/tracker/app.py services/tracker/__main__.py",
 }

@@ -13,8 +13,9 @@ from rich.progress import Progress
 
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
+from services.ch_bridge.settings import rules_of as clickhouse_rules
 from services.mysql_writer.repository import Repository
-from services.mysql_writer.settings import rules_of
+from services.mysql_writer.settings import rules_of as mysql_rules
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared import kafka, topics
 from shared.errors import Unreachable
@@ -92,10 +93,9 @@ def _write(sink: Sink, pieces: Sequence[Piece]) -> None:
 def sink_of(settings: Settings, name: str) -> Sink:
     """The sink as its service has it."""
     if name == "mysql":
-        return MysqlWriterWorker(Repository(settings.mysql, partial(rules_of, settings)))
+        return MysqlWriterWorker(Repository(settings.mysql, partial(mysql_rules, settings)))
     # Without tokens: what the server lost since it first took these inserts is to come back.
-    add_columns = settings.schedule.is_auto_adding_column
-    return ClickhouseBridge(ClickHouse(settings.clickhouse, add_columns=add_columns, drop_repeats=False))
+    return ClickhouseBridge(ClickHouse(settings.clickhouse, partial(clickhouse_rules, settings), drop_repeats=False))
 
 
 def _ms(time: datetime | None) -> int | None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
-import clickhouse_connect
 import orjson
 from pymysql.cursors import DictCursor, SSDictCursor
 
+from services.ch_bridge.connection import client_of
 from services.mysql_writer.connection import connect
 from shared.names import KEY_COLUMNS, column_name, table_name
 from shared.settings import Clickhouse, Mysql
@@ -60,8 +60,7 @@ def in_mysql(settings: Mysql) -> Iterator[StoredRow]:
 
 def in_clickhouse(settings: Clickhouse, system: str, groups: Mapping[str, set[str]]) -> Iterator[StoredRow]:
     """All rows of a system's groups; the counters' names are needed, as ClickHouse keeps only its columns'."""
-    base, _, database = settings.url.rpartition("/")
-    with clickhouse_connect.get_client(dsn=base, database=database, autogenerate_session_id=False) as client:
+    with client_of(settings) as client:
         present = {
             row[0]
             for row in client.query("SELECT name FROM system.tables WHERE database = currentDatabase()").result_rows

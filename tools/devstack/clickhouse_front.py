@@ -5,20 +5,23 @@ server, so the code of production is the code that is tested. Not for production
 """
 
 import gzip
-import os
-import re
+import json
 import signal
+import socket
 import sys
+import zlib
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Thread
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import lz4.frame
 import typer
 import zstandard
-from chdb import session
+
+from tools.devstack.clickhouse_engine import Engine, Refused
 
 NOT_SETTINGS = frozenset({
     "query", "database", "default_format", "session_id", "session_timeout", "query_id", "user", "password", "role",
@@ -26,54 +29,14 @@ NOT_SETTINGS = frozenset({
     "send_progress_in_http_headers", "http_headers_progress_interval_ms",
     "cancel_http_readonly_queries_on_client_close",
 })  # fmt: skip
-INSERT = re.compile(rb"(?is)^\s*insert\s+into\s+(?P<target>.*?)\s+format\s+(?P<format>\w+)[ \t]*(?:\r?\n|$)")
-FORMAT = re.compile(r"(?is)\bformat\s+(\w+)\s*;?\s*$")
-LEFT_BROKEN = re.compile(r"(?is)engine\s*=\s*kafka")
-"""The embedded engine cannot, and leaves metadata behind with which the path can never be opened again."""
-
-
-class Engine:
-    """One chdb session; one statement at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self.session: Any = session.Session(str(path))  # type: ignore[no-untyped-call]
-        self.lock = Lock()
-
-    def run(self, sql: str, database: str, settings: dict[str, str], output: str = "TabSeparated") -> bytes:
-        """The answer in the format asked for.
-
-        Raises:
-            RuntimeError: what the engine refuses, in its own words.
-        """
-        if LEFT_BROKEN.search(sql):
-            raise RuntimeError("Code: 48. the embedded engine has no Kafka tables (NOT_IMPLEMENTED)")
-        set_all = "".join(f"SET {name} = {_literal(value)};" for name, value in settings.items())
-        unset = "".join(f"SET {name} = DEFAULT;" for name in settings)
-        with self.lock:
-            self._do(f"USE {_identifier(database)}", "TabSeparated")
-            try:
-                if set_all:
-                    self._do(set_all, "TabSeparated")
-                return self._do(sql, output)
-            finally:
-                if unset:
-                    self._do(unset, "TabSeparated")
-
-    def _do(self, sql: str, output: str) -> bytes:
-        answer: Any = self.session.query(sql, output)
-        return bytes(answer.bytes()) if answer is not None else b""
-
-    def close(self) -> None:
-        with self.lock:
-            self.session.close()
-
-
-def _literal(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _identifier(name: str) -> str:
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+UNPACK = {
+    "": bytes,
+    "identity": bytes,
+    "lz4": lz4.frame.decompress,
+    "zstd": lambda body: zstandard.ZstdDecompressor().decompressobj().decompress(body),
+    "gzip": gzip.decompress,
+}
+UNKNOWN_TABLE, UNKNOWN_DATABASE = "60", "81"
 
 
 class Front(BaseHTTPRequestHandler):
@@ -89,64 +52,50 @@ class Front(BaseHTTPRequestHandler):
             self._answer(b"")
 
     def do_POST(self) -> None:
-        self._answer(self._body())
+        try:
+            packed = self._body()
+            self._answer(_unpacked(packed, self.headers.get("Content-Encoding", "")))
+        except EOFError:
+            self.close_connection = True  # the client is gone: what it began to say is not done
+        except ValueError as error:
+            self._send(400, f"the request cannot be read: {error}".encode())
 
     def _answer(self, body: bytes) -> None:
         parameters = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
         settings = {name: value for name, value in parameters.items() if name not in NOT_SETTINGS}
-        database = parameters.get("database") or "default"
-        query = parameters.get("query", "")
+        statement = b"\n".join(part for part in (parameters.get("query", "").encode(), body) if part)
+        output = parameters.get("default_format", "TabSeparated")
         try:
-            whole = query.encode() + b"\n" + body if query else body
-            insert = INSERT.match(whole)
-            if insert and insert.end() < len(whole):
-                self._insert(insert, whole[insert.end() :], database, settings)
-                self._send(200, b"", {"X-ClickHouse-Summary": '{"written_rows":"0"}'})
-                return
-            sql = whole.decode().strip()
-            output = parameters.get("default_format", "TabSeparated")
-            if asked := FORMAT.search(sql):
-                sql, output = sql[: asked.start()], asked[1]
-            self._send(200, self.engine.run(sql, database, settings, output), {"X-ClickHouse-Format": output})
-        except RuntimeError as error:
-            code = re.search(r"Code: (\d+)", str(error))
-            headers = {"X-ClickHouse-Exception-Code": code[1] if code else "1002"}
-            self._send(404 if code and code[1] in {"60", "81"} else 500, str(error).encode(), headers)
-
-    def _insert(self, insert: re.Match[bytes], data: bytes, database: str, settings: dict[str, str]) -> None:
-        """Through a file in memory: the engine reads inserts' data from files."""
-        memory = os.memfd_create("insert")
-        try:
-            with os.fdopen(os.dup(memory), "wb") as file:
-                file.write(data)
-            target = insert["target"].decode()
-            source = f"/proc/self/fd/{memory}"
-            self.engine.run(
-                f"INSERT INTO {target} FROM INFILE '{source}' FORMAT {insert['format'].decode()}", database, settings
-            )
-        finally:
-            os.close(memory)
+            answer = self.engine.run(statement, parameters.get("database") or "default", settings, output)
+        except Refused as error:
+            status = 404 if error.code in {UNKNOWN_TABLE, UNKNOWN_DATABASE} else 500
+            self._send(status, str(error).encode(), {"X-ClickHouse-Exception-Code": error.code})
+        else:
+            summary = json.dumps({"written_rows": str(answer.written_rows)})
+            self._send(200, answer.content, {"X-ClickHouse-Summary": summary})
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            body = b"".join(self._chunks())
-        else:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        match self.headers.get("Content-Encoding"):
-            case "lz4":
-                return bytes(lz4.frame.decompress(body))
-            case "zstd":
-                return zstandard.ZstdDecompressor().decompressobj().decompress(body)
-            case "gzip":
-                return gzip.decompress(body)
-            case _:
-                return body
+            return b"".join(self._chunks())
+        return self._exactly(int(self.headers.get("Content-Length") or 0))
 
-    def _chunks(self) -> Any:
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            yield self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
+    def _chunks(self) -> Iterator[bytes]:
+        while size := int(self._line().split(b";")[0], 16):
+            yield self._exactly(size)
+            self._line()
+        self._line()
+
+    def _line(self) -> bytes:
+        line = self.rfile.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError
+        return line
+
+    def _exactly(self, size: int) -> bytes:
+        body = self.rfile.read(size)
+        if len(body) < size:
+            raise EOFError
+        return body
 
     def _send(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(code)
@@ -166,11 +115,46 @@ class Front(BaseHTTPRequestHandler):
             sys.stderr.write(f"{format % args}\n")
 
 
-class Server(ThreadingHTTPServer):
-    """Requests in threads; the engine takes one at a time."""
+def _unpacked(body: bytes, encoding: str) -> bytes:
+    if encoding not in UNPACK:
+        raise ValueError(f"Content-Encoding {encoding} is not among {', '.join(UNPACK)}")
+    try:
+        return bytes(UNPACK[encoding](body))
+    except (OSError, EOFError, RuntimeError, zlib.error, zstandard.ZstdError) as error:
+        raise ValueError(f"the body is no {encoding}: {error}") from error
 
-    daemon_threads = True
+
+class Server(ThreadingHTTPServer):
+    """A thread for each client."""
+
+    daemon_threads = False
     request_queue_size = 64
+
+    def __init__(self, port: int, engine: Engine) -> None:
+        super().__init__(("127.0.0.1", port), type("Handler", (Front,), {"engine": engine}))
+        self.lines: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.lines.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.lines.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that leaves before its answer is none of ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+    def end(self) -> None:
+        """Once it serves no more: statements that run come to their end, nothing more is read."""
+        for line in list(self.lines):
+            try:
+                line.shutdown(socket.SHUT_RD)
+            except OSError:
+                continue  # gone by itself
+        self.server_close()
 
 
 def main(
@@ -180,11 +164,11 @@ def main(
     """Serve until SIGTERM."""
     path.mkdir(parents=True, exist_ok=True)
     engine = Engine(path)
-    handler = type("Handler", (Front,), {"engine": engine})
-    server = Server(("127.0.0.1", port), handler)
+    server = Server(port, engine)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: Thread(target=server.shutdown).start())
     server.serve_forever()
+    server.end()
     engine.close()
 
 

@@ -1,11 +1,13 @@
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ch_bridge.columns import columns, numbers
+from services.ch_bridge.columns import Columns, columns
+from shared.errors import Hopeless
 from shared.messages import CounterBatch
-from shared.values import HELD_BY, content_of
+from shared.values import HELD_BY, Kind, as_text, content_of
 
 
 def batch(**changes: Any) -> CounterBatch:
@@ -16,11 +18,25 @@ def batch(**changes: Any) -> CounterBatch:
     return CounterBatch(**{**fields, **changes})
 
 
+def values(found: Columns, column: str) -> dict[str, Any]:
+    """By object."""
+    return dict(zip(found.keys["object"].to_pylist(), found.values(column), strict=True))
+
+
 def test_batches_of_one_group_are_one_insert_whatever_counters_they_bring() -> None:
-    (found,) = columns([batch(), batch(counters=["b"], rows=[["o3", 0, 3]]), batch(rows=[["o4", 0, 4]])])
+    others = [batch(counters=["b"], rows=[["o3", 0, 3]]), batch(rows=[["o4", 0, 4]], element="e2", end_s=1800)]
+    (found,) = columns([batch(), *others])
     assert found.table == "4ga_G"
-    assert found.keys["object"] == ["o1", "o2", "o3", "o4"]
-    assert found.counters == {"a": [1, 2, None, 4], "b": [None, None, 3, None]}
+    assert values(found, "a") == {"o1": 1, "o2": 2, "o3": None, "o4": 4}
+    assert values(found, "b") == {"o1": None, "o2": None, "o3": 3, "o4": None}
+    keys = {name: key.to_pylist() for name, key in found.keys.items()}
+    keys["ts"] = [int(ts.timestamp()) for ts in keys["ts"]]
+    rows = [dict(zip(keys, row, strict=True)) for row in zip(*keys.values(), strict=True)]
+    assert [(row["object"], row["element"], row["ts"], row["suspect"]) for row in rows] == [
+        ("o1", "e1", 900, 0), ("o2", "e1", 900, 1), ("o4", "e2", 1800, 0), ("o3", "e1", 900, 0)
+    ]  # fmt: skip
+    assert len({row["part"] for row in rows}) == 2
+    assert found.objects() == {("e1", "o1"), ("e1", "o2"), ("e1", "o3"), ("e2", "o4")}
 
 
 def test_a_counter_without_any_value_needs_no_column() -> None:
@@ -28,20 +44,64 @@ def test_a_counter_without_any_value_needs_no_column() -> None:
     assert found.counters == {}
 
 
-def test_the_token_is_of_the_content_alone() -> None:
-    (one,), (same,), (other,) = columns([batch()]), columns([batch()]), columns([batch(rows=[["o1", 0, 9]])])
-    assert one.token == same.token != other.token
-
-
 def test_a_counter_called_like_a_key_gets_another_column() -> None:
     (found,) = columns([batch(counters=["ts"])])
-    (name,) = found.counters
+    ((name, counter),) = found.counters.items()
     assert name.startswith("ts_")
+    assert counter == "ts"
 
 
-@given(values=st.lists(st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()))
-def test_numbers_are_packed_exactly_or_not_at_all(values: list[Any]) -> None:
-    packed = numbers(values)
-    assert (packed is None) == ("number" not in HELD_BY[content_of(values)])
-    if packed is not None:
-        assert [None if v is None else v for v in values] == [None if v != v else v for v in packed.tolist()]  # noqa: PLR0124
+def test_what_the_dictionary_says_is_known_from_any_batch_that_tells_it() -> None:
+    (found,) = columns(
+        [batch(counters=["a", "b"], rows=[["o", 0, 1, 2]]), batch(types={"a": "text"}, units={"a": "s"})]
+    )
+    assert (found.said("a"), found.said("b")) == (("text", "s"), (None, ""))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"rows": [["o", 0]]}, {"rows": [["o", 0, 1, 2]]}, {"end_s": 2**32}, {"end_s": -1}, {"gp_s": -1}, {"ver": 2**63},
+     {"rows": [["o", 256, 1]]}, {"rows": [[7, 0, 1]]}, {"rows": [["o", None, None], ["o", "x", None]]}],
+)  # fmt: skip
+def test_rows_that_no_table_takes_are_hopeless(changes: dict[str, Any]) -> None:
+    with pytest.raises(Hopeless, match="G: "):
+        list(columns([batch(), batch(**changes)]))
+
+
+cells = (
+    st.none()
+    | st.integers(-9, 9)
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.lists(st.integers(-9, 9), max_size=2)
+)
+tables = st.integers(1, 3).flatmap(
+    lambda width: st.lists(st.lists(st.lists(cells, min_size=width, max_size=width), max_size=3), max_size=3)
+)
+
+
+@given(batches=tables)
+def test_values_are_packed_exactly_or_not_at_all(batches: list[list[list[Any]]]) -> None:
+    names = ["a", "b", "c"][: max((len(row) for rows in batches for row in rows), default=1)]
+    made = [batch(counters=names, rows=[["o", 0, *row] for row in rows]) for rows in batches]
+    for found in columns(made):
+        for at, name in enumerate(names):
+            sent = [row[at] for rows in batches for row in rows]
+            assert (name in found.counters) == any(v is not None for v in sent)
+            if name in found.counters:
+                assert_held(found, name, sent)
+
+
+def assert_held(found: Columns, name: str, sent: list[Any]) -> None:
+    """In each kind of column that holds them they are what they were."""
+    held = set(HELD_BY[content_of(sent)])
+    assert set(HELD_BY[found.content(name)]) >= held
+    assert (found.numbers[name] is None) == ("number" not in held)
+    read: dict[Kind, list[Any]] = {
+        kind: found.cells(name, kind).to_pylist() for kind in HELD_BY[found.content(name)] if kind != "vector"
+    }
+    texts = read.pop("text")
+    assert texts == list(map(as_text, sent))
+    for numbers in read.values():
+        assert numbers == sent
