@@ -20,6 +20,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from services.mysql_writer.connection import connect
 from shared.messages import CycleFigures, FileStatus
 from shared.settings import SERVICES, Settings
 from tests.system import prometheus
@@ -30,7 +31,6 @@ from tools.cli import cycles, ledger, verify
 from tools.cli.demo import written
 from tools.cli.main import app
 from tools.cli.pipeline import Pipeline
-from tools.cli.stored import connected
 from tools.devstack import stack as devstack
 from tools.simulator.anomalies import Answer
 
@@ -174,7 +174,7 @@ def test_the_figures_are_kept_in_both_databases_and_printed(run: Run) -> None:
         return set(map(tuple, rows))
 
     eventually(lambda: in_clickhouse() == wanted, 30, "ClickHouse has the newest ones")
-    with connected(run.settings.mysql) as line, line.cursor() as cursor:
+    with connect(run.settings.mysql, run.settings.mysql.database) as line, line.cursor() as cursor:
         cursor.execute("SELECT COUNT(*) FROM pm_cycle")
         assert cursor.fetchone() == (2 * CYCLES,)
     printed = CliRunner().invoke(app, ["cycles"], env={**run.pipeline.env, "COLUMNS": "300"})
