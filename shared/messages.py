@@ -6,7 +6,7 @@ Keep them flat (plain types only). A new field gets a default; a changed meaning
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from hashlib import blake2b
-from typing import Any, ClassVar, Literal, Self, get_origin
+from typing import Any, ClassVar, Literal, Self, cast, get_origin
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 from zlib import crc32
 
@@ -95,11 +95,12 @@ class Message:
         """The record of a JSON object that is read already."""
         if found.get("kind", cls.kind) != cls.kind:
             raise BadMessage(f"a {found['kind']}, not a {cls.kind}", raw)
+        types: dict[str, type] = _types(cast("Any", cls))
         try:
-            message = cls(**{name: found[name] for name in _types(cls) if name in found})
+            message = cls(**{name: found[name] for name in types if name in found})
         except TypeError as error:
             raise BadMessage(f"not a {cls.__name__}: {error}", raw) from error
-        for name, kind in _types(cls).items():
+        for name, kind in types.items():
             if not isinstance(getattr(message, name), kind):
                 raise BadMessage(f"{cls.__name__}.{name} is not {kind.__name__}: {getattr(message, name)!r}", raw)
         return message
