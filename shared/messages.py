@@ -4,8 +4,9 @@ Keep them flat (plain types only). A new field gets a default; a changed meaning
 """
 
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from hashlib import blake2b
-from typing import Any, ClassVar, Literal, Self, get_origin
+from typing import Any, ClassVar, Literal, Self, cast, get_origin
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 from zlib import crc32
 
@@ -94,16 +95,22 @@ class Message:
         """The record of a JSON object that is read already."""
         if found.get("kind", cls.kind) != cls.kind:
             raise BadMessage(f"a {found['kind']}, not a {cls.kind}", raw)
+        types: dict[str, type] = _types(cast("Any", cls))
         try:
-            message = cls(**{f.name: found[f.name] for f in fields(cls) if f.name in found})
+            message = cls(**{name: found[name] for name in types if name in found})
         except TypeError as error:
             raise BadMessage(f"not a {cls.__name__}: {error}", raw) from error
-        for f in fields(cls):
-            plain = str if get_origin(f.type) is Literal else f.type
-            value = getattr(message, f.name)
-            if not isinstance(value, (get_origin(plain) or plain)):  # type: ignore[arg-type]
-                raise BadMessage(f"{cls.__name__}.{f.name} is not {plain}: {value!r}", raw)
+        for name, kind in types.items():
+            if not isinstance(getattr(message, name), kind):
+                raise BadMessage(f"{cls.__name__}.{name} is not {kind.__name__}: {getattr(message, name)!r}", raw)
         return message
+
+
+@cache
+def _types(cls: Any) -> dict[str, type]:
+    """Of the fields, without what JSON does not tell."""
+    plain: dict[str, Any] = {f.name: str if get_origin(f.type) is Literal else f.type for f in fields(cls)}
+    return {name: get_origin(kind) or kind for name, kind in plain.items()}
 
 
 def _object(raw: bytes) -> dict[str, Any]:

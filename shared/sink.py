@@ -92,6 +92,7 @@ class SinkWorker:
         self.untold: set[Place] = set()
         self.next_announcement_s = 0.0
         self.failures = 0
+        metrics.WRITE_RETRIES.labels(sink.name)  # zero from the start
 
     def run(self, topics: Callable[[], Sequence[str]], stop: Event) -> None:
         """Until stopped, the topics as they are now. What is not durable at the end is read again by the next owner."""

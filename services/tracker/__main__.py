@@ -1,6 +1,7 @@
 """Wiring: settings -> the Faust app -> run until SIGTERM."""
 
 import logging
+import signal
 import sys
 from functools import partial
 from itertools import chain
@@ -19,6 +20,14 @@ from shared.messages import CycleFigures
 from shared.settings import BadSettings, load
 from shared.topics import CYCLES, FILES_SETTLE, FILES_STATUS, TRACKER_TABLES
 from shared.watch import Watch
+
+
+class Worker(faust.Worker):
+    """Without Faust's own answers to SIGUSR1 and SIGUSR2 (all variables on standard error; a debugger): see `log`."""
+
+    def install_signal_handlers(self) -> None:
+        self.loop.add_signal_handler(signal.SIGINT, self._on_sigint)
+        self.loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
 
 
 def publish_cycles(watch: Watch, own: TrackerSettings) -> None:
@@ -70,9 +79,7 @@ def main() -> None:
     watch = Watch(settings)
     Thread(target=publish_cycles, args=(watch, own), daemon=True).start()  # ends with the process: it owns nothing
     app = build(watch, own)
-    faust.Worker(
-        app, override_logging=False, redirect_stdouts=False, loglevel=logging.WARNING
-    ).execute_from_commandline()
+    Worker(app, override_logging=False, redirect_stdouts=False, loglevel=logging.WARNING).execute_from_commandline()
 
 
 if __name__ == "__main__":

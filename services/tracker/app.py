@@ -25,6 +25,8 @@ from shared.watch import Watch
 
 log = logging.getLogger(__name__)
 FLUSH_S = 0.2
+LINGER_S = 0.05
+"""For more messages of a partition: sent one by one, they cost more than all that is decided of them."""
 OVERDUE_S = 5.0
 UNKNOWN_SYSTEM = ("mysql",)
 """What files of a system wait for that was taken out of the configuration."""
@@ -76,6 +78,7 @@ def build(watch: Watch, own: TrackerSettings) -> faust.App:
         broker_heartbeat_interval=3.0,
         consumer_auto_offset_reset="earliest",
         stream_wait_empty=False,
+        producer_linger=LINGER_S,
     )
     statuses = app.topic(FILES_STATUS.name, key_serializer="raw", value_serializer="raw")
     commands = app.topic(FILES_SETTLE.name, key_serializer="raw", value_serializer="raw")
@@ -87,9 +90,9 @@ def build(watch: Watch, own: TrackerSettings) -> faust.App:
     metrics.TRACKED.labels("moving").set_function(lambda: tracker.counts()["moving"])
 
     async def command(settle: Settle) -> None:
-        element = FileStatus.of(settle.status, b"").element
+        partition = partition_of(settle.status["element"])
         sent.futures.append(
-            await commands.send(key=settle.file_id.encode(), value=settle.encode(), partition=partition_of(element))
+            await commands.send(key=settle.file_id.encode(), value=settle.encode(), partition=partition)
         )
 
     @app.agent(statuses)

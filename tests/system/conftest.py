@@ -1,11 +1,9 @@
 """A whole pipeline on a stack of its own: its topics, databases and elements begin empty."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from types import MappingProxyType
-from typing import Any
 
 import pytest
 
@@ -33,17 +31,18 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
 
 @pytest.fixture
 def launch(pipeline: Pipeline) -> Callable[..., Settings]:
-    """Starts simulator and services; sections of the configuration may be given."""
+    """Starts simulator and services."""
+    return partial(begin, pipeline)
 
-    def launched(*simulator_options: str, overrides: Mapping[str, Any] = MappingProxyType({})) -> Settings:
-        simulator = pipeline.simulate(*simulator_options)
-        settings = replace(pipeline, overrides={**pipeline.overrides, **overrides}).configure()
-        wait_for_inventory(pipeline, simulator)
-        kafka.provision(settings.kafka.bootstrap_servers, topics.provisioned(s.name for s in settings.systems))
-        pipeline.start()
-        return settings
 
-    return launched
+def begin(pipeline: Pipeline, *simulator_options: str) -> Settings:
+    """Starts simulator and services, topics first."""
+    simulator = pipeline.simulate(*simulator_options)
+    settings = pipeline.configure()
+    wait_for_inventory(pipeline, simulator)
+    kafka.provision(settings.kafka.bootstrap_servers, topics.provisioned(s.name for s in settings.systems))
+    pipeline.start()
+    return settings
 
 
 def eventually(true: Callable[[], bool], within_s: float, what: str) -> None:

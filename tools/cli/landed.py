@@ -26,6 +26,8 @@ def rows_of(settings: Settings, file: FileStatus) -> Iterator[tuple[str, str, st
             for table, rows in tables.items():
                 if rows:
                     yield sink, table, f"{rows:,} rows"
+            if not any(tables.values()):
+                yield sink, "", "no rows: not stored, or all changed by newer files"
         except (pymysql.Error, ClickHouseError, OSError) as error:
             yield sink, "", f"not asked: {error}"
 

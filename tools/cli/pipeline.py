@@ -24,6 +24,8 @@ class Pipeline:
     stack: Stack
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Sections over the user's YAML and the stack's overlay."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Of the services' metrics; one without a port serves none."""
 
     @property
     def simulator(self) -> Path:
@@ -49,7 +51,13 @@ class Pipeline:
 
     def start(self, services: Sequence[str] = SERVICES) -> list[processes.Process]:
         """Start services as everybody does, `python -m services.<name>`."""
-        return [processes.start(self.home, name, command(name), env=self.env, cwd=ROOT) for name in services]
+        return [processes.start(self.home, name, command(name), env=self._env_of(name), cwd=ROOT) for name in services]
+
+    def _env_of(self, service: str) -> dict[str, str]:
+        if service not in self.ports:
+            return self.env
+        health, port = str(self.home / f"{service}.health"), str(self.ports[service])
+        return {**self.env, "PMFLOW_METRICS__PORT": port, "PMFLOW_HEALTH__FILE": health}
 
     def process(self, name: str) -> processes.Process:
         found = processes.find(self.home, name)

@@ -47,6 +47,7 @@ fi
 # Some tests also run on servers that are not required: Debian's packages of these start nothing by themselves in CI.
 optional() {
     command -v mariadbd >/dev/null || echo mariadb-server-core
+    command -v promtool >/dev/null || echo prometheus
     PATH="$PATH:/usr/sbin" command -v sshd >/dev/null || echo openssh-server
 }
 if [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && [ -n "$(optional)" ]; then

@@ -1,0 +1,293 @@
+"""What pmflow tells of itself is true: one run with late, doubled, renamed, corrupt, corrected and missing files, seen
+from all sides. A tracker, a sink and a database are taken away in the middle.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from time import time
+from typing import Any
+
+import clickhouse_connect
+import pymysql
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from services.mysql_writer.connection import connect
+from shared.messages import CycleFigures, FileStatus
+from shared.settings import SERVICES, Settings
+from tests.system import prometheus
+from tests.system.conftest import OVERRIDES, begin, eventually
+from tests.system.prometheus import Prometheus
+from tests.unit.test_alerts import PANELS, RULES, filled_in
+from tools.cli import cycles, ledger, verify
+from tools.cli.demo import written
+from tools.cli.main import app
+from tools.cli.pipeline import Pipeline
+from tools.devstack import stack as devstack
+from tools.simulator.anomalies import Answer
+
+pytestmark = [pytest.mark.timeout(400)]
+GP_S = 60
+CYCLES = 3
+SECRET = "planted-s3cret"
+QUIET = {
+    "Files lost, last hour", "Connections that failed, last hour", "Left alone", "Files left by the last scan",
+}  # fmt: skip
+"""Panels with nothing to show when all goes well, or nothing but zeros."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is over; its services still live."""
+
+    pipeline: Pipeline
+    settings: Settings
+    last_end_s: int
+    prometheus: Prometheus | None
+
+    @property
+    def wanted(self) -> list[dict[str, Any]]:
+        """The known answers, by system and period."""
+        return list(json.loads((self.pipeline.simulator / "answers.json").read_text()))
+
+    def told(self) -> list[CycleFigures]:
+        return cycles.read(self.settings.kafka.bootstrap_servers)
+
+    def lines(self, service: str) -> list[dict[str, Any]]:
+        """Of its log, since its first start."""
+        text = (self.pipeline.home / "log" / f"{service}.log").read_text()
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    def levels(self, service: str) -> list[str]:
+        """That it was told to have while it ran."""
+        return [line["to"] for line in self.lines(service) if line["event"] == "log level changed"]
+
+    def waited(self, service: str) -> bool:
+        """Whether it missed its database."""
+        return any(line["event"] == "waiting for the database" for line in self.lines(service))
+
+    def files(self) -> list[FileStatus]:
+        return list(ledger.read(self.settings.kafka.bootstrap_servers).files.values())
+
+
+def answered(figures: CycleFigures) -> dict[str, Any]:
+    """What an answer tells of it."""
+    return {field.name: getattr(figures, field.name) for field in fields(Answer)}
+
+
+def free_ports(names: tuple[str, ...]) -> dict[str, int]:
+    with ExitStack() as probes:
+        found = {}
+        for name in names:
+            probe = probes.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            found[name] = int(probe.getsockname()[1])
+        return found
+
+
+def with_secrets(stack: devstack.Stack) -> dict[str, dict[str, str]]:
+    """Passwords where the dev stack has none."""
+    with pymysql.connect(host=stack.mysql_host, port=stack.mysql_port, user="root") as line, line.cursor() as cursor:
+        cursor.execute(f"CREATE USER pm IDENTIFIED BY '{SECRET}'")
+        cursor.execute("GRANT ALL ON *.* TO pm")
+    return {
+        "mysql": {"user": "pm", "password": SECRET},
+        "clickhouse": {"url": stack.clickhouse_url.replace("//", f"//pm:{SECRET}@") + "/pmflow"},
+    }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """The cycles before the last one are long over when their files come: all of them are late."""
+    home = tmp_path_factory.mktemp("insight")
+    ports = free_ports((*SERVICES, "prometheus"))
+    with ExitStack() as ends:
+        ends.callback(devstack.down, home)
+        stack = devstack.up(home)
+        last_end_s = int(time()) // GP_S * GP_S
+        lateness_s = time() + 40.0 - last_end_s
+        overrides = {**OVERRIDES, **with_secrets(stack), "tracker": {"lateness_s": lateness_s}}
+        pipeline = Pipeline(home, stack, overrides, {name: ports[name] for name in SERVICES})
+        settings = begin(
+            pipeline, "--systems", "4ga:8,5ga:8", "--cycles", str(CYCLES), "--cycle-s", "3", "--gp-s", str(GP_S),
+            "--start", str(last_end_s - (CYCLES - 1) * GP_S), "--anomalies", "all", "--late-s", str(lateness_s),
+        )  # fmt: skip
+        asked = None
+        if prometheus.PROGRAM:
+            asked = ends.enter_context(prometheus.served(home / "prometheus", ports["prometheus"], pipeline.ports))
+        found = Run(pipeline, settings, last_end_s, asked)
+        for service in SERVICES:
+            eventually(lambda service=service: bool(found.lines(service)), 60, f"{service} runs")  # type: ignore[misc]
+            os.kill(pipeline.process(service).pid, signal.SIGUSR1)
+            eventually(lambda service=service: found.levels(service) == ["DEBUG"], 20, f"{service} tells more")  # type: ignore[misc]
+        eventually(lambda: written(pipeline).get("cycles", 0) >= 2, 60, "the second cycle")
+        for service in ("tracker", "mysql_writer"):
+            pipeline.process(service).kill()
+        devstack.stop_component(home, "clickhouse")
+        eventually(lambda: written(pipeline)["cycles"] == CYCLES, 60, "a cycle without them")
+        eventually(lambda: found.waited("ch_bridge"), 30, "ClickHouse is missed")
+        devstack.start_component(home, "clickhouse")
+        pipeline.start(["tracker", "mysql_writer"])
+        eventually(lambda: bool(written(pipeline)["over"]), 120, "late files and corrections are written")
+        through = Counter({"done": 2 * CYCLES * 8, "error": 2 * CYCLES})
+        eventually(lambda: Counter(f.stage for f in found.files()) == through, 120, f"{through}")
+        yield found
+
+
+def test_the_figures_of_every_cycle_equal_the_known_answers(run: Run) -> None:
+    assert len(run.wanted) == 2 * CYCLES
+    assert {answer["found"] for answer in run.wanted} == {9}
+    assert {(answer["end_s"] == run.last_end_s, answer["late"]) for answer in run.wanted} == {(True, 1), (False, 9)}
+
+    def right() -> bool:
+        return [answered(figures) for figures in run.told()] == run.wanted and all(
+            set(figures.stored.values()) == {figures.parsed} for figures in run.told()
+        )
+
+    eventually(right, 60, f"{run.told()} is {run.wanted}")
+    for figures in run.told():
+        sinks = run.settings.system(figures.system).sinks  # type: ignore[union-attr]
+        assert figures.stored == dict.fromkeys(sinks, figures.parsed)
+        assert figures.values_stored == dict.fromkeys(sinks, figures.values)
+        assert all(len(quantiles) == 3 for quantiles in figures.latency_s.values())
+        assert figures.rates["suspect_share"] > 0
+    for outcome in verify.settled_outcomes(run.settings, run.pipeline.simulator, within_s=60):
+        assert outcome.right, outcome
+
+
+def test_the_figures_are_kept_in_both_databases_and_printed(run: Run) -> None:
+    eventually(lambda: cycles.history(run.settings.mysql) == run.told(), 30, "MySQL has the newest ones")
+    base, _, database = run.settings.clickhouse.url.rpartition("/")
+    wanted = {(f.system, f.end_s, f.found, f.values) for f in run.told()}
+
+    def in_clickhouse() -> set[tuple[Any, ...]]:
+        with clickhouse_connect.get_client(dsn=base, database=database) as client:
+            rows = client.query("SELECT system, toUnixTimestamp(ts), `found`, `values` FROM pm_cycle").result_rows
+        return set(map(tuple, rows))
+
+    eventually(lambda: in_clickhouse() == wanted, 30, "ClickHouse has the newest ones")
+    with connect(run.settings.mysql, run.settings.mysql.database) as line, line.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM pm_cycle")
+        assert cursor.fetchone() == (2 * CYCLES,)
+    printed = CliRunner().invoke(app, ["cycles"], env={**run.pipeline.env, "COLUMNS": "300"})
+    assert printed.exit_code == 0, printed.output
+    assert all(name in printed.output for answer in run.wanted for name in answer["missing"])
+
+
+@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Debian's package prometheus has it")
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+def test_a_panel_shows_what_was_scraped(run: Run, panel: dict[str, Any]) -> None:
+    assert run.prometheus
+    for target in panel["targets"]:
+        found = run.prometheus.ask(filled_in(target["expr"]))
+        assert found or panel["title"] in QUIET, target["expr"]
+        labels = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+        assert all(labels <= sample["metric"].keys() for sample in found)
+
+
+@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Debian's package prometheus has it")
+def test_every_alarm_is_evaluated_and_those_of_this_run_have_risen(run: Run) -> None:
+    assert run.prometheus
+    rules = {rule["name"]: rule for rule in run.prometheus.rules()}
+    assert rules.keys() == {rule["alert"] for rule in RULES}
+    assert {rule["health"] for rule in rules.values()} == {"ok"}
+    assert rules["PmflowFilesInError"]["state"] == rules["PmflowCycleIncomplete"]["state"] == "firing"
+    assert {rules[name]["state"] for name in ("PmflowFilesLost", "PmflowNoLeader", "PmflowDeadLetters")} == {"inactive"}
+
+
+@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Debian's package prometheus has it")
+def test_what_is_counted_is_what_was_done(run: Run) -> None:
+    """Of services that were not killed: a counter begins again with its process."""
+    asked = run.prometheus
+    assert asked
+    error, rows, values, size = (sum(a[name] for a in run.wanted) for name in ("error", "rows", "values", "bytes"))
+    found, done = 2 * CYCLES * 9, 2 * CYCLES * 8
+
+    def is_(expression: str, wanted: float) -> None:
+        eventually(lambda: asked.value(expression) == wanted, 20, f"{expression} is {wanted}: {asked.ask(expression)}")
+
+    is_("sum(pmflow_files_announced_total)", found)
+    is_('sum(pmflow_files_processed_total{stage="parsed"})', done)
+    is_('sum(pmflow_files_processed_total{stage="failed"})', error)
+    is_("sum(pmflow_file_seconds_count)", found)
+    is_('sum(pmflow_values_total{outcome="value"})', values)
+    is_(f'sum(pmflow_moves_total{{action="move"}}) >= bool {found}', 1)  # a killed tracker may have commanded twice
+    is_("sum(pmflow_files_lost_total)", 0)
+    is_('sum(pmflow_sink_lag_messages{sink="clickhouse"})', 0)
+    of_4ga = [answer for answer in run.wanted if answer["system"] == "4ga"]
+    is_('pmflow_stored_rows_total{sink="clickhouse",system="4ga"}', sum(answer["rows"] for answer in of_4ga))
+    is_("sum(pmflow_message_rows_sum)", rows)
+    is_("sum(pmflow_fetched_bytes_total)", size - sum(f.size for f in run.files() if f.stage == "error"))
+    is_('pmflow_files{system="4ga",state="done"}', done / 2)
+    is_('pmflow_files{system="4ga",state="error"}', error / 2)
+    is_('pmflow_cycle_elements_missing{system="5ga"}', 1)
+    is_('pmflow_cycle_files_late{system="5ga"}', 1)
+    is_("sum(pmflow_leading)", 2)
+    is_("sum(pmflow_tracker_lag_records)", 0)
+
+
+def test_each_hop_of_a_file_is_found_by_its_id_in_the_logs_and_each_line_is_one_event(run: Run) -> None:
+    file = next(f for f in run.files() if f.stage == "done" and f.system == "4ga" and f.end_s == run.last_end_s)
+    hops = {
+        (service, line["event"])
+        for service in SERVICES
+        for line in run.lines(service)
+        if file.file_id in (line.get("file"), *line.get("files", ()))
+    }
+    assert hops >= {
+        ("scanner", "file announced"),
+        ("fetcher", "file processed"),
+        ("mysql_writer", "stored"),
+        ("ch_bridge", "stored"),
+        ("tracker", "file through"),
+        ("fetcher", "file settled"),
+    }
+    closed = [line for line in run.lines("tracker") if line["event"] == "cycle closed"]
+    assert len(closed) == 2 * CYCLES  # once each, though the tracker was killed and read all again
+
+
+def test_the_level_of_each_service_was_changed_while_it_ran(run: Run) -> None:
+    for service in SERVICES:
+        os.kill(run.pipeline.process(service).pid, signal.SIGUSR2)
+    eventually(lambda: all(run.levels(service) == ["DEBUG", "INFO"] for service in SERVICES), 20, "there and back")
+    assert any(line["level"] == "debug" for line in run.lines("ch_bridge"))
+
+
+def test_a_trace_ends_in_the_tables_that_have_the_file_and_errors_name_the_corrupt_ones(run: Run) -> None:
+    done = [f for f in run.files() if f.stage == "done" and f.system == "4ga"]
+    of_element = Counter((f.element, f.end_s) for f in done)
+    file = next(f for f in done if of_element[f.element, f.end_s] == 1)  # else a newer one has its rows
+    env = {**run.pipeline.env, "COLUMNS": "300"}
+    traced = CliRunner().invoke(app, ["trace", file.file_id], env=env)
+    assert traced.exit_code == 0, traced.output
+    for at in ("parsed", "done", "mysql", "clickhouse", "4ga_EUtranCellFDD ", "4ga_EUtranCellFDD_rows", "3 rows"):
+        assert at.lower() in traced.output.lower(), traced.output
+    shown = CliRunner().invoke(app, ["errors"], env=env)
+    assert shown.exit_code == 0, shown.output
+    corrupt = {f.element for f in run.files() if f.stage == "error"}
+    assert all(element in shown.output for element in corrupt)
+
+
+def test_no_secret_is_in_any_log_whatever_fails(run: Run) -> None:
+    """An element that refuses a login, too; at DEBUG, with databases away."""
+    inventory = run.pipeline.simulator / "inventory" / "4ga.yaml"
+    elements = yaml.safe_load(inventory.read_text())
+    inventory.write_text(yaml.safe_dump([*elements, {**elements[0], "name": "refused", "password": SECRET}]))
+
+    def refused() -> bool:
+        return any(line.get("element") == "refused" for line in run.lines("scanner"))
+
+    eventually(refused, 60, "the login is refused")
+    assert run.waited("ch_bridge")
+    secrets = {SECRET, *(element["password"] for element in elements)}
+    for service in SERVICES:
+        text = (run.pipeline.home / "log" / f"{service}.log").read_text()
+        assert not {secret for secret in secrets if secret in text}, service
