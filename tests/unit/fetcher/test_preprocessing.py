@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.batches import Counts, Origin, Parsed, read_file
+from services.fetcher.batches import Counts, Origin, Parsed, gather, read_file
 from services.fetcher.dictionary import Dictionary
 from services.fetcher.parse.bad_file import BadFile
+from services.fetcher.parse.blocks import blocks
 from services.fetcher.parse.cells import cell
 from services.fetcher.preprocessing import STEPS, Conversion, Preprocessing, times
 from services.fetcher.promises import Promise
@@ -213,7 +214,7 @@ def test_rows_go_before_types_and_units_when_a_message_has_no_room_for_both() ->
     names = [f"counter{at:03}" for at in range(100)]
     known = Preprocessing(dictionary=Dictionary(of_counter={name: Promise("integer", "number") for name in names}))
     data = document(info("".join(value(f"C={at}", *["1"] * 100) for at in range(9)), types=" ".join(names)))
-    parsed = read_file(data, ORIGIN, wanted=known, max_bytes=2500)
+    parsed = gather(blocks([data]), ORIGIN, max_bytes=2500, wanted=known)
     assert len(stored(parsed)) == 9
     assert all(batch.types == {} for batch in messages(parsed))
     assert all(len(batch.types) == 100 for batch in messages(read_file(data, ORIGIN, wanted=known)))
