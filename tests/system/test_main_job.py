@@ -1,7 +1,8 @@
 """The main job, whole: simulated and real files over SFTP, every value in both databases, every file away."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from services.mysql_writer.connection import connect
 from shared import topics
 from shared.messages import CounterBatch, CycleFigures
 from shared.settings import Settings
-from tests.system.conftest import eventually
+from tests.system.conftest import begin, eventually
 from tools.cli import cycles, ledger, verify
 from tools.cli.backfill import backfill
 from tools.cli.demo import SAMPLES, with_dictionaries, written
@@ -20,9 +21,7 @@ from tools.simulator.truth import Manifest, Written
 ERICSSON = "A20230515.0700_0100-0715_0100_GNODEB-0.xml"
 
 
-def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(
-    pipeline: Pipeline, launch: Callable[..., Settings], tmp_path: Path
-) -> None:
+def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(pipeline: Pipeline, tmp_path: Path) -> None:
     samples = tmp_path / "data" / "samples"
     samples.mkdir(parents=True)
     for sample in SAMPLES.iterdir():
@@ -30,7 +29,8 @@ def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(
     (samples.parent / "golden").symlink_to(SAMPLES.parent / "golden")
     (samples / "broken.xml").write_bytes(b"<measCollecFile><measData></measCollecFile>")
     simulated = ("--systems", "4ga:4,5ga:4", "--cycles", "2", "--cycle-s", "4", "--plant", str(samples))
-    settings = launch(*simulated, overrides=with_dictionaries(pipeline.simulator))
+    overrides = {**pipeline.overrides, **with_dictionaries(pipeline.simulator)}
+    settings = begin(replace(pipeline, overrides=overrides), *simulated)
 
     def stages() -> Counter[str]:
         return Counter(file.stage for file in ledger.read(settings.kafka.bootstrap_servers).files.values())
