@@ -31,10 +31,11 @@ import orjson
 import zstandard
 from isal import igzip, isal_zlib
 
-from services.fetcher.batches import Origin, read_file
+from services.fetcher.batches import read_file
 from services.fetcher.parse import proof
 from services.fetcher.parse.cells import quoted
 from services.fetcher.parse.rows import line
+from services.fetcher.parsed import Origin
 from services.fetcher.parsers import Limits, Parsers
 
 ORIGIN = Origin(system="5ga", file_id="0123456789abcdef", element="gnb-1", ver=1)

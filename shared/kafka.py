@@ -227,6 +227,7 @@ class KafkaProducer:
                 "compression.level": 1,
                 "linger.ms": 20,
                 "batch.size": 1 << 20,
+                "queue.buffering.max.kbytes": 64 << 10,  # bounds memory: who sends more waits
                 "message.max.bytes": MESSAGE_MAX_BYTES + 100_000,
                 "delivery.timeout.ms": delivery_timeout_ms,
             }

@@ -6,13 +6,14 @@ from pathlib import Path
 from threading import Event, Thread
 
 from services.fetcher import meaning
-from services.fetcher.batches import Origin, Parsed
 from services.fetcher.dispatch import Dispatch
 from services.fetcher.elements import Elements
 from services.fetcher.jobs import FetchJobs, SettleJobs
 from services.fetcher.meaning import Meanings
 from services.fetcher.parse import profile
+from services.fetcher.parsed import Origin, Parsed
 from services.fetcher.parsers import Budget, Limits, Parsers
+from services.fetcher.parsing import Room
 from services.fetcher.pools import Pools
 from services.fetcher.producer import KafkaProducerWorker
 from services.fetcher.settings import FetcherSettings
@@ -92,7 +93,8 @@ def main() -> None:
     log.setup("fetcher", settings.log)
     stop = stop_on_signals()
     producers = [kafka.KafkaProducer(settings.kafka.bootstrap_servers) for _ in range(own.producers)]
-    limits = Limits(processes=own.parsers, timeout_s=own.parse_timeout_s, max_memory_mb=own.parser_memory_mb)
+    room = Room(memory_mb=own.parser_memory_mb, held_mb=own.parsed_memory_mb, spool_directory=own.spool_directory)
+    limits = Limits(processes=own.parsers, timeout_s=own.parse_timeout_s, room=room)
     meaning.check(settings)
     watch = Watch(settings, meaning.check)
     profiles = tuple(profile.read([*map(Path, own.profiles), profile.SHIPPED]))

@@ -6,15 +6,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Condition
 
-from services.fetcher.batches import RAW, Origin, Parsed
+import orjson
+
+from services.fetcher.batches import RAW
 from services.fetcher.parse.profile import Profile
-from services.fetcher.parsing import Order
+from services.fetcher.parsed import Origin, Parsed
+from services.fetcher.parsing import Order, Room, receive
 from services.fetcher.preprocessing import Preprocessing
 from shared.errors import Hopeless
 
@@ -28,9 +31,10 @@ class _Died(Exception):  # noqa: N818
 class _Process:
     """A child that parses one file after the other; ends by itself when its line is cut."""
 
-    def __init__(self, max_memory_mb: int) -> None:
+    def __init__(self, room: Room) -> None:
         self.line, theirs = Pipe()
-        argv = [sys.executable, "-m", "services.fetcher.parsing", str(theirs.fileno()), str(max_memory_mb)]
+        limits = orjson.dumps(asdict(room)).decode()
+        argv = [sys.executable, "-m", "services.fetcher.parsing", str(theirs.fileno()), limits]
         self.child = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         self.told: dict[str, Preprocessing | None] = {}
@@ -44,12 +48,11 @@ class _Process:
             self.told[system] = wanted
             if not self.line.poll(timeout_s):
                 raise _Died(f"no end after {timeout_s:g} s")
-            answer: Parsed | Exception = self.line.recv()
+            return receive(self.line)
         except (EOFError, OSError) as error:
             with suppress(subprocess.TimeoutExpired):
                 self.child.wait(5)
             raise _Died(f"its process ended with code {self.child.returncode}") from error
-        return answer
 
     def is_alive(self) -> bool:
         return self.child.poll() is None
@@ -67,8 +70,8 @@ class Limits:
     processes: int = 0
     """0: one for each core."""
     timeout_s: float = 120.0
-    max_memory_mb: int = 2048
-    """Of a process."""
+    room: Room = field(default_factory=Room)
+    """Of each."""
 
 
 class Parsers:
@@ -113,7 +116,7 @@ class Parsers:
             if process and not process.is_alive():  # while it was idle: no file is to blame
                 process.end()
                 process = None
-            process = process or _Process(self.limits.max_memory_mb)
+            process = process or _Process(self.limits.room)
             return process.parse(order, self.limits.timeout_s)
         except _Died:
             if process:

@@ -1,4 +1,4 @@
-"""The process that parses: `python -m services.fetcher.parsing FD MB`, files in by a socket, their messages out."""
+"""The process that parses: `python -m services.fetcher.parsing FD LIMITS`, files in by a socket, their messages out."""
 
 import resource
 import signal
@@ -6,13 +6,17 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 
-from services.fetcher.batches import Origin, Parsed, read_file
+import orjson
+
+from services.fetcher.batches import read_file
 from services.fetcher.parse.profile import Profile
-from services.fetcher.parse.unpack import Incomplete
+from services.fetcher.parse.spool import Spool
+from services.fetcher.parsed import Origin, Parsed
 from services.fetcher.preprocessing import Preprocessing
-from shared.errors import Hopeless
+from shared.errors import Hopeless, Unreachable
 
 PIECE_BYTES = 1 << 20
 
@@ -29,25 +33,53 @@ class Order:
     """None: as for the last file of its system; a dictionary is large."""
 
 
-def answer(order: Order, wanted: Preprocessing) -> Parsed | Exception:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What a parser may take."""
+
+    memory_mb: int = 2048
+    held_mb: int = 32
+    """Of a file's messages, in memory, until its end was read; more goes to disk."""
+    spool_directory: str = ""
+    """Where; else the machine's for temporary files."""
+
+
+def answer(order: Order, wanted: Preprocessing, room: Room) -> Parsed | Exception:
     """What became of it; any other error is the parser's own and ends the process."""
-    read = partial(read_file, origin=order.origin, profiles=order.profiles, wanted=wanted)
+    spool = Spool(room.held_mb << 20, room.spool_directory)
+    read = partial(read_file, origin=order.origin, profiles=order.profiles, wanted=wanted, spool=spool)
     try:
         if isinstance(order.data, bytes):
             return read(order.data)
         with order.data.open("rb") as file:
             return read(iter(partial(file.read, PIECE_BYTES), b""))
-    except (Hopeless, Incomplete) as error:
+    except (Hopeless, Unreachable) as error:
         return error
     except MemoryError:
         return Hopeless("it takes more memory than a parser may have (fetcher.parser-memory-mb)")
 
 
-def main(descriptor: int, max_memory_mb: int) -> None:
+def send(line: Connection, found: Parsed | Exception) -> None:
+    """The answer; messages on disk stay there, the file goes with them."""
+    line.send(found)
+    if isinstance(found, Parsed) and found.spooled:
+        send_handle(line, found.spooled.file.fileno(), None)
+        found.close()
+
+
+def receive(line: Connection) -> Parsed | Exception:
+    """The other end of `send`."""
+    found: Parsed | Exception = line.recv()
+    if isinstance(found, Parsed) and found.spooled:
+        found.spooled.adopt(recv_handle(line))
+    return found
+
+
+def main(descriptor: int, room: Room) -> None:
     """Until the line is cut."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the fetcher ends us
     if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (max_memory_mb << 20, max_memory_mb << 20))
+        resource.setrlimit(resource.RLIMIT_AS, (room.memory_mb << 20, room.memory_mb << 20))
     known: dict[str, Preprocessing] = {}
     with Connection(descriptor) as line:
         while True:
@@ -57,9 +89,9 @@ def main(descriptor: int, max_memory_mb: int) -> None:
                 return
             system = order.origin.system
             known[system] = order.wanted or known[system]
-            line.send(answer(order, known[system]))
+            send(line, answer(order, known[system], room))
             del order
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(int(sys.argv[1]), Room(**orjson.loads(sys.argv[2])))

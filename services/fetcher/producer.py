@@ -1,9 +1,9 @@
 """KafkaProducerWorker: what the fetcher says, into its topics, durable before it returns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from services.fetcher.batches import Quarantined
+from services.fetcher.parsed import Quarantined
 from shared.kafka import Deliveries, KafkaProducer, Outgoing
 from shared.messages import FileFound, FileStatus, partition_of
 from shared.topics import FILES_STATUS, counters
@@ -19,7 +19,7 @@ class KafkaProducerWorker:
         """Of a partition always the same one: its messages keep their order."""
         return self.producers[partition % len(self.producers)]
 
-    def counters(self, file: FileFound, batches: Sequence[bytes]) -> tuple[str, int, int]:
+    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int]:
         topic, partition = counters(file.system).name, partition_of(file.element)
         deliveries = Deliveries()
         for batch in batches:
@@ -28,12 +28,12 @@ class KafkaProducerWorker:
 
     def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None:
         topic, partition = counters(file.system).dead_letters.name, partition_of(file.element)
-        self._producer(partition).deliver(
-            *(
-                Outgoing(topic, partition, file.element, block.detail, {"reason": block.reason, "origin": file.path})
-                for block in blocks
-            )
-        )
+        deliveries = Deliveries()
+        for block in blocks:
+            headers = {"reason": block.reason, "origin": file.path}
+            message = Outgoing(topic, partition, file.element, block.detail, headers)
+            self._producer(partition).send(message, deliveries)
+        deliveries.wait()
 
     def fetching(self, files: Sequence[FileStatus]) -> None:
         """Not waited for: a partition is written in order, so what is said of a file later is durable after this."""

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import uniform
@@ -11,7 +11,7 @@ from tempfile import NamedTemporaryFile
 from time import monotonic, sleep, time
 from typing import IO, BinaryIO, Protocol, cast
 
-from services.fetcher.batches import Origin, Parsed, Quarantined
+from services.fetcher.parsed import Origin, Parsed, Quarantined
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.waiting import Announced
 from shared import metrics
@@ -32,8 +32,8 @@ class Element(Protocol):
 class Out(Protocol):
     """Where a file goes. Blocks until durable; raises Unreachable: nothing of it counts as done."""
 
-    def counters(self, file: FileFound, batches: Sequence[bytes]) -> tuple[str, int, int]:
-        """All batches of a file; topic, partition and offset of the last."""
+    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int]:
+        """All batches of a file, each asked for when the one before is on its way; where the last of them is."""
 
     def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None: ...
 
@@ -129,13 +129,13 @@ class FileProcessorWorker:
 
     def _spooled(self, element: Element, file: FileFound) -> Content | Hopeless | Unreachable:
         try:
-            with ExitStack() as closing:
-                spool = closing.enter_context(NamedTemporaryFile(dir=self.settings.spool_directory or None))
+            with ExitStack() as stack:
+                spool = stack.enter_context(NamedTemporaryFile(dir=self.settings.spool_directory or None))
                 size = element.read_to(path_bytes(file.place), file.size, cast("BinaryIO", spool))
                 spool.flush()
                 if size < file.size:
                     return _shrank(file, size)
-                closing.pop_all()  # closed when it is parsed
+                stack.pop_all()  # closed when it is parsed
                 return spool
         except (Gone, Denied) as refused:
             return refused
@@ -146,7 +146,8 @@ class FileProcessorWorker:
         file = announced.file
         metrics.DOWNLOAD_SECONDS.observe(monotonic() - began_s)
         try:
-            status = self._publish(file, self._parsed(file, fetched.content))
+            with closing(self._parsed(file, fetched.content)) as parsed:
+                status = self._publish(file, parsed)
         except Gone:
             status = self._look_for(file)
         except Unreachable as error:
@@ -204,7 +205,7 @@ class FileProcessorWorker:
             _tell_of_mistyped(file, counts.mistyped)
         for batch in parsed.batches:
             metrics.MESSAGE_ROWS.observe(batch.rows)
-        topic, partition, last_offset = self.out.counters(file, [batch.value for batch in parsed.batches])
+        topic, partition, last_offset = self.out.counters(file, (batch.value for batch in parsed.batches))
         said = [*parsed.notes, *(f"{reason}: {n}" for reason, n in counts.reasons.items())]
         return replace(
             status_of(file, "parsed", time(), "; ".join(said)),

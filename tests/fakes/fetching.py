@@ -1,13 +1,14 @@
 """A FileProcessorWorker on a real element; what it says is kept instead of published."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from services.fetcher.batches import Origin, Parsed, Quarantined, read_file
+from services.fetcher.batches import read_file
+from services.fetcher.parsed import Origin, Parsed, Quarantined
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle import Settler
 from services.fetcher.waiting import Announced
@@ -102,7 +103,7 @@ class Fetching:
     def memory(_size: int) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def counters(self, file: FileFound, batches: Sequence[bytes]) -> tuple[str, int, int]:
+    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int]:
         self.batches += batches
         return f"pm.counters.{file.system}", 0, len(self.batches) - 1
 

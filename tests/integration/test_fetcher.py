@@ -13,6 +13,7 @@ from services.fetcher.dispatch import Dispatch
 from services.fetcher.jobs import FetchJobs
 from services.fetcher.parse.blocks import shipped
 from services.fetcher.parsers import Limits, Parsers
+from services.fetcher.parsing import Room
 from services.fetcher.pools import Pools
 from services.fetcher.producer import KafkaProducerWorker
 from services.fetcher.waiting import Waiting
@@ -123,10 +124,10 @@ def test_a_file_that_kills_its_parser_fails_once_and_the_offsets_move_beyond_it(
 ) -> None:
     topic = replace(FILES_FOUND, name=f"found-{uuid.uuid4().hex[:8]}", partitions=1)
     kafka.provision(stack.kafka, [topic])
-    parsers = Parsers(Limits(processes=2, max_memory_mb=160), shipped())
+    parsers = Parsers(Limits(processes=2, room=Room(memory_mb=160)), shipped())
     fetching = Fetching(element, parsers, spool_directory=str(tmp_path))
     files = [fetching.file(name) for name in names("A", 12)]
-    files.insert(6, fetching.file("poison.xml", wide(rows=90_000)))
+    files.insert(6, fetching.file("poison.xml", wide(counters=1_000_000)))
     producer = KafkaProducer(stack.kafka)
     producer.deliver(*(Outgoing(topic.name, 0, "e1", file.encode()) for file in files))
     producer.close()
@@ -144,11 +145,11 @@ def test_a_file_that_kills_its_parser_fails_once_and_the_offsets_move_beyond_it(
     fetching.manager.close()
 
 
-def wide(rows: int) -> bytes:
-    """More text, all of it different, than a small parser can hold."""
-    row = b"<mv><moid>C=%d</moid><r>t%d%s</r></mv>"
-    head = b"<mdc><mfh/><md><mi><mts>20200518160000Z</mts><gp>900</gp><mt>a</mt>"
-    return head + b"".join(row % (at, at, b"x" * 1000) for at in range(rows)) + b"</mi></md></mdc>"
+def wide(counters: int) -> bytes:
+    """More counters in one row, all of them with names of their own, than a small parser can hold."""
+    head = b'<OMeS><PMSetup startTime="2020-05-18T16:00:00Z" interval="15"><PMMOResult><MO><DN>A-1</DN></MO><T>'
+    values = b"".join(b"<C%d>%d</C%d>" % (at, at, at) for at in range(counters))
+    return head + values + b"</T></PMMOResult></PMSetup></OMeS>"
 
 
 def test_when_kafka_refuses_a_file_nothing_of_it_counts_as_done(stack: Stack, element: Element) -> None:

@@ -10,8 +10,9 @@ import orjson
 import typer
 
 from services.fetcher import meaning
-from services.fetcher.batches import Origin, Parsed, read_file
+from services.fetcher.batches import read_file
 from services.fetcher.parse import profile
+from services.fetcher.parsed import Origin, Parsed
 from services.fetcher.preprocessing import Preprocessing
 from services.scanner.file_name import element_of
 from shared.errors import Hopeless, Unreachable

@@ -11,7 +11,10 @@ from services.fetcher.parse.table import ROW_END, Columns, Rows, values_in
 _STRING = rb'"(?:[^"\\]|\\.)*+"'
 LINE = re.compile(rb"\[(" + _STRING + rb"),([01])(?:,(.*))?\]", re.DOTALL)
 CELL = re.compile(rb"null|-?[0-9][0-9.eE+-]*+|" + _STRING + rb"|\[(?:[^\]\"]++|" + _STRING + rb")*+\]")
+_OBJECT = re.compile(rb"\[" + _STRING)
 _NULL = b"null"
+TURN_BYTES = 8 << 20
+"""Of rows that are merged at once, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Conflict:
 
 @dataclass(slots=True)
 class Merged:
-    """What became of a contested table."""
+    """What became of a contested table, or of some of its objects."""
 
     parts: list[tuple[Columns, Rows]] = field(default_factory=list)
     duplicates: int = 0
@@ -47,12 +50,21 @@ class Merged:
     conflicts: list[Conflict] = field(default_factory=list)
 
 
-def merged(parts: list[tuple[Columns, Rows]]) -> Merged:
-    """One row for each object, complete; of a counter that comes twice, the first value that is one."""
+def merged(parts: list[tuple[Columns, Rows]], turn_bytes: int = TURN_BYTES) -> Iterator[Merged]:
+    """One row for each object, complete; of a counter that comes twice, the first value that is one.
+
+    A large table in several turns, some of its objects in each: what one holds in memory is bounded.
+    """
+    turns = 1 + sum(rows.size for _, rows in parts) // turn_bytes
+    for turn in range(turns):
+        yield _merged(parts, turn, turns)
+
+
+def _merged(parts: list[tuple[Columns, Rows]], turn: int, turns: int) -> Merged:
     objects: dict[bytes, list[Line]] = {}
     shared: dict[Columns, Columns] = {}
     for columns, rows in parts:
-        for name, line in _lines(shared.setdefault(columns, columns), rows):
+        for name, line in _lines(shared.setdefault(columns, columns), rows, turn, turns):
             objects.setdefault(name, []).append(line)
     alike: dict[tuple[int, ...], list[tuple[bytes, list[Line]]]] = {}
     for name, lines in objects.items():
@@ -93,8 +105,17 @@ def _rows(lines: list[bytes]) -> Rows:
     return Rows(ROW_END.join(lines), len(lines), values_in(lines), array("q"))
 
 
-def _lines(columns: Columns, rows: Rows) -> Iterator[tuple[bytes, Line]]:
+def _lines(columns: Columns, rows: Rows, turn: int, turns: int) -> Iterator[tuple[bytes, Line]]:
     for text in rows.text.split(ROW_END):
+        if turns > 1 and _turn_of(text, turns) != turn:
+            continue
         found = LINE.fullmatch(text)
         assert found, text  # our own text
         yield found[1], Line(columns, found[2], found[3] or b"")
+
+
+def _turn_of(text: bytes, turns: int) -> int:
+    """By the object, which begins the row."""
+    name = _OBJECT.match(text)
+    assert name, text
+    return hash(name[0]) % turns

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from services.fetcher.parse.spool import Spool, Text, size_of, text_of
+
 ROW_END = b",\n"
 """Between the lines of a text: JSON as it stands, and no JSON string holds a line end, so it can be split again."""
 
@@ -28,15 +30,24 @@ class Columns:
 class Rows:
     """Some rows of the same columns."""
 
-    text: bytes
+    held: Text
     height: int
     values: int
     objects: "array[int]"
     """A hash of each row's object: enough to see that none comes twice."""
 
     @classmethod
-    def of(cls, objects: Iterable[str], lines: list[str], values: int) -> "Rows":
-        return cls(",\n".join(lines).encode(), len(lines), values, array("q", map(hash, objects)))
+    def of(cls, objects: Iterable[str], lines: list[str], values: int, spool: Spool | None = None) -> "Rows":
+        text = ",\n".join(lines).encode()
+        return cls(spool.put(text) if spool else text, len(lines), values, array("q", map(hash, objects)))
+
+    @property
+    def text(self) -> bytes:
+        return text_of(self.held)
+
+    @property
+    def size(self) -> int:
+        return size_of(self.held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +84,7 @@ def values_in(lines: list[bytes]) -> int:
 
 
 def packed(parts: Iterable[Rows], room: int) -> Iterator[Rows]:
-    """The same rows in texts of at most `room` bytes.
+    """The same rows in texts of at most `room` bytes, which nobody holds yet.
 
     Raises:
         ValueError: a single row is longer.
@@ -81,11 +92,11 @@ def packed(parts: Iterable[Rows], room: int) -> Iterator[Rows]:
     texts: list[bytes] = []
     size = height = values = 0
     for rows in _cut(parts, room):
-        if texts and size + len(rows.text) > room:
+        if texts and size + rows.size > room:
             yield Rows(ROW_END.join(texts), height, values, array("q"))
             texts, size, height, values = [], 0, 0, 0
         texts.append(rows.text)
-        size += len(rows.text) + len(ROW_END)
+        size += rows.size + len(ROW_END)
         height += rows.height
         values += rows.values
     if texts:
@@ -95,7 +106,7 @@ def packed(parts: Iterable[Rows], room: int) -> Iterator[Rows]:
 def _cut(parts: Iterable[Rows], room: int) -> Iterator[Rows]:
     """Texts that are too long by themselves, row by row."""
     for rows in parts:
-        if len(rows.text) <= room:
+        if rows.size <= room:
             yield rows
             continue
         for line in rows.text.split(ROW_END):

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.batches import MAX_BYTES, Counts, Origin, Parsed, Quarantined, read_file
+from services.fetcher.batches import MAX_BYTES, gather, read_file
 from services.fetcher.parse.bad_file import BadFile
+from services.fetcher.parse.blocks import blocks
 from services.fetcher.parse.cells import MISSING
 from services.fetcher.parse.unpack import Incomplete, Limits
+from services.fetcher.parsed import Counts, Origin, Parsed, Quarantined
 from shared.messages import CounterBatch
 from shared.topics import MESSAGE_MAX_BYTES
 from tests import reference
@@ -245,7 +247,7 @@ def test_messages_and_what_is_set_aside_never_exceed_their_limit() -> None:
     rows = "".join(value(f"C={at}", str(at), "text &amp; more") for at in range(400))
     bad = info(rows + '<measValue measObjLdn="C=1"><r p="9">1</r></measValue>', group="bad")
     whole = read_file(document(info(rows), bad), ORIGIN)
-    cut = read_file(document(info(rows), bad), ORIGIN, max_bytes=1000)
+    cut = gather(blocks([document(info(rows), bad)]), ORIGIN, max_bytes=1000)
     assert max(len(batch.value) for batch in cut.batches) <= 1000
     assert max(len(aside.detail) for aside in cut.quarantined) <= 1000
     assert stored(cut) == stored(whole)
@@ -256,7 +258,7 @@ def test_messages_and_what_is_set_aside_never_exceed_their_limit() -> None:
 
 def test_a_row_that_fits_no_message_makes_a_bad_file() -> None:
     with pytest.raises(BadFile, match="does not fit"):
-        read_file(document(info(value("C=1", "1", "x" * 1000))), ORIGIN, max_bytes=1000)
+        gather(blocks([document(info(value("C=1", "1", "x" * 1000)))]), ORIGIN, max_bytes=1000)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from services.fetcher import meaning
-from services.fetcher.batches import Origin
 from services.fetcher.meaning import Meanings
 from services.fetcher.parse.blocks import shipped
+from services.fetcher.parsed import Origin
 from services.fetcher.parsers import Limits, Parsers
 from services.fetcher.preprocessing import Conversion
 from services.fetcher.promises import Promise

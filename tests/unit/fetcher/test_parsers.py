@@ -7,13 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Thread
 
+import orjson
 import pytest
 
-from services.fetcher.batches import Origin, read_file
+from services.fetcher.batches import read_file
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.blocks import shipped
 from services.fetcher.parse.unpack import Incomplete
+from services.fetcher.parsed import Origin
 from services.fetcher.parsers import Budget, Limits, Parsers
+from services.fetcher.parsing import Room
 from shared.errors import Hopeless
 
 SAMPLES = sorted((Path(__file__).parents[2] / "data" / "samples").glob("*.xml*"))
@@ -83,14 +86,38 @@ def test_a_file_that_finds_no_end_is_set_aside_and_the_next_is_parsed() -> None:
 
 
 def test_a_file_that_takes_too_much_memory_is_set_aside_and_the_next_is_parsed() -> None:
-    pool = Parsers(Limits(processes=1, max_memory_mb=200), shipped())
-    wide = b"<mdc><mfh/><md><mi><mts>20200518160000Z</mts><gp>900</gp><mt>a</mt>" + b"".join(
-        b"<mv><moid>C=%d</moid><r>t%d%s</r></mv>" % (at, at, b"x" * 1000) for at in range(250_000)
-    )
+    pool = Parsers(Limits(processes=1, room=Room(memory_mb=200)), shipped())
     with pytest.raises(Hopeless, match=r"memory|kills the parser"):
-        pool(wide + b"</mi></md></mdc>", ORIGIN)
+        pool(b"".join(many(rows=250_000)), ORIGIN)
     assert pool(GOOD, ORIGIN).counts.values
     pool.close()
+
+
+def many(rows: int) -> Iterator[bytes]:
+    """A file of one measInfo, whose messages are about as large as itself."""
+    yield b"<mdc><mfh/><md><mi><mts>20200518160000Z</mts><gp>900</gp><mt>a</mt>"
+    for first in range(0, rows, 1000):
+        yield b"".join(
+            b"<mv><moid>C=%d</moid><r>t%d%s</r></mv>" % (at, at, b"x" * 1000) for at in range(first, first + 1000)
+        )
+    yield b"</mi></md></mdc>"
+
+
+def test_a_file_whose_messages_are_more_than_memory_comes_by_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    large = tmp_path / "large.xml"
+    with large.open("wb") as out:
+        out.writelines(many(rows=200_000))
+    room = Room(memory_mb=160, held_mb=8, spool_directory=str(tmp_path / "spool"))
+    pool = Parsers(Limits(processes=1, room=room), shipped())
+    found = pool(large, ORIGIN)
+    pool.close()
+    assert found.spooled
+    assert (found.counts.rows, found.counts.values) == (200_000, 200_000)
+    objects = [row[0] for batch in found.batches for row in orjson.loads(batch.value)["rows"]]
+    assert objects == [f"C={at}" for at in range(200_000)]
+    assert list((tmp_path / "spool").iterdir()) == []
+    found.close()
 
 
 def test_a_file_waits_until_there_is_room_for_it() -> None:

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.batches import Counts, Origin, Parsed, gather, read_file
+from services.fetcher.batches import gather, read_file
 from services.fetcher.dictionary import Dictionary
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.blocks import blocks
 from services.fetcher.parse.cells import cell
+from services.fetcher.parsed import Counts, Origin, Parsed
 from services.fetcher.preprocessing import STEPS, Conversion, Preprocessing, times
 from services.fetcher.promises import Promise
 from shared import settings as shared_settings

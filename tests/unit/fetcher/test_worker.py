@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from services.fetcher.batches import Origin, Parsed, read_file
+from services.fetcher.batches import read_file
 from services.fetcher.dictionary import Dictionary
 from services.fetcher.parse.blocks import shipped
+from services.fetcher.parse.profile import Profile
+from services.fetcher.parsed import Origin, Parsed
 from services.fetcher.parsers import Limits, Parsers
+from services.fetcher.parsing import Room
 from services.fetcher.preprocessing import Preprocessing
 from services.fetcher.promises import Promise
 from shared import metrics
@@ -32,7 +35,7 @@ def element(tmp_path: Path) -> Iterator[Element]:
 
 @pytest.fixture
 def parsers() -> Iterator[Parsers]:
-    pool = Parsers(Limits(processes=1, max_memory_mb=200), shipped())
+    pool = Parsers(Limits(processes=1, room=Room(memory_mb=200)), shipped())
     yield pool
     pool.close()
 
@@ -64,24 +67,25 @@ def test_small_and_large_files_are_read_alike(element: Element) -> None:
     assert len({fetching.said_of(file).values for file in files}) == 1
 
 
-def test_a_file_that_hangs_its_parser_ends_in_error_and_its_neighbours_are_parsed(element: Element) -> None:
-    parsers = Parsers(Limits(processes=1), shipped())
-
-    def parse(data: bytes | Path, origin: Origin) -> Parsed:
-        assert isinstance(data, bytes)
-        return (hanging if b"poison" in data else parsers)(data, origin)
-
-    hanging = Parsers(Limits(processes=1, timeout_s=0.001), shipped())
-    fetching = Fetching(element, parse)
-    poison = fetching.file("poison.xml", PM + b"<!-- poison -->")
-    found = fetching.fetch(fetching.file("A.xml"), poison, fetching.file("B.xml"))
+def test_a_file_over_which_the_parser_goes_round_for_ever_ends_in_error_and_its_neighbours_are_parsed(
+    element: Element,
+) -> None:
+    """By a profile whose pattern tries all ways to part the object's name, twice as many with each letter."""
+    endless = Profile(name="endless", end=("Time",), object=("Cell",), period=("Period",), element_pattern="((?:a+)+)$")
+    parsers = Parsers(Limits(processes=2, timeout_s=2), (endless,))
+    fetching = Fetching(element, parsers)
+    row = "Time;Cell;Period;K\n2020-05-18 16:15;{};15;1\n"
+    poison = fetching.file("poison.csv", row.format("a" * 60 + "!").encode())
+    good = fetching.file("good.csv", row.format("a" * 60).encode())
+    found = fetching.fetch(fetching.file("A.xml"), poison, good, fetching.file("B.xml"))
     parsers.close()
-    hanging.close()
-    assert found == {"A.xml": ["parsed"], "poison.xml": ["failed"], "B.xml": ["parsed"]}
-    assert len(fetching.done) == 3
+    assert found == {"A.xml": ["parsed"], "poison.csv": ["failed"], "good.csv": ["parsed"], "B.xml": ["parsed"]}
+    assert [said.file_id for said in fetching.said][-1] == poison.file_id
+    assert len(fetching.done) == 4
     command = Settle(file_id=poison.file_id, to="error", status=asdict(fetching.said_of(poison)))
     assert fetching.settler.settle(command).stage == "error"
-    assert "kills the parser: no end" in (element.pm / "error" / "poison.xml.reason.json").read_text()
+    assert "kills the parser: no end after 2 s" in (element.pm / "error" / "poison.csv.reason.json").read_text()
+    assert not (element.pm / "poison.csv").exists()
 
 
 def test_a_file_that_takes_long_to_parse_holds_up_none_that_came_with_it(element: Element) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from services.fetcher import dictionary as fetchers
-from services.fetcher.batches import Origin, read_file
+from services.fetcher.batches import read_file
+from services.fetcher.parsed import Origin
 from services.fetcher.preprocessing import Preprocessing
 from shared.messages import CounterBatch
 from tools.simulator.dictionary import dictionary

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from services.fetcher.batches import Origin, Parsed, gather
+from services.fetcher.batches import gather
 from services.fetcher.parse.blocks import blocks
 from services.fetcher.parse.lane import PIECE
+from services.fetcher.parsed import Origin, Parsed
 
 ORIGIN = Origin(system="5ga", file_id="0123456789abcdef", element="gnb-1", ver=1)
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import orjson
 import pytest
 
-from services.fetcher.batches import Origin, Parsed, read_file
+from services.fetcher.batches import read_file
 from services.fetcher.parse import profile
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.profile import Profile
+from services.fetcher.parsed import Origin, Parsed
 from shared.messages import CounterBatch
 from shared.settings import BadSettings
 from tests.unit.fetcher.parse.reading import cut

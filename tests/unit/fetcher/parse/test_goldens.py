@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from services.fetcher.batches import Origin, gather, read_file
+from services.fetcher.batches import gather, read_file
 from services.fetcher.parse.blocks import blocks
+from services.fetcher.parsed import Origin
 from tests import reference
 from tests.unit.fetcher.parse.reading import Row, cut, rows, without_nulls
 

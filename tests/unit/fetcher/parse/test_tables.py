@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.batches import Origin, Parsed, read_file
+from services.fetcher.batches import read_file
 from services.fetcher.parse.bad_file import BadFile
+from services.fetcher.parsed import Origin, Parsed
 from tests import reference_tables
 from tests.reference_tables import DATA, TABLES, golden_lines
 from tests.unit.fetcher.parse.reading import cut, rows, without_nulls
