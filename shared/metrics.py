@@ -71,7 +71,9 @@ FETCHED_BYTES = _counter("fetcher", "fetched_bytes_total", "of parsed files, as 
 FILE_SECONDS = _seconds("fetcher", "file_seconds", "one announced file, until its status is published", "system")
 DOWNLOAD_SECONDS = _seconds("fetcher", "download_seconds", "until a file was read, with its wait for a connection")
 PARSE_SECONDS = _seconds("fetcher", "parse_seconds", "one file, with its wait for a parser")
-VALUES = _counter("fetcher", "values_total", "of parsed files: value, null, quarantined, dropped", "system", "outcome")
+VALUES = _counter(
+    "fetcher", "values_total", "of parsed files: value, null, quarantined, dropped; why", "system", "outcome", "reason"
+)
 MISTYPED = _counter("fetcher", "mistyped_values_total", "of another type than the dictionary promises", "system")
 MESSAGE_ROWS = _sizes("fetcher", "message_rows", "rows of one message in the counters topic")
 LAG_FOUND = _gauge("fetcher", "fetcher_lag_messages", "of the partitions this fetcher has, not taken yet", "topic")

@@ -6,6 +6,7 @@ import orjson
 
 from services.fetcher.parse.block import Fault, Head
 from services.fetcher.parse.cells import CELLS, NULL
+from services.fetcher.parse.delimited import NO_ROLE
 from services.fetcher.parse.merge import Conflict
 from services.fetcher.preprocessing import Aside
 
@@ -14,6 +15,8 @@ CONFLICTING_DUPLICATE = "conflicting duplicate"
 BAD_PERIOD = "bad period"
 NAMELESS = "counter without a name"
 NOT_CONVERTIBLE = "not to be converted to its unit"
+DROPPED = frozenset((DUPLICATE_VALUE, NO_ROLE))
+"""Reasons of what is in no need of a person; what has another one is quarantined."""
 
 
 def measinfo(head: Head, element: str, group: str, results: int, why: str) -> dict[str, Any]:

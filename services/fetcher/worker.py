@@ -11,7 +11,8 @@ from tempfile import NamedTemporaryFile
 from time import monotonic, sleep, time
 from typing import IO, BinaryIO, Protocol, cast
 
-from services.fetcher.parsed import Origin, Parsed, Quarantined
+from services.fetcher import aside
+from services.fetcher.parsed import Counts, Origin, Parsed, Quarantined
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.waiting import Announced
 from shared import metrics
@@ -200,12 +201,15 @@ class FileProcessorWorker:
         counts = parsed.counts
         self.out.quarantine(file, parsed.quarantined)
         if not parsed.batches:
-            raise Hopeless(f"no value could be stored: {counts.quarantined} quarantined, {counts.dropped} dropped")
+            _count_values(file.system, counts)
+            why = ", ".join(f"{reason}: {values}" for reason, values in counts.reasons.items())
+            raise Hopeless(f"no value could be stored: {why}")
         if counts.mistyped:
             _tell_of_mistyped(file, counts.mistyped)
         for batch in parsed.batches:
             metrics.MESSAGE_ROWS.observe(batch.rows)
         topic, partition, last_offset = self.out.counters(file, (batch.value for batch in parsed.batches))
+        _count_values(file.system, counts)
         said = [*parsed.notes, *(f"{reason}: {n}" for reason, n in counts.reasons.items())]
         return replace(
             status_of(file, "parsed", time(), "; ".join(said)),
@@ -244,7 +248,12 @@ def _count(status: FileStatus, took_s: float) -> None:
         metrics.LOST.labels(status.system).inc()
     if status.stage == "parsed":
         metrics.FETCHED_BYTES.labels(status.system).inc(status.size)
-    metrics.VALUES.labels(status.system, "value").inc(status.values)
-    metrics.VALUES.labels(status.system, "null").inc(status.nulls)
-    metrics.VALUES.labels(status.system, "quarantined").inc(status.quarantined)
-    metrics.VALUES.labels(status.system, "dropped").inc(status.dropped)
+
+
+def _count_values(system: str, counts: Counts) -> None:
+    """What became of a file's values; each stands under one outcome and reason."""
+    metrics.VALUES.labels(system, "value", "").inc(counts.values)
+    metrics.VALUES.labels(system, "null", "").inc(counts.nulls)
+    for reason, values in counts.reasons.items():
+        outcome = "dropped" if reason in aside.DROPPED else "quarantined"
+        metrics.VALUES.labels(system, outcome, reason).inc(values)

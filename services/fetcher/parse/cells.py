@@ -19,8 +19,8 @@ _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
 _AS_DIGIT = bytes.maketrans(b"0123456789", b"0" * 10)
 _LONG = b"0" * (_SAFE_DIGITS + 1)
-_MORE_THAN_NUMBERS = tuple('"tf{[eE \t\r')
-"""Without these, nothing is JSON but numbers and null: no text, no arrays, no exponents, no white space."""
+_MORE_THAN_NUMBERS = tuple('"tf{eE \t\r')
+"""Without these, nothing is JSON but numbers, null and arrays: no text, no exponents, no white space."""
 
 
 def quoted(text: str) -> str:
@@ -74,12 +74,27 @@ def are_numbers(texts: str, count: int) -> bool:
 
     So no text can hold a comma or a line end itself, or anything that means something in XML.
     """
-    if any(character in texts for character in _MORE_THAN_NUMBERS) or not texts.isascii():
-        return False
-    if _LONG in texts.encode().translate(_AS_DIGIT):
+    if "[" in texts or not _may_be_numbers(texts):
         return False
     try:
         values = orjson.loads("[" + texts.replace("\n", ",") + "]")  # the readers' own grammar
     except orjson.JSONDecodeError:
         return False
     return len(values) == count
+
+
+def are_rows(lines: str, width: int, height: int) -> bool:
+    """The same of so many lines of so many cells; a cell may be an array, whose brackets no text holds."""
+    if not _may_be_numbers(lines):
+        return False
+    try:
+        rows = orjson.loads("[[" + lines.replace("\n", "],[") + "]]")
+    except orjson.JSONDecodeError:
+        return False
+    return len(rows) == height and set(map(len, rows)) == {width}
+
+
+def _may_be_numbers(texts: str) -> bool:
+    if any(character in texts for character in _MORE_THAN_NUMBERS) or not texts.isascii():
+        return False
+    return _LONG not in texts.encode().translate(_AS_DIGIT)

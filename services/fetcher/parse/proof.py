@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from services.fetcher.parse.cells import BLANKS, CELLS, NULL, are_numbers
+from services.fetcher.parse.cells import BLANKS, CELLS, NULL, are_numbers, are_rows
 from services.fetcher.parse.patterns import MARKUP, Groups
 from services.fetcher.parse.rows import split as parts
 
@@ -47,35 +47,37 @@ def _at_once(values: list[Groups], width: int) -> Proven | None:
     columns = [at for at, text in enumerate(values[0]) if "," in text]
     found = None if columns else _numbers("\n".join(map(",".join, values)), len(values) * width)
     if columns and not found:
-        found = _vectors(values, columns)
-    return found or _vectors(values, range(width))
+        found = _vectors(values, columns, width)
+    return found or _vectors(values, range(width), width)
 
 
 def _numbers(text: str, count: int) -> Proven | None:
     """A speculation with a proof: null is put for what may be a missing token; were it part of more, it is no JSON."""
     marked = text.replace(" ", NULL)
-    if "N" in marked:
+    nulls = (len(marked) - len(text)) // (len(NULL) - 1)
+    if "N" in text:
+        nulls += text.count("NIL")
         marked = marked.replace("NIL", NULL)
-    return Proven(marked.split("\n"), marked.count(NULL)) if are_numbers(marked, count) else None
+    if "n" in text:
+        nulls = marked.count(NULL)
+    return Proven(marked.split("\n"), nulls) if are_numbers(marked, count) else None
 
 
-def _vectors(values: list[Groups], columns: Iterable[int]) -> Proven | None:
+def _vectors(values: list[Groups], columns: Iterable[int], width: int) -> Proven | None:
     """With vectors in those columns, of numbers only."""
-    rows: list[str] = []
-    elements = sum(map(len, values))
+    lines: list[str] = []
     for row in values:
         cells = list(row)
         for at in columns:
             cell = cells[at]
             if "," in cell and " " not in cell:
                 cells[at] = f"[{cell}]"
-                elements += cell.count(",")
-        rows.append(",".join(cells))
-    text = "\n".join(rows)
+        lines.append(",".join(cells))
+    text = "\n".join(lines)
     if "n" in text:
         return None
     marked = text.replace(" ", NULL)
-    if not are_numbers(marked.replace("[", "").replace("]", ""), elements):
+    if not are_rows(marked, width, len(values)):
         return None
     return Proven(marked.split("\n"), (len(marked) - len(text)) // (len(NULL) - 1))
 
