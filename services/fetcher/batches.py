@@ -211,7 +211,7 @@ class _File:
 
     def _kept(self, rows: Rows, before: Rows) -> Rows:
         """Put aside instead of those they were before."""
-        if rows is before:
+        if rows.held is before.held:
             return rows
         self.spool.let_go(before.held)
         return replace(rows, held=self.spool.put(rows.text))
