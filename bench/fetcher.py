@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from bench.parse import SHAPES, document
+from bench.pm_files import SHAPES, document
 from services.fetcher.parse.blocks import shipped
 from services.fetcher.parsers import Limits, Parsers
 from services.fetcher.pools import Pools

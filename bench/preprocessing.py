@@ -14,7 +14,8 @@ from time import process_time
 
 import zstandard
 
-from bench.parse import NAMES, ORIGIN, SHAPES, document
+from bench.parse import ORIGIN
+from bench.pm_files import NAMES, SHAPES, document
 from services.fetcher.batches import RAW, read_file
 from services.fetcher.dictionary import Dictionary
 from services.fetcher.preprocessing import STEPS, Conversion, Preprocessing

@@ -2,9 +2,10 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from operator import itemgetter
 
 from services.fetcher.parse import rows
 from services.fetcher.parse.bad_file import BadFile
@@ -13,6 +14,7 @@ from services.fetcher.parse.cells import BLANKS, CELLS, NULL
 from services.fetcher.parse.charset import TableText
 from services.fetcher.parse.header import LINES, MAX_LINE, Header, header_of, lines_of
 from services.fetcher.parse.measinfo import COUNT_MISMATCH
+from services.fetcher.parse.memo import Memo
 from services.fetcher.parse.naming import class_of
 from services.fetcher.parse.profile import Profile
 from services.fetcher.parse.spelling import between, duration, number, time
@@ -78,6 +80,8 @@ class _Table:
         self.waiting: dict[tuple[str, ...], list[Row]] = {}
         self.dropped = 0
         self.has_rows = False
+        self.texts = Memo(self._text)
+        self.counters = _picked(self.layout.counters)
         self.most = max(1, min(_ROWS, _CELLS // self.layout.width))
 
     def read(self, lines: Iterator[str]) -> Iterator[Block]:
@@ -126,8 +130,10 @@ class _Table:
 
     def _take(self, cells: list[str]) -> None:
         self.has_rows = True
-        self.waiting.setdefault(self._key(cells), []).append(self._row(cells))
-        self.dropped += sum(CELLS[cells[at]] != NULL for at in self.layout.others)
+        name = self._object(cells)
+        self.waiting.setdefault(self._key(cells, name), []).append(self._row(cells, name))
+        if self.layout.others:
+            self.dropped += sum(CELLS[cells[at]] != NULL for at in self.layout.others)
 
     def _taken(self) -> Iterator[Block]:
         dropped, self.dropped = self.dropped, 0
@@ -142,14 +148,15 @@ class _Table:
         padded = cells + [""] * (self.layout.width - len(cells))
         taken = {at for at in range(len(cells)) if at >= self.layout.width or at in self.layout.counters}
         results = tuple(self._text(cells[at]) for at in sorted(taken))
-        name, suspect, _ = self._row(padded)
-        head = replace(self._head(self._key(padded)))
+        name = self._object(padded)
+        _, suspect, _ = self._row(padded, name)
+        head = replace(self._head(self._key(padded, name)))
         return Block(head, [], [], 0, [Fault(COUNT_MISMATCH, name, suspect, results)])
 
-    def _row(self, cells: list[str]) -> Row:
+    def _row(self, cells: list[str], name: str) -> Row:
         layout = self.layout
         suspect = layout.suspect >= 0 and cells[layout.suspect].strip().lower() not in self.good
-        return self._object(cells), suspect, tuple(self._text(cells[at]) for at in layout.counters)
+        return name, suspect, tuple(map(self.texts.__getitem__, self.counters(cells)))
 
     def _text(self, cell: str) -> str:
         if cell.strip().lower() in self.missing:
@@ -162,9 +169,9 @@ class _Table:
             return parts[0][1]
         return ",".join(f"{name}={value}" for name, value in parts if value)
 
-    def _key(self, cells: list[str]) -> tuple[str, ...]:
+    def _key(self, cells: list[str], name: str) -> tuple[str, ...]:
         """What rows of a block have in common, as it is written: element, group, date, begin, end, period."""
-        layout, name = self.layout, self._object(cells)
+        layout = self.layout
         element = _cell(cells, layout.element) or _found(self.element_pattern, name)
         group = _cell(cells, layout.group) or self.file_group or _found(self.group_pattern, name) or class_of(name)
         times = (_cell(cells, at) for at in (layout.date, layout.begin, layout.end, layout.period))
@@ -179,6 +186,13 @@ class _Table:
             lasts = duration(period, self.profile.period_unit) or between(begin, end) or self.profile.default_period
             self.heads[key] = head = Head(element, group, "", lasts, begin, end, self.layout.names, "")
         return head
+
+
+def _picked(columns: tuple[int, ...]) -> Callable[[list[str]], Sequence[str]]:
+    """The cells of those columns."""
+    if columns == tuple(range(columns[0], columns[-1] + 1)):
+        return itemgetter(slice(columns[0], columns[-1] + 1))
+    return itemgetter(*columns)
 
 
 def _cell(cells: list[str], at: int) -> str:

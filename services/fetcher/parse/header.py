@@ -4,6 +4,8 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import IncrementalNewlineDecoder
+from itertools import chain
 
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.profile import Layout, Profile, layout_of
@@ -62,8 +64,9 @@ def lines_of(texts: Iterable[str]) -> Iterator[str]:
         BadFile: a line is too long, or holds what is no character.
     """
     rest, number = "", 0
-    for text in texts:
-        *whole, rest = (rest + text).replace("\r\n", "\n").split("\n")
+    line_ends = IncrementalNewlineDecoder(None, translate=True)
+    for text in chain(texts, [None]):  # a carriage return may be the last of a piece
+        *whole, rest = (rest + line_ends.decode(text or "", final=text is None)).split("\n")
         for line in whole:
             number += 1
             yield _checked(line, number) + "\n"

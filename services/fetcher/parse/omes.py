@@ -7,6 +7,10 @@ from services.fetcher.parse.document import Document, Reader
 from services.fetcher.parse.naming import joined
 
 _PREFIX = "DN:"
+_COUNTER = 4
+"""How deep a counter is: OMeS / PMSetup / PMMOResult / the measurement type."""
+
+Row = tuple[str, bool, tuple[str, ...]]
 
 
 class Omes(Reader):
@@ -20,16 +24,35 @@ class Omes(Reader):
         self.names: list[str] = []
         self.texts: list[str] = []
         self.measured: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
-        self.known: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self.waiting: dict[tuple[str, str, tuple[str, ...]], list[Row]] = {}
+        """Rows of the interval by element, group and counters."""
         self.blocks: list[Block] = []
 
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        if len(self.path) == _COUNTER and self.path[-1] != "MO":  # most of the file
+            self.text.clear()
+            self.path.append(tag[tag.find(":") + 1 :])
+        else:
+            super().start(tag, attributes)
+
+    def end(self, tag: str) -> None:
+        path = self.path
+        if len(path) == _COUNTER + 1 and path[-2] != "MO":
+            self.names.append(path.pop())
+            self.texts.append("".join(self.text))
+            self.text.clear()
+        else:
+            super().end(tag)
+
     def take(self) -> list[Block]:
+        self._flush()
         taken, self.blocks = self.blocks, []
         return taken
 
     def opened(self, tag: str, attributes: dict[str, str]) -> None:
         match self.path:
             case [_]:
+                self._flush()
                 self.begin, self.duration = attributes.get("startTime", ""), _minutes(attributes.get("interval", ""))
             case [_, _]:
                 self.objects, self.measured, self.base = [], [], ""
@@ -37,21 +60,17 @@ class Omes(Reader):
                 self.object = ""
                 self.group = attributes.get("measurementType", tag).strip(BLANKS)
                 self.names, self.texts = [], []
-            case [*_, parent] if len(self.path) > 4:
+            case [*_, parent] if len(self.path) > _COUNTER:
                 raise self.document.bad(f"<{tag}> within a value, <{parent}>")
 
     def closed(self, tag: str, text: str) -> None:
         match self.path:
             case [_, _, _, "MO"]:
                 self._named(tag, text.strip(BLANKS))
-            case [_, _, _, _]:
-                self.names.append(tag)
-                self.texts.append(text)
             case [_, _, _] if tag == "MO":
                 self.objects.append(self.object)
             case [_, _, _]:
-                names = tuple(self.names)
-                self.measured.append((self.group, self.known.setdefault(names, names), tuple(self.texts)))
+                self.measured.append((self.group, tuple(self.names), tuple(self.texts)))
             case [_, _]:
                 self._result()
 
@@ -63,9 +82,15 @@ class Omes(Reader):
 
     def _result(self) -> None:
         """What was measured may stand behind the values, and may have several dimensions."""
+        name = joined(*self.objects)
         for group, names, texts in self.measured:
-            head = Head(element=self.base, group=group, duration=self.duration, begin=self.begin, counters=names)
-            self.blocks.append(rows.block(head, [(joined(*self.objects), False, texts)], []))
+            self.waiting.setdefault((self.base, group, names), []).append((name, False, texts))
+
+    def _flush(self) -> None:
+        for (element, group, names), of_key in self.waiting.items():
+            head = Head(element=element, group=group, duration=self.duration, begin=self.begin, counters=names)
+            self.blocks.append(rows.block(head, of_key, []))
+        self.waiting = {}
 
 
 def _minutes(text: str) -> str:

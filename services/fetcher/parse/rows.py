@@ -32,7 +32,7 @@ def block(head: Head, rows: Iterable[tuple[str, bool, tuple[str, ...]]], faults:
     lines: list[str] = []
     nulls = 0
     for name, suspect, texts in rows:
-        cells = [CELLS[text] for text in texts]
+        cells = [*map(CELLS.__getitem__, texts)]
         nulls += cells.count(NULL)
         objects.append(quoted(name))
         lines.append(line(objects[-1], "1" if suspect else "0", ",".join(cells)))

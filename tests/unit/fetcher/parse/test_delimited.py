@@ -204,6 +204,15 @@ def test_a_first_row_without_a_time_but_with_a_number_is_set_aside() -> None:
     assert parsed.counts.reasons == {"bad period": 2}
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 16])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_lines_may_end_as_on_any_system(line_end: str, chunk: int) -> None:
+    text = HUAWEI.replace("\r\n", line_end)
+    assert rows(read(text, chunk=chunk)) == rows(read(HUAWEI))
+    with pytest.raises(BadFile, match="cut off within a row: line 5"):
+        read(text.rstrip()[:-4], chunk=chunk)
+
+
 def test_joined_files_are_read_as_one() -> None:
     twice = read("Time,Cell,a\n2020-05-18 16:15,C1,1\nTime,Cell,a\n2020-05-18 16:30,C1,2\n", "", OWN)
     assert (twice.counts.rows, twice.counts.quarantined) == (2, 0)
