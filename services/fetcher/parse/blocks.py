@@ -10,6 +10,7 @@ from services.fetcher.parse.document import Document, Reader
 from services.fetcher.parse.lane import PIECE, Lane
 from services.fetcher.parse.measinfo import MeasInfos
 from services.fetcher.parse.omes import Omes
+from services.fetcher.parse.omes_lane import OmesLane
 from services.fetcher.parse.patterns import LANES
 from services.fetcher.parse.profile import Profile
 from services.fetcher.parse.text import HEAD, is_xml, texts
@@ -65,6 +66,8 @@ def _of_xml(source: Iterator[str], *, fast: bool, piece: int) -> Iterator[Block]
     words = LANES.get(document.root) if fast else None
     if words and isinstance(reader, MeasInfos):
         yield from Lane(document, reader, words, piece).read(rest)
+    elif fast and isinstance(reader, Omes):
+        yield from OmesLane(document, reader, piece).read(rest)
     else:
         for text in rest:
             document.feed(text)

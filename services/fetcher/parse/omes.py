@@ -11,6 +11,8 @@ _COUNTER = 4
 """How deep a counter is: OMeS / PMSetup / PMMOResult / the measurement type."""
 
 Row = tuple[str, bool, tuple[str, ...]]
+Values = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""Group, counters and texts of a measurement type."""
 
 
 class Omes(Reader):
@@ -23,9 +25,9 @@ class Omes(Reader):
         self.objects: list[str] = []
         self.names: list[str] = []
         self.texts: list[str] = []
-        self.measured: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
-        self.waiting: dict[tuple[str, str, tuple[str, ...]], list[Row]] = {}
-        """Rows of the interval by element, group and counters."""
+        self.measured: list[Values] = []
+        self.waiting: dict[tuple[str, str], tuple[tuple[str, ...], list[Row]]] = {}
+        """Counters and rows of the interval, by element and group."""
         self.blocks: list[Block] = []
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -58,7 +60,7 @@ class Omes(Reader):
                 self.objects, self.measured, self.base = [], [], ""
             case [_, _, _]:
                 self.object = ""
-                self.group = attributes.get("measurementType", tag).strip(BLANKS)
+                self.group = group_of(tag, attributes)
                 self.names, self.texts = [], []
             case [*_, parent] if len(self.path) > _COUNTER:
                 raise self.document.bad(f"<{tag}> within a value, <{parent}>")
@@ -74,6 +76,18 @@ class Omes(Reader):
             case [_, _]:
                 self._result()
 
+    def result(
+        self, measured: list[list[tuple[str, str]]], values: list[tuple[str, tuple[str, ...], tuple[str, ...]]]
+    ) -> None:
+        """A whole one: the parts of each MO's name, and group, counters and texts of each measurement type."""
+        self.objects, self.measured, self.base = [], values, ""
+        for parts in measured:
+            self.object = ""
+            for tag, text in parts:
+                self._named(tag, text.strip(BLANKS))
+            self.objects.append(self.object)
+        self._result()
+
     def _named(self, tag: str, text: str) -> None:
         """A part of the name of what was measured: a DN, or a base and the rest of the way from there."""
         if tag == "baseId":
@@ -83,14 +97,29 @@ class Omes(Reader):
     def _result(self) -> None:
         """What was measured may stand behind the values, and may have several dimensions."""
         name = joined(*self.objects)
-        for group, names, texts in self.measured:
-            self.waiting.setdefault((self.base, group, names), []).append((name, False, texts))
+        for group, counters, texts in self.measured:
+            key = self.base, group
+            known, of_key = self.waiting.get(key, (counters, []))
+            if known != counters:  # of a counter that comes twice, the first is to come first
+                self._hand_on(key)
+                of_key = []
+            of_key.append((name, False, texts))
+            self.waiting[key] = counters, of_key
 
     def _flush(self) -> None:
-        for (element, group, names), of_key in self.waiting.items():
-            head = Head(element=element, group=group, duration=self.duration, begin=self.begin, counters=names)
-            self.blocks.append(rows.block(head, of_key, []))
-        self.waiting = {}
+        for key in list(self.waiting):
+            self._hand_on(key)
+
+    def _hand_on(self, key: tuple[str, str]) -> None:
+        counters, of_key = self.waiting.pop(key)
+        element, group = key
+        head = Head(element=element, group=group, duration=self.duration, begin=self.begin, counters=counters)
+        self.blocks.append(rows.block(head, of_key, []))
+
+
+def group_of(tag: str, attributes: dict[str, str]) -> str:
+    """Of an element that holds counters."""
+    return attributes.get("measurementType", tag).strip(BLANKS)
 
 
 def _minutes(text: str) -> str:

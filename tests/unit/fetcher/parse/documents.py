@@ -185,3 +185,56 @@ def documents(draw: st.DrawFn, *, tidy: bool = False) -> str:
     body = "".join(f'<measData><{managed} localDn="{draw(locals_)}"/>{"".join(data)}</measData>' for data in datas)
     header = f'<fileHeader dnPrefix="{prefix}"><fileSender localDn="{sender}"/></fileHeader>'
     return f'{prolog}<{root} xmlns="urn:x" xmlns:vendor="urn:v">{header}{body}<fileFooter/></{root}>\n'
+
+
+@st.composite
+def omes(draw: st.DrawFn, *, tidy: bool = False) -> str:
+    """A whole OMeS document: results of a few forms, over and over."""
+    space = draw(spaces)
+    setups = []
+    for _ in range(draw(st.integers(1, 2))):
+        forms = draw(st.lists(_forms(), min_size=1, max_size=2))
+        results = [
+            _result(draw, draw(st.sampled_from(forms)), space, tidy=tidy) for _ in range(draw(st.integers(0, 14)))
+        ]
+        start = draw(st.sampled_from(("2023-05-15T07:00:00.000+01:00:00", "2023-05-15T07:15:00.000Z")))
+        setups.append(f'<PMSetup startTime="{start}" interval="15">{space}{"".join(results)}</PMSetup>{space}')
+    return f'<?xml version="1.0"?>\n<OMeS xmlns="pm/x.xsd">{space}{"".join(setups)}</OMeS>\n'
+
+
+@dataclass(frozen=True)
+class Form:
+    """Of results: how the object is named, and the counters of each measurement type."""
+
+    parts: tuple[str, ...]
+    dimensions: int
+    targets: tuple[tuple[str, tuple[str, ...]], ...]
+    is_object_last: bool
+
+
+@st.composite
+def _forms(draw: st.DrawFn) -> Form:
+    counters = st.lists(st.sampled_from([f"M8001C{at}" for at in range(6)]), min_size=1, max_size=4).map(tuple)
+    types = st.sampled_from(("Cell_Load", "NX2CB", "B &amp; C"))
+    targets = draw(st.lists(st.tuples(types, counters), min_size=1, max_size=2))
+    parts = draw(st.sampled_from((("DN",), ("baseId", "localMoid"))))
+    return Form(parts, draw(st.integers(1, 2)), tuple(targets), draw(st.integers(0, 5)) == 5)
+
+
+def _result(draw: st.DrawFn, form: Form, space: str, *, tidy: bool) -> str:
+    names = st.sampled_from([f"PLMN-PLMN/MRBTS-{at}" for at in range(4)] + ["DN:NE-LNCEL-1", " A-1 "])
+    cells = plain_values if tidy else values
+    extra = st.just("") if tidy else st.sampled_from(("", "", "", "", "<!-- <PMMOResult> -->", "<?pi x?>"))
+    measured = "".join(
+        "<MO>" + space + "".join(f"<{part}>{draw(names)}</{part}>{space}" for part in form.parts) + f"</MO>{space}"
+        for _ in range(form.dimensions)
+    )
+    targets = ""
+    for group, counters in form.targets:
+        texts = [escape(draw(cells)) for _ in counters]
+        if not tidy and draw(st.integers(0, 9)) == 9:
+            texts[0] = f"<![CDATA[{draw(tokens)}]]>".replace("&", "x")
+        leaves = "".join(f"<{name}>{text}</{name}>{space}" for name, text in zip(counters, texts, strict=True))
+        targets += f'{draw(extra)}<NE-WBTS_1.0 measurementType="{group}">{space}{leaves}</NE-WBTS_1.0>{space}'
+    inner = targets + measured if form.is_object_last else measured + targets
+    return f"<PMMOResult>{space}{inner}</PMMOResult>{space}{draw(extra)}"

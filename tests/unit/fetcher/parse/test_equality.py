@@ -14,7 +14,7 @@ from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.blocks import blocks
 from services.fetcher.parsed import Parsed
 from tests import reference
-from tests.unit.fetcher.parse.documents import documents
+from tests.unit.fetcher.parse.documents import documents, omes
 from tests.unit.fetcher.parse.reading import ORIGIN, cut, parsed, rows, without_nulls
 
 DATA = Path(__file__).parents[3] / "data"
@@ -55,16 +55,41 @@ def test_tidy_documents_are_read_alike_in_chunks_and_pieces_of_any_size(text: st
     check(text, chunk, piece)
 
 
+@unhurried
+@given(omes(), sizes, sizes)
+def test_odd_results_of_omes_are_read_alike(text: str, chunk: int, piece: int) -> None:
+    check(text, chunk, piece)
+
+
+@unhurried
+@given(omes(tidy=True), sizes, sizes)
+def test_tidy_results_of_omes_are_read_alike(text: str, chunk: int, piece: int) -> None:
+    check(text, chunk, piece)
+
+
 @pytest.mark.timeout(60)
 def test_a_row_without_its_end_yet_is_waited_for_whatever_is_left_over_before_it() -> None:
     """Where the rest of a piece is as long as </measType>, the lane once went round for ever."""
     check((DATA / "cut" / "row-behind-a-short-rest.xml").read_text(), chunk=7, piece=64)
 
 
+RESULT = """  <PMMOResult>
+   <MO><DN>PLMN-PLMN/RNC-1/WBTS-2</DN></MO>
+   <MO><baseId>NE-1</baseId><localMoid>DN:X-2</localMoid></MO>
+   <NE-WBTS_1.0 measurementType="Load">
+    <M1>1</M1>
+    <M2>0,3</M2>
+    <M3></M3>
+   </NE-WBTS_1.0>
+   <PMTarget  measurementType='Other'><M4>NIL</M4></PMTarget>
+  </PMMOResult>
+"""
 SCRAPS = (
     "<", ">", "&", "&amp;", "]]>", "<!--", "-->", "<![CDATA[", "?>", "<?x ", '"', "'", "/", "\r", "\x01", "\x0b",
     "\x1d", "\uffff", "!",
     "</measInfo>", "<measInfo>", "</measValue>", '<measValue measObjLdn="x">', '<r p="1">', "</r>", "7", ",", "\u0085",
+
+    "<PMMOResult>", "</PMMOResult>", "<M1>", "</M1>", "</MO>", " a='1'",
     '<measType p="2">', "</measType>", "\n", " ", "pm:", "</measData>", "<measData>", " p='1'", "<mv>", "</mi>", "<mt>",
 )  # fmt: skip
 """What may break a document."""
@@ -72,7 +97,7 @@ PARTS = (
     "<!-- <measValue> -->", "<![CDATA[<r>]]>", "<?x y?>", "\r\n", "<x/>", '<r p="1">5</r>', '<r p="2"/>', "<r>6</r>",
     "<suspect>true</suspect>", "<measTypes>a b</measTypes>", "<measResults>1 2</measResults>", "text", "&#65;", "<sf/>",
     '<measType p="2">c</measType>', '<measValue measObjLdn="C=1"></measValue>', "<mt>c</mt>", "</measInfo><measInfo>",
-    "<mv><moid>C=1</moid><r>1</r><r>2</r></mv>", "<job jobId='1'/>",
+    "<mv><moid>C=1</moid><r>1</r><r>2</r></mv>", "<job jobId='1'/>", "<M5>7</M5>", "</M2><M2>", RESULT, "<DN>Y-1</DN>",
 )  # fmt: skip
 """What changes its meaning."""
 
@@ -117,9 +142,18 @@ MDC = """<?xml version="1.0"?>
 """
 
 
+SETUP = f"""<PMSetup startTime="2011-02-20T15:00:00.000-06:00:00" interval="60">
+{RESULT * 5}</PMSetup>
+"""
+OMES = f"""<?xml version="1.0"?>
+<OMeS xmlns="pm/cnf_rnc_nsn.6.0.xsd">
+{SETUP * 2}</OMeS>
+"""
+
+
 def damaged(chance: random.Random) -> str:
     """A document with a few changes, of which about half leave it well-formed."""
-    text = chance.choice((MEAS, MDC))
+    text = chance.choice((MEAS, MDC, OMES))
     between = chance.random() < 0.6
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
         if between:

@@ -1,5 +1,9 @@
 """Nokia's OMeS, as public examples of it look."""
 
+import pytest
+
+from services.fetcher.parse.bad_file import BadFile
+from services.fetcher.parse.omes_lane import form_of
 from tests import reference
 from tests.unit.fetcher.parse.reading import ORIGIN, parsed, rows, without_nulls
 
@@ -79,3 +83,39 @@ def test_an_interval_that_is_no_number_sets_the_block_aside() -> None:
         ("bad period", "LTE_Cell_Load", 1)
     ]
     assert found.counts.values == 5
+
+
+def test_results_of_one_form_are_read_by_the_lane_and_an_error_behind_them_at_its_place() -> None:
+    values = "<T_1.0 measurementType='G'><C1>{0}</C1><C2>NIL</C2></T_1.0>"
+    result = f"<PMMOResult>\n<MO><DN>A-{{0}}</DN></MO>\n{values}\n</PMMOResult>\n"
+    begin = '<OMeS><PMSetup startTime="2020-05-18T16:00:00Z" interval="15">\n'
+    text = begin + "".join(map(result.format, range(40))) + "</PMSetup></OMeS>"
+    found = rows(parsed(text.encode(), piece=500))
+    assert {row["object"]: row["values"] for row in found} == {
+        f"A-{at}": {"C1": str(at), "C2": None} for at in range(40)
+    }
+    assert form_of(result.replace("A-{0}", "").replace("{0}", "").replace("NIL", "").replace("\n<", "<"))
+    damaged = text.replace("</PMSetup>", "<x>&</PMSetup>")
+    places = set()
+    for fast in (True, False):
+        with pytest.raises(BadFile) as caught:
+            parsed(damaged.encode(), fast=fast)
+        places.add((str(caught.value), caught.value.line))
+    ((_, line),) = places
+    assert line == damaged[: damaged.index("<x>")].count("\n") + 1
+
+
+def test_a_form_with_anything_but_leaves_is_none() -> None:
+    form = "<PMMOResult><MO><DN></DN></MO><T><C1></C1></T></PMMOResult>"
+    assert form_of(form)
+    for odd in (
+        "<C1/>",
+        "<C1><x></x></C1>",
+        "<p:C1></p:C1>",
+        "<C1></C2>",
+        "<C1 a='&lt;'></C1>",
+        "<C1>",
+        "</C1>",
+        "t<C1></C1>",
+    ):
+        assert form_of(form.replace("<C1></C1>", odd)) is None, odd
