@@ -57,18 +57,13 @@ class ClickHouse:
 
     def insert(self, rows: Columns) -> None:
         """Rows of one table, which is made or widened where it must be."""
-        is_known = rows.table in self.tables
         try:
             self._insert(rows)
         except RefusedCounters:
             raise
-        except Hopeless:
-            self._forget()
-            if not is_known:
-                raise
-            self._insert(rows)  # into the table as it is now: somebody may have changed it
-        except Unreachable:
-            self._forget()
+        except (Hopeless, Unreachable):  # somebody may have changed the tables
+            self.tables.clear()
+            self.objects.clear()
             raise
 
     def _insert(self, rows: Columns) -> None:
@@ -125,10 +120,6 @@ class ClickHouse:
         else:
             settings["insert_deduplicate"] = 0
         self.connection.insert(table, list(arrays), body, settings)
-
-    def _forget(self) -> None:
-        self.tables.clear()
-        self.objects.clear()
 
 
 def wanted_of(rows: Columns, there: Table, rules: Rules) -> Table:

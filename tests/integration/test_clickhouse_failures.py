@@ -1,0 +1,191 @@
+"""How ClickHouse fails, on the real engine: what may pass is tried again, nothing is lost, by half or twice."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from threading import Event, Thread
+
+import pytest
+
+from shared.errors import Unreachable
+from shared.messages import CounterBatch
+from shared.settings import Clickhouse
+from tests.integration.test_clickhouse import Bridge
+from tests.integration.test_clickhouse_front import Front, free_port
+from tests.integration.test_sinks import Rows
+from tools.devstack.processes import Process
+
+OLD = {("e1", "o1"): {"a": 1, "b": 2}}
+NEW = {("e1", "o1"): {"a": 3, "b": 4}}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Front, Process]]:
+    """An engine of its own: it is stopped and starved here."""
+    front = Front(tmp_path_factory.mktemp("front"), free_port())
+    process = front.start()
+    try:
+        yield front, process
+    finally:
+        process.stop()
+
+
+@pytest.fixture
+def bridge(served: tuple[Front, Process]) -> Iterator[Bridge]:
+    """With one row that is there already; it waits a second for answers."""
+    made = Bridge(Clickhouse(url=f"http://127.0.0.1:{served[0].port}/pm?send_receive_timeout=1"))
+    made.write(made.batch([["o1", 0, 1, 2]]))
+    yield made
+    made.clickhouse.close()
+
+
+def newer(bridge: Bridge) -> CounterBatch:
+    return bridge.batch([["o1", 0, 3, 4]], ver=2)
+
+
+def is_stored_once(bridge: Bridge) -> bool:
+    return bridge.rows() == NEW and bridge.ask("SELECT count() FROM `{table}_rows`") == [(2,)]
+
+
+def test_an_answer_that_does_not_come_in_time_is_asked_for_again(served: tuple[Front, Process], bridge: Bridge) -> None:
+    _, process = served
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(Unreachable):
+            bridge.write(newer(bridge))
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    bridge.write(newer(bridge))
+    assert is_stored_once(bridge)
+
+
+def test_a_server_that_is_read_only_is_unreachable_and_takes_all_afterwards(bridge: Bridge) -> None:
+    assert bridge.clickhouse.connection.client is not None
+    bridge.clickhouse.connection.client.set_client_setting("readonly", "1")
+    with pytest.raises(Unreachable, match="READONLY"):
+        bridge.write(newer(bridge))
+    assert bridge.rows() == OLD
+    bridge.write(newer(bridge))
+    assert is_stored_once(bridge)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("parts_to_throw_insert", 1, "TOO_MANY_PARTS"),
+        ("min_free_disk_bytes_to_perform_insert", 2**60, "NOT_ENOUGH_SPACE"),
+    ],
+)
+def test_a_server_without_room_is_waited_for(bridge: Bridge, setting: str, value: int, said: str) -> None:
+    """For parts that are not merged yet, or on its disk."""
+    bridge.do("SYSTEM STOP MERGES `{table}_rows`")
+    bridge.do(f"ALTER TABLE `{{table}}_rows` MODIFY SETTING {setting} = {value}")
+    with pytest.raises(Unreachable, match=said):
+        bridge.write(newer(bridge))
+    assert bridge.rows() == OLD
+    bridge.do(f"ALTER TABLE `{{table}}_rows` RESET SETTING {setting}")
+    bridge.write(newer(bridge))
+    assert is_stored_once(bridge)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE `{table}_rows` DROP COLUMN b",
+        "DROP TABLE `{table}_rows`",
+        "ALTER TABLE `{table}_rows` MODIFY COLUMN b Nullable(String)",
+    ],
+)
+def test_a_schema_changed_by_another_is_read_again_and_mended(bridge: Bridge, change: str) -> None:
+    bridge.do(change)
+    try:
+        bridge.write(newer(bridge))
+    except Unreachable:
+        bridge.write(newer(bridge))
+    assert bridge.rows() == NEW
+
+
+class Relay:
+    """A line to the server, which is cut while `cuts` is set: in mid-statement, or between it and its answer."""
+
+    def __init__(self, port: int, cut_in: str) -> None:
+        self.server_port, self.cut_in, self.cuts = port, cut_in, Event()
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self.listening.getsockname()[1])
+        self.lines: list[socket.socket] = []
+        self.threads = [Thread(target=self._serve)]
+        self.threads[0].start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self.listening.accept()
+            except OSError:
+                return  # closed
+            server = socket.create_connection(("127.0.0.1", self.server_port))
+            self.lines += client, server
+            for way in (("statement", client, server), ("answer", server, client)):
+                self.threads.append(Thread(target=self._carry, args=way))
+                self.threads[-1].start()
+
+    def _carry(self, what: str, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):  # cut by the other way
+            while piece := source.recv(1 << 16):
+                if self.cuts.is_set() and what == self.cut_in:
+                    target.sendall(piece[: len(piece) // 2] if what == "statement" else b"")
+                    break
+                target.sendall(piece)
+        _cut(source, target)
+
+    def close(self) -> None:
+        _cut(self.listening, *self.lines)
+        for thread in self.threads:
+            thread.join()
+        for line in (self.listening, *self.lines):
+            line.close()
+
+
+def _cut(*lines: socket.socket) -> None:
+    for line in lines:
+        with suppress(OSError):  # no line any more
+            line.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(("cut_in", "stored"), [("statement", OLD), ("answer", NEW)])
+def test_a_line_that_is_cut_leaves_nothing_half_stored_or_twice(
+    served: tuple[Front, Process], cut_in: str, stored: Rows
+) -> None:
+    relay = Relay(served[0].port, cut_in)
+    bridge = Bridge(Clickhouse(url=f"http://127.0.0.1:{relay.port}/pm"))
+    try:
+        bridge.write(bridge.batch([["o1", 0, 1, 2]]))
+        relay.cuts.set()
+        with pytest.raises(Unreachable):
+            bridge.write(newer(bridge))
+        relay.cuts.clear()
+        assert bridge.rows() == stored
+        bridge.write(newer(bridge))
+        assert is_stored_once(bridge)
+    finally:
+        bridge.clickhouse.close()
+        relay.close()
+
+
+def test_an_engine_that_is_killed_has_what_it_acknowledged_and_takes_the_rest_again(
+    served: tuple[Front, Process], bridge: Bridge
+) -> None:
+    """Last: the others' engine is another process afterwards."""
+    front, process = served
+    process.kill()
+    with pytest.raises(Unreachable):
+        bridge.write(newer(bridge))
+    again = front.start()
+    try:
+        assert bridge.rows() == OLD
+        bridge.write(newer(bridge))
+        assert is_stored_once(bridge)
+    finally:
+        bridge.clickhouse.close()
+        again.stop()
