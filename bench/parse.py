@@ -1,8 +1,8 @@
 """How fast PM files become messages: the parser, and how others would do it, side by side in one run.
 
 `python -m bench.parse [--rounds N]`: gz in memory to zstd-ed JSON messages, one core, the least CPU time of N
-interleaved rounds; all dialects. The others (`bench.parse_others`) check and merge nothing; the garbage collector is off
-for all. Bare expat only unpacks and parses, without handlers. Memory: a file of about 186 MB, read from disk in a
+interleaved rounds; all dialects. The others (`bench.parse_others`) check and merge nothing; the garbage collector is
+off for all. Bare expat only unpacks and parses, without handlers. Memory: a file of about 186 MB, read from disk in a
 process of its own. The last line is a JSON object of ratios: those of speed are of shape r, the plain expanded file
 (`shapes` has them all).
 """

@@ -1,9 +1,10 @@
 """`pmflow cycles`: the figures of each system and period, as the tracker published them; older ones from MySQL."""
 
 import calendar
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import pymysql
 import typer
@@ -22,6 +23,7 @@ from tools.cli import ledger
 def cycles(
     system: Annotated[str, typer.Option(help="this one only")] = "",
     last: Annotated[int, typer.Option(help="so many of the newest periods of each system")] = 12,
+    period: Annotated[datetime | None, typer.Option(help="every figure of the period that ended then, UTC")] = None,
 ) -> None:
     """Show what became of the files of each closed cycle; missing elements by name. What Kafka forgot MySQL knows."""
     settings = load()
@@ -30,7 +32,22 @@ def cycles(
         kept = history(settings.mysql)
     except pymysql.Error as error:
         typer.echo(f"older ones are not shown, MySQL does not answer: {error}", err=True)
-    Console().print(table(newest(latest([*kept, *read(settings.kafka.bootstrap_servers)]), system, last)))
+    known = latest([*kept, *read(settings.kafka.bootstrap_servers)])
+    if not known:
+        typer.echo("no cycle is closed yet: that is when `tracker: {lateness_s}` has passed since its end")
+        return
+    console = Console()
+    if period:
+        end_s = period.replace(tzinfo=UTC).timestamp()
+        for figures in known:
+            if figures.end_s == end_s and system in {"", figures.system}:
+                console.print(whole(figures))
+        return
+    shown = list(newest(known, system, last))
+    console.print(table(shown))
+    for figures in shown:
+        if figures.missing:
+            console.print(f"{figures.system} {_ended(figures)} misses {', '.join(figures.missing)}", soft_wrap=True)
 
 
 def read(brokers: str) -> list[CycleFigures]:
@@ -63,36 +80,51 @@ def newest(figures: Iterable[CycleFigures], system: str, last: int) -> Iterator[
             yield from of_system[-last:]
 
 
-def table(figures: Iterable[CycleFigures]) -> Table:
-    """A row a cycle."""
-    counts = (
-        "expected",
-        "elements",
-        "found",
-        "late",
-        "fetched",
-        "parsed",
-        "done",
-        "error",
-        "lost",
-        "quarantined",
-        "values",
-    )
-    more = ("retries a file", "suspect", "values stored", "set aside", "values/s", "p95 to stored", "missing")
-    shown = Table("system", "period ends", *counts, *more, title="cycles")
+def table(figures: Sequence[CycleFigures]) -> Table:
+    """A row a cycle, with what tells a good one from a bad one."""
+    sinks = sorted({sink for cycle in figures for sink in cycle.values_stored})
+    counts = ("files", "late", "error", "lost", "values")
+    shown = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    for name in ("system", "period ends", "elements", *counts, *sinks, "p95"):
+        shown.add_column(name, no_wrap=True, justify="left" if name in {"system", "period ends"} else "right")
     for cycle in figures:
-        aside = sum(cycle.values_set_aside.values()) + cycle.values_quarantined
-        p95 = cycle.latency_s.get("stored", [])[1:2]
+        p95_s = cycle.latency_s.get("stored", [])[1:2]
         shown.add_row(
             cycle.system,
-            f"{datetime.fromtimestamp(cycle.end_s, UTC):%Y-%m-%d %H:%M}",
-            *(f"{getattr(cycle, name):,}" for name in counts),
-            f"{cycle.rates['retries_per_file']:.2f}",
-            f"{cycle.rates['suspect_share']:.1%}",
-            ", ".join(f"{sink} {many:,}" for sink, many in cycle.values_stored.items()),
-            f"{aside:,}",
-            f"{cycle.rates['values_per_s']:,.0f}",
-            f"{p95[0]:,.0f} s" if p95 else "",
-            ", ".join(cycle.missing[:5]) + (f" and {len(cycle.missing) - 5} more" if len(cycle.missing) > 5 else ""),
+            f"{datetime.fromtimestamp(cycle.end_s, UTC):%m-%d %H:%M}",
+            f"{cycle.expected - len(cycle.missing):,}/{cycle.expected:,}",
+            *(f"{n:,}" for n in (cycle.found, cycle.late, cycle.error, cycle.lost, cycle.values)),
+            *(_share_stored(cycle, sink) for sink in sinks),
+            f"{p95_s[0]:,.0f} s" if p95_s else "",
         )
     return shown
+
+
+def whole(cycle: CycleFigures) -> Table:
+    """Every figure of one cycle; those of sinks and stages one by one."""
+    shown = Table("figure", "", title=f"{cycle.system}, period that ended {_ended(cycle)} UTC", min_width=50)
+    for name, figure in (asdict(cycle) | cycle.rates).items():
+        if name in {"system", "end_s"}:
+            continue
+        parts = figure.items() if isinstance(figure, dict) else [("", figure)]
+        for part, value in parts:
+            shown.add_row(f"{name} {part}".strip(), _text(name, value))
+    return shown
+
+
+def _text(name: str, value: Any) -> str:
+    if name == "told_s":
+        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:,}"
+
+
+def _ended(cycle: CycleFigures) -> str:
+    return f"{datetime.fromtimestamp(cycle.end_s, UTC):%Y-%m-%d %H:%M}"
+
+
+def _share_stored(cycle: CycleFigures, sink: str) -> str:
+    """Rounded down: 100 % is all of them."""
+    stored = cycle.values_stored.get(sink)
+    return "" if stored is None or not cycle.values else f"{stored * 1000 // cycle.values / 10:g} %"

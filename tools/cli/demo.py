@@ -15,14 +15,19 @@ from rich.table import Table
 from shared import kafka, topics
 from shared.settings import Settings
 from tools.cli import ledger, status, verify
+from tools.cli.cycles import read as closed_cycles
+from tools.cli.cycles import table as cycles_table
 from tools.cli.pipeline import ROOT, Pipeline
 from tools.cli.run import HOME
 from tools.devstack import stack as devstack
 from tools.devstack.processes import Process
 
 SAMPLES = ROOT / "tests" / "data" / "samples"
-DEMO_SCHEDULE = {"spring": {"pm": {"cron": {"schedule-scan": "*/5 * * * * *"}, "immediate-run-delay": 1}}}
-"""Every five seconds instead of every five minutes; all else is the user's YAML."""
+DEMO_SCHEDULE = {
+    "spring": {"pm": {"cron": {"schedule-scan": "*/5 * * * * *"}, "immediate-run-delay": 1}},
+    "tracker": {"lateness_s": 1},
+}
+"""A scan each five seconds instead of five minutes, and cycles that close at once; all else is the user's YAML."""
 
 
 def with_dictionaries(simulator: Path) -> dict[str, Any]:
@@ -56,6 +61,7 @@ def demo(
     console.print()
     console.print(samples_table(settings))
     console.print(verify.table(found))
+    console.print(cycles_table(closed_cycles(settings.kafka.bootstrap_servers)))
     console.print(where_to_look(pipeline), soft_wrap=True, highlight=False)
     raise typer.Exit(0 if through and all(outcome.right for outcome in found) else 1)
 
@@ -111,7 +117,9 @@ def where_to_look(pipeline: Pipeline) -> str:
 All of it still runs. Where to look next:
   export PMFLOW_CONFIG={config}
   .venv/bin/pmflow status                files and values by system and stage
-  .venv/bin/pmflow verify                the table above, again
+  .venv/bin/pmflow verify                what is stored against what was written, again
+  .venv/bin/pmflow cycles                what became of each period's files
+  .venv/bin/pmflow trace 4ga-001         every hop of an element's files, to their tables
   .venv/bin/pmflow parse --summary tests/data/samples/*.xml
   {pipeline.home}/log/                   one log a service, JSON lines
   {pipeline.simulator}/files/            the elements' folders: pm/, pm/done/, pm/error/

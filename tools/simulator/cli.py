@@ -59,7 +59,9 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option
     host: Annotated[str, typer.Option(help="where to listen")] = "127.0.0.1",
     advertise: Annotated[str, typer.Option(help="the name clients connect to; else --host")] = "",
     port: Annotated[int, typer.Option(help="0: the one it had before, else a free one")] = 0,
-    start: Annotated[int, typer.Option(help="end of the first period, seconds since 1970; 0: the last full one")] = 0,
+    start: Annotated[
+        int, typer.Option(help="end of the first period, seconds since 1970; 0: none of --cycles is to come")
+    ] = 0,
     plant: Annotated[str, typer.Option(help="DIR[=system/element]: real files, for an extra element")] = "",
     in_place_share: Annotated[float, typer.Option(help="of files written slowly under their own name")] = 0.1,
     anomalies: Annotated[str, typer.Option(help=f"planted each period: {', '.join(ANOMALIES)}, or all")] = "",
@@ -77,7 +79,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option
     if plant:
         samples, system, element = planted(plant, next(iter(sizes)))
         elements.plant(samples, system, element)
-    pace = Pace(start or int(time()) // gp_s * gp_s, cycle_s, cycles)
+    newest_s = int(time()) // gp_s * gp_s
+    pace = Pace(start or newest_s - max(cycles - 1, 0) * gp_s, cycle_s, cycles)
     asyncio.run(_run(elements, Place(host, advertise or host, port), pace))
 
 
