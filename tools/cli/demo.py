@@ -62,6 +62,7 @@ def demo(
     console.print(samples_table(settings))
     console.print(verify.table(found))
     console.print(cycles_table(closed_cycles(settings.kafka.bootstrap_servers)))
+    console.print("[dim]late: the simulated periods had ended before the demo began[/dim]")
     console.print(where_to_look(pipeline), soft_wrap=True, highlight=False)
     raise typer.Exit(0 if through and all(outcome.right for outcome in found) else 1)
 
