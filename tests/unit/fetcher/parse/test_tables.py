@@ -1,14 +1,19 @@
 """Vendors' tables give what the reference reader sees in them, by golden files and made up, however they are cut."""
 
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.fetcher.batches import read_file
+from services.fetcher.parse import profile
 from services.fetcher.parse.bad_file import BadFile
+from services.fetcher.parse.profile import Profile
 from services.fetcher.parsed import Origin, Parsed
 from tests import reference_tables
 from tests.reference_tables import DATA, TABLES, golden_lines
@@ -52,3 +57,24 @@ def test_tables_are_read_as_the_reference_reads_them(table: Table, chunk: int) -
     assert without_nulls(rows(parsed)) == expected
     assert parsed.counts.values == sum(len(row["values"]) for row in expected)
     assert parsed == read(table.text.encode(), table.file_name, 1 << 16)
+
+
+def test_the_walk_through_of_the_docs_works(tmp_path: Path) -> None:
+    """Its table and its profile are those of the page."""
+    page = (DATA.parents[1] / "docs" / "profiles.md").read_text()
+    table, own = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("csv", "yaml"))
+    assert table
+    assert own
+    (tmp_path / "german.yaml").write_text(dedent(own[1]))
+    origin = Origin("4ga", "aa", "", 1, 0, "export_CELL_20200518.csv")
+    found = rows(read_file(table[1].encode(), origin, profiles=tuple(profile.read([tmp_path, profile.SHIPPED]))))
+    assert [(row["element"], row["group"], row["object"], row["suspect"], row["values"]) for row in found] == [
+        ("ENB-17", "CELL", "Anlage=ENB-17,Zelle=1", False, {"Verbindungsversuche": "120", "Last": "12.5"}),
+        ("ENB-17", "CELL", "Anlage=ENB-17,Zelle=2", True, {"Verbindungsversuche": None, "Last": "3.25"}),
+    ]
+    assert {(row["end_s"], row["gp_s"]) for row in found} == {(1589818500, 900)}
+
+
+def test_every_key_of_a_profile_is_documented() -> None:
+    page = (DATA.parents[1] / "docs" / "profiles.md").read_text().partition("## Keys")[2]
+    assert [field.name for field in fields(Profile) if f"`{field.name}`" not in page] == []
