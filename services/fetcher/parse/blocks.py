@@ -13,7 +13,7 @@ from services.fetcher.parse.omes import Omes
 from services.fetcher.parse.omes_lane import OmesLane
 from services.fetcher.parse.patterns import LANES
 from services.fetcher.parse.profile import Profile
-from services.fetcher.parse.text import HEAD, is_xml, texts
+from services.fetcher.parse.text import HEAD, cut, is_xml, texts
 
 DIALECTS: dict[str, type[Reader]] = {
     "measCollecFile": MeasInfos,
@@ -54,7 +54,7 @@ def blocks(
         head += chunk
     whole = chain([head], source)
     if is_xml(head):
-        yield from _of_xml(texts(whole), fast=fast, piece=piece)
+        yield from _of_xml(cut(texts(whole), piece), fast=fast, piece=piece)
     else:
         yield from delimited.blocks(whole, shipped() if profiles is None else profiles, file_name)
 

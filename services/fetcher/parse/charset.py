@@ -83,13 +83,14 @@ def _strict(source: Iterable[bytes], encoding: str) -> Iterator[str]:
 
 
 def _guess(sample: bytes) -> str:
-    """gb18030, when most of what is beyond ASCII would be Chinese words then; else cp1252, letters with accents.
+    """gb18030, when a good part of what is beyond ASCII would be common Chinese words then; else cp1252.
 
-    Such a letter between ASCII letters would make a Chinese character alone, if any at all.
+    A letter with an accent between ASCII letters would make a rare character with its neighbour, if any at all.
     """
     try:
         text = codecs.getincrementaldecoder("gb18030")().decode(sample)
     except UnicodeDecodeError:
         return "cp1252"
-    runs = [len(run) for run in _BEYOND_ASCII.findall(text)]
-    return "gb18030" if 2 * sum(length for length in runs if length > 1) >= sum(runs) else "cp1252"
+    common = text.encode("gb2312", "ignore").decode("gb2312")
+    in_words = sum(len(run) for run in _BEYOND_ASCII.findall(common) if len(run) > 1)
+    return "gb18030" if in_words and 3 * in_words >= sum(map(len, _BEYOND_ASCII.findall(text))) else "cp1252"

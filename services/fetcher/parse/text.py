@@ -73,6 +73,13 @@ def texts(chunks: Iterable[bytes]) -> Iterator[str]:
     yield _decoded(decoder, b"", encoding, final=True)
 
 
+def cut(texts: Iterable[str], size: int) -> Iterator[str]:
+    """The same text in pieces of at most so many characters."""
+    for text in texts:
+        for at in range(0, len(text), size):
+            yield text[at : at + size]
+
+
 def _encoding(head: bytes) -> tuple[str, int]:
     """The encoding, and how many bytes its mark takes."""
     for mark, encoding, length in _MARKS:
