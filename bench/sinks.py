@@ -142,7 +142,8 @@ def mysql(at: Mysql, pid: int, width: int, rounds: int) -> Contest:
     writer.write(warm, {PLACE: 0})
     (chunk,) = chunks_of(warm)
     COLUMNS[periods.group] = dict(*repository.schema.tables(chunk).values())
-    ids = repository.object_ids("bench", {(b.element, row[0]) for b in warm for row in b.rows})
+    objects = {(b.element, row[0]) for b in warm for row in b.rows}
+    ids = repository.objects.numbers_of("bench", objects, split_dn=False)
     contest = Contest(f"mysql, {width} counters", count * width * ELEMENTS * OBJECTS)
     with pymysql.connect(host=at.host, port=at.port, user=at.user, database=at.database) as line:
         for _ in range(rounds):

@@ -17,11 +17,13 @@ ANSWER_S = 60.0
 """A statement that gives no sign for so long is tried again: writers must show progress (shared/health.py)."""
 DUPLICATE_COLUMN = 1060
 STALE_SCHEMA = {1054, 1146}  # unknown column, no such table: somebody changed it under us
-MAY_PASS = STALE_SCHEMA | {
-    1021, 1040, 1041, 1053, 1114, 1129, 1158, 1159, 1160, 1161, 1180, 1203, 1205, 1213, 1226, 1290, 1317, 1836, 3024,
+STORAGE = {1003, 1005, 1016, 1021, 1024, 1025, 1026, 1028, 1030, 1037, 1038, 1114, 1815}
+"""Full disk or memory, as one or the other engine calls it: 1815 is MariaDB's, of a column that finds no room."""
+MAY_PASS = STALE_SCHEMA | STORAGE | {
+    1040, 1041, 1053, 1129, 1158, 1159, 1160, 1161, 1180, 1203, 1205, 1213, 1226, 1290, 1317, 1836, 3024,
     2002, 2003, 2006, 2013, 2055,
 }  # fmt: skip
-"""Server away, shutting down, read-only, full; too many connections; deadlock, lock wait; line cut."""
+"""Server away, shutting down, read-only; too many connections; deadlock, lock wait; line cut."""
 NO_SUCH_DATABASE = 1049
 FOR_A_PERSON = {1044, 1045, NO_SUCH_DATABASE, 1142}
 """Access or command denied, unknown database: a person is about to mend it, the data waits in Kafka."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from services.mysql_writer.connection import Connection
+from services.mysql_writer.connection import ANSWER_S, Connection
 from services.mysql_writer.objects import Objects
 from services.mysql_writer.schema import OWN_TABLES, Schema
 from services.mysql_writer.settings import Rules
@@ -17,10 +17,12 @@ class Fenced(Exception):  # noqa: N818
 class Repository:
     """Two connections, one for rows and one for the schema; one owner. Raises as `Connection` does."""
 
-    def __init__(self, settings: Mysql, rules: Callable[[str], Rules] = lambda _: Rules()) -> None:
+    def __init__(
+        self, settings: Mysql, rules: Callable[[str], Rules] = lambda _: Rules(), answer_s: float = ANSWER_S
+    ) -> None:
         """`rules`: of a system, by its name, as they are now."""
-        self.connection = Connection(settings, OWN_TABLES)
-        self.ddl = Connection(settings, OWN_TABLES)
+        self.connection = Connection(settings, OWN_TABLES, answer_s)
+        self.ddl = Connection(settings, OWN_TABLES, answer_s)
         self.rules = rules
         self.schema = Schema(self.ddl, rules)
         self.objects = Objects(self.connection, self.ddl)

@@ -17,7 +17,7 @@ from typing import Any
 import asyncssh
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import rsa
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
 from pyftpdlib.ioloop import IOLoop
@@ -216,7 +216,7 @@ PROTOCOLS: dict[str, Serve] = {
 
 def certificate(folder: Path) -> Path:
     """Self-signed, for 127.0.0.1; key and certificate in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = rsa.generate_private_key(65537, 2048)  # MySQL 8.0.12 knows no other
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     made = (
         x509.CertificateBuilder()

@@ -1,7 +1,6 @@
 """A MariaDB of the machine's own, where one is installed: what MySQL promises must hold there too."""
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +9,18 @@ from time import monotonic, sleep
 
 import pymysql
 
+from tests.fakes.elements import free_port
 from tools.devstack import processes
 
 PROGRAM = shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin:/usr/local/sbin")
+UNTOLD = ("sh", "-c", """trap '' XFSZ; exec "$0" "$@" """)
+"""So that a limit of a file's size is an error of its writing, as a full disk is, and not the end of the process."""
 IF_THERE = ("mariadb",) if PROGRAM else ()
 SYSTEM_TABLES = ("mysql_system_tables", "mysql_performance_tables", "mysql_system_tables_data")
 
 
 @contextmanager
-def served(home: Path) -> Iterator[int]:
+def served(home: Path, *options: str) -> Iterator[int]:
     """Its port, while it runs; root needs no password, on loopback alone."""
     program = Path(PROGRAM or "mariadbd").resolve()
     base = next(parent for parent in program.parents if (parent / "share" / "mysql").is_dir())
@@ -28,20 +30,18 @@ def served(home: Path) -> Iterator[int]:
     argv.append(f"--lc-messages-dir={share}")
     sql = "USE mysql;\nSET @auth_root_socket = NULL;\n"
     sql += "".join((share / f"{name}.sql").read_text() for name in SYSTEM_TABLES)
-    subprocess.run([*argv, "--bootstrap"], input=sql, text=True, check=True, capture_output=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    subprocess.run([*argv, *options, "--bootstrap"], input=sql, text=True, check=True, capture_output=True)
+    port = free_port()
     at = [f"--port={port}", "--bind-address=127.0.0.1", "--socket=mariadb.sock", f"--pid-file={data}/pid"]
-    process = processes.start(home, "mariadb", [*argv, *at])
+    process = processes.start(home, "mariadb", [*UNTOLD, *argv, *at, *options])
     try:
-        _wait(process, port)
+        wait(process, port)
         yield port
     finally:
         process.stop()
 
 
-def _wait(process: processes.Process, port: int) -> None:
+def wait(process: processes.Process, port: int) -> None:
     until_s = monotonic() + 60
     while True:
         try:

@@ -1,11 +1,37 @@
-"""What tests of MySQL and of MariaDB share: the servers, and a person at one of them."""
+"""What tests of MySQL and of MariaDB share: servers of their own, and a person at one of them."""
 
+import resource
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from services.mysql_writer.connection import connect
 from shared.settings import Mysql
+from tests.fakes.elements import free_port
+from tests.integration import mariadb
+from tools.devstack import downloads, processes
+
+
+@contextmanager
+def served(kind: str, home: Path, *options: str) -> Iterator[Mysql]:
+    """A server of its own with other options than that of the stack; root needs no password."""
+    if kind == "mariadb":
+        with mariadb.served(home, *options) as port:
+            yield Mysql(host="127.0.0.1", port=port, user="root")
+        return
+    data, port = home / "data", free_port()
+    shutil.copytree(downloads.mysql_template(), data)
+    at = [f"--port={port}", "--bind-address=127.0.0.1", "--socket=mysqld.sock", f"--pid-file={data}/pid"]
+    process = processes.start(
+        home, "mysql", [*mariadb.UNTOLD, *downloads.mysqld(data), *at, "--mysqlx=OFF", "--skip-log-bin", *options]
+    )
+    try:
+        mariadb.wait(process, port)
+        yield Mysql(host="127.0.0.1", port=port, user="root")
+    finally:
+        process.stop()
 
 
 @contextmanager
@@ -19,3 +45,13 @@ def administrator(mysql: Mysql) -> Iterator[Callable[[str], Any]]:
             return cursor.fetchall()
 
         yield execute
+
+
+@contextmanager
+def full_disk(home: Path, kind: str, file_bytes: int) -> Iterator[None]:
+    """No file of the server grows beyond that size."""
+    process = processes.find(home, kind)
+    assert process is not None
+    before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (file_bytes, resource.RLIM_INFINITY))
+    yield
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)

@@ -1,7 +1,8 @@
 """A replay changes nothing that is right and brings back what is missing, by checksums of every value."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from hashlib import blake2b
 
 import clickhouse_connect
@@ -10,11 +11,12 @@ import pytest
 
 from shared import kafka, topics
 from shared.kafka import KafkaProducer, Outgoing
-from shared.messages import CounterBatch
+from shared.messages import CounterBatch, SinkPosition
 from shared.settings import Clickhouse, Mysql, Settings, load
 from shared.sink import Sink
+from tests.integration.test_sink_loop import PARTITION, Running, eventually
 from tools.cli.replay import Replayed, replay, sink_of, stretch
-from tools.cli.stored import in_clickhouse, in_mysql
+from tools.cli.stored import StoredRow, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
 GROUPS = {"G": {"a", "b"}, "H": {"a", "b"}}
@@ -48,11 +50,14 @@ class Topic:
         producer.deliver(*(Outgoing(topic or self.topic.name, partition, "e", value) for value in values))
         producer.close()
 
+    def rows(self, groups: Mapping[str, set[str]] = GROUPS) -> list[StoredRow]:
+        """All that a reader finds."""
+        if self.sink_name == "mysql":
+            return list(in_mysql(self.mysql))
+        return sorted(in_clickhouse(self.clickhouse, self.system, groups), key=lambda row: row.key)
+
     def checksum(self) -> str:
-        """Of all that a reader finds."""
-        rows = (
-            in_mysql(self.mysql) if self.sink_name == "mysql" else in_clickhouse(self.clickhouse, self.system, GROUPS)
-        )
+        rows = self.rows()
         seen = sorted(repr((row.key, row.suspect, sorted(row.values.items()))) for row in rows)
         return blake2b("\n".join(seen).encode()).hexdigest() if seen else ""
 
@@ -80,16 +85,17 @@ def topic(request: pytest.FixtureRequest, stack: Stack) -> Topic:
 
 @pytest.fixture
 def sink(topic: Topic) -> Iterator[Sink]:
-    base = load(())
-    made = topic.sink(
-        Settings(
-            **{f: getattr(base, f) for f in base.__dataclass_fields__ if f not in {"mysql", "clickhouse"}},
-            mysql=topic.mysql,
-            clickhouse=topic.clickhouse,
-        )
-    )
+    made = topic.sink(settings_of(topic))
     yield made
-    (made.repository if hasattr(made, "repository") else made.clickhouse).close()  # type: ignore[attr-defined]
+    close(made)
+
+
+def settings_of(topic: Topic) -> Settings:
+    return replace(load(()), mysql=topic.mysql, clickhouse=topic.clickhouse)
+
+
+def close(sink: Sink) -> None:
+    (sink.repository if hasattr(sink, "repository") else sink.clickhouse).close()  # type: ignore[attr-defined]
 
 
 def again(topic: Topic, sink: Sink, offset: int | None = None) -> Replayed:
@@ -130,3 +136,30 @@ def test_what_was_set_aside_is_replayed_from_the_dead_letters_and_what_is_no_bat
     topic.send(5, topic.batch("G", 9, "e9", [["o9", 0, 9, 9]]), b"no batch", topic=letters.name)
     done = replay(sink, topic.brokers, stretch(topic.brokers, letters, WHOLE), lambda read: None)
     assert done == Replayed(read=2, stored=1, refused=1)
+
+
+def test_unknown_counters_are_set_aside_while_none_may_be_added_and_land_by_a_replay_when_they_may(
+    topic: Topic, sink: Sink
+) -> None:
+    again(topic, sink)
+    before = topic.checksum()
+    settings = settings_of(topic)
+    strict = topic.sink(replace(settings, schedule=replace(settings.schedule, is_auto_adding_column=False)))
+    loop = Running(topic.brokers, strict, topic.topic)
+    batch = CounterBatch.decode(topic.batch("G", 5, "e1", [["o1", 0, 1, 2], ["o2", 0, 3, None]]))
+    loop.start()
+    loop.send(replace(batch, counters=["a", "new"]).encode())
+    whole = (PARTITION, 1)
+    eventually(lambda: whole in [(t.partition, t.next_offset) for t in loop.told() if isinstance(t, SinkPosition)])
+    assert [aside.values for aside in loop.set_aside()] == [1]
+    loop.end()
+    close(strict)
+    without = topic.checksum()
+    assert without != before  # the known counter landed
+    letters = stretch(topic.brokers, topic.topic.dead_letters, WHOLE)
+    for _ in range(2):
+        assert replay(sink, topic.brokers, letters, lambda read: None) == Replayed(read=1, stored=1)
+    rows = topic.rows({"G": {"a", "b", "new"}})
+    assert {row.key[3]: row.values["new"] for row in rows if "new" in row.values} == {"o1": 2}
+    again(topic, sink)
+    assert topic.rows({"G": {"a", "b", "new"}}) == rows

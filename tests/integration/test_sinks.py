@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.settings import Rules as ClickhouseRules
+from services.mysql_writer.objects import MOST_COLUMNS
 from services.mysql_writer.repository import Fenced, Repository
 from services.mysql_writer.settings import Rules
 from services.mysql_writer.writer import MysqlWriterWorker
@@ -322,6 +323,65 @@ def test_rows_and_position_are_stored_together_or_not_at_all(server: Mysql) -> N
     assert repository.take_over([("t", 1)]) == {("t", 1): 0}
     repository.store([object_row], {("t", 1): 5})  # not there yet: else the key would clash
     assert repository.take_over([("t", 1)]) == {("t", 1): 5}
+    repository.close()
+
+
+def parts_of(repository: Repository) -> dict[str, dict[str, str]]:
+    """What stands in the dictionary's columns of parts, by ldn; columns by their class."""
+    with repository.connection.transaction() as execute:
+        columns = dict(execute("SELECT `column_name`, counter FROM pm_counter WHERE `table_name` = 'pm_object'"))
+        there = [name for (name,) in execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() "
+            "AND table_name = 'pm_object' ORDER BY ordinal_position"
+        )]  # fmt: skip
+        rows = [dict(zip(there, row, strict=True)) for row in execute("SELECT * FROM pm_object")]
+    return {
+        row["ldn"]: {kind: row[column] for column, kind in columns.items() if row[column] is not None} for row in rows
+    }
+
+
+def test_parts_of_an_objects_name_stand_in_columns_made_as_they_come(server: Mysql) -> None:
+    own = replace(server, database=f"dn_{uuid.uuid4().hex[:8]}")
+    rules = Rules()
+    repository = Repository(own, lambda _: rules)
+    made = Database(lambda: MysqlWriterWorker(repository), lambda _: in_mysql(own))
+    cell = "ManagedElement=1,GNBDUFunction=2,NRCellDU=a\\,b"
+    made.write(made.batch([[cell, 0, 1, 2], ["no name", 0, 3, 4]]))
+    assert parts_of(repository) == {cell: {}, "no name": {}}
+    rules = Rules(split_dn=True)
+    more = "ManagedElement=1,LDN=x,ldn=y,A%`b=z"
+    with ThreadPoolExecutor(3) as pool:  # other writers, as after a restart: they fill the columns of old objects too
+        others = [Repository(own, lambda _: rules) for _ in range(3)]
+        batches = [made.batch([[cell, 0, 1, 2], [more, 0, n, n]], element=f"e{n}") for n in range(3)]
+        list(pool.map(lambda pair: land_alone(*pair), zip(others, batches, strict=True)))
+    assert parts_of(repository)[cell] == {"ManagedElement": "1", "GNBDUFunction": "2", "NRCellDU": "a,b"}
+    assert parts_of(repository)[more] == {"ManagedElement": "1", "LDN": "x", "ldn": "y", "A%`b": "z"}
+    made.write(made.batch([[cell, 0, 5, 6]], ver=2))
+    assert made.rows()["e1", cell] == {"a": 5, "b": 6}
+    for one in (repository, *others):
+        one.close()
+
+
+def land_alone(repository: Repository, batch: CounterBatch) -> None:
+    """As the sink's loop does: what asks to try again is tried again."""
+    while True:
+        try:
+            MysqlWriterWorker(repository).write([batch], {})
+        except Unreachable:
+            continue
+        return
+
+
+def test_no_more_parts_get_columns_than_the_dictionary_has_room_for(server: Mysql) -> None:
+    own = replace(server, database=f"dn_{uuid.uuid4().hex[:8]}")
+    repository = Repository(own, lambda _: Rules(split_dn=True))
+    made = Database(lambda: MysqlWriterWorker(repository), lambda _: in_mysql(own))
+    for at in (0, 60):
+        many = ",".join(f"C{n}={n}" for n in range(at, at + 60))
+        made.write(made.batch([[many, 0, 1, 2]]))
+    made.write(made.batch([[f"{'K' * 300}=1,C1=1", 0, 1, 2]]))
+    found = parts_of(repository)
+    assert [len(parts) for parts in found.values()] == [60, MOST_COLUMNS - 60, 1]
     repository.close()
 
 

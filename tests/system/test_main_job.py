@@ -82,7 +82,7 @@ def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(pipel
 
 
 def backfilled(pipeline: Pipeline, settings: Settings, end_s: int) -> None:
-    """What is lost by hand comes back from done/; all else stays as it is: rows, versions, files, their last status."""
+    """What is lost by hand comes back from done/; all else stays as it is: values, files, what the ledger says."""
 
     def rows() -> dict[str, str]:
         clickhouse = in_clickhouse(settings.clickhouse, "4ga", {group: set() for group in groups})

@@ -26,7 +26,9 @@ from tools.cli import ledger
 
 MARK = re.compile(rb"\.[0-9a-f]{16}\Z")
 """Of a file whose name was taken in done/."""
-UNDER_WAY = frozenset({"found", "fetching", "parsed", "failed", "postponed"})
+UNDER_WAY = frozenset({"found", "fetching", "parsed"})
+FORGOTTEN_AFTER_S = 3600.0
+"""Of silence about a file that was under way."""
 TRIES = 5
 AGAIN_AFTER_S = 30.0
 Range = tuple[int, int]
@@ -185,8 +187,7 @@ def backfill(
     reader = follow_all(brokers, FILES_STATUS)
     known = ledger.of(ledger.until_now(reader, brokers, FILES_STATUS)).files
     files, troubles = look(settings, system, times, known.values())
-    again = [_again(file, known.get(file.file_id)) for file in files]
-    through = [file for file in again if file is not None]
+    through = [one for file in files if (one := again(file, known.get(file.file_id), time()))]
     producer = KafkaProducer(brokers)
     ends = Backfill(reader, producer, at_once).run(through, lambda ended: told(ended, len(through)))
     producer.close()
@@ -194,11 +195,12 @@ def backfill(
     return ends, troubles
 
 
-def _again(file: FileFound, known: FileStatus | None) -> FileFound | None:
-    """None while it is under way: it is on its way to where it lies."""
+def again(file: FileFound, known: FileStatus | None, now_s: float) -> FileFound | None:
+    """None while it is under way: on its way to where it lies, or by another backfill."""
     if known is None:
         return file
-    return None if known.stage in UNDER_WAY else replace(file, found_s=known.found_s)
+    under_way = known.stage in UNDER_WAY and now_s - known.at_s < FORGOTTEN_AFTER_S
+    return None if under_way else replace(file, found_s=known.found_s)
 
 
 def command(

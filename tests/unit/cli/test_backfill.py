@@ -12,7 +12,7 @@ from shared.inventory import Endpoint
 from shared.messages import FileFound, path_bytes, status_of
 from shared.remote.session import Entry
 from shared.settings import System
-from tools.cli.backfill import TRIES, Backfill, folders, settled
+from tools.cli.backfill import TRIES, Backfill, again, folders, settled
 
 END_S = 1_700_000_100  # 2023-11-14 22:15 UTC, the 15th in Warsaw
 ALL = (0, 2**40)
@@ -37,11 +37,11 @@ names = st.sampled_from(("A20231114.2300+0100-2315+0100_enb-1.xml", "some.csv.gz
 done_directories = st.sampled_from(("done", "done/%Y%m%d", "%Y/%m/%d/done", "/archive/%Y%m%d", "done/"))
 
 
-@given(name=names, below=st.sampled_from(("", "/x", "/x/y")), done=done_directories, again=st.booleans())
-def test_a_settled_file_keeps_the_identity_it_was_collected_by(name: str, below: str, done: str, again: bool) -> None:
+@given(name=names, below=st.sampled_from(("", "/x", "/x/y")), done=done_directories, marked=st.booleans())
+def test_a_settled_file_keeps_the_identity_it_was_collected_by(name: str, below: str, done: str, marked: bool) -> None:
     system = System(name="4ga", done_directory=done, depth=2)
     file = collected(f"/pm/20231115{below}/{name}", system)
-    place = lying(file, system, again=again)
+    place = lying(file, system, again=marked)
     (back,) = settled([place], ENDPOINT, system, ALL, [file])
     assert back.file_id == file.file_id
     assert (back.path, back.end_s, back.element) == (file.path, file.end_s, file.element)
@@ -96,8 +96,8 @@ def test_a_file_whose_element_does_not_answer_is_announced_again_and_given_up_in
         running._take(status_of(running.in_flight[file.file_id], "postponed", 0.0))
         assert not running.in_flight
         if attempt < TRIES:
-            _, again = running.waiting.popleft()
-            assert again.attempt == attempt + 1
+            _, next_try = running.waiting.popleft()
+            assert next_try.attempt == attempt + 1
     assert not running.waiting
     assert running.ends == {"unreachable": 1}
 
@@ -112,3 +112,13 @@ def test_a_file_under_way_is_waited_for(stage: Any) -> None:
     assert running.in_flight
     running._take(status_of(file, "done", 0.0))
     assert (running.in_flight, running.ends) == ({}, {"done": 1})
+
+
+def test_a_file_on_its_way_is_left_to_it_unless_it_was_forgotten() -> None:
+    file = collected("/pm/a.xml", System(name="4ga"))
+    known = replace(status_of(file, "parsed", 100.0), found_s=7.0)
+    assert again(file, None, 200.0) == file
+    assert again(file, known, 200.0) is None
+    assert (
+        again(file, known, 10_000.0) == again(file, replace(known, stage="done"), 200.0) == replace(file, found_s=7.0)
+    )
