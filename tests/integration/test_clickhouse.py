@@ -59,13 +59,19 @@ def objects(bridge: Bridge) -> set[str]:
 def test_a_changed_retention_reaches_the_table_that_is_there(bridge: Bridge) -> None:
     bridge.write(bridge.batch([["old", 0, 1, 2]], end_s=86_400), bridge.batch([["new", 0, 1, 2]]))
     bridge.rules = Rules(retention_days=10_000)
-    bridge.write(bridge.batch([["newer", 0, 1, 2]]))
+    bridge.write(bridge.batch([["newer", 0, 1, 2]]), bridge.batch([["too old", 0, 1, 2]], end_s=86_400 + 900))
     bridge.do("OPTIMIZE TABLE `{table}_rows` FINAL")
     assert objects(bridge) == {"new", "newer"}
     bridge.rules = Rules(retention_days=0)
     bridge.write(bridge.batch([["old", 0, 1, 2]], end_s=86_400 + 900))
     bridge.do("OPTIMIZE TABLE `{table}_rows` FINAL")
     assert objects(bridge) == {"old", "new", "newer"}
+
+
+def test_a_replay_of_any_number_of_days_is_one_insert(bridge: Bridge) -> None:
+    """By itself the server takes a hundred partitions at once."""
+    bridge.write(*(bridge.batch([[f"o{n}", 0, 1, 2]], end_s=86_400 * n) for n in range(1, 150)))
+    assert len(objects(bridge)) == 149
 
 
 def test_objects_are_found_by_the_parts_of_their_names(bridge: Bridge) -> None:
