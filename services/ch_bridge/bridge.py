@@ -6,6 +6,7 @@ from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.columns import columns
 from shared.landing import Counter, RefusedCounters
 from shared.messages import CounterBatch
+from shared.retention import kept
 from shared.sink import Place
 
 
@@ -26,7 +27,8 @@ class ClickhouseBridge:
 
     def write(self, batches: Sequence[CounterBatch], positions: Mapping[Place, int]) -> None:  # noqa: ARG002
         refused: dict[Counter, str] = {}
-        for rows in columns(batches):
+        young = kept(batches, lambda system: self.clickhouse.rules(system).retention_days or 0, self.name)
+        for rows in columns(young):
             try:
                 self.clickhouse.insert(rows)
             except RefusedCounters as some:

@@ -114,7 +114,10 @@ class ClickHouse:
 
     def _send(self, table: str, arrays: Mapping[str, pa.Array]) -> None:
         body = _arrow(pa.table(dict(arrays)))
-        settings: dict[str, Any] = {"optimize_on_insert": 0}  # merges look for rows to replace, the insert need not
+        settings: dict[str, Any] = {
+            "optimize_on_insert": 0,  # merges look for rows to replace, the insert need not
+            "max_partitions_per_insert_block": 0,  # a replay may bring any number of days
+        }
         if self.drop_repeats:
             settings["insert_deduplication_token"] = hashlib.sha256(body).hexdigest()
         else:

@@ -93,7 +93,9 @@ def _made(settings: Clickhouse, where: Where) -> Client:
 
 
 def _client(settings: Clickhouse, dsn: str, **options: Any) -> Client:
-    if not dsn.startswith("chdb:"):
+    scheme = urlsplit(dsn).scheme
+    if scheme != "chdb":
+        options["interface"] = scheme  # the client itself takes https from some ports alone
         options |= {"autogenerate_session_id": False, "compress": False, "send_receive_timeout": ANSWER_S}
     try:
         return clickhouse_connect.get_client(dsn=dsn, **options)

@@ -8,8 +8,9 @@ parted.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
-from math import inf
+from datetime import UTC, date, datetime, timedelta
+
+from shared.retention import oldest
 
 DAYS_AHEAD = 3
 DAYS_BEHIND = 7
@@ -24,17 +25,6 @@ class Plan:
 
     make: list[date] = field(default_factory=list)
     drop: list[date] = field(default_factory=list)
-
-
-def oldest(today: date, retention_days: int) -> date | None:
-    """The first day that is kept; none is dropped without a retention."""
-    return today - timedelta(days=retention_days) if retention_days else None
-
-
-def oldest_s(retention_days: int) -> float:
-    """Rows before this time, seconds since 1970 UTC, are not kept."""
-    first = oldest(datetime.now(UTC).date(), retention_days)
-    return -inf if first is None else datetime.combine(first, time(), UTC).timestamp()
 
 
 def new(today: date, behind: int) -> list[date]:

@@ -1,24 +1,21 @@
 """MysqlWriterWorker: the sink that lands batches in MySQL."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from services.mysql_writer.connection import StaleSchema
-from services.mysql_writer.partitions import oldest_s
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.rows import Chunk, chunks, upserts
-from shared import metrics
 from shared.health import Heartbeat
 from shared.landing import Counter as OfGroup
 from shared.landing import RefusedCounters
 from shared.messages import CounterBatch
+from shared.retention import kept
 from shared.sink import Place
 
 log = logging.getLogger(__name__)
 MANY: Final = 1_000_000
-TOO_OLD: Final = "older than retention-days"
 
 
 class MysqlWriterWorker:
@@ -49,7 +46,8 @@ class MysqlWriterWorker:
     def _statements(self, batches: Sequence[CounterBatch]) -> list[bytes]:
         statements: list[bytes] = []
         refused: dict[OfGroup, str] = {}
-        for chunk in chunks(self._kept(batches)):
+        young = kept(batches, lambda system: self.repository.rules(system).retention_days, self.name)
+        for chunk in chunks(young):
             try:
                 statements += self._upserts(chunk)
             except RefusedCounters as some:
@@ -57,19 +55,6 @@ class MysqlWriterWorker:
         if refused:
             raise RefusedCounters(refused)
         return statements
-
-    def _kept(self, batches: Sequence[CounterBatch]) -> list[CounterBatch]:
-        """Those whose day is not dropped yet: a replay or a late file brings back none that is."""
-        kept, dropped = [], Counter[str]()
-        for batch in batches:
-            if batch.end_s < oldest_s(self.repository.rules(batch.system).retention_days):
-                dropped[batch.system] += len(batch.rows)
-            else:
-                kept.append(batch)
-        for system, rows in dropped.items():
-            metrics.ROWS_DROPPED.labels(self.name, system, TOO_OLD).inc(rows)
-            log.warning("rows dropped", extra={"system": system, "rows": rows, "reason": TOO_OLD})
-        return kept
 
     def _upserts(self, chunk: Chunk) -> Iterator[bytes]:
         rules = self.repository.rules(chunk.system)

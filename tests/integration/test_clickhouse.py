@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kazoo.client import KazooClient
 
 from services.ch_bridge import cycles, statements
 from services.ch_bridge.bridge import ClickhouseBridge
@@ -59,13 +60,19 @@ def objects(bridge: Bridge) -> set[str]:
 def test_a_changed_retention_reaches_the_table_that_is_there(bridge: Bridge) -> None:
     bridge.write(bridge.batch([["old", 0, 1, 2]], end_s=86_400), bridge.batch([["new", 0, 1, 2]]))
     bridge.rules = Rules(retention_days=10_000)
-    bridge.write(bridge.batch([["newer", 0, 1, 2]]))
+    bridge.write(bridge.batch([["newer", 0, 1, 2]]), bridge.batch([["too old", 0, 1, 2]], end_s=86_400 + 900))
     bridge.do("OPTIMIZE TABLE `{table}_rows` FINAL")
     assert objects(bridge) == {"new", "newer"}
     bridge.rules = Rules(retention_days=0)
     bridge.write(bridge.batch([["old", 0, 1, 2]], end_s=86_400 + 900))
     bridge.do("OPTIMIZE TABLE `{table}_rows` FINAL")
     assert objects(bridge) == {"old", "new", "newer"}
+
+
+def test_a_replay_of_any_number_of_days_is_one_insert(bridge: Bridge) -> None:
+    """By itself the server takes a hundred partitions at once."""
+    bridge.write(*(bridge.batch([[f"o{n}", 0, 1, 2]], end_s=86_400 * n) for n in range(1, 150)))
+    assert len(objects(bridge)) == 149
 
 
 def test_objects_are_found_by_the_parts_of_their_names(bridge: Bridge) -> None:
@@ -161,11 +168,41 @@ clickhouse.close()
 """
 
 
+REPLICATED = """
+import os, sys
+import chdb
+from services.ch_bridge.statements import Table, Where, steps
+line = chdb.connect(sys.argv[1])
+where = Where(engine="ReplicatedReplacingMergeTree('/pm/{table}', '{replica}')")
+(create,) = steps(Table("s_G", "G", {}, is_there=False), Table("s_G", "G", {}, 7), where)
+line.query(create)
+os._exit(0)  # the engine's own end waits for a replication it cannot do
+"""
+
+
+def test_a_replicated_table_is_made_as_the_engine_and_zookeeper_want_it(stack: Stack, tmp_path: Path) -> None:
+    """As far as the embedded engine goes: it takes no rows there, as it has no port for other replicas."""
+    (tmp_path / "config.xml").write_text(
+        f"<clickhouse><zookeeper><node><host>127.0.0.1</host><port>{stack.ports['zookeeper']}</port></node></zookeeper>"
+        "<macros><replica>r1</replica></macros></clickhouse>"
+    )
+    assert run(REPLICATED, f"{tmp_path}/data?config-file={tmp_path}/config.xml") == []
+    zookeeper = KazooClient(stack.zookeeper)
+    zookeeper.start()
+    assert zookeeper.get_children("/pm/s_G_rows/replicas") == ["r1"]
+    zookeeper.stop()
+    zookeeper.close()
+
+
+def run(script: str, argument: str) -> list[str]:
+    """In a process of its own: it may have one engine alone. What it says."""
+    argv = [sys.executable, "-c", script, argument]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 def test_the_embedded_engine_is_a_folder_in_the_url(tmp_path: Path) -> None:
-    """In a process of its own: it may have one engine alone."""
     for _ in range(2):
-        url = f"chdb://{tmp_path}/data?database=pm"
-        said = subprocess.run(
-            [sys.executable, "-c", EMBEDDED, url], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
-        ).stdout
-        assert said.splitlines() == ["pm", "Cell=1 False {'a': 1.5, 'b': 'up'}", "Cell=2 True {'b': '[1,2]'}"]
+        said = run(EMBEDDED, f"chdb://{tmp_path}/data?database=pm")
+        assert said == ["pm", "Cell=1 False {'a': 1.5, 'b': 'up'}", "Cell=2 True {'b': '[1,2]'}"]

@@ -5,6 +5,8 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
+from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from threading import Event, Thread
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from shared.errors import Unreachable
 from shared.messages import CounterBatch
 from shared.settings import Clickhouse
+from tests.fakes.elements import certificate
 from tests.integration.test_clickhouse import Bridge
 from tests.integration.test_clickhouse_front import Front, free_port
 from tests.integration.test_sinks import Rows
@@ -110,8 +113,8 @@ def test_a_schema_changed_by_another_is_read_again_and_mended(bridge: Bridge, ch
 class Relay:
     """A line to the server, which is cut while `cuts` is set: in mid-statement, or between it and its answer."""
 
-    def __init__(self, port: int, cut_in: str) -> None:
-        self.server_port, self.cut_in, self.cuts = port, cut_in, Event()
+    def __init__(self, port: int, cut_in: str = "", tls: SSLContext | None = None) -> None:
+        self.server_port, self.cut_in, self.tls, self.cuts = port, cut_in, tls, Event()
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port = int(self.listening.getsockname()[1])
         self.lines: list[socket.socket] = []
@@ -124,6 +127,8 @@ class Relay:
                 client, _ = self.listening.accept()
             except OSError:
                 return  # closed
+            if self.tls:
+                client = self.tls.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
             server = socket.create_connection(("127.0.0.1", self.server_port))
             self.lines += client, server
             for way in (("statement", client, server), ("answer", server, client)):
@@ -170,6 +175,24 @@ def test_a_line_that_is_cut_leaves_nothing_half_stored_or_twice(
         assert is_stored_once(bridge)
     finally:
         bridge.clickhouse.close()
+        relay.close()
+
+
+def test_a_server_behind_https_is_known_by_its_certificate_or_told_nothing(
+    served: tuple[Front, Process], tmp_path: Path
+) -> None:
+    file = certificate(tmp_path)
+    tls = SSLContext(PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(file)
+    relay = Relay(served[0].port, tls=tls)
+    try:
+        with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+            Bridge(Clickhouse(url=f"https://127.0.0.1:{relay.port}/pm"))
+        bridge = Bridge(Clickhouse(url=f"https://127.0.0.1:{relay.port}/pm?ca_cert={file}"))
+        bridge.write(bridge.batch([["o1", 0, 1, 2]]))
+        assert bridge.rows() == OLD
+        bridge.clickhouse.close()
+    finally:
         relay.close()
 
 
