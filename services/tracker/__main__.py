@@ -9,8 +9,9 @@ from threading import Event, Thread
 
 import faust
 
-from services.tracker.app import build
+from services.tracker.app import build, complete_on
 from services.tracker.cycles import CycleStatistics
+from services.tracker.overlooked import Overlooked
 from services.tracker.publisher import CyclePublisher
 from services.tracker.settings import TrackerSettings
 from shared import kafka, log, metrics
@@ -45,6 +46,7 @@ def publish_cycles(watch: Watch, own: TrackerSettings) -> None:
             kafka.ends(brokers, FILES_STATUS),
             kafka.KafkaProducer(brokers),
             partial(expected, watch),
+            Overlooked(partial(complete_on, watch), 2 * own.lease_s),
             lambda: watch.settings.systems,
             published(brokers),
         ).run(Event())

@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 FLUSH_S = 0.2
 LINGER_S = 0.05
 """For more messages of a partition: sent one by one, they cost more than all that is decided of them."""
-OVERDUE_S = 5.0
 UNKNOWN_SYSTEM = ("mysql",)
 """What files of a system wait for that was taken out of the configuration."""
 
@@ -74,8 +73,8 @@ def build(watch: Watch, own: TrackerSettings) -> faust.App:
         store="memory://",
         datadir="/tmp/pmflow-tracker",  # noqa: S108 - Faust wants one; a memory store writes nothing
         web_enabled=False,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=3.0,
+        broker_session_timeout=own.session_timeout_s,
+        broker_heartbeat_interval=own.session_timeout_s / 3,
         consumer_auto_offset_reset="earliest",
         stream_wait_empty=False,
         producer_linger=LINGER_S,
@@ -114,7 +113,7 @@ def build(watch: Watch, own: TrackerSettings) -> faust.App:
     async def recovered(*_: Any) -> None:
         tracker.recovered()
 
-    @app.timer(OVERDUE_S)  # type: ignore[untyped-decorator]
+    @app.timer(own.look_s)  # type: ignore[untyped-decorator]
     async def again() -> None:
         with or_leave("command again"):
             await asyncio.to_thread(progress.look, assigned(app))

@@ -1,4 +1,6 @@
-"""CyclePublisher: follows the ledger; publishes and logs each cycle's figures when it closes and when they change."""
+"""CyclePublisher: follows the ledger beside Faust; publishes and logs each cycle's figures when it closes and when they
+change, and commands the files that Faust overlooked.
+"""
 
 import logging
 from collections.abc import Callable, Collection
@@ -8,12 +10,13 @@ from time import time
 from typing import Any, get_args
 
 from services.tracker.cycles import CycleStatistics
+from services.tracker.overlooked import Overlooked
 from services.tracker.states import State
 from shared import metrics
 from shared.kafka import Consumer, KafkaProducer, Message, Outgoing, origin, usable
-from shared.messages import BadMessage, CycleFigures, decode_status
+from shared.messages import BadMessage, CycleFigures, decode_status, partition_of
 from shared.settings import System
-from shared.topics import CYCLES
+from shared.topics import CYCLES, FILES_SETTLE
 
 log = logging.getLogger(__name__)
 NAMES = 20
@@ -34,6 +37,7 @@ class CyclePublisher:
     producer: KafkaProducer
     expected: Callable[[str], Collection[str]]
     """System -> the names of its inventory; asked at each closing."""
+    overlooked: Overlooked
     systems: Callable[[], Collection[System]]
     """As they are configured now."""
     published: dict[tuple[str, int], CycleFigures] = field(default_factory=dict)
@@ -52,6 +56,7 @@ class CyclePublisher:
             if not self.unread:
                 self._publish()
                 self._count_states()
+                self._command()
         self.reader.close()
 
     def _take(self, message: Message) -> None:
@@ -60,9 +65,12 @@ class CyclePublisher:
             self.statistics.untold((message.key() or b"").decode(errors="replace"))
             return
         try:
-            self.statistics.told(decode_status(value), time())
+            record = decode_status(value)
         except BadMessage:
             log.debug("not a status, passed over")  # the tracker logs it as an error
+            return
+        self.statistics.told(record, time())
+        self.overlooked.told(record)
 
     def _publish(self) -> None:
         for figures in self.statistics.closed(time(), self.expected):
@@ -73,6 +81,13 @@ class CyclePublisher:
                 log.info("cycle figures changed" if before else "cycle closed", extra=line(figures))
                 self.published[figures.system, figures.end_s] = figures
             self._count(figures)
+
+    def _command(self) -> None:
+        for settle in self.overlooked.due(time()):
+            log.warning("file overlooked, commanded", extra={"file": settle.file_id, "to": settle.to})
+            metrics.COMMANDS_AGAIN.inc()
+            partition = partition_of(settle.status["element"])
+            self.producer.deliver(Outgoing(FILES_SETTLE.name, partition, settle.file_id, settle.encode()))
 
     def _count_states(self) -> None:
         for system in self.systems():
