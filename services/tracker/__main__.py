@@ -11,7 +11,7 @@ import faust
 
 from services.tracker.app import build, complete_on
 from services.tracker.cycles import CycleStatistics
-from services.tracker.overlooked import Overlooked
+from services.tracker.leases import Leases
 from services.tracker.publisher import CyclePublisher
 from services.tracker.settings import TrackerSettings
 from shared import kafka, log, metrics
@@ -46,7 +46,7 @@ def publish_cycles(watch: Watch, own: TrackerSettings) -> None:
             kafka.ends(brokers, FILES_STATUS),
             kafka.KafkaProducer(brokers),
             partial(expected, watch),
-            Overlooked(partial(complete_on, watch), 2 * own.lease_s),
+            Leases(partial(complete_on, watch), own.lease_s),
             lambda: watch.settings.systems,
             published(brokers),
         ).run(Event())

@@ -16,7 +16,6 @@ import faust
 from services.tracker.progress import GROUP, Progress
 from services.tracker.settings import TrackerSettings
 from services.tracker.tracker import FileProcessingTracker
-from shared import metrics
 from shared.crash import or_leave
 from shared.health import Heartbeat
 from shared.messages import BadMessage, FileStatus, Settle, SinkPosition, decode_status, partition_of
@@ -83,10 +82,8 @@ def build(watch: Watch, own: TrackerSettings) -> faust.App:
     commands = app.topic(FILES_SETTLE.name, key_serializer="raw", value_serializer="raw")
     files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
     positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
-    tracker = FileProcessingTracker(partial(complete_on, watch), files, positions, own.lease_s)
+    tracker = FileProcessingTracker(partial(complete_on, watch), files, positions)
     progress = Progress(settings.kafka.bootstrap_servers, Heartbeat(settings.health.file))
-    metrics.TRACKED.labels("waiting").set_function(lambda: tracker.counts()["waiting"])
-    metrics.TRACKED.labels("moving").set_function(lambda: tracker.counts()["moving"])
 
     async def command(settle: Settle) -> None:
         partition = partition_of(settle.status["element"])
@@ -114,14 +111,10 @@ def build(watch: Watch, own: TrackerSettings) -> faust.App:
         tracker.recovered()
 
     @app.timer(own.look_s)  # type: ignore[untyped-decorator]
-    async def again() -> None:
-        with or_leave("command again"):
+    async def look() -> None:
+        with or_leave("look for progress"):
             await asyncio.to_thread(progress.look, assigned(app))
             await asyncio.to_thread(watch.look)  # the sinks a system waits for may change
-            for settle in tracker.overdue(time()):
-                log.warning("command not answered, given again", extra={"file": settle.file_id, "to": settle.to})
-                metrics.COMMANDS_AGAIN.inc()
-                await command(settle)
 
     @app.timer(FLUSH_S)  # type: ignore[untyped-decorator]
     async def acknowledge() -> None:

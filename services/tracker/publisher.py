@@ -1,5 +1,5 @@
 """CyclePublisher: follows the ledger beside Faust; publishes and logs each cycle's figures when it closes and when they
-change, and commands the files that Faust overlooked.
+change, and gives the commands again whose lease ended.
 """
 
 import logging
@@ -10,11 +10,11 @@ from time import time
 from typing import Any, get_args
 
 from services.tracker.cycles import CycleStatistics
-from services.tracker.overlooked import Overlooked
+from services.tracker.leases import Leases
 from services.tracker.states import State
 from shared import metrics
 from shared.kafka import Consumer, KafkaProducer, Message, Outgoing, origin, usable
-from shared.messages import BadMessage, CycleFigures, decode_status, partition_of
+from shared.messages import BadMessage, CycleFigures, Settle, decode_status, partition_of
 from shared.settings import System
 from shared.topics import CYCLES, FILES_SETTLE
 
@@ -37,7 +37,7 @@ class CyclePublisher:
     producer: KafkaProducer
     expected: Callable[[str], Collection[str]]
     """System -> the names of its inventory; asked at each closing."""
-    overlooked: Overlooked
+    leases: Leases
     systems: Callable[[], Collection[System]]
     """As they are configured now."""
     published: dict[tuple[str, int], CycleFigures] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class CyclePublisher:
             log.debug("not a status, passed over")  # the tracker logs it as an error
             return
         self.statistics.told(record, time())
-        self.overlooked.told(record)
+        self.leases.told(record)
 
     def _publish(self) -> None:
         for figures in self.statistics.closed(time(), self.expected):
@@ -83,11 +83,13 @@ class CyclePublisher:
             self._count(figures)
 
     def _command(self) -> None:
-        for settle in self.overlooked.due(time()):
-            log.warning("file overlooked, commanded", extra={"file": settle.file_id, "to": settle.to})
-            metrics.COMMANDS_AGAIN.inc()
-            partition = partition_of(settle.status["element"])
-            self.producer.deliver(Outgoing(FILES_SETTLE.name, partition, settle.file_id, settle.encode()))
+        again = list(self.leases.ended(time()))
+        for settle in again:
+            log.warning("file not moved yet, commanded again", extra={"file": settle.file_id, "to": settle.to})
+        metrics.COMMANDS_AGAIN.inc(len(again))
+        self.producer.deliver(*(_commanded(settle) for settle in again))
+        for state, files in self.leases.counts().items():
+            metrics.TRACKED.labels(state).set(files)
 
     def _count_states(self) -> None:
         for system in self.systems():
@@ -108,6 +110,10 @@ class CyclePublisher:
             metrics.CYCLE_SUSPECT.labels(figures.system).set(figures.rates["suspect_share"])
             for stage, (_, _, longest_s) in ((s, q) for s, q in figures.latency_s.items() if q):
                 metrics.CYCLE_LATENCY.labels(figures.system, stage).set(longest_s)
+
+
+def _commanded(settle: Settle) -> Outgoing:
+    return Outgoing(FILES_SETTLE.name, partition_of(settle.status["element"]), settle.file_id, settle.encode())
 
 
 def line(figures: CycleFigures) -> dict[str, Any]:
