@@ -16,6 +16,7 @@ from services.tracker.publisher import CyclePublisher
 from services.tracker.settings import TrackerSettings
 from shared import kafka, log, metrics
 from shared.crash import or_leave
+from shared.health import Heartbeat, heartbeats
 from shared.inventory import endpoints
 from shared.messages import CycleFigures
 from shared.settings import BadSettings, load
@@ -31,7 +32,7 @@ class Worker(faust.Worker):
         self.loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
 
 
-def publish_cycles(watch: Watch, own: TrackerSettings) -> None:
+def publish_cycles(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> None:
     """The figures of the cycles, as long as the process lives."""
     brokers = watch.settings.kafka.bootstrap_servers
 
@@ -48,6 +49,7 @@ def publish_cycles(watch: Watch, own: TrackerSettings) -> None:
             partial(expected, watch),
             Leases(partial(complete_on, watch), own.lease_s),
             lambda: watch.settings.systems,
+            heartbeat,
             published(brokers),
         ).run(Event())
 
@@ -79,8 +81,11 @@ def main() -> None:
         sys.exit(f"no topic {', '.join(missing)}: run `pmflow topics create` first")
     own = settings.section("tracker", TrackerSettings)
     watch = Watch(settings)
-    Thread(target=publish_cycles, args=(watch, own), daemon=True).start()  # ends with the process: it owns nothing
-    app = build(watch, own)
+    of_faust, of_cycles = heartbeats(settings.health.file, 2)
+    Thread(
+        target=publish_cycles, args=(watch, own, of_cycles), daemon=True
+    ).start()  # ends with the process: it owns nothing
+    app = build(watch, own, of_faust)
     Worker(app, override_logging=False, redirect_stdouts=False, loglevel=logging.WARNING).execute_from_commandline()
 
 

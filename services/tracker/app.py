@@ -58,7 +58,7 @@ def durable_table(sent: Sent) -> type[faust.Table[Any, Any]]:
     return Table
 
 
-def build(watch: Watch, own: TrackerSettings) -> faust.App:
+def build(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> faust.App:
     """The app, not yet started; its topics must exist."""
     settings = watch.settings
     sent = Sent()
@@ -83,7 +83,7 @@ def build(watch: Watch, own: TrackerSettings) -> faust.App:
     files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
     positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
     tracker = FileProcessingTracker(partial(complete_on, watch), files, positions)
-    progress = Progress(settings.kafka.bootstrap_servers, Heartbeat(settings.health.file))
+    progress = Progress(settings.kafka.bootstrap_servers, heartbeat)
 
     async def command(settle: Settle) -> None:
         partition = partition_of(settle.status["element"])

@@ -13,6 +13,7 @@ from services.tracker.cycles import CycleStatistics
 from services.tracker.leases import Leases
 from services.tracker.states import State
 from shared import metrics
+from shared.health import Heartbeat
 from shared.kafka import Consumer, KafkaProducer, Message, Outgoing, origin, usable
 from shared.messages import BadMessage, CycleFigures, Settle, decode_status, partition_of
 from shared.settings import System
@@ -40,6 +41,7 @@ class CyclePublisher:
     leases: Leases
     systems: Callable[[], Collection[System]]
     """As they are configured now."""
+    heartbeat: Heartbeat
     published: dict[tuple[str, int], CycleFigures] = field(default_factory=dict)
     """By this tracker or the one before it."""
     newest_s: dict[str, int] = field(default_factory=dict)
@@ -57,6 +59,7 @@ class CyclePublisher:
                 self._publish()
                 self._count_states()
                 self._command()
+            self.heartbeat.progress()
         self.reader.close()
 
     def _take(self, message: Message) -> None:
