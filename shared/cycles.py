@@ -12,6 +12,7 @@ from typing import Any, Literal, get_origin, get_type_hints
 import orjson
 
 from shared.errors import Unreachable
+from shared.health import Heartbeat
 from shared.kafka import Consumer, KafkaProducer, Message, TopicPartition, commit, dead_letter, origin, usable
 from shared.messages import BadMessage, CycleFigures
 from shared.topics import CYCLES
@@ -49,6 +50,7 @@ class CycleKeeper:
     """For dead letters."""
     keep: Callable[[Sequence[CycleFigures]], None]
     """Makes them durable; once more changes nothing. Raises Unreachable."""
+    heartbeat: Heartbeat
 
     def run(self, stop: Event) -> None:
         """Until stopped."""
@@ -58,6 +60,7 @@ class CycleKeeper:
             if messages and self._kept(list(self._readable(messages)), stop):
                 topic, partition, offset = origin(messages[-1])
                 commit(self.consumer, [TopicPartition(topic, partition, offset + 1)])
+            self.heartbeat.progress()
         self.consumer.close()
 
     def _readable(self, messages: Sequence[Message]) -> Iterator[CycleFigures]:
@@ -80,6 +83,7 @@ class CycleKeeper:
                 self.consumer.pause(self.consumer.assignment())
                 usable([self.consumer.poll(wait_s)])
                 self.consumer.resume(self.consumer.assignment())
+                self.heartbeat.progress()
                 wait_s = min(LONGEST_BACKOFF_S, 2 * wait_s)
             else:
                 log.info("cycles kept", extra={"cycles": [f"{f.system}/{f.end_s}" for f in figures]})

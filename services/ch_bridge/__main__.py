@@ -10,7 +10,7 @@ from services.ch_bridge.settings import ChBridgeSettings, rules_of
 from shared import kafka, log, metrics, topics
 from shared.crash import or_leave, stop_on_signals
 from shared.cycles import CycleKeeper
-from shared.health import Heartbeat
+from shared.health import Heartbeat, heartbeats
 from shared.settings import Settings, load
 from shared.sink import SinkWorker
 from shared.watch import Watch
@@ -22,12 +22,12 @@ def follow(watch: Watch, look_s: float, stop: Event) -> None:
         watch.follow(look_s, stop)
 
 
-def keep_cycles(settings: Settings, producer: kafka.KafkaProducer, stop: Event) -> None:
+def keep_cycles(settings: Settings, producer: kafka.KafkaProducer, heartbeat: Heartbeat, stop: Event) -> None:
     """The cycles' figures beside the counters, until stopped."""
     with or_leave("keep cycles"):
         connection = Connection(settings.clickhouse)
         consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge-cycles")
-        CycleKeeper(consumer, producer, CycleTable(connection).keep).run(stop)
+        CycleKeeper(consumer, producer, CycleTable(connection).keep, heartbeat).run(stop)
         connection.close()
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     metrics.serve("ch_bridge", settings)
     stop = stop_on_signals()
     watch = Watch(settings)
-    heartbeat = Heartbeat(settings.health.file)
+    heartbeat, of_cycles = heartbeats(settings.health.file, 2)
 
     def wanted() -> list[str]:
         return [topics.counters(system.name).name for system in watch.settings.systems if system.is_using_clickhouse]
@@ -46,11 +46,12 @@ def main() -> None:
     Thread(target=follow, args=(watch, own.config_look_s, stop), daemon=True).start()
     with or_leave("write to ClickHouse"):
         while not wanted() and not stop.wait(1.0):
-            heartbeat.progress()  # no system wants ClickHouse: nothing to do, but well
+            heartbeat.progress()
+            of_cycles.progress()  # no system wants ClickHouse: nothing to do, but well
         clickhouse = ClickHouse(settings.clickhouse, lambda system: rules_of(watch.settings, system))
         producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
         consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge")
-        cycles = Thread(target=keep_cycles, args=(settings, producer, stop))
+        cycles = Thread(target=keep_cycles, args=(settings, producer, of_cycles, stop))
         cycles.start()
         SinkWorker(ClickhouseBridge(clickhouse), consumer, producer, own, heartbeat).run(wanted, stop)
         cycles.join()

@@ -22,7 +22,7 @@ from services.fetcher.waiting import Waiting
 from services.fetcher.worker import FileProcessorWorker
 from shared import kafka, log, metrics
 from shared.crash import or_leave, stop_on_signals
-from shared.health import Heartbeat
+from shared.health import heartbeats
 from shared.settings import load
 from shared.topics import FILES_FOUND, FILES_SETTLE, Topic
 from shared.watch import Watch
@@ -37,7 +37,7 @@ def dispatches(
 ) -> list[tuple[Topic, Dispatch]]:
     """The fetcher's two jobs: files in, files away."""
     settings = watch.settings
-    brokers, heartbeat = settings.kafka.bootstrap_servers, Heartbeat(settings.health.file)
+    brokers, (fetching, moving) = settings.kafka.bootstrap_servers, heartbeats(settings.health.file, 2)
     out = KafkaProducerWorker(producers)
     settler = Settler(elements.session, elements.system, elements.zone)
     memory = Budget(own.bytes_in_flight).take
@@ -65,7 +65,7 @@ def dispatches(
                 pools=Pools(threads),
                 job_of=FetchJobs(worker, knows, Waiting(own.files_per_session, own.spool_bytes)),
                 in_flight_per_thread=own.in_flight_per_thread,
-                heartbeat=heartbeat,
+                heartbeat=fetching,
             ),
         ),
         (
@@ -76,7 +76,7 @@ def dispatches(
                 pools=Pools(lambda: {"moves": own.movers}),
                 job_of=SettleJobs(own, settler, out),
                 in_flight_per_thread=own.in_flight_per_thread,
-                heartbeat=heartbeat,
+                heartbeat=moving,
             ),
         ),
     ]

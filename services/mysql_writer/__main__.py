@@ -34,12 +34,12 @@ def work(
         repository.close()
 
 
-def keep_cycles(settings: Settings, producer: kafka.KafkaProducer, stop: Event) -> None:
+def keep_cycles(settings: Settings, producer: kafka.KafkaProducer, heartbeat: Heartbeat, stop: Event) -> None:
     """The cycles' figures beside the counters, until stopped."""
     with or_leave("keep cycles"):
         table = CycleTable(settings.mysql)
         consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer-cycles")
-        CycleKeeper(consumer, producer, table.keep).run(stop)
+        CycleKeeper(consumer, producer, table.keep, heartbeat).run(stop)
         table.close()
 
 
@@ -62,12 +62,10 @@ def main() -> None:
     stop = stop_on_signals()
     producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
     watch = Watch(settings)
-    threads = [
-        Thread(target=work, args=(watch, own, producer, heartbeat, stop))
-        for heartbeat in heartbeats(settings.health.file, own.writers)
-    ]
+    of_cycles, *of_writers = heartbeats(settings.health.file, 1 + own.writers)
+    threads = [Thread(target=work, args=(watch, own, producer, heartbeat, stop)) for heartbeat in of_writers]
     threads.append(Thread(target=keep_partitions, args=(watch, own.partition_look_s, stop)))
-    threads.append(Thread(target=keep_cycles, args=(settings, producer, stop)))
+    threads.append(Thread(target=keep_cycles, args=(settings, producer, of_cycles, stop)))
     for thread in threads:
         thread.start()
     watch.follow(own.config_look_s, stop)

@@ -9,12 +9,14 @@ from threading import Event, Thread
 
 import faust
 
-from services.tracker.app import build
+from services.tracker.app import build, complete_on
 from services.tracker.cycles import CycleStatistics
+from services.tracker.leases import Leases
 from services.tracker.publisher import CyclePublisher
 from services.tracker.settings import TrackerSettings
 from shared import kafka, log, metrics
 from shared.crash import or_leave
+from shared.health import Heartbeat, heartbeats
 from shared.inventory import endpoints
 from shared.messages import CycleFigures
 from shared.settings import BadSettings, load
@@ -30,7 +32,7 @@ class Worker(faust.Worker):
         self.loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
 
 
-def publish_cycles(watch: Watch, own: TrackerSettings) -> None:
+def publish_cycles(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> None:
     """The figures of the cycles, as long as the process lives."""
     brokers = watch.settings.kafka.bootstrap_servers
 
@@ -45,7 +47,9 @@ def publish_cycles(watch: Watch, own: TrackerSettings) -> None:
             kafka.ends(brokers, FILES_STATUS),
             kafka.KafkaProducer(brokers),
             partial(expected, watch),
+            Leases(partial(complete_on, watch), own.lease_s),
             lambda: watch.settings.systems,
+            heartbeat,
             published(brokers),
         ).run(Event())
 
@@ -77,8 +81,11 @@ def main() -> None:
         sys.exit(f"no topic {', '.join(missing)}: run `pmflow topics create` first")
     own = settings.section("tracker", TrackerSettings)
     watch = Watch(settings)
-    Thread(target=publish_cycles, args=(watch, own), daemon=True).start()  # ends with the process: it owns nothing
-    app = build(watch, own)
+    of_faust, of_cycles = heartbeats(settings.health.file, 2)
+    Thread(
+        target=publish_cycles, args=(watch, own, of_cycles), daemon=True
+    ).start()  # ends with the process: it owns nothing
+    app = build(watch, own, of_faust)
     Worker(app, override_logging=False, redirect_stdouts=False, loglevel=logging.WARNING).execute_from_commandline()
 
 

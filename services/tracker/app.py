@@ -16,7 +16,6 @@ import faust
 from services.tracker.progress import GROUP, Progress
 from services.tracker.settings import TrackerSettings
 from services.tracker.tracker import FileProcessingTracker
-from shared import metrics
 from shared.crash import or_leave
 from shared.health import Heartbeat
 from shared.messages import BadMessage, FileStatus, Settle, SinkPosition, decode_status, partition_of
@@ -27,7 +26,6 @@ log = logging.getLogger(__name__)
 FLUSH_S = 0.2
 LINGER_S = 0.05
 """For more messages of a partition: sent one by one, they cost more than all that is decided of them."""
-OVERDUE_S = 5.0
 UNKNOWN_SYSTEM = ("mysql",)
 """What files of a system wait for that was taken out of the configuration."""
 
@@ -60,7 +58,7 @@ def durable_table(sent: Sent) -> type[faust.Table[Any, Any]]:
     return Table
 
 
-def build(watch: Watch, own: TrackerSettings) -> faust.App:
+def build(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> faust.App:
     """The app, not yet started; its topics must exist."""
     settings = watch.settings
     sent = Sent()
@@ -74,8 +72,8 @@ def build(watch: Watch, own: TrackerSettings) -> faust.App:
         store="memory://",
         datadir="/tmp/pmflow-tracker",  # noqa: S108 - Faust wants one; a memory store writes nothing
         web_enabled=False,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=3.0,
+        broker_session_timeout=own.session_timeout_s,
+        broker_heartbeat_interval=own.session_timeout_s / 3,
         consumer_auto_offset_reset="earliest",
         stream_wait_empty=False,
         producer_linger=LINGER_S,
@@ -84,10 +82,8 @@ def build(watch: Watch, own: TrackerSettings) -> faust.App:
     commands = app.topic(FILES_SETTLE.name, key_serializer="raw", value_serializer="raw")
     files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
     positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
-    tracker = FileProcessingTracker(partial(complete_on, watch), files, positions, own.lease_s)
-    progress = Progress(settings.kafka.bootstrap_servers, Heartbeat(settings.health.file))
-    metrics.TRACKED.labels("waiting").set_function(lambda: tracker.counts()["waiting"])
-    metrics.TRACKED.labels("moving").set_function(lambda: tracker.counts()["moving"])
+    tracker = FileProcessingTracker(partial(complete_on, watch), files, positions)
+    progress = Progress(settings.kafka.bootstrap_servers, heartbeat)
 
     async def command(settle: Settle) -> None:
         partition = partition_of(settle.status["element"])
@@ -114,15 +110,11 @@ def build(watch: Watch, own: TrackerSettings) -> faust.App:
     async def recovered(*_: Any) -> None:
         tracker.recovered()
 
-    @app.timer(OVERDUE_S)  # type: ignore[untyped-decorator]
-    async def again() -> None:
-        with or_leave("command again"):
+    @app.timer(own.look_s)  # type: ignore[untyped-decorator]
+    async def look() -> None:
+        with or_leave("look for progress"):
             await asyncio.to_thread(progress.look, assigned(app))
             await asyncio.to_thread(watch.look)  # the sinks a system waits for may change
-            for settle in tracker.overdue(time()):
-                log.warning("command not answered, given again", extra={"file": settle.file_id, "to": settle.to})
-                metrics.COMMANDS_AGAIN.inc()
-                await command(settle)
 
     @app.timer(FLUSH_S)  # type: ignore[untyped-decorator]
     async def acknowledge() -> None:

@@ -1,4 +1,6 @@
-"""CyclePublisher: follows the ledger; publishes and logs each cycle's figures when it closes and when they change."""
+"""CyclePublisher: follows the ledger beside Faust; publishes and logs each cycle's figures when it closes and when they
+change, and gives the commands again whose lease ended.
+"""
 
 import logging
 from collections.abc import Callable, Collection
@@ -8,12 +10,14 @@ from time import time
 from typing import Any, get_args
 
 from services.tracker.cycles import CycleStatistics
+from services.tracker.leases import Leases
 from services.tracker.states import State
 from shared import metrics
+from shared.health import Heartbeat
 from shared.kafka import Consumer, KafkaProducer, Message, Outgoing, origin, usable
-from shared.messages import BadMessage, CycleFigures, decode_status
+from shared.messages import BadMessage, CycleFigures, Settle, decode_status, partition_of
 from shared.settings import System
-from shared.topics import CYCLES
+from shared.topics import CYCLES, FILES_SETTLE
 
 log = logging.getLogger(__name__)
 NAMES = 20
@@ -34,8 +38,10 @@ class CyclePublisher:
     producer: KafkaProducer
     expected: Callable[[str], Collection[str]]
     """System -> the names of its inventory; asked at each closing."""
+    leases: Leases
     systems: Callable[[], Collection[System]]
     """As they are configured now."""
+    heartbeat: Heartbeat
     published: dict[tuple[str, int], CycleFigures] = field(default_factory=dict)
     """By this tracker or the one before it."""
     newest_s: dict[str, int] = field(default_factory=dict)
@@ -52,6 +58,8 @@ class CyclePublisher:
             if not self.unread:
                 self._publish()
                 self._count_states()
+                self._command()
+            self.heartbeat.progress()
         self.reader.close()
 
     def _take(self, message: Message) -> None:
@@ -60,9 +68,12 @@ class CyclePublisher:
             self.statistics.untold((message.key() or b"").decode(errors="replace"))
             return
         try:
-            self.statistics.told(decode_status(value), time())
+            record = decode_status(value)
         except BadMessage:
             log.debug("not a status, passed over")  # the tracker logs it as an error
+            return
+        self.statistics.told(record, time())
+        self.leases.told(record)
 
     def _publish(self) -> None:
         for figures in self.statistics.closed(time(), self.expected):
@@ -73,6 +84,15 @@ class CyclePublisher:
                 log.info("cycle figures changed" if before else "cycle closed", extra=line(figures))
                 self.published[figures.system, figures.end_s] = figures
             self._count(figures)
+
+    def _command(self) -> None:
+        again = list(self.leases.ended(time()))
+        for settle in again:
+            log.warning("file not moved yet, commanded again", extra={"file": settle.file_id, "to": settle.to})
+        metrics.COMMANDS_AGAIN.inc(len(again))
+        self.producer.deliver(*(_commanded(settle) for settle in again))
+        for state, files in self.leases.counts().items():
+            metrics.TRACKED.labels(state).set(files)
 
     def _count_states(self) -> None:
         for system in self.systems():
@@ -93,6 +113,10 @@ class CyclePublisher:
             metrics.CYCLE_SUSPECT.labels(figures.system).set(figures.rates["suspect_share"])
             for stage, (_, _, longest_s) in ((s, q) for s, q in figures.latency_s.items() if q):
                 metrics.CYCLE_LATENCY.labels(figures.system, stage).set(longest_s)
+
+
+def _commanded(settle: Settle) -> Outgoing:
+    return Outgoing(FILES_SETTLE.name, partition_of(settle.status["element"]), settle.file_id, settle.encode())
 
 
 def line(figures: CycleFigures) -> dict[str, Any]:

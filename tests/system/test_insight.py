@@ -146,7 +146,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 def test_the_figures_of_every_cycle_equal_the_known_answers(run: Run) -> None:
     assert len(run.wanted) == 2 * CYCLES
     assert {answer["found"] for answer in run.wanted} == {9}
-    assert {(answer["end_s"] == run.last_end_s, answer["late"]) for answer in run.wanted} == {(True, 1), (False, 9)}
+    for answer in run.wanted:  # of the last cycle a correction may be late, too
+        assert answer["late"] in ((1, 2) if answer["end_s"] == run.last_end_s else (9,))
 
     def right() -> bool:
         return [answered(figures) for figures in run.told()] == run.wanted and all(
@@ -165,7 +166,7 @@ def test_the_figures_of_every_cycle_equal_the_known_answers(run: Run) -> None:
 
 
 def test_the_figures_are_kept_in_both_databases_and_printed(run: Run) -> None:
-    eventually(lambda: cycles.history(run.settings.mysql) == run.told(), 30, "MySQL has the newest ones")
+    eventually(lambda: cycles.latest(cycles.history(run.settings.mysql)) == run.told(), 30, "MySQL has the newest ones")
     base, _, database = run.settings.clickhouse.url.rpartition("/")
     wanted = {(f.system, f.end_s, f.found, f.values) for f in run.told()}
 
@@ -230,7 +231,8 @@ def test_what_is_counted_is_what_was_done(run: Run) -> None:
     is_('pmflow_files{system="4ga",state="done"}', done / 2)
     is_('pmflow_files{system="4ga",state="error"}', error / 2)
     is_('pmflow_cycle_elements_missing{system="5ga"}', 1)
-    is_('pmflow_cycle_files_late{system="5ga"}', 1)
+    (newest,) = (a for a in run.wanted if a["system"] == "5ga" and a["end_s"] == run.last_end_s)
+    is_('pmflow_cycle_files_late{system="5ga"}', newest["late"])
     is_("sum(pmflow_leading)", 2)
     is_("sum(pmflow_tracker_lag_records)", 0)
 

@@ -19,6 +19,9 @@ from shared.settings import Mysql, load
 from shared.topics import CYCLES
 from tools.cli import ledger
 
+MOST = 10_000
+"""Of the figures in MySQL, at once."""
+
 
 def cycles(
     system: Annotated[str, typer.Option(help="this one only")] = "",
@@ -29,7 +32,7 @@ def cycles(
     settings = load()
     kept: list[CycleFigures] = []
     try:
-        kept = history(settings.mysql)
+        kept = history(settings.mysql, period)
     except pymysql.Error as error:
         typer.echo(f"older ones are not shown, MySQL does not answer: {error}", err=True)
     known = latest([*kept, *read(settings.kafka.bootstrap_servers)])
@@ -60,13 +63,15 @@ def latest(figures: Iterable[CycleFigures]) -> list[CycleFigures]:
     return [f for _, f in sorted({(f.system, f.end_s): f for f in sorted(figures, key=lambda f: f.told_s)}.items())]
 
 
-def history(settings: Mysql) -> list[CycleFigures]:
-    """All that MySQL keeps; nothing where no writer has been yet."""
+def history(settings: Mysql, period: datetime | None = None) -> list[CycleFigures]:
+    """What MySQL keeps, of one period or of the newest ones; nothing where no writer has been yet."""
     with connect(settings, settings.database) as connection, connection.cursor(DictCursor) as cursor:
         cursor.execute("SHOW TABLES LIKE 'pm_cycle'")
         if not cursor.fetchall():
             return []
-        cursor.execute("SELECT * FROM pm_cycle")
+        cursor.execute(
+            "SELECT * FROM pm_cycle WHERE ts = COALESCE(%s, ts) ORDER BY ts DESC, `system` LIMIT %s", (period, MOST)
+        )
         return [figures_of(row["system"], calendar.timegm(row["ts"].timetuple()), row) for row in cursor.fetchall()]
 
 

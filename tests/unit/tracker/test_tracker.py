@@ -16,7 +16,7 @@ NOW_S = 1000.0
 
 
 def tracker(*sinks: str) -> FileProcessingTracker:
-    return FileProcessingTracker(lambda _: sinks, {}, {}, lease_s=60)
+    return FileProcessingTracker(lambda _: sinks, {}, {})
 
 
 def position(sink: str, next_offset: int, partition: int = 5) -> SinkPosition:
@@ -98,25 +98,13 @@ def test_a_position_looks_only_at_the_files_it_has_passed() -> None:
     assert looked == ["f0", "f2", "f4"]
 
 
-def test_a_command_nobody_answers_is_given_again_when_its_lease_ends() -> None:
-    t = tracker("mysql")
-    list(t.told(PARSED, NOW_S))
-    (command,) = t.moved(position("mysql", 10), NOW_S)
-    assert list(t.overdue(NOW_S + 59)) == []
-    assert list(t.overdue(NOW_S + 60)) == [command]
-    assert list(t.overdue(NOW_S + 61)) == []
-    list(t.told(replace(PARSED, stage="done"), NOW_S + 62))
-    assert list(t.overdue(NOW_S + 600)) == []
-
-
 def test_what_its_mappings_hold_after_a_restart_is_all_it_needs() -> None:
     before = tracker("mysql")
     list(before.told(PARSED, NOW_S))
     list(before.told(replace(PARSED, file_id="f2", stage="failed"), NOW_S))
-    after = FileProcessingTracker(lambda _: ("mysql",), before.files, before.positions, lease_s=60)
+    after = FileProcessingTracker(lambda _: ("mysql",), before.files, before.positions)
     assert [c.file_id for c in after.moved(position("mysql", 10), NOW_S)] == ["f1"]
-    assert after.counts() == {"waiting": 0, "moving": 2}
-    assert {(c.file_id, c.to) for c in after.overdue(NOW_S + 60)} == {("f1", "done"), ("f2", "error")}
+    assert {file_id: file["state"] for file_id, file in after.files.items()} == {"f1": "stored", "f2": "failed"}
 
 
 def test_the_sinks_to_wait_for_may_change_while_running() -> None:

@@ -1,0 +1,60 @@
+"""Leases: files that are complete and not moved away: their command is given again when its lease ends. Pure.
+
+From a second reading of the ledger, not from the tracker's own state: Faust drops records between two rebalances that
+follow each other quickly, and reads on behind them, so a tracker may never hear of a file until it is started again.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from shared.messages import FileStatus, LedgerRecord, Settle, SinkPosition
+
+OF_STAGE: dict[str, Literal["done", "error"]] = {"parsed": "done", "failed": "error"}
+
+
+@dataclass
+class Leases:
+    """Fed with the whole ledger; commands are idempotent, so trackers beside each other may all give them again."""
+
+    complete_on: Callable[[str], Collection[str]]
+    """System -> the sinks its files wait for."""
+    lease_s: float
+    """For the fetcher to answer, from when a file was seen to be complete."""
+    files: dict[str, FileStatus] = field(default_factory=dict)
+    """Those that are parsed or failed, and not moved yet."""
+    positions: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    """Sink, topic and partition -> next offset."""
+    since_s: dict[str, float] = field(default_factory=dict)
+    """File id -> when it was seen to be complete, or was commanded from here."""
+
+    def told(self, record: LedgerRecord) -> None:
+        """A record of the ledger."""
+        match record:
+            case SinkPosition():
+                self.positions[record.sink, record.topic, record.partition] = record.next_offset
+            case FileStatus():
+                self.since_s.pop(record.file_id, None)
+                self.files.pop(record.file_id, None)
+                if record.stage in OF_STAGE:
+                    self.files[record.file_id] = record
+
+    def ended(self, now_s: float) -> Iterator[Settle]:
+        """What is to be commanded again now; to be asked every so often, as the leases begin here too."""
+        for file in self.files.values():
+            if not self._is_complete(file):
+                continue
+            if now_s - self.since_s.setdefault(file.file_id, now_s) >= self.lease_s:
+                self.since_s[file.file_id] = now_s
+                status = asdict(file) | ({"stored_s": now_s} if file.stage == "parsed" else {})
+                yield Settle(file_id=file.file_id, to=OF_STAGE[file.stage], status=status)
+
+    def counts(self) -> dict[str, int]:
+        """Files that wait for sinks, and those that wait for a fetcher to move them."""
+        return {"waiting": len(self.files) - len(self.since_s), "moving": len(self.since_s)}
+
+    def _is_complete(self, file: FileStatus) -> bool:
+        return file.stage == "failed" or all(
+            self.positions.get((sink, file.topic, file.partition), 0) > file.last_offset
+            for sink in self.complete_on(file.system)
+        )

@@ -1,0 +1,54 @@
+"""Commands that nobody answered, and those the tracker never gave, are given from the ledger itself."""
+
+from dataclasses import replace
+
+from services.tracker.leases import Leases
+from shared.messages import FileStatus, SinkPosition
+
+PARSED = FileStatus(
+    file_id="f1", system="4ga", endpoint="e1", element="e1", path="/pm/A", size=1, mtime_s=2, epoch=3,
+    stage="parsed", at_s=0.0, topic="pm.counters.4ga", partition=5, last_offset=9, values=7,
+)  # fmt: skip
+MYSQL = SinkPosition(sink="mysql", topic="pm.counters.4ga", partition=5, next_offset=10)
+
+
+def leases(*records: FileStatus | SinkPosition) -> Leases:
+    found = Leases(lambda _: ("mysql",), lease_s=60.0)
+    for record in records:
+        found.told(record)
+    return found
+
+
+def test_a_complete_file_that_stays_where_it_is_is_commanded_again_and_again() -> None:
+    found = leases(PARSED, MYSQL)
+    assert list(found.ended(1000.0)) == []
+    assert list(found.ended(1059.0)) == []
+    (command,) = found.ended(1060.0)
+    assert (command.file_id, command.to) == ("f1", "done")
+    assert FileStatus.of(command.status, b"") == replace(PARSED, stored_s=1060.0)
+    assert list(found.ended(1061.0)) == []
+    assert len(list(found.ended(1120.0))) == 1
+    assert found.counts() == {"waiting": 0, "moving": 1}
+
+
+def test_a_failed_file_is_commanded_to_error() -> None:
+    found = leases(replace(PARSED, stage="failed", topic=""))
+    assert list(found.ended(1000.0)) == []
+    assert [command.to for command in found.ended(1060.0)] == ["error"]
+
+
+def test_what_is_moved_or_not_stored_yet_is_left_alone() -> None:
+    not_stored = replace(PARSED, file_id="f2", last_offset=10)
+    found = leases(PARSED, not_stored, MYSQL, replace(PARSED, stage="done"))
+    assert list(found.ended(1000.0)) == []
+    assert list(found.ended(9000.0)) == []
+    assert found.counts() == {"waiting": 1, "moving": 0}
+
+
+def test_a_file_that_is_told_again_waits_again() -> None:
+    found = leases(PARSED, MYSQL)
+    assert list(found.ended(1000.0)) == []
+    found.told(PARSED)
+    assert list(found.ended(1059.0)) == []
+    assert list(found.ended(1118.0)) == []
+    assert len(list(found.ended(1119.0))) == 1
