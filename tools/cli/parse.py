@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,11 +46,15 @@ def parse(
             failed = True
             _print({"file": str(file), "error": str(error)}, to_errors=not summary)
             continue
-        if summary:
-            _print({"file": str(file), **asdict(parsed.counts), "notes": parsed.notes})
-        else:
+        with closing(parsed):
+            counts = {"file": str(file), **asdict(parsed.counts), "notes": parsed.notes}
+            if summary:
+                _print(counts)
+                continue
             for row in rows(parsed):
                 _print(row)
+            if parsed.notes or parsed.counts.reasons:  # what the rows do not tell
+                _print(counts, to_errors=True)
     raise typer.Exit(int(failed))
 
 

@@ -66,3 +66,11 @@ def test_what_cannot_be_used_is_said(
     result = CliRunner().invoke(app, ["parse", "A.xml", *options], env={"COLUMNS": "300"})
     assert result.exit_code == 2
     assert says in result.output
+
+
+def test_what_the_rows_do_not_tell_is_said_beside_them(folder: Path) -> None:
+    blocks = info(value("C=1", "1", "2")) + info(value("C=2", "1", "2", "3"), group="bad")
+    (folder / "A.xml").write_bytes(document(blocks))
+    result = CliRunner().invoke(app, ["parse", str(folder / "A.xml")])
+    assert json.loads(result.stdout)["object"] == "C=1"
+    assert json.loads(result.stderr)["reasons"] == {"unknown p": 3}
