@@ -20,7 +20,7 @@ class Heartbeat:
     def __init__(self, file: str, together: "list[Heartbeat] | None" = None) -> None:
         """`together`: all that must be alive; the file is as old as the last progress of the slowest."""
         self.file = Path(file) if file else None
-        self.together = together or [self]
+        self.together = [self] if together is None else together
         self.next_s = 0.0
         self.last_s = 0.0
 
@@ -37,8 +37,6 @@ def heartbeats(file: str, count: int) -> list[Heartbeat]:
     """Of threads that must all be alive: none hides that another hangs, or never began."""
     together: list[Heartbeat] = []
     together += (Heartbeat(file, together) for _ in range(count))
-    for one in together:
-        one.together = together
     return together
 
 

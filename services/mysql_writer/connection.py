@@ -133,7 +133,7 @@ class Connection:
     def ddl(self, table: str) -> Iterator[Execute]:
         """Alone on this table among pmflow's writers; waits only shortly for readers, who would wait behind it."""
         with self.transaction() as execute:
-            ((got,),) = execute("SELECT GET_LOCK(%s, 30)", (f"pmflow {table}"[:64],))
+            ((got,),) = execute("SELECT GET_LOCK(%s, 10)", (f"pmflow {table}"[:64],))
             if got != 1:
                 raise Unreachable(f"{table}: another writer changes it")
             try:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
+from typing import Any
 
 from services.mysql_writer.connection import Connection, Execute
 from services.mysql_writer.partitions import DAYS_BEHIND, new, partitioned
@@ -12,7 +13,7 @@ from services.mysql_writer.settings import Rules
 from shared import metrics
 from shared.landing import NOT_ALLOWED, RefusedCounters
 from shared.names import LONGEST, column_name, marked, table_name
-from shared.values import Content, Kind, content_of, kind_of, widened
+from shared.values import Content, Kind, are_exact, content_of, kind_of, widened
 
 log = logging.getLogger(__name__)
 
@@ -90,11 +91,13 @@ class Schema:
             RefusedCounters: some of them may not or cannot have a column.
         """
         group = chunk.system, chunk.group
-        wanted = {counter: content_of(values) for counter, values in chunk.counters.items()}
-        if group not in self.columns or self._lacking(chunk, wanted):
-            self._make(chunk, wanted)
+        known = self.columns.get(group)
+        if known is None or not all(
+            counter in known and _holds(known[counter].kind, values) for counter, values in chunk.counters.items()
+        ):
+            self._make(chunk)
         found: dict[str, dict[str, Column]] = {self.first[group]: {}}
-        for counter in wanted:
+        for counter in chunk.counters:
             column = self.columns[group][counter]
             found.setdefault(column.table, {})[counter] = column
         return found
@@ -110,8 +113,9 @@ class Schema:
         }
         return {c: kind for c, kind in kinds.items() if c not in known or known[c].kind != kind}
 
-    def _make(self, chunk: Chunk, wanted: Mapping[str, Content]) -> None:
+    def _make(self, chunk: Chunk) -> None:
         """All missing columns, in one ALTER a table; another writer may be doing the same."""
+        wanted = {counter: content_of(values) for counter, values in chunk.counters.items()}
         group = chunk.system, chunk.group
         with self.connection.transaction() as execute:
             first = self.first[group] = _claimed(group, FIRST, execute)
@@ -142,6 +146,10 @@ class Schema:
         if too_long := [counter for counter in unknown if len(counter) > LONGEST_COUNTER]:
             why = f"its name is longer than {LONGEST_COUNTER} characters"
             raise RefusedCounters({(*group, counter): why for counter in too_long})
+
+
+def _holds(kind: Kind, values: Sequence[Any]) -> bool:
+    return (kind == "number" and are_exact(values)) or widened(kind, content_of(values)) == kind
 
 
 def tell(table: str, added: int, widened: int) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.values import HELD_BY, Content, Kind, as_text, content_of, kind_of, widened
+from shared.values import HELD_BY, Content, Kind, are_exact, as_text, content_of, kind_of, widened
 
 values = (
     st.none()
@@ -73,3 +73,21 @@ def test_text_holds_everything_so_a_column_widens_once_at_most() -> None:
 def test_a_text_cell_keeps_the_value(value: Any) -> None:
     text = as_text(value)
     assert text == value if value is None or isinstance(value, str) else orjson.loads(text or "") == value
+
+
+numbers = st.none() | st.integers(-(2**54), 2**54) | st.floats(-1e6, 1e6)
+
+
+@given(column=st.lists(numbers) | st.lists(values))
+def test_a_short_look_never_takes_for_exact_what_a_long_one_does_not(column: list[Any]) -> None:
+    assert not are_exact(column) or "number" in HELD_BY[content_of(column)]
+
+
+@pytest.mark.parametrize("column", [[], [None], [1, None, 0.5], [2**53 - 1], [-5.0] * 1000])
+def test_a_short_look_is_enough_for_what_files_bring(column: list[Any]) -> None:
+    assert are_exact(column)
+
+
+@pytest.mark.parametrize("column", [[2**53 + 1], [-(2**53) - 1, None], ["1"], [[1]], [2**2000], [None, "x"]])
+def test_a_short_look_leaves_the_rest_to_the_long_one(column: list[Any]) -> None:
+    assert not are_exact(column)
