@@ -103,8 +103,8 @@ class ClickHouse:
             added, changed = len(unknown), len(wanted.columns) - len(unknown)
             metrics.SCHEMA_CHANGES.labels("clickhouse", "column added").inc(added)
             metrics.SCHEMA_CHANGES.labels("clickhouse", "column widened").inc(changed)
-            changes = {"statements": len(steps), "added": added, "widened": changed}
-            log.info("schema changed", extra={"table": rows.table, **changes})
+            if wanted.columns:
+                log.info("columns made", extra={"table": rows.table, "added": added, "widened": changed})
         raise Unreachable(f"ClickHouse: {rows.table} does not become what it must be")
 
     def _read(self, name: str, group: str) -> Table:

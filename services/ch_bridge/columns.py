@@ -35,7 +35,7 @@ class Block:
         self.batches = batches
         self.rows = list(chain.from_iterable(batch.rows for batch in batches))
         self.part = crc32(orjson.dumps(counters))
-        if any(len(row) != 2 + len(counters) for row in self.rows):
+        if set(map(len, self.rows)) - {2 + len(counters)}:
             raise Hopeless(f"{batches[0].group}: a row has not one value for each counter")
 
     def values(self, column: str) -> list[Any]:
