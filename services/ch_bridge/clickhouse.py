@@ -79,7 +79,8 @@ class ClickHouse:
         there = self.objects.setdefault(rows.system, set())
         new = sorted(rows.objects() - there)
         if new:
-            self.connection.do(statements.objects(self.where))
+            if not there and not self.connection.ask(TABLE_ENGINE, name=OBJECTS):
+                self.connection.do(statements.objects(self.where))
             self._send(OBJECTS, described(rows.system, new))
             there.update(new)
 
@@ -103,8 +104,8 @@ class ClickHouse:
             added, changed = len(unknown), len(wanted.columns) - len(unknown)
             metrics.SCHEMA_CHANGES.labels("clickhouse", "column added").inc(added)
             metrics.SCHEMA_CHANGES.labels("clickhouse", "column widened").inc(changed)
-            changes = {"statements": len(steps), "added": added, "widened": changed}
-            log.info("schema changed", extra={"table": rows.table, **changes})
+            if wanted.columns:
+                log.info("columns made", extra={"table": rows.table, "added": added, "widened": changed})
         raise Unreachable(f"ClickHouse: {rows.table} does not become what it must be")
 
     def _read(self, name: str, group: str) -> Table:
@@ -116,7 +117,7 @@ class ClickHouse:
         body = _arrow(pa.table(dict(arrays)))
         settings: dict[str, Any] = {
             "optimize_on_insert": 0,  # merges look for rows to replace, the insert need not
-            "max_partitions_per_insert_block": 0,  # a replay may bring any number of days
+            "max_partitions_per_insert_block": 0,  # none is too many: a replay may bring any number of days
         }
         if self.drop_repeats:
             settings["insert_deduplication_token"] = hashlib.sha256(body).hexdigest()

@@ -29,14 +29,16 @@ class Block:
     """Rows with the same counters, of any number of files."""
 
     def __init__(self, counters: tuple[str, ...], batches: Sequence[CounterBatch]) -> None:
-        """Raises Hopeless: a row has not one value for each counter."""
+        """Raises Hopeless: a row has not one value for each counter, or a counter comes twice."""
         self.counters = {column_name(counter, ()): counter for counter in counters}
         """By column name, in the order of the rows' values."""
         self.batches = batches
         self.rows = list(chain.from_iterable(batch.rows for batch in batches))
         self.part = crc32(orjson.dumps(counters))
-        if any(len(row) != 2 + len(counters) for row in self.rows):
+        if set(map(len, self.rows)) - {2 + len(counters)}:
             raise Hopeless(f"{batches[0].group}: a row has not one value for each counter")
+        if len(self.counters) < len(counters):
+            raise Hopeless(f"{batches[0].group}: a counter comes twice")
 
     def values(self, column: str) -> list[Any]:
         """As the messages have them."""
@@ -131,7 +133,7 @@ def columns(batches: Iterable[CounterBatch]) -> Iterator[Columns]:
     """One insert a table, whatever counters its batches bring.
 
     Raises:
-        Hopeless: a row has not one value for each counter, or a time that ClickHouse's DateTime does not know.
+        Hopeless: a row has not one value for each counter, a counter comes twice, or a key does not fit its column.
     """
 
     def group_of(batch: CounterBatch) -> tuple[str, str]:

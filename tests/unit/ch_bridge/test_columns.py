@@ -60,7 +60,8 @@ def test_what_the_dictionary_says_is_known_from_any_batch_that_tells_it() -> Non
 
 @pytest.mark.parametrize(
     "changes",
-    [{"rows": [["o", 0]]}, {"rows": [["o", 0, 1, 2]]}, {"end_s": 2**32}, {"end_s": -1}, {"gp_s": -1}, {"ver": 2**63},
+    [{"rows": [["o", 0]]}, {"counters": ["a", "a"], "rows": [["o", 0, 1, 1]]},
+     {"rows": [["o", 0, 1, 2]]}, {"end_s": 2**32}, {"end_s": -1}, {"gp_s": -1}, {"ver": 2**63},
      {"rows": [["o", 256, 1]]}, {"rows": [[7, 0, 1]]}, {"rows": [["o", None, None], ["o", "x", None]]}],
 )  # fmt: skip
 def test_rows_that_no_table_takes_are_hopeless(changes: dict[str, Any]) -> None:
