@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from hashlib import blake2b
 
 import clickhouse_connect
@@ -10,10 +11,12 @@ import pytest
 
 from shared import kafka, topics
 from shared.kafka import KafkaProducer, Outgoing
-from shared.messages import CounterBatch
+from shared.messages import CounterBatch, SetAside, digest_of
 from shared.settings import Clickhouse, Mysql, Settings, load
 from shared.sink import Sink
-from tools.cli.replay import Replayed, replay, sink_of, stretch
+from shared.topics import FILES_STATUS
+from tools.cli import ledger
+from tools.cli.replay import Replayed, replay, sink_of, stretch, take_back
 from tools.cli.stored import in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
@@ -32,7 +35,7 @@ class Topic:
         self.mysql = Mysql(host=stack.mysql_host, port=stack.mysql_port, user="root", database=database)
         self.clickhouse = Clickhouse(url=f"{stack.clickhouse_url}/{database}")
         self.sink_name = sink
-        kafka.provision(self.brokers, [self.topic, self.topic.dead_letters])
+        kafka.provision(self.brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
 
     def sink(self, settings: Settings) -> Sink:
         return sink_of(settings, self.sink_name)
@@ -127,6 +130,17 @@ def test_what_was_set_aside_is_replayed_from_the_dead_letters_and_what_is_no_bat
     topic: Topic, sink: Sink
 ) -> None:
     letters = topic.topic.dead_letters
-    topic.send(5, topic.batch("G", 9, "e9", [["o9", 0, 9, 9]]), b"no batch", topic=letters.name)
-    done = replay(sink, topic.brokers, stretch(topic.brokers, letters, WHOLE), lambda read: None)
+    letter = topic.batch("G", 9, "e9", [["o9", 0, 9, 9]])
+    topic.send(5, letter, b"no batch", topic=letters.name)
+    aside = SetAside(
+        sink=topic.sink_name, topic=topic.topic.name, partition=5, offset=0, file_id=f"{9:016x}", element="e9",
+        values=2, reason="out of range", at_s=1.0, content=digest_of(letter),
+    )  # fmt: skip
+    producer = KafkaProducer(topic.brokers)
+    producer.deliver(Outgoing(FILES_STATUS.name, 5, aside.key, aside.encode()))
+    assert ledger.read(topic.brokers).set_aside[aside.key] == aside
+    landed = partial(take_back, producer, topic.sink_name)
+    done = replay(sink, topic.brokers, stretch(topic.brokers, letters, WHOLE), lambda read: None, landed)
+    producer.close()
     assert done == Replayed(read=2, stored=1, refused=1)
+    assert aside.key not in ledger.read(topic.brokers).set_aside
