@@ -14,34 +14,49 @@ from typing import Any
 import faust
 
 from services.tracker.progress import GROUP, Progress
+from services.tracker.publisher import commanded
 from services.tracker.settings import TrackerSettings
 from services.tracker.tracker import FileProcessingTracker
 from shared.crash import or_leave
 from shared.health import Heartbeat
-from shared.messages import BadMessage, FileStatus, Settle, SinkPosition, decode_status, partition_of
-from shared.topics import FILES_SETTLE, FILES_STATUS
+from shared.kafka import KafkaProducer, Outgoing
+from shared.messages import BadMessage, FileStatus, Settle, SinkPosition, decode_status
+from shared.topics import FILES_STATUS
 from shared.watch import Watch
 
 log = logging.getLogger(__name__)
 FLUSH_S = 0.2
 LINGER_S = 0.05
 """For more messages of a partition: sent one by one, they cost more than all that is decided of them."""
+DURABLE_S = 60.0
+"""For a change of a table; then the process leaves, and reads again what it did not acknowledge."""
 UNKNOWN_SYSTEM = ("mysql",)
 """What files of a system wait for that was taken out of the configuration."""
 
 
 class Sent:
-    """What was handed to the producer and is not known to be durable yet."""
+    """What was decided and is not known to be durable yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, producer: KafkaProducer) -> None:
+        """Commands go by a producer of our own: Faust's makes the agent wait, now and then for ever."""
+        self.producer = producer
+        self.commands: list[Outgoing] = []
         self.futures: list[Awaitable[Any]] = []
+        """Changes of the tables, on their way to the changelogs."""
         self.events: list[faust.EventT[Any]] = []
 
     async def acknowledge(self) -> None:
-        """Wait for all that was sent so far, then acknowledge the events that caused it."""
+        """Wait for all that was decided so far, then acknowledge the events that caused it.
+
+        Raises:
+            Unreachable: Kafka did not take a command.
+            TimeoutError: a change of a table is not durable in time.
+        """
+        commands, self.commands = self.commands, []
         futures, self.futures = self.futures, []
         events, self.events = self.events, []
-        await asyncio.gather(*futures)
+        await asyncio.to_thread(self.producer.deliver, *commands)
+        await asyncio.wait_for(asyncio.gather(*futures), DURABLE_S)
         for event in events:
             event.ack()
 
@@ -61,7 +76,7 @@ def durable_table(sent: Sent) -> type[faust.Table[Any, Any]]:
 def build(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> faust.App:
     """The app, not yet started; its topics must exist."""
     settings = watch.settings
-    sent = Sent()
+    sent = Sent(KafkaProducer(settings.kafka.bootstrap_servers))
     app = faust.App(
         GROUP,
         broker=[f"kafka://{broker}" for broker in settings.kafka.bootstrap_servers.split(",")],
@@ -79,17 +94,10 @@ def build(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> faust.App
         producer_linger=LINGER_S,
     )
     statuses = app.topic(FILES_STATUS.name, key_serializer="raw", value_serializer="raw")
-    commands = app.topic(FILES_SETTLE.name, key_serializer="raw", value_serializer="raw")
     files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
     positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
     tracker = FileProcessingTracker(partial(complete_on, watch), files, positions)
     progress = Progress(settings.kafka.bootstrap_servers, heartbeat)
-
-    async def command(settle: Settle) -> None:
-        partition = partition_of(settle.status["element"])
-        sent.futures.append(
-            await commands.send(key=settle.file_id.encode(), value=settle.encode(), partition=partition)
-        )
 
     @app.agent(statuses)
     async def track(stream: Any) -> None:
@@ -97,7 +105,7 @@ def build(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> faust.App
             async for event in stream.noack().events():
                 for settle in decided(tracker, event.value, time()):
                     log.info("file through", extra={"file": settle.file_id, "to": settle.to})
-                    await command(settle)
+                    sent.commands.append(commanded(settle))
                 sent.events.append(event)
 
     @app.on_partitions_assigned.connect

@@ -90,7 +90,7 @@ class CyclePublisher:
         for settle in again:
             log.warning("file not moved yet, commanded again", extra={"file": settle.file_id, "to": settle.to})
         metrics.COMMANDS_AGAIN.inc(len(again))
-        self.producer.deliver(*(_commanded(settle) for settle in again))
+        self.producer.deliver(*(commanded(settle) for settle in again))
         for state, files in self.leases.counts().items():
             metrics.TRACKED.labels(state).set(files)
 
@@ -115,7 +115,8 @@ class CyclePublisher:
                 metrics.CYCLE_LATENCY.labels(figures.system, stage).set(longest_s)
 
 
-def _commanded(settle: Settle) -> Outgoing:
+def commanded(settle: Settle) -> Outgoing:
+    """A command, on its way to the partition of its element."""
     return Outgoing(FILES_SETTLE.name, partition_of(settle.status["element"]), settle.file_id, settle.encode())
 
 

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 
 import clickhouse_connect
@@ -11,11 +12,13 @@ import pytest
 
 from shared import kafka, topics
 from shared.kafka import KafkaProducer, Outgoing
-from shared.messages import CounterBatch, SinkPosition
+from shared.messages import CounterBatch, SetAside, SinkPosition, digest_of
 from shared.settings import Clickhouse, Mysql, Settings, load
 from shared.sink import Sink
+from shared.topics import FILES_STATUS
 from tests.integration.test_sink_loop import PARTITION, Running, eventually
-from tools.cli.replay import Replayed, replay, sink_of, stretch
+from tools.cli import ledger
+from tools.cli.replay import Replayed, replay, sink_of, stretch, take_back
 from tools.cli.stored import StoredRow, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
@@ -34,7 +37,7 @@ class Topic:
         self.mysql = Mysql(host=stack.mysql_host, port=stack.mysql_port, user="root", database=database)
         self.clickhouse = Clickhouse(url=f"{stack.clickhouse_url}/{database}")
         self.sink_name = sink
-        kafka.provision(self.brokers, [self.topic, self.topic.dead_letters])
+        kafka.provision(self.brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
 
     def sink(self, settings: Settings) -> Sink:
         return sink_of(settings, self.sink_name)
@@ -133,9 +136,20 @@ def test_what_was_set_aside_is_replayed_from_the_dead_letters_and_what_is_no_bat
     topic: Topic, sink: Sink
 ) -> None:
     letters = topic.topic.dead_letters
-    topic.send(5, topic.batch("G", 9, "e9", [["o9", 0, 9, 9]]), b"no batch", topic=letters.name)
-    done = replay(sink, topic.brokers, stretch(topic.brokers, letters, WHOLE), lambda read: None)
+    letter = topic.batch("G", 9, "e9", [["o9", 0, 9, 9]])
+    topic.send(5, letter, b"no batch", topic=letters.name)
+    aside = SetAside(
+        sink=topic.sink_name, topic=topic.topic.name, partition=5, offset=0, file_id=f"{9:016x}", element="e9",
+        values=2, reason="out of range", at_s=1.0, content=digest_of(letter),
+    )  # fmt: skip
+    producer = KafkaProducer(topic.brokers)
+    producer.deliver(Outgoing(FILES_STATUS.name, 5, aside.key, aside.encode()))
+    assert ledger.read(topic.brokers).set_aside[aside.key] == aside
+    landed = partial(take_back, producer, topic.sink_name)
+    done = replay(sink, topic.brokers, stretch(topic.brokers, letters, WHOLE), lambda read: None, landed)
+    producer.close()
     assert done == Replayed(read=2, stored=1, refused=1)
+    assert aside.key not in ledger.read(topic.brokers).set_aside
 
 
 def test_unknown_counters_are_set_aside_while_none_may_be_added_and_land_by_a_replay_when_they_may(

@@ -20,6 +20,7 @@ from services.mysql_writer.writer import MysqlWriterWorker
 from shared import kafka, topics
 from shared.errors import Unreachable
 from shared.landing import Piece, land, pieces
+from shared.messages import CounterBatch, digest_of, set_aside_key
 from shared.settings import Settings, load
 from shared.sink import Sink
 
@@ -61,16 +62,24 @@ def stretch(brokers: str, topic: topics.Topic, times: Times, offset: int | None 
     return kafka.Stretch(topic, {p: ends[p] if first[p] < 0 else first[p] for p in ends}, ends)
 
 
-def replay(sink: Sink, brokers: str, part: kafka.Stretch, told: Callable[[int], object]) -> Replayed:
-    """Read by a group of its own, write without positions: neither the services nor the ledger see it.
+def replay(
+    sink: Sink,
+    brokers: str,
+    part: kafka.Stretch,
+    told: Callable[[int], object],
+    landed: Callable[[Sequence[kafka.Message]], object] = lambda _: None,
+) -> Replayed:
+    """Read by a group of its own, write without positions: the services do not see it.
 
-    While the database is away it is tried again for ever. `told` is given how many messages are read so far.
+    While the database is away it is tried again for ever. `told` is given how many messages are read so far, `landed`
+    those of which nothing was refused.
     """
     done = Replayed()
     refused = Refused()
     for messages in kafka.read(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, MESSAGES_AT_ONCE):
         done.read += len(messages)
         land(partial(_write, sink), pieces(messages, refused), refused)
+        landed([message for message in messages if kafka.origin(message) not in refused.origins])
         done.refused = len(refused.origins)
         done.stored = done.read - done.refused
         told(done.read)
@@ -88,6 +97,16 @@ def _write(sink: Sink, pieces: Sequence[Piece]) -> None:
             wait_s = min(LONGEST_BACKOFF_S, 2 * wait_s)
         else:
             return
+
+
+def take_back(producer: kafka.KafkaProducer, sink: str, letters: Sequence[kafka.Message]) -> None:
+    """Tell the ledger that dead letters are not set aside any more: the cycles' figures count them as stored."""
+    taken = []
+    for letter in letters:
+        content = letter.value() or b""
+        key = set_aside_key(sink, CounterBatch.decode(content).file_id, digest_of(content))
+        taken.append(kafka.Outgoing(topics.FILES_STATUS.name, kafka.origin(letter)[1], key, None))
+    producer.deliver(*taken)
 
 
 def sink_of(settings: Settings, name: str) -> Sink:
@@ -120,8 +139,13 @@ def command(  # noqa: PLR0913 - the options of a command
     topic = topics.counters(system)
     brokers = settings.kafka.bootstrap_servers
     part = stretch(brokers, topic.dead_letters if set_aside else topic, (_ms(since), _ms(until)), offset)
+    producer = kafka.KafkaProducer(brokers)
+    landed = partial(take_back, producer, sink) if set_aside else lambda _: None
     with Progress(transient=True) as progress:
         task = progress.add_task(f"{part.topic.name} to {sink}", total=part.messages)
-        done = replay(sink_of(settings, sink), brokers, part, lambda read: progress.update(task, completed=read))
+        done = replay(
+            sink_of(settings, sink), brokers, part, lambda read: progress.update(task, completed=read), landed
+        )
+    producer.close()
     typer.echo(f"{done.read} messages read, {done.stored} stored, {done.refused} refused")
     raise typer.Exit(1 if done.refused else 0)
