@@ -143,7 +143,7 @@ class _File:
             info.fault = info.fault or block.faults[0]
             info.faults.append(Rows.of((), [*map(aside.fault, block.faults)], in_faults, self.spool))
         self.nulls += block.nulls
-        self.suspect += sum(line[len(name) + 2] == "1" for name, line in zip(block.objects, block.lines, strict=True))
+        self.suspect += block.suspect
         self.dropped.update(block.dropped)
         self.found += values + in_faults + sum(block.dropped.values())
         if block.note:

@@ -45,6 +45,8 @@ class Block:
     """The rows in JSON: [object, 0|1 for suspect, value, ...], values in the order of the head's counters."""
     nulls: int
     faults: list[Fault] = field(default_factory=list)
+    suspect: int = 0
+    """Rows flagged so."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Values that are neither in rows nor faults, by reason."""
     note: str = ""

@@ -107,10 +107,12 @@ class Lane:
         if not values:
             return None
         if found.lines < 0 or not values.has_shape:
-            lines = lines_in(text, at, found.end)
+            ends = lines_in(text, at, found.end)
         else:
-            lines = found.lines * len(objects) + sum(more for _, more in tails)
-        self.document.places.hidden(text, at, found.end, lines)
+            ends = found.lines * len(objects) + sum(more for _, more in tails)
+        self.document.places.hidden(text, at, found.end, ends)
         info.close(found.rows[0][0].strip(BLANKS))
-        rows = zip(objects, tails, values.lines, strict=True)
-        return Block(info.head, objects, [f"[{name},{flag},{cells}]" for name, (flag, _), cells in rows], values.nulls)
+        flags = [flag for flag, _ in tails]
+        rows = zip(objects, flags, values.lines, strict=True)
+        lines = [f"[{name},{flag},{cells}]" for name, flag, cells in rows]
+        return Block(info.head, objects, lines, values.nulls, suspect=flags.count("1"))

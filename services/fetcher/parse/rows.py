@@ -30,10 +30,11 @@ def block(head: Head, rows: Iterable[tuple[str, bool, tuple[str, ...]]], faults:
     """A block of rows given as (object, suspect, texts of the values), which fit the head."""
     objects: list[str] = []
     lines: list[str] = []
-    nulls = 0
+    nulls = suspects = 0
     for name, suspect, texts in rows:
         cells = [*map(CELLS.__getitem__, texts)]
         nulls += cells.count(NULL)
+        suspects += suspect
         objects.append(quoted(name))
         lines.append(line(objects[-1], "1" if suspect else "0", ",".join(cells)))
-    return Block(head, objects, lines, nulls, faults)
+    return Block(head, objects, lines, nulls, faults, suspects)
