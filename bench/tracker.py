@@ -1,7 +1,7 @@
 """How many files a second one tracker takes through: python -m bench.tracker [--files 20000]
 
 Two figures: the decisions alone, and the whole on a real broker (found, fetching, parsed and done: four records of the
-ledger a file and some positions, one command, three changes of a table), on one core.
+ledger a file and some positions, one command, two changes of a table), on one core.
 """
 
 import argparse

@@ -50,6 +50,13 @@ def test_a_failed_file_goes_to_error_at_once() -> None:
     assert [c.to for c in tracker("mysql").told(replace(PARSED, stage="failed", reason="line 3"), NOW_S)] == ["error"]
 
 
+def test_a_file_that_could_be_read_and_then_could_not_goes_to_error_alone() -> None:
+    t = tracker("mysql")
+    list(t.told(PARSED, NOW_S))
+    assert [c.to for c in t.told(replace(PARSED, stage="failed"), NOW_S)] == ["error"]
+    assert list(t.moved(position("mysql", 10), NOW_S)) == []
+
+
 def test_it_commands_once_until_the_file_is_told_again() -> None:
     t = tracker("mysql")
     list(t.told(PARSED, NOW_S))
@@ -98,13 +105,13 @@ def test_a_position_looks_only_at_the_files_it_has_passed() -> None:
     assert looked == ["f0", "f2", "f4"]
 
 
-def test_what_its_mappings_hold_after_a_restart_is_all_it_needs() -> None:
+def test_what_was_decided_before_a_kill_is_decided_again() -> None:
     before = tracker("mysql")
     list(before.told(PARSED, NOW_S))
-    list(before.told(replace(PARSED, file_id="f2", stage="failed"), NOW_S))
+    assert len(list(before.moved(position("mysql", 10), NOW_S))) == 1
     after = FileProcessingTracker(lambda _: ("mysql",), before.files, before.positions)
     assert [c.file_id for c in after.moved(position("mysql", 10), NOW_S)] == ["f1"]
-    assert {file_id: file["state"] for file_id, file in after.files.items()} == {"f1": "stored", "f2": "failed"}
+    assert list(after.moved(position("mysql", 11), NOW_S)) == []
 
 
 def test_the_sinks_to_wait_for_may_change_while_running() -> None:
