@@ -30,8 +30,8 @@ from services.mysql_writer.rows import Column, datetime_number, quoted, upserts
 from services.mysql_writer.rows import chunks as chunks_of
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.messages import CounterBatch
-from shared.names import table_name
 from shared.settings import Clickhouse, Mysql
+from shared.sinks.names import table_name
 from tools.devstack import processes, stack
 
 WIDTHS = (10, 50, 200)

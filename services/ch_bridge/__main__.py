@@ -9,10 +9,10 @@ from services.ch_bridge.cycles import CycleTable
 from services.ch_bridge.settings import ChBridgeSettings, rules_of
 from shared import kafka, log, metrics, topics
 from shared.crash import or_leave, stop_on_signals
-from shared.cycles import CycleKeeper
 from shared.health import Heartbeat, heartbeats
 from shared.settings import Settings, load
-from shared.sink import SinkWorker
+from shared.sinks.cycles import CycleKeeper
+from shared.sinks.loop import SinkWorker
 from shared.watch import Watch
 
 

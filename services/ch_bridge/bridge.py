@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 
 from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.columns import columns
-from shared.landing import Counter, RefusedCounters
 from shared.messages import CounterBatch
-from shared.retention import kept
-from shared.sink import Place
+from shared.sinks.landing import Counter, RefusedCounters
+from shared.sinks.loop import Place
+from shared.sinks.retention import kept
 
 
 class ClickhouseBridge:
-    """Owned by one thread. See `shared.sink.Sink`.
+    """Owned by one thread. See `shared.sinks.loop.Sink`.
 
     It keeps no positions of its own: the consumer group's do, since storing a batch again changes nothing.
     """

@@ -13,11 +13,11 @@ from services.ch_bridge.connection import Connection
 from services.ch_bridge.settings import Rules
 from services.ch_bridge.statements import OBJECTS, ROWS, Column, Table
 from shared import metrics
-from shared.dn import split
 from shared.errors import Hopeless, Unreachable
-from shared.landing import NOT_ALLOWED, RefusedCounters
 from shared.settings import Clickhouse
-from shared.values import kind_of, widened
+from shared.sinks.dn import split
+from shared.sinks.landing import NOT_ALLOWED, RefusedCounters
+from shared.sinks.values import kind_of, widened
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from shared.errors import Hopeless
 from shared.messages import CounterBatch
-from shared.names import column_name, table_name
-from shared.values import EXACT_INTEGER, HELD_BY, Content, Kind, as_text, content_of
+from shared.sinks.names import column_name, table_name
+from shared.sinks.values import EXACT_INTEGER, HELD_BY, Content, Kind, as_text, content_of
 
 LATEST_S = 2**32 - 1
 Numbers = npt.NDArray[np.float64]

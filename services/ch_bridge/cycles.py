@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from services.ch_bridge.connection import Connection
 from services.ch_bridge.statements import ROWS, Where, quoted
-from shared.cycles import COLUMNS, Kind, cells
 from shared.messages import CycleFigures
+from shared.sinks.cycles import COLUMNS, Kind, cells
 
 TABLE = "pm_cycle"
 TYPES: dict[Kind, str] = {"integer": "Nullable(Int64)", "number": "Nullable(Float64)", "json": "Nullable(String)"}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from shared.settings import Settings
-from shared.sink import SinkLimits
+from shared.sinks.loop import SinkLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from shared.names import KEY_COLUMNS
-from shared.values import Kind
+from shared.sinks.names import KEY_COLUMNS
+from shared.sinks.values import Kind
 
 ROWS = "_rows"
 """Suffix of the table behind the view of the plain name."""

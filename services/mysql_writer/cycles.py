@@ -5,9 +5,9 @@ from typing import Any
 
 from services.mysql_writer.connection import Connection
 from services.mysql_writer.rows import datetime_number, quoted
-from shared.cycles import COLUMNS, Kind, cells
 from shared.messages import CycleFigures
 from shared.settings import Mysql
+from shared.sinks.cycles import COLUMNS, Kind, cells
 
 TABLE = "pm_cycle"
 TYPES: dict[Kind, str] = {"integer": "BIGINT", "number": "DOUBLE", "json": "LONGTEXT"}

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from services.mysql_writer.connection import Connection, Execute
 from services.mysql_writer.rows import quoted
 from services.mysql_writer.schema import LONGEST_COUNTER, named, present, tell
-from shared.dn import split
+from shared.sinks.dn import split
 
 TABLE = "pm_object"
 OBJECTS_PER_STATEMENT = 1000

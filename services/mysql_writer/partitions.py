@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from shared.retention import oldest
+from shared.sinks.retention import oldest
 
 DAYS_AHEAD = 3
 DAYS_BEHIND = 7

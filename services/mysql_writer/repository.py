@@ -7,7 +7,7 @@ from services.mysql_writer.objects import Objects
 from services.mysql_writer.schema import OWN_TABLES, Schema
 from services.mysql_writer.settings import Rules
 from shared.settings import Mysql
-from shared.sink import Place
+from shared.sinks.loop import Place
 
 
 class Fenced(Exception):  # noqa: N818

@@ -10,7 +10,7 @@ import orjson
 
 from shared.errors import Hopeless
 from shared.messages import CounterBatch
-from shared.values import Kind, as_text
+from shared.sinks.values import Kind, as_text
 
 CELLS_PER_STATEMENT = 100_000
 """About 1 MB of numbers."""

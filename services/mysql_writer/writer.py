@@ -8,18 +8,18 @@ from services.mysql_writer.connection import StaleSchema
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.rows import Chunk, chunks, upserts
 from shared.health import Heartbeat
-from shared.landing import Counter as OfGroup
-from shared.landing import RefusedCounters
 from shared.messages import CounterBatch
-from shared.retention import kept
-from shared.sink import Place
+from shared.sinks.landing import Counter as OfGroup
+from shared.sinks.landing import RefusedCounters
+from shared.sinks.loop import Place
+from shared.sinks.retention import kept
 
 log = logging.getLogger(__name__)
 MANY: Final = 1_000_000
 
 
 class MysqlWriterWorker:
-    """Owned by one thread, as its connection is. See `shared.sink.Sink`."""
+    """Owned by one thread, as its connection is. See `shared.sinks.loop.Sink`."""
 
     name = "mysql"
 

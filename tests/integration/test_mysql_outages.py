@@ -112,7 +112,7 @@ def test_a_database_that_falls_silent_is_given_up_and_asked_again(writing: Writi
 def test_while_the_database_is_away_the_writer_stays_in_its_group(
     writing: Writing, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, "shared.sink"):
+    with caplog.at_level(logging.INFO, "shared.sinks.loop"):
         began_s, before = monotonic(), retries()
         writing.line.after(0, cut=True)
         for line in list(writing.line.open):

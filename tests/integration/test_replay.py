@@ -14,7 +14,7 @@ from shared import kafka, topics
 from shared.kafka import KafkaProducer, Outgoing
 from shared.messages import CounterBatch, SetAside, SinkPosition, digest_of
 from shared.settings import Clickhouse, Mysql, Settings, load
-from shared.sink import Sink
+from shared.sinks.loop import Sink
 from shared.topics import FILES_STATUS
 from tests.integration.test_sink_loop import PARTITION, Running, eventually
 from tools.cli import ledger

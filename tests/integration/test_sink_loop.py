@@ -12,9 +12,9 @@ from shared import kafka, topics
 from shared.errors import Hopeless, Unreachable
 from shared.health import Heartbeat
 from shared.kafka import KafkaProducer, Outgoing
-from shared.landing import RefusedCounters
 from shared.messages import CounterBatch, SetAside, SinkPosition, decode_status
-from shared.sink import MESSAGES_AT_ONCE, Place, Sink, SinkLimits, SinkWorker
+from shared.sinks.landing import RefusedCounters
+from shared.sinks.loop import MESSAGES_AT_ONCE, Place, Sink, SinkLimits, SinkWorker
 from shared.topics import FILES_STATUS, Topic
 from tools.devstack.stack import Stack
 

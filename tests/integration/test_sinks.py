@@ -19,11 +19,11 @@ from services.mysql_writer.repository import Fenced, Repository
 from services.mysql_writer.settings import Rules
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.errors import Hopeless, Unreachable
-from shared.landing import Piece, RefusedCounters, land, parted
 from shared.messages import CounterBatch
-from shared.names import KEY_COLUMNS
 from shared.settings import Clickhouse, Mysql
-from shared.sink import Sink
+from shared.sinks.landing import Piece, RefusedCounters, land, parted
+from shared.sinks.loop import Sink
+from shared.sinks.names import KEY_COLUMNS
 from tests.integration import mariadb
 from tools.cli.stored import StoredRow, canonical, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack

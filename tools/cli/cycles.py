@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from services.mysql_writer.connection import connect
-from shared.cycles import figures_of
 from shared.messages import CycleFigures
 from shared.settings import Mysql, load
+from shared.sinks.cycles import figures_of
 from shared.topics import CYCLES
 from tools.cli import ledger
 

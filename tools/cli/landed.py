@@ -10,8 +10,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from services.mysql_writer.connection import connect
 from shared.messages import FileStatus, version_of
-from shared.names import table_name
 from shared.settings import Clickhouse, Mysql, Settings
+from shared.sinks.names import table_name
 
 DAY = timedelta(days=1)
 """No file tells of a longer time: so far before its end its rows are looked for, by the primary key."""

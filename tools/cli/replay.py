@@ -19,10 +19,10 @@ from services.mysql_writer.settings import rules_of as mysql_rules
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared import kafka, topics
 from shared.errors import Unreachable
-from shared.landing import Piece, land, pieces
 from shared.messages import CounterBatch, digest_of, set_aside_key
 from shared.settings import Settings, load
-from shared.sink import Sink
+from shared.sinks.landing import Piece, land, pieces
+from shared.sinks.loop import Sink
 
 MESSAGES_AT_ONCE = 500
 LONGEST_BACKOFF_S = 10.0

@@ -12,8 +12,8 @@ from pymysql.cursors import DictCursor, SSDictCursor
 
 from services.ch_bridge.connection import client_of
 from services.mysql_writer.connection import connect
-from shared.names import KEY_COLUMNS, column_name, table_name
 from shared.settings import Clickhouse, Mysql
+from shared.sinks.names import KEY_COLUMNS, column_name, table_name
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 INTEGER = re.compile(r"-?\d+")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from services.ch_bridge.columns import Columns, columns
 from shared.errors import Hopeless
 from shared.messages import CounterBatch
-from shared.values import HELD_BY, Kind, as_text, content_of
+from shared.sinks.values import HELD_BY, Kind, as_text, content_of
 
 
 def batch(**changes: Any) -> CounterBatch:

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.mysql_writer.schema import ROOM, TAKES, parts
-from shared.values import Kind
+from shared.sinks.values import Kind
 
 
 def test_a_table_is_filled_before_the_next_is_begun() -> None:

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.names import KEY_COLUMNS, LONGEST, column_name, table_name
+from shared.sinks.names import KEY_COLUMNS, LONGEST, column_name, table_name
 
 TEXT = st.text(min_size=1)
 

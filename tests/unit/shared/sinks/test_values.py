@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.values import HELD_BY, Content, Kind, are_exact, as_text, content_of, kind_of, widened
+from shared.sinks.values import HELD_BY, Content, Kind, are_exact, as_text, content_of, kind_of, widened
 
 values = (
     st.none()

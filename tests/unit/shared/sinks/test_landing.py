@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Hopeless
-from shared.landing import Piece, RefusedCounters, land
 from shared.messages import CounterBatch
+from shared.sinks.landing import Piece, RefusedCounters, land
 
 POISON = -1
 Values = set[tuple[str, str, str, int]]

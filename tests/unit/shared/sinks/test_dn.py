@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.dn import split
+from shared.sinks.dn import split
 
 CLASSES = st.text(st.characters(exclude_characters='=,\\"', exclude_categories=["Cs"]), min_size=1).filter(
     lambda text: text.strip(" ") != ""

@@ -27,8 +27,8 @@ from shared.kafka import (
     origin,
     usable,
 )
-from shared.landing import Piece, land, pieces
 from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, digest_of
+from shared.sinks.landing import Piece, land, pieces
 from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
