@@ -336,17 +336,22 @@ def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
     created = admin.create_topics([NewTopic(t.name, t.partitions, config=t.config) for t in new]) if new else {}
     for future in created.values():
         future.result()
-    _wait_until_led(admin, new)
+    _wait_until_led(brokers, new)
     return {name: "created" if name in created else "kept" for name in sorted(wanted)}
 
 
-def _wait_until_led(admin: AdminClient, topics: Iterable[Topic], within_s: float = 120.0) -> None:
-    """A topic is created before its partitions have leaders; who reads then is refused."""
+def _wait_until_led(brokers: str, topics: Iterable[Topic], within_s: float = 120.0) -> None:
+    """A topic is created before its partitions have leaders; who reads then is refused.
+
+    Asked by a new client each time: one that was told of no leader may go on believing it.
+    """
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     wanted = {TopicPartition(t.name, p): latest for t in topics for p in range(t.partitions)}
     until_s = monotonic() + within_s
     while wanted:
-        asked = admin.list_offsets(wanted)
-        wanted = {place: latest for place, future in asked.items() if future.exception() is not None}
-        if wanted and monotonic() > until_s:
-            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"no leader of {next(iter(wanted))}"))
+        asked = _admin(brokers).list_offsets(wanted, request_timeout=10)
+        refused = {place: why for place, future in asked.items() if (why := future.exception()) is not None}
+        if refused and monotonic() > until_s:
+            place, why = refused.popitem()
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"no leader of {place}: {why}"))
+        wanted = dict.fromkeys(refused, latest)

@@ -79,6 +79,8 @@ class Elements:
             self.folder(system, element).mkdir(parents=True, exist_ok=True)
         for end_s in self.periods:
             self._owe(end_s)
+        for delivery in [d for d, when in self.owed.items() if when == "at once" and d.end_s < max(self.periods)]:
+            del self.owed[delivery]  # was written, or is of an element that joins now
 
     @property
     def cycles(self) -> int:
