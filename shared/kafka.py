@@ -349,7 +349,8 @@ def _wait_until_led(brokers: str, topics: Iterable[Topic], within_s: float = 120
     wanted = {TopicPartition(t.name, p): latest for t in topics for p in range(t.partitions)}
     until_s = monotonic() + within_s
     while wanted:
-        asked = _admin(brokers).list_offsets(wanted, request_timeout=10)
+        admin = _admin(brokers)  # lives until it has answered
+        asked = admin.list_offsets(wanted, request_timeout=10)
         refused = {place: why for place, future in asked.items() if (why := future.exception()) is not None}
         if refused and monotonic() > until_s:
             place, why = refused.popitem()
