@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from services.mysql_writer.connection import Connection, Execute
 from services.mysql_writer.rows import quoted
 from services.mysql_writer.schema import LONGEST_COUNTER, named, present, tell
+from shared.errors import Unreachable
 from shared.sinks.dn import split
 
 TABLE = "pm_object"
@@ -31,6 +32,8 @@ class Objects:
         unknown = sorted(o for o in wanted if (system, *o) not in self.numbers)
         for at in range(0, len(unknown), OBJECTS_PER_STATEMENT):
             self._add(system, unknown[at : at + OBJECTS_PER_STATEMENT], split_dn=split_dn)
+        if hidden := sum((system, *o) not in self.numbers for o in wanted):
+            raise Unreachable(f"{hidden} objects of {TABLE} are not to be seen yet: another writer changes it")
         return {o: self.numbers[system, *o] for o in wanted}
 
     def _add(self, system: str, unknown: Sequence[Object], *, split_dn: bool) -> None:
