@@ -3,10 +3,9 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from services.mysql_writer.connection import Connection, Execute
+from services.mysql_writer.connection import Connection
 from services.mysql_writer.rows import quoted
-from services.mysql_writer.schema import LONGEST_COUNTER, named, present, tell
-from shared.errors import Unreachable
+from services.mysql_writer.schema import LONGEST_COUNTER, add_columns, named, tell
 from shared.sinks.dn import split
 
 TABLE = "pm_object"
@@ -32,8 +31,6 @@ class Objects:
         unknown = sorted(o for o in wanted if (system, *o) not in self.numbers)
         for at in range(0, len(unknown), OBJECTS_PER_STATEMENT):
             self._add(system, unknown[at : at + OBJECTS_PER_STATEMENT], split_dn=split_dn)
-        if hidden := sum((system, *o) not in self.numbers for o in wanted):
-            raise Unreachable(f"{hidden} objects of {TABLE} are not to be seen yet: another writer changes it")
         return {o: self.numbers[system, *o] for o in wanted}
 
     def _add(self, system: str, unknown: Sequence[Object], *, split_dn: bool) -> None:
@@ -44,21 +41,23 @@ class Objects:
         names = ["digest", "`system`", "element", "ldn", *of_parts]
         kept = ["id = id", *(f"{c} = COALESCE(VALUES({c}), {c})" for c in of_parts)]
         row = f"({', '.join(['%s'] * len(names))})"
-        with self.connection.transaction() as execute:
-            execute(
-                f"INSERT INTO {TABLE} ({', '.join(names)}) VALUES {', '.join([row] * len(missing))} "
-                f"ON DUPLICATE KEY UPDATE {', '.join(kept)}",  # IGNORE would cut a text that is too long
-                [
-                    value
-                    for digest, o in sorted(missing.items())
-                    for value in (digest, system, *o, *(parts[digest].get(kind) for kind in columns))
-                ],
-            )
-        with self.connection.transaction() as execute:  # a new snapshot: another writer may have made some of them
-            for digest, number in execute(
-                f"SELECT digest, id FROM {TABLE} WHERE digest IN ({', '.join(['%s'] * len(missing))})", list(missing)
-            ):
-                self.numbers[system, *missing[digest]] = number
+        with self.ddl.ddl(TABLE):  # alone: while a column is added, MySQL may give new rows the numbers of others
+            with self.connection.transaction() as execute:
+                execute(
+                    f"INSERT INTO {TABLE} ({', '.join(names)}) VALUES {', '.join([row] * len(missing))} "
+                    f"ON DUPLICATE KEY UPDATE {', '.join(kept)}",  # IGNORE would cut a text that is too long
+                    [
+                        value
+                        for digest, o in sorted(missing.items())
+                        for value in (digest, system, *o, *(parts[digest].get(kind) for kind in columns))
+                    ],
+                )
+            with self.connection.transaction() as execute:  # a new snapshot: another may have made some
+                for digest, number in execute(
+                    f"SELECT digest, id FROM {TABLE} WHERE digest IN ({', '.join(['%s'] * len(missing))})",
+                    list(missing),
+                ):
+                    self.numbers[system, *missing[digest]] = number
 
     def _columns(self, kinds: set[str]) -> Mapping[str, str]:
         """Class -> column, made where there is none yet."""
@@ -71,29 +70,14 @@ class Objects:
             known = dict(execute("SELECT counter, `column_name` FROM pm_counter WHERE `table_name` = %s", (TABLE,)))
             unknown = sorted(kind for kind in set(kinds) - known.keys() if len(kind) <= LONGEST_COUNTER)
             new = named(unknown[: MOST_COLUMNS - len(known)], {*OWN_COLUMNS, *known.values()})
-            _add_columns(new, execute)
+            of_ldn = {kind: f"{quoted(column)} TEXT NULL COMMENT 'of the ldn'" for kind, column in new.items()}
+            add_columns(TABLE, new, of_ldn, execute)
         self.columns = {**dict.fromkeys(kinds, ""), **known, **new}
         if new:
             tell(TABLE, len(new), 0)
 
 
 OWN_COLUMNS = ("id", "digest", "system", "element", "ldn")
-
-
-def _add_columns(new: Mapping[str, str], execute: Execute) -> None:
-    there = present([TABLE], execute)
-    added = [
-        f"ADD COLUMN {quoted(column)} TEXT NULL COMMENT 'of the ldn'"
-        for column in new.values()
-        if (TABLE, column.lower()) not in there  # else: made, but a crash kept it from pm_counter
-    ]
-    if added:
-        execute(f"ALTER TABLE {TABLE} {', '.join(added)}")
-    for kind, column in new.items():
-        execute(
-            "INSERT INTO pm_counter VALUES (%s, %s, %s) ON DUPLICATE KEY UPDATE counter = counter",
-            (TABLE, kind, column),
-        )
 
 
 def _digest(system: str, element: str, ldn: str) -> bytes:

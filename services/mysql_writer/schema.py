@@ -189,19 +189,25 @@ def _add(
     for part, counters in of_part.items():
         table = _claimed(group, part, execute)
         execute(_create(table) + partitions)
-        there = present([table], execute)
-        added = [
-            f"ADD COLUMN {_definition(names[counter], unknown[counter], chunk.units.get(counter, ''))}"
-            for counter in counters
-            if (table, names[counter].lower()) not in there  # else: made, but a crash kept it from pm_counter
-        ]
-        if added:
-            execute(f"ALTER TABLE {quoted(table)} {', '.join(added)}")
-        for counter in counters:
-            execute(
-                "INSERT INTO pm_counter VALUES (%s, %s, %s) ON DUPLICATE KEY UPDATE counter = counter",
-                (table, counter, names[counter]),
-            )
+        definitions = {c: _definition(names[c], unknown[c], chunk.units.get(c, "")) for c in counters}
+        add_columns(table, {counter: names[counter] for counter in counters}, definitions, execute)
+
+
+def add_columns(table: str, names: Mapping[str, str], definitions: Mapping[str, str], execute: Execute) -> None:
+    """In one ALTER, and told to pm_counter; both by counter, or what else a column is made for."""
+    there = present([table], execute)
+    added = [
+        f"ADD COLUMN {definitions[counter]}"
+        for counter, column in names.items()
+        if (table, column.lower()) not in there  # else: made, but a crash kept it from pm_counter
+    ]
+    if added:
+        execute(f"ALTER TABLE {quoted(table)} {', '.join(added)}")
+    for counter, column in names.items():
+        execute(
+            "INSERT INTO pm_counter VALUES (%s, %s, %s) ON DUPLICATE KEY UPDATE counter = counter",
+            (table, counter, column),
+        )
 
 
 def _widen(columns: Mapping[Column, Kind], execute: Execute) -> None:

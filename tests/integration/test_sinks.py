@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from services.mysql_writer.writer import MysqlWriterWorker
 from shared.errors import Hopeless, Unreachable
 from shared.messages import CounterBatch
 from shared.settings import Clickhouse, Mysql
+from shared.sinks.dn import split
 from shared.sinks.landing import Piece, RefusedCounters, land, parted
 from shared.sinks.loop import Sink
 from shared.sinks.names import KEY_COLUMNS
@@ -360,6 +362,31 @@ def test_parts_of_an_objects_name_stand_in_columns_made_as_they_come(server: Mys
     assert made.rows()["e1", cell] == {"a": 5, "b": 6}
     for one in (repository, *others):
         one.close()
+
+
+def test_objects_keep_their_numbers_and_parts_while_others_add_columns(server: Mysql) -> None:
+    for _ in range(8):
+        own = replace(server, database=f"dn_{uuid.uuid4().hex[:8]}")
+        repositories = [Repository(own, lambda _: Rules(split_dn=True)) for _ in range(4)]
+        repositories[0].take_over([("t", 1)])  # the tables are there
+        together = Barrier(len(repositories))
+
+        def add(number: int, repositories: list[Repository] = repositories, together: Barrier = together) -> None:
+            together.wait()
+            for step in range(6):
+                element = f"e{number if step % 2 else 0}"  # all add the same ones, then each his own
+                wanted = [(element, f"{element}={n},C{step}_{number % 2}=1") for n in range(15)]
+                repositories[number].objects.numbers_of("4ga", wanted, split_dn=True)
+
+        with ThreadPoolExecutor(len(repositories)) as pool:
+            list(pool.map(add, range(len(repositories))))
+        with repositories[0].connection.transaction() as execute:
+            there = {(element, ldn): i for i, element, ldn in execute("SELECT id, element, ldn FROM pm_object")}
+        for repository in repositories:
+            assert repository.objects.numbers == {key: there[key[1:]] for key in repository.objects.numbers}
+        assert parts_of(repositories[0]) == {ldn: split(ldn) for _, ldn in there}
+        for repository in repositories:
+            repository.close()
 
 
 def land_alone(repository: Repository, batch: CounterBatch) -> None:
