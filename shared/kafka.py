@@ -24,6 +24,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec  # not exported for ty
 from confluent_kafka.cimpl import NewTopic
 
 from shared.errors import Unreachable
+from shared.messages import partition_of
 from shared.topics import MESSAGE_MAX_BYTES, Topic
 
 __all__ = ["OFFSET_BEGINNING", "Consumer", "KafkaException", "Message", "TopicPartition"]
@@ -212,6 +213,11 @@ class Outgoing:
     value: bytes | None
     """None takes the key out of a compacted topic."""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def about_element(topic: Topic, element: str, key: str, value: bytes) -> Outgoing:
+    """A message to the partition that all of the element's are in, whatever the topic."""
+    return Outgoing(topic.name, partition_of(element), key, value)
 
 
 class KafkaProducer:

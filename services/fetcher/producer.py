@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from services.fetcher.parsed import Quarantined
-from shared.kafka import Deliveries, KafkaProducer, Outgoing
+from shared.kafka import Deliveries, KafkaProducer, Outgoing, about_element
 from shared.messages import FileFound, FileStatus, partition_of
 from shared.topics import FILES_STATUS, counters
 
@@ -48,4 +48,4 @@ class KafkaProducerWorker:
 
 
 def _told(status: FileStatus) -> Outgoing:
-    return Outgoing(FILES_STATUS.name, partition_of(status.element), status.file_id, status.encode())
+    return about_element(FILES_STATUS, status.element, status.file_id, status.encode())

@@ -5,6 +5,7 @@ from typing import Any
 
 from services.mysql_writer.connection import Connection
 from services.mysql_writer.rows import datetime_number, quoted
+from services.mysql_writer.schema import present
 from shared.messages import CycleFigures
 from shared.settings import Mysql
 from shared.sinks.cycles import COLUMNS, Kind, cells
@@ -46,15 +47,12 @@ class CycleTable:
     def _complete(self) -> None:
         """The columns that are not there yet."""
         with self.connection.ddl(TABLE) as execute:
-            there = {
-                str(name).lower()
-                for (name,) in execute(
-                    "SELECT column_name FROM information_schema.columns "
-                    "WHERE table_schema = DATABASE() AND table_name = %s",
-                    (TABLE,),
-                )
-            }
-            added = [f"ADD COLUMN {quoted(n)} {TYPES[kind]} NULL" for n, kind in COLUMNS.items() if n not in there]
+            there = present([TABLE], execute)
+            added = [
+                f"ADD COLUMN {quoted(name)} {TYPES[kind]} NULL"
+                for name, kind in COLUMNS.items()
+                if (TABLE, name) not in there
+            ]
             if added:
                 execute(f"ALTER TABLE {TABLE} {', '.join(added)}")
         self.complete = True

@@ -15,8 +15,8 @@ from services.scanner.rules import FirstOnes
 from services.scanner.settings import ScannerSettings
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
-from shared.kafka import KafkaProducer, Outgoing
-from shared.messages import FileFound, partition_of, status_of
+from shared.kafka import KafkaProducer, about_element
+from shared.messages import FileFound, status_of
 from shared.remote.service_manager import FtpServiceManager
 from shared.settings import System
 from shared.topics import FILES_FOUND, FILES_STATUS
@@ -131,11 +131,11 @@ class FileProducer:
         now_s = time()
         files = [replace(file, found_s=file.found_s or now_s) for file in files]
         statuses = [status_of(file, "found", now_s) for file in files]
-        self.producer.deliver(*(_outgoing(FILES_STATUS.name, s.element, s.file_id, s.encode()) for s in statuses))
+        self.producer.deliver(*(about_element(FILES_STATUS, s.element, s.file_id, s.encode()) for s in statuses))
         for status in statuses:
             self.ledger.note(status)
         if not term.over.is_set():
-            self.producer.deliver(*(_outgoing(FILES_FOUND.name, f.element, f.element, f.encode()) for f in files))
+            self.producer.deliver(*(about_element(FILES_FOUND, f.element, f.element, f.encode()) for f in files))
             for file in files:
                 log.info("file announced", extra=_facts(file))
 
@@ -143,7 +143,3 @@ class FileProducer:
 def _facts(file: FileFound) -> dict[str, Any]:
     told = ("system", "element", "path", "attempt")
     return {"file": file.file_id, **{name: getattr(file, name) for name in told}}
-
-
-def _outgoing(topic: str, element: str, key: str, value: bytes) -> Outgoing:
-    return Outgoing(topic, partition_of(element), key, value)

@@ -1,7 +1,7 @@
 """Leases: files that are complete and not moved away: their command is given again when its lease ends. Pure.
 
-From a second reading of the ledger, not from the tracker's own state: Faust drops records between two rebalances that
-follow each other quickly, and reads on behind them, so a tracker may never hear of a file until it is started again.
+From a second reading of the ledger, not from the tracker's own state: under load, around rebalances, records were seen
+that Faust never handed out, so a tracker may not hear of a file until it is started again.
 """
 
 from collections.abc import Callable, Collection, Iterator

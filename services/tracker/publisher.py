@@ -14,8 +14,8 @@ from services.tracker.leases import Leases
 from services.tracker.states import State
 from shared import metrics
 from shared.health import Heartbeat
-from shared.kafka import Consumer, KafkaProducer, Message, Outgoing, origin, usable
-from shared.messages import BadMessage, CycleFigures, Settle, decode_status, partition_of
+from shared.kafka import Consumer, KafkaProducer, Message, Outgoing, about_element, origin, usable
+from shared.messages import BadMessage, CycleFigures, Settle, decode_status
 from shared.settings import System
 from shared.topics import CYCLES, FILES_SETTLE
 
@@ -117,7 +117,7 @@ class CyclePublisher:
 
 def commanded(settle: Settle) -> Outgoing:
     """A command, on its way to the partition of its element."""
-    return Outgoing(FILES_SETTLE.name, partition_of(settle.status["element"]), settle.file_id, settle.encode())
+    return about_element(FILES_SETTLE, settle.status["element"], settle.file_id, settle.encode())
 
 
 def line(figures: CycleFigures) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from services.fetcher.completion import destination
 from services.scanner.lister import cycle_of, found
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint, endpoints
-from shared.kafka import Consumer, KafkaProducer, Outgoing, follow_all, usable
-from shared.messages import File, FileFound, FileStatus, decode_status, partition_of, path_bytes, path_text, status_of
+from shared.kafka import Consumer, KafkaProducer, about_element, follow_all, usable
+from shared.messages import File, FileFound, FileStatus, decode_status, path_bytes, path_text, status_of
 from shared.remote.service_manager import FtpServiceManager
 from shared.remote.session import Denied, Entry, Gone, Session, child
 from shared.settings import BadSettings, Settings, System, load
@@ -159,8 +159,8 @@ class Backfill:
                 break
             files.append(self.waiting.popleft()[1])
         statuses = [status_of(file, "found", time()) for file in files]
-        self.producer.deliver(*(_outgoing(FILES_STATUS.name, s.element, s.file_id, s.encode()) for s in statuses))
-        self.producer.deliver(*(_outgoing(FILES_FOUND.name, f.element, f.element, f.encode()) for f in files))
+        self.producer.deliver(*(about_element(FILES_STATUS, s.element, s.file_id, s.encode()) for s in statuses))
+        self.producer.deliver(*(about_element(FILES_FOUND, f.element, f.element, f.encode()) for f in files))
         self.in_flight |= {file.file_id: file for file in files}
 
     def _take(self, status: FileStatus) -> None:
@@ -173,10 +173,6 @@ class Backfill:
                 self.waiting.append((monotonic() + AGAIN_AFTER_S, replace(file, attempt=file.attempt + 1)))
             else:
                 self.ends["unreachable"] += 1
-
-
-def _outgoing(topic: str, element: str, key: str, value: bytes) -> Outgoing:
-    return Outgoing(topic, partition_of(element), key, value)
 
 
 def backfill(

@@ -1,13 +1,13 @@
 """Which tables have a file's rows: found by the version each row carries, which is its file's (`version_of`)."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-import clickhouse_connect
 import pymysql
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from services.ch_bridge.connection import client_of
+from services.ch_bridge.statements import ROWS, quoted
 from services.mysql_writer.connection import connect
 from shared.messages import FileStatus, version_of
 from shared.settings import Clickhouse, Mysql, Settings
@@ -48,20 +48,19 @@ def in_mysql(settings: Mysql, file: FileStatus) -> dict[str, int]:
 
 def in_clickhouse(settings: Clickhouse, file: FileStatus) -> dict[str, int]:
     """Rows by table; those of older files too, which its views do not show."""
-    base, _, database = settings.url.rpartition("/")
     begin, end = _period(file)
     parameters = {"begin": begin, "end": end, "ver": version_of(file.file_id, file.mtime_s)}
-    with closing(clickhouse_connect.get_client(dsn=base, database=database, autogenerate_session_id=False)) as client:
+    with client_of(settings) as client:
         names = client.query(
             "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, {prefix:String}) "
-            "AND endsWith(name, '_rows')",
-            parameters={"prefix": table_name(file.system, "")},
+            "AND endsWith(name, {suffix:String})",
+            parameters={"prefix": table_name(file.system, ""), "suffix": ROWS},
         ).result_rows
         found = {}
         for (table,) in names:
             ((rows,),) = client.query(
-                f"SELECT count() FROM `{table}` WHERE ts BETWEEN {{begin:DateTime('UTC')}} AND {{end:DateTime('UTC')}} "  # noqa: S608 - a name pmflow gave
-                "AND ver = {ver:Int64}",
+                f"SELECT count() FROM {quoted(table)} "  # noqa: S608 - a name pmflow gave
+                "WHERE ts BETWEEN {begin:DateTime('UTC')} AND {end:DateTime('UTC')} AND ver = {ver:Int64}",
                 parameters=parameters,
             ).result_rows
             found[str(table)] = int(rows)
