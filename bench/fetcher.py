@@ -19,10 +19,10 @@ from statistics import median
 from time import perf_counter
 
 from bench.pm_files import SHAPES, document
+from services.fetcher.intake.pools import Pools
+from services.fetcher.intake.waiting import Announced, Waiting
 from services.fetcher.parse.blocks import shipped
-from services.fetcher.parsers import Limits, Parsers
-from services.fetcher.pools import Pools
-from services.fetcher.waiting import Announced, Waiting
+from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
 from shared.messages import FileFound
 from tests.fakes.elements import PROTOCOLS
 from tests.fakes.fetching import Fetching
@@ -38,7 +38,7 @@ def fetching(protocol: str, processes: int) -> Iterator[Fetching]:
         (home / "root" / "pm").mkdir(parents=True)
         (home / "keys").mkdir()
         element = closing.enter_context(PROTOCOLS[protocol](home / "root", home / "keys"))
-        parsers = Parsers(Limits(processes=processes), shipped())
+        parsers = ParserPool(ParserPoolLimits(processes=processes), shipped())
         closing.callback(parsers.close)
         one = Fetching(element, parsers)
         closing.callback(one.manager.close)

@@ -27,9 +27,9 @@ from isal import igzip
 
 from bench.parse_others import OTHERS
 from bench.pm_files import LARGE, SHAPES, Shape, document
-from services.fetcher.batches import read_file
-from services.fetcher.parsed import Origin
-from services.fetcher.parsers import Limits, Parsers
+from services.fetcher.assemble.batches import read_file
+from services.fetcher.assemble.result import Origin
+from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
 
 ORIGIN = Origin(system="5ga", file_id="0123456789abcdef", element="gnb-1", ver=1)
 
@@ -88,7 +88,7 @@ def _peak_mb() -> float:
 
 def files_per_second(packed: bytes, processes: int, files: int = 160) -> float:
     """Through the fetcher's own processes, asked by as many threads."""
-    parsers = Parsers(Limits(processes=processes), ())
+    parsers = ParserPool(ParserPoolLimits(processes=processes), ())
     with ThreadPoolExecutor(processes * 2) as threads:
         list(threads.map(parsers, [packed] * processes * 2, [ORIGIN] * processes * 2))  # started and warm
         began = perf_counter()

@@ -14,9 +14,9 @@ import orjson
 import zstandard
 from isal import isal_zlib
 
-from services.fetcher.parse import proof
-from services.fetcher.parse.cells import quoted
-from services.fetcher.parse.rows import line
+from services.fetcher.parse.values.cells import quoted
+from services.fetcher.parse.values.rows import line
+from services.fetcher.parse.xml import proof
 
 Rows = list[tuple[str, ...]]
 """Each the object, the values, the mark for suspect; texts."""

@@ -18,9 +18,13 @@ import zstandard
 
 from bench.parse import ORIGIN
 from bench.pm_files import SHAPES, document
-from services.fetcher import batches
-from services.fetcher.parse import blocks, delimited, lane, omes_lane, proof, rows, unpack
-from services.fetcher.parse.document import Document
+from services.fetcher.assemble import batches
+from services.fetcher.parse import blocks, unpack
+from services.fetcher.parse.tables import delimited
+from services.fetcher.parse.values import rows
+from services.fetcher.parse.xml import measinfo_lane as lane
+from services.fetcher.parse.xml import omes_lane, proof
+from services.fetcher.parse.xml.document import Document
 
 
 class Stopwatch:

@@ -16,10 +16,10 @@ import zstandard
 
 from bench.parse import ORIGIN
 from bench.pm_files import NAMES, SHAPES, document
-from services.fetcher.batches import RAW, read_file
-from services.fetcher.dictionary import Dictionary
-from services.fetcher.preprocessing import STEPS, Conversion, Preprocessing
-from services.fetcher.promises import Promise
+from services.fetcher.assemble.batches import RAW, read_file
+from services.fetcher.preprocess.declared import DeclaredType
+from services.fetcher.preprocess.dictionary import Dictionary
+from services.fetcher.preprocess.steps import STEPS, Conversion, Preprocessing
 from shared.messages import CounterBatch
 
 COUNTERS = [f"{NAMES[at % len(NAMES)]}{at}" for at in range(1500)]
@@ -32,9 +32,9 @@ def ways(packed: bytes) -> dict[str, Preprocessing]:
     for batch in map(CounterBatch.decode, (batch.value for batch in read_file(packed, ORIGIN).batches)):
         for at, name in enumerate(batch.counters, 2):
             kinds[name] = "vector" if any(isinstance(row[at], list) for row in batch.rows) else "number"
-    known = Dictionary(of_counter={name: Promise(kind, "number") for name, kind in kinds.items()})
-    wrong = Dictionary(of_counter={name: Promise("integer", "number") for name in COUNTERS})
-    some = Dictionary(of_counter=known.of_counter | {name: Promise("number", "kB") for name in COUNTERS[::50]})
+    known = Dictionary(of_counter={name: DeclaredType(kind, "number") for name, kind in kinds.items()})
+    wrong = Dictionary(of_counter={name: DeclaredType("integer", "number") for name in COUNTERS})
+    some = Dictionary(of_counter=known.of_counter | {name: DeclaredType("number", "kB") for name in COUNTERS[::50]})
     return {
         "raw": RAW,
         "all steps, nothing named": STANDARD,

@@ -11,10 +11,10 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["services.fetcher"]):
-    from services.fetcher.batches import gather, read_file
+    from services.fetcher.assemble.batches import gather, read_file
+    from services.fetcher.assemble.result import Origin
     from services.fetcher.parse.blocks import blocks
     from services.fetcher.parse.unpack import Incomplete
-    from services.fetcher.parsed import Origin
     from shared.errors import Hopeless
 
 ORIGIN = Origin(system="5ga", file_id="0123456789abcdef", element="gnb-1", ver=1)

@@ -15,7 +15,7 @@ import yaml
 
 from tests import reference
 
-PROFILES = Path(__file__).parents[1] / "services" / "fetcher" / "profiles"
+PROFILES = Path(__file__).parents[1] / "services" / "fetcher" / "parse" / "tables" / "profiles"
 DATA = Path(__file__).parent / "data"
 TABLES = {
     "HOST03_pmresult_1526726656_15_202005181600_202005181615.csv": ("huawei-pmresult", "utf-8-sig"),

@@ -7,9 +7,10 @@ from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.connection import Connection
 from services.ch_bridge.cycles import CycleTable
 from services.ch_bridge.settings import ChBridgeSettings, rules_of
-from shared import kafka, log, metrics, topics
+from shared import kafka, log, topics
 from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat, heartbeats
+from shared.metrics import serve
 from shared.settings import Settings, load
 from shared.sinks.cycles import CycleKeeper
 from shared.sinks.loop import SinkWorker
@@ -35,7 +36,7 @@ def main() -> None:
     settings = load()
     own = settings.section("ch_bridge", ChBridgeSettings)
     log.setup("ch_bridge", settings.log)
-    metrics.serve("ch_bridge", settings)
+    serve("ch_bridge", settings)
     stop = stop_on_signals()
     watch = Watch(settings)
     heartbeat, of_cycles = heartbeats(settings.health.file, 2)

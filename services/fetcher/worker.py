@@ -11,11 +11,10 @@ from tempfile import NamedTemporaryFile
 from time import monotonic, sleep, time
 from typing import IO, BinaryIO, Protocol, cast
 
-from services.fetcher import aside
-from services.fetcher.parsed import Counts, Origin, Parsed, Quarantined
+from services.fetcher import metrics, reasons
+from services.fetcher.assemble.result import Counts, Origin, Parsed, Quarantined
+from services.fetcher.intake.waiting import Announced
 from services.fetcher.settings import FetcherSettings
-from services.fetcher.waiting import Announced
-from shared import metrics
 from shared.errors import Hopeless, Unreachable
 from shared.messages import FileFound, FileStatus, path_bytes, status_of, version_of
 from shared.remote.session import Denied, Gone
@@ -234,7 +233,7 @@ def _tell_of_mistyped(file: FileFound, counters: Mapping[str, int]) -> None:
     metrics.MISTYPED.labels(file.system).inc(values)
     some = sorted(counters, key=lambda name: -counters[name])[:5]
     extra = {"file": file.file_id, "system": file.system, "values": values, "counters": len(counters), "some": some}
-    log.warning("values are not what the dictionary promises", extra=extra)
+    log.warning("values are not what the dictionary declared", extra=extra)
 
 
 def _shrank(file: FileFound, size: int) -> Unreachable:
@@ -255,5 +254,5 @@ def _count_values(system: str, counts: Counts) -> None:
     metrics.VALUES.labels(system, "value", "").inc(counts.values)
     metrics.VALUES.labels(system, "null", "").inc(counts.nulls)
     for reason, values in counts.reasons.items():
-        outcome = "dropped" if reason in aside.DROPPED else "quarantined"
+        outcome = "dropped" if reason in reasons.DROPPED else "quarantined"
         metrics.VALUES.labels(system, outcome, reason).inc(values)

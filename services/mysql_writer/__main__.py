@@ -8,9 +8,10 @@ from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
 from services.mysql_writer.settings import MysqlWriterSettings, rules_of
 from services.mysql_writer.writer import MysqlWriterWorker
-from shared import kafka, log, metrics, topics
+from shared import kafka, log, topics
 from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat, heartbeats
+from shared.metrics import serve
 from shared.settings import Settings, load
 from shared.sinks.cycles import CycleKeeper
 from shared.sinks.loop import SinkWorker
@@ -58,7 +59,7 @@ def main() -> None:
     settings = load()
     own = settings.section("mysql_writer", MysqlWriterSettings)
     log.setup("mysql_writer", settings.log)
-    metrics.serve("mysql_writer", settings)
+    serve("mysql_writer", settings)
     stop = stop_on_signals()
     producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
     watch = Watch(settings)

@@ -10,7 +10,7 @@ from services.mysql_writer.connection import Connection, Execute
 from services.mysql_writer.partitions import DAYS_BEHIND, new, partitioned
 from services.mysql_writer.rows import Chunk, Column, quoted
 from services.mysql_writer.settings import Rules
-from shared import metrics
+from shared.sinks import metrics
 from shared.sinks.landing import NOT_ALLOWED, RefusedCounters
 from shared.sinks.names import LONGEST, column_name, marked, table_name
 from shared.sinks.values import Content, Kind, are_exact, content_of, kind_of, widened

@@ -2,8 +2,10 @@
 
 from services.scanner.settings import ScannerSettings
 from services.scanner.system_manager import SystemManager
-from shared import log, metrics
+from shared import log
 from shared.crash import or_leave, stop_on_signals
+from shared.metrics import serve
+from shared.remote.metrics import HostCollector
 from shared.settings import load
 
 
@@ -14,7 +16,7 @@ def main() -> None:
     stop = stop_on_signals()
     with or_leave("scan"):
         manager = SystemManager(settings, own)
-        metrics.serve("scanner", settings, metrics.HostCollector(manager.elements.statistics))
+        serve("scanner", settings, HostCollector(manager.elements.statistics))
         manager.run(stop)
 
 

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
+from services.scanner import metrics
 from services.scanner.file_producer import FileProducer
 from services.scanner.leader import Leadership, Term
-from shared import metrics
 from shared.health import Heartbeat
 from shared.inventory import Endpoint
 from shared.settings import BadSettings, Schedule

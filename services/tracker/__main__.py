@@ -14,11 +14,12 @@ from services.tracker.cycles import CycleStatistics
 from services.tracker.leases import Leases
 from services.tracker.publisher import CyclePublisher
 from services.tracker.settings import TrackerSettings
-from shared import kafka, log, metrics
+from shared import kafka, log
 from shared.crash import or_leave
 from shared.health import Heartbeat, heartbeats
 from shared.inventory import endpoints
 from shared.messages import CycleFigures
+from shared.metrics import serve
 from shared.settings import BadSettings, load
 from shared.topics import CYCLES, FILES_SETTLE, FILES_STATUS, TRACKER_TABLES
 from shared.watch import Watch
@@ -74,7 +75,7 @@ def published(brokers: str) -> dict[tuple[str, int], CycleFigures]:
 def main() -> None:
     settings = load()
     log.setup("tracker", settings.log)
-    metrics.serve("tracker", settings)
+    serve("tracker", settings)
     # A Faust worker older than its topic never reads it, and looks well.
     missing = kafka.missing(settings.kafka.bootstrap_servers, (FILES_STATUS, FILES_SETTLE, CYCLES, *TRACKER_TABLES))
     if missing:

@@ -4,7 +4,8 @@ import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from shared import kafka, metrics
+from services.tracker import metrics
+from shared import kafka
 from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.topics import FILES_STATUS

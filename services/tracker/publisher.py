@@ -9,10 +9,10 @@ from threading import Event
 from time import time
 from typing import Any, get_args
 
+from services.tracker import metrics
 from services.tracker.cycles import CycleStatistics
 from services.tracker.leases import Leases
 from services.tracker.states import State
-from shared import metrics
 from shared.health import Heartbeat
 from shared.kafka import Consumer, KafkaProducer, Message, Outgoing, about_element, origin, usable
 from shared.messages import BadMessage, CycleFigures, Settle, decode_status

@@ -12,7 +12,6 @@ from threading import Event
 from time import monotonic, time
 from typing import Annotated, Protocol
 
-from shared import metrics
 from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.kafka import (
@@ -28,6 +27,8 @@ from shared.kafka import (
     usable,
 )
 from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, digest_of
+from shared.metrics import DEAD_LETTERS
+from shared.sinks import metrics
 from shared.sinks.landing import Piece, land, pieces
 from shared.topics import FILES_STATUS
 
@@ -112,7 +113,7 @@ class SinkWorker:
         if topics != self.topics:
             self.topics = topics
             for topic in topics:
-                metrics.DEAD_LETTERS.labels(topic)  # zero from the start
+                DEAD_LETTERS.labels(topic)  # zero from the start
             self.consumer.subscribe(
                 list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
             )
@@ -198,7 +199,7 @@ class SinkWorker:
         told = self._told(message, content, reason)
         # One that cannot be set aside is not passed: Unreachable ends the process.
         self.producer.deliver(letter, *(_to_ledger(aside.partition, aside.key, aside) for aside in told))
-        metrics.DEAD_LETTERS.labels(origin(message)[0]).inc()
+        DEAD_LETTERS.labels(origin(message)[0]).inc()
         log.error("set aside", extra={"files": [aside.file_id for aside in told], **letter.headers})
 
     def _told(self, message: Message, content: bytes, reason: str) -> list[SetAside]:

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from math import inf
 from typing import Final
 
-from shared import metrics
 from shared.messages import CounterBatch
+from shared.sinks import metrics
 
 log = logging.getLogger(__name__)
 TOO_OLD: Final = "older than retention-days"

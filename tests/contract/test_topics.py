@@ -5,8 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
-from services.fetcher.batches import read_file
-from services.fetcher.parsed import Origin
+from services.fetcher.assemble.batches import read_file
+from services.fetcher.assemble.result import Origin
 from shared.messages import CounterBatch, CycleFigures, FileFound, FileStatus, Message, SetAside, Settle, SinkPosition
 from shared.topics import (
     CYCLES,

@@ -7,11 +7,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from services.fetcher.batches import read_file
-from services.fetcher.parsed import Origin, Parsed, Quarantined
+from services.fetcher.assemble.batches import read_file
+from services.fetcher.assemble.result import Origin, Parsed, Quarantined
+from services.fetcher.intake.waiting import Announced
 from services.fetcher.settings import FetcherSettings
-from services.fetcher.settle import Settler
-from services.fetcher.waiting import Announced
+from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker, Out
 from shared.inventory import Endpoint
 from shared.messages import File, FileFound, FileStatus, file_identity

@@ -9,14 +9,14 @@ from threading import Event, Thread
 
 import pytest
 
-from services.fetcher.dispatch import Dispatch
-from services.fetcher.jobs import FetchJobs
+from services.fetcher.intake.dispatch import Dispatch
+from services.fetcher.intake.jobs import FetchJobs
+from services.fetcher.intake.pools import Pools
+from services.fetcher.intake.waiting import Waiting
 from services.fetcher.parse.blocks import shipped
-from services.fetcher.parsers import Limits, Parsers
-from services.fetcher.parsing import Room
-from services.fetcher.pools import Pools
-from services.fetcher.producer import KafkaProducerWorker
-from services.fetcher.waiting import Waiting
+from services.fetcher.parse_pool.child import ParserMemory
+from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
+from services.fetcher.publish import KafkaProducerWorker
 from shared import kafka
 from shared.errors import Unreachable
 from shared.health import Heartbeat
@@ -124,7 +124,7 @@ def test_a_file_that_kills_its_parser_fails_once_and_the_offsets_move_beyond_it(
 ) -> None:
     topic = replace(FILES_FOUND, name=f"found-{uuid.uuid4().hex[:8]}", partitions=1)
     kafka.provision(stack.kafka, [topic])
-    parsers = Parsers(Limits(processes=2, room=Room(memory_mb=160)), shipped())
+    parsers = ParserPool(ParserPoolLimits(processes=2, memory=ParserMemory(memory_mb=160)), shipped())
     fetching = Fetching(element, parsers, spool_directory=str(tmp_path))
     files = [fetching.file(name) for name in names("A", 12)]
     files.insert(6, fetching.file("poison.xml", wide(counters=1_000_000)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.fetcher.settle import Settler
+from services.fetcher.settle.settler import Settler
 from shared import kafka, topics
 from shared.kafka import KafkaProducer, Outgoing
 from shared.messages import CounterBatch, File, FileStatus, SetAside, digest_of, partition_of

@@ -14,9 +14,9 @@ from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
 from services.mysql_writer.settings import Rules
 from services.mysql_writer.writer import MysqlWriterWorker
-from shared import metrics
 from shared.errors import Unreachable
 from shared.settings import Mysql
+from shared.sinks import metrics
 from tests.integration import mariadb
 from tests.integration.test_sinks import Database
 from tools.cli.stored import in_mysql

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shared.metrics import DECLARED
+from tools.cli.docs import declared_metrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yaml"
@@ -19,7 +19,7 @@ PANELS = [panel for dashboard in DASHBOARDS for panel in dashboard["panels"]]
 EXPRESSIONS = [rule["expr"] for rule in RULES] + [target["expr"] for panel in PANELS for target in panel["targets"]]
 SERIES = {
     f"{declared.name}{suffix}": set(declared.labels)
-    for declared in DECLARED
+    for declared in declared_metrics()
     for suffix in (("_bucket", "_sum", "_count") if declared.kind == "histogram" else ("",))
 }
 

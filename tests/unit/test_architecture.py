@@ -20,10 +20,10 @@ ADAPTERS = {
     "kazoo": "services/scanner/leader.py",
     "pymysql": "services/mysql_writer/connection.py",
     "clickhouse_connect": "services/ch_bridge/connection.py",
-    "prometheus_client": "shared/metrics.py",
+    "prometheus_client": "shared/metrics.py shared/remote/metrics.py",
     "faust": "services/tracker/app.py services/tracker/__main__.py",
 }
-AT_MOST_LINES = {"shared": 1850, "remote": 1700, "sinks": 750}
+AT_MOST_LINES = {"shared": 1850, "remote": 1800, "sinks": 800}
 """Of what services share: the contract, elements on the other side of a line, what both sinks must keep alike."""
 
 

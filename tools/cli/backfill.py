@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from services.fetcher.completion import destination
+from services.fetcher.settle.destination import destination
 from services.scanner.lister import cycle_of, found
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint, endpoints

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.fetcher import meaning
-from services.fetcher.preprocessing import Preprocessing
+from services.fetcher.preprocess.load import read_preprocessing
+from services.fetcher.preprocess.steps import Preprocessing
 from services.scanner.inventory import Inventory
 from services.scanner.lister import Lister
 from services.scanner.settings import ScannerSettings
@@ -56,7 +56,7 @@ def check(
         own = settings.section("scanner", ScannerSettings)
         wanted = [found for found in settings.systems if system in {"", found.name}]
         check_scanner(settings, own, wanted)
-        meanings = {one.name: meaning.read(one) for one in wanted}
+        meanings = {one.name: read_preprocessing(one) for one in wanted}
     except BadSettings as error:
         console.print(f"refused: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -12,10 +13,19 @@ from services.fetcher.settings import FetcherSettings
 from services.mysql_writer.settings import MysqlWriterSettings
 from services.scanner.settings import ScannerSettings
 from services.tracker.settings import TrackerSettings
-from shared import metrics, topics
+from shared import topics
 from shared.inventory import Endpoint
+from shared.metrics import DECLARED, Declared
 from shared.settings import SECTIONS, Schedule, System
 
+METRICS = (
+    "services.scanner.metrics",
+    "services.fetcher.metrics",
+    "shared.sinks.metrics",
+    "services.tracker.metrics",
+    "shared.remote.metrics",
+)
+"""The modules that declare metrics."""
 SETTINGS = {
     "spring.pm": Schedule,
     "<system> (4ga, 5ga, ...)": System,
@@ -82,10 +92,18 @@ def _default(field: Field[Any]) -> str:
     return "" if field.default is MISSING else f"`{field.default!r}`"
 
 
+def declared_metrics() -> list[Declared]:
+    """Returns the metrics of all services, by service and name."""
+    for module in METRICS:
+        import_module(module)
+    return sorted(DECLARED, key=lambda metric: (metric.services, metric.name))
+
+
 def _metrics() -> Iterator[str]:
     yield "# Metrics"
     yield ""
-    yield "Generated from `shared/metrics.py` by `pmflow docs`. Each service serves its own at `metrics: {port}`:"
+    yield "Generated from the `metrics.py` of the services and of `shared` by `pmflow docs`."
+    yield "Each service serves its own at `metrics: {port}`:"
     yield "/metrics, /healthz (alive means progress), /readyz (progress since the start). Alert rules:"
     yield "[deploy/prometheus/alerts.yaml](../deploy/prometheus/alerts.yaml); dashboards:"
     yield "[deploy/grafana](../deploy/grafana)."
@@ -94,5 +112,5 @@ def _metrics() -> Iterator[str]:
     yield ""
     yield "| metric | kind | labels | what | of |"
     yield "|---|---|---|---|---|"
-    for m in metrics.DECLARED:
+    for m in declared_metrics():
         yield f"| `{m.name}` | {m.kind} | {', '.join(m.labels)} | {m.about} | {m.services} |"

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from services.fetcher import meaning
-from services.fetcher.batches import read_file
-from services.fetcher.parse import profile
-from services.fetcher.parsed import Origin, Parsed
-from services.fetcher.preprocessing import Preprocessing
+from services.fetcher.assemble.batches import read_file
+from services.fetcher.assemble.result import Origin, Parsed
+from services.fetcher.parse.tables import profile
+from services.fetcher.preprocess.load import read_preprocessing
+from services.fetcher.preprocess.steps import Preprocessing
 from services.scanner.file_name import element_of
 from shared.errors import Hopeless, Unreachable
 from shared.messages import file_identity, path_text, version_of
@@ -63,7 +63,7 @@ def _wanted(system: str, dictionaries: list[Path]) -> Preprocessing:
     own = load().system(system) if system else System(name="")
     if own is None:
         raise BadSettings(f"no system {system!r} is configured")
-    return meaning.read(replace(own, counter_dictionary=tuple(map(str, dictionaries))) if dictionaries else own)
+    return read_preprocessing(replace(own, counter_dictionary=tuple(map(str, dictionaries))) if dictionaries else own)
 
 
 def _origin(file: Path) -> Origin:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.fetcher.elements import Elements
-from services.fetcher.settle import Settler
+from services.fetcher.settle.settler import Settler
 from shared.errors import Unreachable
 from shared.kafka import KafkaProducer, Message, Outgoing, origin
 from shared.messages import CounterBatch, FileStatus, digest_of, partition_of, set_aside_key

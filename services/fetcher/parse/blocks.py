@@ -4,16 +4,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 
-from services.fetcher.parse import delimited, profile
 from services.fetcher.parse.block import Block
-from services.fetcher.parse.document import Document, Reader
-from services.fetcher.parse.lane import PIECE, Lane
-from services.fetcher.parse.measinfo import MeasInfos
-from services.fetcher.parse.omes import Omes
-from services.fetcher.parse.omes_lane import OmesLane
-from services.fetcher.parse.patterns import LANES
-from services.fetcher.parse.profile import Profile
+from services.fetcher.parse.tables import delimited, profile
+from services.fetcher.parse.tables.profile import Profile
 from services.fetcher.parse.text import HEAD, cut, is_xml, texts
+from services.fetcher.parse.xml.document import Document, Reader
+from services.fetcher.parse.xml.measinfo import MeasInfos
+from services.fetcher.parse.xml.measinfo_lane import PIECE, Lane
+from services.fetcher.parse.xml.omes import Omes
+from services.fetcher.parse.xml.omes_lane import OmesLane
+from services.fetcher.parse.xml.patterns import LANES
 
 DIALECTS: dict[str, type[Reader]] = {
     "measCollecFile": MeasInfos,

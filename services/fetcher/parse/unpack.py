@@ -39,7 +39,7 @@ class Incomplete(Unreachable):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class UnpackLimits:
     """Against bombs: what a file may unpack to."""
 
     max_bytes: int = 2 << 30
@@ -60,7 +60,7 @@ class Member:
 class _Meter:
     """Counts what comes in and goes out of the unpacking."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: UnpackLimits) -> None:
         self.limits = limits
         self.packed = 0
         self.unpacked = 0
@@ -78,7 +78,7 @@ class _Meter:
             raise BadFile(f"unpacks to more than {self.limits.max_ratio} times its size")
 
 
-def documents(data: bytes | Iterable[bytes], limits: Limits = Limits()) -> Iterator[Member]:
+def documents(data: bytes | Iterable[bytes], limits: UnpackLimits = UnpackLimits()) -> Iterator[Member]:
     """The documents of the file, in its order; read one before asking for the next. Empty members are none.
 
     Raises:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.completion import destination
+from services.fetcher.settle.destination import destination
 from services.scanner.lister import found
 from shared.inventory import Endpoint
 from shared.messages import FileFound, path_bytes, status_of

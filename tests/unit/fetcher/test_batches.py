@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.batches import MAX_BYTES, gather, read_file
+from services.fetcher.assemble.batches import MAX_BYTES, gather, read_file
+from services.fetcher.assemble.result import Counts, Origin, Parsed, Quarantined
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.blocks import blocks
-from services.fetcher.parse.cells import MISSING
-from services.fetcher.parse.unpack import Incomplete, Limits
-from services.fetcher.parsed import Counts, Origin, Parsed, Quarantined
+from services.fetcher.parse.unpack import Incomplete, UnpackLimits
+from services.fetcher.parse.values.cells import MISSING
 from shared.messages import CounterBatch
 from shared.topics import MESSAGE_MAX_BYTES
 from tests import reference
@@ -288,7 +288,7 @@ def test_a_file_is_read_whole_or_not_at_all() -> None:
     with pytest.raises(Incomplete):
         read_file(gzip.compress(plain)[:-5], ORIGIN)
     with pytest.raises(BadFile, match="unpacks to more"):
-        read_file(plain, ORIGIN, limits=Limits(max_bytes=10))
+        read_file(plain, ORIGIN, limits=UnpackLimits(max_bytes=10))
 
 
 def cells(xml: str) -> tuple[int, int]:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.dictionary import Dictionary, read
-from services.fetcher.promises import Promise
+from services.fetcher.preprocess.declared import DeclaredType as T
+from services.fetcher.preprocess.dictionary import Dictionary, read
 from shared.settings import BadSettings
 
 VES = """\
@@ -55,32 +55,41 @@ def one(*measurements: str) -> str:
 
 def test_a_dictionary_tells_types_and_units(tmp_path: Path) -> None:
     known = read(written(tmp_path, VES))
-    assert known.promises("NR Intra Frequency PSCell Change", ["VS.NINFC.IntraFrPscelChAttempt", "else"]) == (
-        Promise("integer", "number"),
-        Promise(),
+    assert known.declared("NR Intra Frequency PSCell Change", ["VS.NINFC.IntraFrPscelChAttempt", "else"]) == (
+        T("integer", "number"),
+        T(),
     )
-    assert known.promises("another group", ["DRB.PdcpSduDelayDl"]) == (Promise("number", "milliseconds"),)
+    assert known.declared("another group", ["DRB.PdcpSduDelayDl"]) == (T("number", "milliseconds"),)
 
 
 def test_the_older_form_has_a_document_for_each_measurement_and_one_for_the_schema(tmp_path: Path) -> None:
-    assert read(written(tmp_path, OLDER)).promises("G", "AB") == (Promise("integer", ""), Promise("vector", ""))
+    assert read(written(tmp_path, OLDER)).declared("G", "AB") == (
+        T("integer", ""),
+        T("vector", ""),
+    )
 
 
 def test_several_dictionaries_are_one_and_the_later_is_right(tmp_path: Path) -> None:
     of = "measInfoId: G, measType: A, measResultType: float"
-    assert read(written(tmp_path, OLDER, one(of))).promises("G", "AB") == (Promise("number"), Promise("vector"))
-    assert read(written(tmp_path, one(of), OLDER)).promises("G", "AB") == (Promise("integer"), Promise("vector"))
+    assert read(written(tmp_path, OLDER, one(of))).declared("G", "AB") == (
+        T("number"),
+        T("vector"),
+    )
+    assert read(written(tmp_path, one(of), OLDER)).declared("G", "AB") == (
+        T("integer"),
+        T("vector"),
+    )
     known = read(written(tmp_path, BARE, OLDER))
-    assert known.promises("G", "AB") == (Promise("integer", ""), Promise("vector", ""))
-    assert known.promises("", "AB") == (Promise(), Promise("", "dBm"))
+    assert known.declared("G", "AB") == (T("integer", ""), T("vector", ""))
+    assert known.declared("", "AB") == (T(), T("", "dBm"))
 
 
 def test_a_counter_of_several_groups_is_known_by_its_group_and_by_its_name_where_all_agree(tmp_path: Path) -> None:
     of = "measInfoId: {0}, measType: {1}, measResultType: {2}"
     entries = [("G", "A", "int"), ("G", "B", "int"), ("H", "A", "long"), ("H", "B", "float")]
     known = read(written(tmp_path, one(*(of.format(*entry) for entry in entries))))
-    assert known.promises("H", "AB") == (Promise("integer"), Promise("number"))
-    assert known.promises("elsewhere", "AB") == (Promise("integer"), Promise())
+    assert known.declared("H", "AB") == (T("integer"), T("number"))
+    assert known.declared("elsewhere", "AB") == (T("integer"), T())
 
 
 @pytest.mark.parametrize(
@@ -94,7 +103,7 @@ def test_a_counter_of_several_groups_is_known_by_its_group_and_by_its_name_where
 )
 def test_the_words_of_vendors_for_a_type_are_four_types(tmp_path: Path, kind: str, words: str) -> None:
     for word in words.split():
-        (promise,) = read(written(tmp_path, one(f"measType: A, measResultType: '{word}'"))).promises("", "A")
+        (promise,) = read(written(tmp_path, one(f"measType: A, measResultType: '{word}'"))).declared("", "A")
         assert promise.type == kind, word
 
 
@@ -149,4 +158,4 @@ def test_whatever_stands_there_is_a_dictionary_or_refused(
 
 
 def test_nothing_is_promised_by_an_empty_dictionary() -> None:
-    assert Dictionary().promises("G", "AB") == (Promise(), Promise())
+    assert Dictionary().declared("G", "AB") == (T(), T())

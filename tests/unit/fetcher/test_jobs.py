@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import pytest
 
-from services.fetcher.jobs import SettleJobs
-from services.fetcher.producer import KafkaProducerWorker
+from services.fetcher.intake.jobs import SettleJobs
+from services.fetcher.publish import KafkaProducerWorker
 from services.fetcher.settings import FetcherSettings
-from services.fetcher.settle import Settler
+from services.fetcher.settle.settler import Settler
 from shared.messages import File, FileStatus, Settle, path_text
 from shared.remote.local import LocalSession
 from shared.settings import System

@@ -10,13 +10,14 @@ from threading import Event, Thread
 import orjson
 import pytest
 
-from services.fetcher.batches import read_file
+from services.fetcher.assemble.batches import read_file
+from services.fetcher.assemble.result import Origin
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.blocks import shipped
 from services.fetcher.parse.unpack import Incomplete
-from services.fetcher.parsed import Origin
-from services.fetcher.parsers import Budget, Limits, Parsers
-from services.fetcher.parsing import Room
+from services.fetcher.parse_pool.child import ParserMemory
+from services.fetcher.parse_pool.memory import MemoryBudget
+from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
 from shared.errors import Hopeless
 
 SAMPLES = sorted((Path(__file__).parents[2] / "data" / "samples").glob("*.xml*"))
@@ -25,13 +26,13 @@ ORIGIN = Origin(system="5ga", file_id="0123456789abcdef", element="gnb-1", ver=1
 
 
 @pytest.fixture
-def parsers() -> Iterator[Parsers]:
-    pool = Parsers(Limits(processes=1, timeout_s=60), shipped())
+def parsers() -> Iterator[ParserPool]:
+    pool = ParserPool(ParserPoolLimits(processes=1, timeout_s=60), shipped())
     yield pool
     pool.close()
 
 
-def pid(parsers: Parsers) -> int:
+def pid(parsers: ParserPool) -> int:
     """Of its one process, which is idle."""
     process = parsers.idle.get()
     parsers.idle.put(process)
@@ -39,20 +40,20 @@ def pid(parsers: Parsers) -> int:
     return process.child.pid
 
 
-def stalled(parsers: Parsers) -> None:
+def stalled(parsers: ParserPool) -> None:
     """Its process reads no more, as in a loop without end."""
     parsers(GOOD, ORIGIN)
     os.kill(pid(parsers), signal.SIGSTOP)
 
 
-def test_a_file_is_read_as_in_the_own_process(parsers: Parsers) -> None:
+def test_a_file_is_read_as_in_the_own_process(parsers: ParserPool) -> None:
     with ThreadPoolExecutor(4) as threads:
         datas = [sample.read_bytes() for sample in SAMPLES]
         found = list(threads.map(lambda data: parsers(data, ORIGIN), datas))
     assert found == [read_file(data, ORIGIN) for data in datas]
 
 
-def test_its_errors_are_those_of_the_own_process(parsers: Parsers) -> None:
+def test_its_errors_are_those_of_the_own_process(parsers: ParserPool) -> None:
     with pytest.raises(BadFile, match="line 1") as caught:
         parsers(b"<mdc><md>", ORIGIN)
     assert (caught.value.line, caught.value.column) == (1, 10)
@@ -60,14 +61,14 @@ def test_its_errors_are_those_of_the_own_process(parsers: Parsers) -> None:
         parsers(b"\x1f\x8b\x08\0\0\0\0\0", ORIGIN)
 
 
-def test_a_parser_that_was_killed_while_idle_is_replaced(parsers: Parsers) -> None:
+def test_a_parser_that_was_killed_while_idle_is_replaced(parsers: ParserPool) -> None:
     first = parsers(GOOD, ORIGIN)
     for _ in range(3):
         os.kill(pid(parsers), signal.SIGKILL)
         assert parsers(GOOD, ORIGIN) == first
 
 
-def test_a_parser_that_is_killed_over_a_file_tries_it_once_more(parsers: Parsers) -> None:
+def test_a_parser_that_is_killed_over_a_file_tries_it_once_more(parsers: ParserPool) -> None:
     stalled(parsers)
     killer = Thread(target=os.kill, args=(pid(parsers), signal.SIGKILL))
     with ThreadPoolExecutor(1) as thread:
@@ -77,16 +78,16 @@ def test_a_parser_that_is_killed_over_a_file_tries_it_once_more(parsers: Parsers
 
 
 def test_a_file_that_finds_no_end_is_set_aside_and_the_next_is_parsed() -> None:
-    pool = Parsers(Limits(processes=1, timeout_s=0.001), shipped())
+    pool = ParserPool(ParserPoolLimits(processes=1, timeout_s=0.001), shipped())
     with pytest.raises(Hopeless, match="kills the parser: no end after"):
         pool(GOOD, ORIGIN)
-    pool.limits = Limits(processes=1)
+    pool.limits = ParserPoolLimits(processes=1)
     assert pool(GOOD, ORIGIN).counts.values
     pool.close()
 
 
 def test_a_file_that_takes_too_much_memory_is_set_aside_and_the_next_is_parsed() -> None:
-    pool = Parsers(Limits(processes=1, room=Room(memory_mb=200)), shipped())
+    pool = ParserPool(ParserPoolLimits(processes=1, memory=ParserMemory(memory_mb=200)), shipped())
     with pytest.raises(Hopeless, match=r"memory|kills the parser"):
         pool(b"".join(many(rows=250_000)), ORIGIN)
     assert pool(GOOD, ORIGIN).counts.values
@@ -108,8 +109,8 @@ def test_a_file_whose_messages_are_more_than_memory_comes_by_the_disk(tmp_path: 
     large = tmp_path / "large.xml"
     with large.open("wb") as out:
         out.writelines(many(rows=200_000))
-    room = Room(memory_mb=160, held_mb=8, spool_directory=str(tmp_path / "spool"))
-    pool = Parsers(Limits(processes=1, room=room), shipped())
+    room = ParserMemory(memory_mb=160, held_mb=8, spool_directory=str(tmp_path / "spool"))
+    pool = ParserPool(ParserPoolLimits(processes=1, memory=room), shipped())
     found = pool(large, ORIGIN)
     pool.close()
     assert found.spooled
@@ -121,7 +122,7 @@ def test_a_file_whose_messages_are_more_than_memory_comes_by_the_disk(tmp_path: 
 
 
 def test_a_file_waits_until_there_is_room_for_it() -> None:
-    budget, entered, leave = Budget(100), Event(), Event()
+    budget, entered, leave = MemoryBudget(100), Event(), Event()
 
     def hold() -> None:
         with budget.take(60):

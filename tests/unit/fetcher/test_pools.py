@@ -1,6 +1,6 @@
 from threading import Barrier, Event
 
-from services.fetcher.pools import Pools
+from services.fetcher.intake.pools import Pools
 
 WAIT_S = 10.0
 

@@ -10,8 +10,8 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.completion import destination, parents
-from services.fetcher.settle import Settler
+from services.fetcher.settle.destination import destination, parents
+from services.fetcher.settle.settler import Settler
 from shared.messages import File, FileFound, FileStatus, Settle, file_identity, path_text
 from shared.remote.session import Entry, Gone
 from shared.settings import System

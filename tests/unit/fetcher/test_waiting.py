@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.waiting import Announced, Waiting
+from services.fetcher.intake.waiting import Announced, Waiting
 from shared.messages import FileFound
 
 FILES = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 150)), max_size=40)

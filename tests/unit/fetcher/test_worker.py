@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from services.fetcher.batches import read_file
-from services.fetcher.dictionary import Dictionary
+from services.fetcher import metrics
+from services.fetcher.assemble.batches import read_file
+from services.fetcher.assemble.result import Origin, Parsed
 from services.fetcher.parse.blocks import shipped
-from services.fetcher.parse.profile import Profile
-from services.fetcher.parsed import Origin, Parsed
-from services.fetcher.parsers import Limits, Parsers
-from services.fetcher.parsing import Room
-from services.fetcher.preprocessing import Preprocessing
-from services.fetcher.promises import Promise
-from shared import metrics
+from services.fetcher.parse.tables.profile import Profile
+from services.fetcher.parse_pool.child import ParserMemory
+from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
+from services.fetcher.preprocess.declared import DeclaredType
+from services.fetcher.preprocess.dictionary import Dictionary
+from services.fetcher.preprocess.steps import Preprocessing
 from shared.errors import Unreachable
 from shared.messages import CounterBatch, FileFound, FileStatus, Settle
 from shared.remote.local import LocalSession
@@ -34,14 +34,14 @@ def element(tmp_path: Path) -> Iterator[Element]:
 
 
 @pytest.fixture
-def parsers() -> Iterator[Parsers]:
-    pool = Parsers(Limits(processes=1, room=Room(memory_mb=200)), shipped())
+def parsers() -> Iterator[ParserPool]:
+    pool = ParserPool(ParserPoolLimits(processes=1, memory=ParserMemory(memory_mb=200)), shipped())
     yield pool
     pool.close()
 
 
 def test_a_file_larger_than_the_spool_is_read_in_bounded_memory_here_and_in_its_parser(
-    element: Element, parsers: Parsers, tmp_path: Path
+    element: Element, parsers: ParserPool, tmp_path: Path
 ) -> None:
     (tmp_path / "spool").mkdir()
     fetching = Fetching(element, parsers, spool_bytes=1 << 20, spool_directory=str(tmp_path / "spool"))
@@ -72,7 +72,7 @@ def test_a_file_over_which_the_parser_goes_round_for_ever_ends_in_error_and_its_
 ) -> None:
     """By a profile whose pattern tries all ways to part the object's name, twice as many with each letter."""
     endless = Profile(name="endless", end=("Time",), object=("Cell",), period=("Period",), element_pattern="((?:a+)+)$")
-    parsers = Parsers(Limits(processes=2, timeout_s=2), (endless,))
+    parsers = ParserPool(ParserPoolLimits(processes=2, timeout_s=2), (endless,))
     fetching = Fetching(element, parsers)
     row = "Time;Cell;Period;K\n2020-05-18 16:15;{};15;1\n"
     poison = fetching.file("poison.csv", row.format("a" * 60 + "!").encode())
@@ -165,7 +165,7 @@ def test_a_spool_that_cannot_be_written_postpones_the_large_file_alone(element: 
 def test_values_that_are_not_what_the_dictionary_promises_are_told_of_and_the_file_lands(
     element: Element, caplog: pytest.LogCaptureFixture
 ) -> None:
-    text = Preprocessing(dictionary=Dictionary(of_counter={"attTCHSeizures": Promise("integer")}))
+    text = Preprocessing(dictionary=Dictionary(of_counter={"attTCHSeizures": DeclaredType("integer")}))
 
     def parse(data: bytes | Path, origin: Origin) -> Parsed:
         assert isinstance(data, bytes)
@@ -177,7 +177,7 @@ def test_values_that_are_not_what_the_dictionary_promises_are_told_of_and_the_fi
     with caplog.at_level(logging.WARNING):
         file = fetching.file("A.xml", PM.replace(b">234 ", b">many "))
         assert fetching.fetch(file) == {"A.xml": ["parsed"]}
-    assert fetching.reason(file) == "not what the dictionary promises, stored as it is: 1"
+    assert fetching.reason(file) == "not what the dictionary declared, stored as it is: 1"
     assert b'"many"' in b"".join(fetching.batches)
     (told,) = [record for record in caplog.records if "dictionary" in record.message]
     assert (told.__dict__["some"], told.__dict__["values"]) == (["attTCHSeizures"], 1)

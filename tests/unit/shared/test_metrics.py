@@ -12,11 +12,15 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.fetcher.metrics import PROCESSED
 from shared import metrics
 from shared.health import MAX_AGE_S
+from shared.remote import metrics as remote_metrics
+from shared.remote.metrics import HostCollector
 from shared.remote.service_manager import Statistics
 from shared.remote.session import Traffic
 from shared.settings import SERVICES, BadSettings, load
+from tools.cli.docs import declared_metrics
 
 HOSTS = {
     "a:22": ("closed", Statistics(connected=3, traffic=Traffic(files=7, bytes=900))),
@@ -37,7 +41,7 @@ BOUNDED = {"system", "sink", "topic", "partition", "host"} | {
 
 class Served:
     def __init__(self, health_file: Path) -> None:
-        exposed = metrics.registry("fetcher", ["4ga"], metrics.HostCollector(lambda: HOSTS))
+        exposed = metrics.registry("fetcher", ["4ga"], HostCollector(lambda: HOSTS))
         self.server = metrics.server(0, exposed, health_file)
         self.thread = Thread(target=self.server.serve_forever)
         self.thread.start()
@@ -79,13 +83,13 @@ def test_an_alarm_of_a_configured_system_is_zero_before_anything_happens(served:
 
 def test_a_service_exposes_its_own_metrics_only(served: Served) -> None:
     names = {name for name, _ in served.samples()}
-    assert not {m.name for m in metrics.DECLARED if "fetcher" not in m.services} & names
+    assert not {m.name for m in declared_metrics() if "fetcher" not in m.services} & names
     assert "process_resident_memory_bytes" in names
 
 
 def test_what_is_counted_shows_at_the_next_scrape(served: Served) -> None:
     before = served.samples().get(("pmflow_files_processed_total", ("parsed", "4ga")), 0.0)
-    metrics.PROCESSED.labels("4ga", "parsed").inc()
+    PROCESSED.labels("4ga", "parsed").inc()
     assert served.samples()["pmflow_files_processed_total", ("parsed", "4ga")] == before + 1
 
 
@@ -99,7 +103,7 @@ def test_hosts_are_read_at_the_scrape(served: Served) -> None:
 
 def test_every_statistic_of_a_host_is_told() -> None:
     plain = {f.name for f in fields(Statistics)} - {"traffic"}
-    assert set(metrics.HOSTS) == plain | {f"traffic.{f.name}" for f in fields(Traffic)}
+    assert set(remote_metrics.HOSTS) == plain | {f"traffic.{f.name}" for f in fields(Traffic)}
 
 
 def test_alive_means_progress_and_ready_means_progress_of_this_process(served: Served, health_file: Path) -> None:
@@ -122,7 +126,7 @@ def test_an_unknown_path_is_not_found(served: Served) -> None:
 
 
 def test_names_follow_prometheus_and_labels_are_bounded() -> None:
-    for declared in metrics.DECLARED:
+    for declared in declared_metrics():
         assert declared.name.endswith("_total") == (declared.kind == "counter"), declared
         assert (declared.kind == "histogram") <= declared.name.endswith(("_seconds", "_batches", "_rows")), declared
         assert set(declared.services.split(", ")) <= set(SERVICES), declared

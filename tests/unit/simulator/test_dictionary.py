@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from services.fetcher import dictionary as fetchers
-from services.fetcher.batches import read_file
-from services.fetcher.parsed import Origin
-from services.fetcher.preprocessing import Preprocessing
+from services.fetcher.assemble.batches import read_file
+from services.fetcher.assemble.result import Origin
+from services.fetcher.preprocess import dictionary as fetchers
+from services.fetcher.preprocess.steps import Preprocessing
 from shared.messages import CounterBatch
 from tools.simulator.dictionary import dictionary
 from tools.simulator.generate import Shape, pm_file

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from services.fetcher.batches import gather
+from services.fetcher.assemble.batches import gather
+from services.fetcher.assemble.result import Origin, Parsed
 from services.fetcher.parse.blocks import blocks
-from services.fetcher.parse.lane import PIECE
-from services.fetcher.parsed import Origin, Parsed
+from services.fetcher.parse.xml.measinfo_lane import PIECE
 
 ORIGIN = Origin(system="5ga", file_id="0123456789abcdef", element="gnb-1", ver=1)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.parse import proof
-from services.fetcher.parse.cells import CELLS, cell
+from services.fetcher.parse.values.cells import CELLS, cell
+from services.fetcher.parse.xml import proof
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.charset import TableText
-from services.fetcher.parse.header import lines_of
+from services.fetcher.parse.tables.charset import TableText
+from services.fetcher.parse.tables.header import lines_of
 from tests.unit.fetcher.parse.reading import cut
 
 sizes = st.integers(1, 9)

@@ -10,11 +10,11 @@ from pathlib import Path
 import orjson
 import pytest
 
-from services.fetcher.batches import read_file
-from services.fetcher.parse import profile
+from services.fetcher.assemble.batches import read_file
+from services.fetcher.assemble.result import Origin, Parsed
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.profile import Profile
-from services.fetcher.parsed import Origin, Parsed
+from services.fetcher.parse.tables import profile
+from services.fetcher.parse.tables.profile import Profile
 from shared.messages import CounterBatch
 from shared.settings import BadSettings
 from tests.unit.fetcher.parse.reading import cut

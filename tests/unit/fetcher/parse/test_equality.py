@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.fetcher.assemble.result import Parsed
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.blocks import blocks
-from services.fetcher.parsed import Parsed
 from tests import reference
 from tests.unit.fetcher.parse.documents import documents, omes
 from tests.unit.fetcher.parse.reading import ORIGIN, cut, parsed, rows, without_nulls

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from services.fetcher.batches import gather, read_file
+from services.fetcher.assemble.batches import gather, read_file
+from services.fetcher.assemble.result import Origin
 from services.fetcher.parse.blocks import blocks
-from services.fetcher.parsed import Origin
 from tests import reference
 from tests.unit.fetcher.parse.reading import Row, cut, rows, without_nulls
 

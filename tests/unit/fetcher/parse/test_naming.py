@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.fetcher.parse.naming import class_of, group_of, joined
+from services.fetcher.parse.values.naming import class_of, group_of, joined
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.omes_lane import form_of
+from services.fetcher.parse.xml.omes_lane import form_of
 from tests import reference
 from tests.unit.fetcher.parse.reading import ORIGIN, parsed, rows, without_nulls
 

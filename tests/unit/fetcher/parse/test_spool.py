@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.batches import RAW, gather
+from services.fetcher.assemble.batches import RAW, gather
+from services.fetcher.assemble.merge import merged
+from services.fetcher.assemble.result import Parsed
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.blocks import blocks
-from services.fetcher.parse.merge import merged
-from services.fetcher.parse.spool import Place, Spool, text_of
-from services.fetcher.parse.table import Columns, Rows
-from services.fetcher.parsed import Parsed
-from services.fetcher.preprocessing import Preprocessing
+from services.fetcher.preprocess.steps import Preprocessing
+from services.fetcher.rows.held import Columns, Rows
+from services.fetcher.rows.spool import Place, Spool, text_of
 from shared.errors import Unreachable
 from tests.unit.fetcher.parse.documents import documents
 from tests.unit.fetcher.parse.reading import ORIGIN, cut

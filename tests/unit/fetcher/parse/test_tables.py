@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.batches import read_file
-from services.fetcher.parse import profile
+from services.fetcher.assemble.batches import read_file
+from services.fetcher.assemble.result import Origin, Parsed
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.profile import Profile
-from services.fetcher.parsed import Origin, Parsed
+from services.fetcher.parse.tables import profile
+from services.fetcher.parse.tables.profile import Profile
 from tests import reference_tables
 from tests.reference_tables import DATA, TABLES, golden_lines
 from tests.unit.fetcher.parse.reading import cut, rows, without_nulls

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.unpack import Incomplete, Limits, documents
+from services.fetcher.parse.unpack import Incomplete, UnpackLimits, documents
 from tests.unit.fetcher.parse.reading import cut
 
 A, B = b"<a>1</a>" * 3000, b"<b>2</b>"
@@ -35,8 +35,8 @@ def tarred(**members: bytes) -> bytes:
     return packed.getvalue()
 
 
-def contents(data: bytes, limits: Limits | None = None, chunk: int = 1 << 16) -> list[bytes]:
-    return [b"".join(member.chunks) for member in documents(cut(data, chunk), limits or Limits())]
+def contents(data: bytes, limits: UnpackLimits | None = None, chunk: int = 1 << 16) -> list[bytes]:
+    return [b"".join(member.chunks) for member in documents(cut(data, chunk), limits or UnpackLimits())]
 
 
 @pytest.mark.parametrize("chunk", [1, 100, 1 << 16])
@@ -110,7 +110,7 @@ def test_a_damaged_zip_is_a_bad_file() -> None:
 
 
 def test_a_file_of_ever_more_bytes_is_refused() -> None:
-    limits = Limits(max_bytes=100_000)
+    limits = UnpackLimits(max_bytes=100_000)
     with pytest.raises(BadFile, match="more than 100000 bytes"):
         contents(gzip.compress(bytes(200_000)), limits)
     with pytest.raises(BadFile, match="more than 100000 bytes"):
@@ -121,7 +121,7 @@ def test_a_file_of_ever_more_bytes_is_refused() -> None:
     "pack", [gzip.compress, lambda data: zipped(a=data), lambda data: gzip.compress(gzip.compress(data))]
 )
 def test_a_bomb_is_refused_before_it_has_unpacked(pack: Callable[[bytes], bytes]) -> None:
-    limits = Limits(max_ratio=50, always_bytes=1_000_000)
+    limits = UnpackLimits(max_ratio=50, always_bytes=1_000_000)
     seen = 0
     with pytest.raises(BadFile, match="50 times"):  # noqa: PT012 - how far it came matters
         for member in documents(pack(bytes(20_000_000)), limits):

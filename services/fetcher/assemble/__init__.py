@@ -1,0 +1,1 @@
+"""Turns the blocks of a file into messages and accounts for every value."""

@@ -1,0 +1,1 @@
+"""Reads vendors' delimited tables (CSV) by profiles."""

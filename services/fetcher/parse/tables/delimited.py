@@ -1,0 +1,203 @@
+"""Vendors' tables (CSV), by profiles: each row is an object's, its values under the header's counters."""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from operator import itemgetter
+
+from services.fetcher.parse.bad_file import BadFile
+from services.fetcher.parse.block import Block, Fault, Head
+from services.fetcher.parse.tables.charset import TableText
+from services.fetcher.parse.tables.header import LINES, MAX_LINE, Header, header_of, lines_of
+from services.fetcher.parse.tables.profile import Profile
+from services.fetcher.parse.tables.spelling import between, duration, number, time
+from services.fetcher.parse.values import rows
+from services.fetcher.parse.values.cells import BLANKS, CELLS, NULL
+from services.fetcher.parse.values.memo import Memo
+from services.fetcher.parse.values.naming import class_of
+from services.fetcher.reasons import COUNT_MISMATCH, NO_ROLE
+
+_ROWS = 2000
+"""Handed on at once, at most; of wide tables fewer."""
+_CELLS = 200_000
+
+Row = tuple[str, bool, tuple[str, ...]]
+
+
+def blocks(chunks: Iterable[bytes], profiles: Sequence[Profile], file_name: str = "") -> Iterator[Block]:
+    """The rows of a table; each block is of one element, group and period.
+
+    Raises:
+        BadFile: no profile knows the header, or it is no table, or is cut off; says where.
+    """
+    csv.field_size_limit(MAX_LINE)
+    source, head = iter(chunks), b""
+    while head.count(b"\n") < LINES and len(head) < MAX_LINE and (chunk := next(source, None)) is not None:
+        head += chunk
+    first = TableText([head])
+    header = header_of(list(islice(lines_of(first), LINES)), profiles)
+    text = TableText(chain([head], source), header.layout.profile.encoding)
+    lines = lines_of(text)
+    above = list(islice(lines, header.at + 1))
+    if first.guess:  # the profile may know better how its names are written
+        header = header_of(above, [header.layout.profile])
+    yield from _Table(header, file_name).read(lines)
+    if text.guess:
+        yield Block(Head(), [], [], 0, note=f"not UTF-8, read as {text.guess}")
+
+
+@dataclass(slots=True)
+class _Source:
+    """The lines as csv takes them; knows whether the last had an end."""
+
+    lines: Iterator[str]
+    is_ended: bool = True
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.lines:
+            self.is_ended = line.endswith("\n")
+            yield line
+
+
+class _Table:
+    """A table below its header."""
+
+    def __init__(self, header: Header, file_name: str) -> None:
+        self.header = header
+        self.layout = header.layout
+        self.profile = profile = header.layout.profile
+        by_file = re.search(profile.group_by_file_name, file_name) if profile.group_by_file_name else None
+        self.file_group = by_file[1] if by_file else ""
+        self.good = frozenset(word.lower() for word in profile.good)
+        self.missing = frozenset(word.lower() for word in profile.missing)
+        self.has_decimal_commas = (profile.decimal or ("," if header.delimiter == ";" else ".")) == ","
+        self.element_pattern = re.compile(profile.element_pattern) if profile.element_pattern else None
+        self.group_pattern = re.compile(profile.group_pattern) if profile.group_pattern else None
+        self.heads: dict[tuple[str, ...], Head] = {}
+        self.waiting: dict[tuple[str, ...], list[Row]] = {}
+        self.dropped = 0
+        self.has_rows = False
+        self.texts = Memo(self._text)
+        self.counters = _picked(self.layout.counters)
+        self.most = max(1, min(_ROWS, _CELLS // self.layout.width))
+
+    def read(self, lines: Iterator[str]) -> Iterator[Block]:
+        source = _Source(lines)
+        reader = csv.reader(source, delimiter=self.header.delimiter, skipinitialspace=True, strict=True)
+        above, since = self.header.at + 1, 0
+        try:
+            for below, row in enumerate(reader, 1):
+                if not any(row) or self._is_header(row, below):
+                    continue
+                cells = self._fitted(row)
+                if len(cells) != self.layout.width:
+                    if not source.is_ended:
+                        raise BadFile("cut off within a row", above + reader.line_num)
+                    yield self._fault(cells)
+                    continue
+                self._take(cells)
+                since += 1
+                if since == self.most:
+                    yield from self._taken()
+                    since = 0
+        except csv.Error as error:
+            raise BadFile(f"not a table: {error}", above + reader.line_num) from error
+        yield from self._taken()
+
+    def _fitted(self, row: list[str]) -> list[str]:
+        """Without what a delimiter behind the last column leaves."""
+        while len(row) > self.layout.width and not row[-1].strip():
+            row.pop()
+        return row
+
+    def _is_header(self, row: list[str], below: int) -> bool:
+        """The header again, where files were joined; or units, without a time, before any row.
+
+        Of units there are as many rows as the profile says, and any that holds no number.
+        """
+        if row == self.header.names:
+            return True
+        if self.has_rows:
+            return False
+        times = [row[at] for at in (self.layout.begin, self.layout.end) if 0 <= at < len(row)]
+        if any(character.isdigit() for text in times for character in text):
+            return False
+        values = (CELLS[row[at]] for at in self.layout.counters if at < len(row))
+        return below < self.profile.header_rows or all(value[0] in 'n"' for value in values)
+
+    def _take(self, cells: list[str]) -> None:
+        self.has_rows = True
+        name = self._object(cells)
+        self.waiting.setdefault(self._key(cells, name), []).append(self._row(cells, name))
+        if self.layout.others:
+            self.dropped += sum(CELLS[cells[at]] != NULL for at in self.layout.others)
+
+    def _taken(self) -> Iterator[Block]:
+        dropped, self.dropped = self.dropped, 0
+        for key, of_key in self.waiting.items():
+            block = rows.block(self._head(key), of_key, [])
+            yield replace(block, dropped={NO_ROLE: dropped}) if dropped else block
+            dropped = 0
+        self.waiting.clear()
+
+    def _fault(self, cells: list[str]) -> Block:
+        """A row by itself, with a head of its own: the others are not to suffer."""
+        padded = cells + [""] * (self.layout.width - len(cells))
+        taken = {at for at in range(len(cells)) if at >= self.layout.width or at in self.layout.counters}
+        results = tuple(self._text(cells[at]) for at in sorted(taken))
+        name = self._object(padded)
+        _, suspect, _ = self._row(padded, name)
+        head = replace(self._head(self._key(padded, name)))
+        return Block(head, [], [], 0, [Fault(COUNT_MISMATCH, name, suspect, results)])
+
+    def _row(self, cells: list[str], name: str) -> Row:
+        layout = self.layout
+        suspect = layout.suspect >= 0 and cells[layout.suspect].strip().lower() not in self.good
+        return name, suspect, tuple(map(self.texts.__getitem__, self.counters(cells)))
+
+    def _text(self, cell: str) -> str:
+        if cell.strip().lower() in self.missing:
+            return ""
+        return number(cell) if self.has_decimal_commas and "," in cell else cell
+
+    def _object(self, cells: list[str]) -> str:
+        parts = [(name, cells[at].strip(BLANKS)) for name, at in self.layout.objects]
+        if len(parts) == 1:
+            return parts[0][1]
+        return ",".join(f"{name}={value}" for name, value in parts if value)
+
+    def _key(self, cells: list[str], name: str) -> tuple[str, ...]:
+        """What rows of a block have in common, as it is written: element, group, date, begin, end, period."""
+        layout = self.layout
+        element = _cell(cells, layout.element) or _found(self.element_pattern, name)
+        group = _cell(cells, layout.group) or self.file_group or _found(self.group_pattern, name) or class_of(name)
+        times = (_cell(cells, at) for at in (layout.date, layout.begin, layout.end, layout.period))
+        return element, group, *times
+
+    def _head(self, key: tuple[str, ...]) -> Head:
+        if (head := self.heads.get(key)) is None:
+            if len(self.heads) > _ROWS:
+                self.heads.clear()
+            element, group, date, begin, end, period = key
+            begin, end = (time(f"{date} {text}".strip() if text else "", self.profile) for text in (begin, end))
+            lasts = duration(period, self.profile.period_unit) or between(begin, end) or self.profile.default_period
+            self.heads[key] = head = Head(element, group, "", lasts, begin, end, self.layout.names, "")
+        return head
+
+
+def _picked(columns: tuple[int, ...]) -> Callable[[list[str]], Sequence[str]]:
+    """The cells of those columns."""
+    if columns == tuple(range(columns[0], columns[-1] + 1)):
+        return itemgetter(slice(columns[0], columns[-1] + 1))
+    return itemgetter(*columns)
+
+
+def _cell(cells: list[str], at: int) -> str:
+    return cells[at].strip(BLANKS) if at >= 0 else ""
+
+
+def _found(pattern: re.Pattern[str] | None, text: str) -> str:
+    match = pattern.match(text) if pattern else None
+    return match[1].strip() if match else ""

@@ -1,0 +1,82 @@
+"""The header of a table: which line it is, what parts its columns, and what they mean by which profile."""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import IncrementalNewlineDecoder
+from itertools import chain
+
+from services.fetcher.parse.bad_file import BadFile
+from services.fetcher.parse.tables.profile import Layout, Profile, layout_of
+
+LINES = 40
+"""Lines, titles and remarks, among which the header must be."""
+MAX_LINE = 4 << 20
+"""Characters."""
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0e-\x1f\uffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header that a profile knows."""
+
+    at: int
+    """Lines above it."""
+    names: list[str]
+    """Of all columns, as they are written."""
+    delimiter: str
+    layout: Layout
+
+
+def header_of(lines: Sequence[str], profiles: Sequence[Profile]) -> Header:
+    """The first line that a profile knows; of several profiles and delimiters, by those that know most of its columns.
+
+    Raises:
+        BadFile: none knows any; shows the line that has most columns.
+    """
+    for at, line in enumerate(lines):
+        if fitting := list(_fitting(line, at, profiles)):
+            return max(fitting, key=lambda header: header.layout.claimed)  # the first of several
+    known = ", ".join(profile.name for profile in profiles)
+    what = f"neither XML nor a table whose header a profile knows ({known})"
+    at, line = max(enumerate(lines, 1), key=lambda numbered: _columns(numbered[1]))
+    raise BadFile(f"{what}; what may be one: {line.strip()[:300]!r}" if _columns(line) else what, at, 1)
+
+
+def _columns(line: str) -> int:
+    return max(map(line.count, ",;\t|"))
+
+
+def _fitting(line: str, at: int, profiles: Sequence[Profile]) -> Iterator[Header]:
+    for profile in profiles:
+        for delimiter in profile.delimiters:
+            if delimiter in line:
+                names = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+                if layout := layout_of(names, profile):
+                    yield Header(at, names, delimiter, layout)
+
+
+def lines_of(texts: Iterable[str]) -> Iterator[str]:
+    """With their ends, all of them a line feed.
+
+    Raises:
+        BadFile: a line is too long, or holds what is no character.
+    """
+    rest, number = "", 0
+    line_ends = IncrementalNewlineDecoder(None, translate=True)
+    for text in chain(texts, [None]):  # a carriage return may be the last of a piece
+        *whole, rest = (rest + line_ends.decode(text or "", final=text is None)).split("\n")
+        for line in whole:
+            number += 1
+            yield _checked(line, number) + "\n"
+        if len(rest) > MAX_LINE:
+            raise BadFile(f"a line of more than {MAX_LINE} characters", number + 1)
+    if rest:
+        yield _checked(rest, number + 1)
+
+
+def _checked(line: str, number: int) -> str:
+    if found := _FORBIDDEN.search(line):
+        raise BadFile("a byte that is no character, or a control character", number, found.start() + 1)
+    return line

@@ -1,0 +1,1 @@
+"""Converts the texts of a file to JSON values, periods and names."""

@@ -1,0 +1,1 @@
+"""Reads 3GPP measCollec, measData and mdc documents and Nokia OMeS."""

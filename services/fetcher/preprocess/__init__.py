@@ -1,0 +1,1 @@
+"""Normalises counters, units and names as each system configures it."""

@@ -1,0 +1,51 @@
+"""KafkaProducerWorker: what the fetcher says, into its topics, durable before it returns."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from services.fetcher.assemble.result import Quarantined
+from shared.kafka import Deliveries, KafkaProducer, Outgoing, about_element
+from shared.messages import FileFound, FileStatus, partition_of
+from shared.topics import FILES_STATUS, counters
+
+
+@dataclass(frozen=True)
+class KafkaProducerWorker:
+    """A pool of librdkafka producers, shared by threads. See `worker.Out`."""
+
+    producers: Sequence[KafkaProducer]
+
+    def _producer(self, partition: int) -> KafkaProducer:
+        """Of a partition always the same one: its messages keep their order."""
+        return self.producers[partition % len(self.producers)]
+
+    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int]:
+        topic, partition = counters(file.system).name, partition_of(file.element)
+        deliveries = Deliveries()
+        for batch in batches:
+            self._producer(partition).send(Outgoing(topic, partition, file.element, batch), deliveries)
+        return topic, partition, deliveries.wait()
+
+    def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None:
+        topic, partition = counters(file.system).dead_letters.name, partition_of(file.element)
+        deliveries = Deliveries()
+        for block in blocks:
+            headers = {"reason": block.reason, "origin": file.path}
+            message = Outgoing(topic, partition, file.element, block.detail, headers)
+            self._producer(partition).send(message, deliveries)
+        deliveries.wait()
+
+    def fetching(self, files: Sequence[FileStatus]) -> None:
+        """Not waited for: a partition is written in order, so what is said of a file later is durable after this."""
+        unwatched = Deliveries()
+        for status in files:
+            message = _told(status)
+            self._producer(message.partition).send(message, unwatched)
+
+    def status(self, status: FileStatus) -> None:
+        message = _told(status)
+        self._producer(message.partition).deliver(message)
+
+
+def _told(status: FileStatus) -> Outgoing:
+    return about_element(FILES_STATUS, status.element, status.file_id, status.encode())

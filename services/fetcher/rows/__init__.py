@@ -1,0 +1,1 @@
+"""Holds the rows of a file, in memory or on disk, until the whole file is read."""

@@ -1,0 +1,148 @@
+"""Builds the fetcher from its settings and runs it until SIGTERM."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+
+from services.fetcher import metrics
+from services.fetcher.assemble.result import Origin, Parsed
+from services.fetcher.elements import Elements
+from services.fetcher.intake.dispatch import Dispatch
+from services.fetcher.intake.jobs import FetchJobs, SettleJobs
+from services.fetcher.intake.pools import Pools
+from services.fetcher.intake.waiting import Waiting
+from services.fetcher.parse.tables import profile
+from services.fetcher.parse_pool.child import ParserMemory
+from services.fetcher.parse_pool.memory import MemoryBudget
+from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
+from services.fetcher.preprocess.load import PreprocessingCatalog, check_preprocessing
+from services.fetcher.publish import KafkaProducerWorker
+from services.fetcher.settings import FetcherSettings
+from services.fetcher.settle.settler import Settler
+from services.fetcher.worker import FileProcessorWorker
+from shared import kafka, log
+from shared.crash import or_leave, stop_on_signals
+from shared.health import Heartbeat, heartbeats
+from shared.metrics import serve
+from shared.remote.metrics import HostCollector
+from shared.settings import load
+from shared.topics import FILES_FOUND, FILES_SETTLE, Topic
+from shared.watch import Watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The objects that the fetcher's two loops share."""
+
+    watch: Watch
+    own: FetcherSettings
+    producers: Sequence[kafka.KafkaProducer]
+    elements: Elements
+    parsers: ParserPool
+    settler: Settler
+
+
+def fetching(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
+    """Returns the loop that reads announcements and fetches files."""
+    own, watch, elements = parts.own, parts.watch, parts.elements
+
+    def parse(data: bytes | Path, origin: Origin) -> Parsed:
+        with metrics.PARSE_SECONDS.time(), metrics.PARSING.track_inprogress():
+            return parts.parsers(data, origin)
+
+    def threads() -> dict[str, int]:
+        return {system.name: system.consumer_threads for system in watch.settings.systems}
+
+    def knows(system: str) -> bool:
+        return system in threads() or (watch.look() is not None and system in threads())  # the scanner may be quicker
+
+    worker = FileProcessorWorker(
+        own,
+        elements.session,
+        elements.zone_offset_min,
+        elements.aliases,
+        parts.settler,
+        KafkaProducerWorker(parts.producers),
+        parse,
+        MemoryBudget(own.bytes_in_flight).take,
+    )
+    return Dispatch(
+        consumer=kafka.consumer(watch.settings.kafka.bootstrap_servers, "pmflow-fetcher"),
+        producer=parts.producers[0],
+        pools=Pools(threads),
+        job_of=FetchJobs(worker, knows, Waiting(own.files_per_session, own.spool_bytes)),
+        in_flight_per_thread=own.in_flight_per_thread,
+        heartbeat=heartbeat,
+    )
+
+
+def settling(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
+    """Returns the loop that reads commands and moves finished files away."""
+    own = parts.own
+    return Dispatch(
+        consumer=kafka.consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-fetcher-settle"),
+        producer=parts.producers[0],
+        pools=Pools(lambda: {"moves": own.movers}),
+        job_of=SettleJobs(own, parts.settler, KafkaProducerWorker(parts.producers)),
+        in_flight_per_thread=own.in_flight_per_thread,
+        heartbeat=heartbeat,
+    )
+
+
+def build(watch: Watch, own: FetcherSettings) -> Parts:
+    """Returns the shared objects; starts no thread and no parser process."""
+    memory = ParserMemory(
+        memory_mb=own.parser_memory_mb, held_mb=own.parsed_memory_mb, spool_directory=own.spool_directory
+    )
+    limits = ParserPoolLimits(processes=own.parsers, timeout_s=own.parse_timeout_s, memory=memory)
+    profiles = tuple(profile.read([*map(Path, own.profiles), profile.SHIPPED]))
+    elements = Elements(lambda: watch.settings)
+    return Parts(
+        watch=watch,
+        own=own,
+        producers=[kafka.KafkaProducer(watch.settings.kafka.bootstrap_servers) for _ in range(own.producers)],
+        elements=elements,
+        parsers=ParserPool(limits, profiles, PreprocessingCatalog(lambda: watch.settings)),
+        settler=Settler(elements.session, elements.system, elements.zone),
+    )
+
+
+def run(topic: Topic, dispatch: Dispatch, stop: Event) -> None:
+    """Runs a loop until stopped; an unplanned error ends the process."""
+    with or_leave(f"dispatch {topic.name}"):
+        dispatch.run(topic.name, stop)
+
+
+def main() -> None:
+    """Runs the fetcher until SIGTERM."""
+    settings = load()
+    own = settings.section("fetcher", FetcherSettings)
+    log.setup("fetcher", settings.log)
+    stop = stop_on_signals()
+    check_preprocessing(settings)
+    watch = Watch(settings, check_preprocessing)
+    parts = build(watch, own)
+    metrics.PARSERS.set(parts.parsers.count)
+    serve("fetcher", settings, HostCollector(parts.elements.manager.statistics))
+    of_fetching, of_settling = heartbeats(settings.health.file, 2)
+    loops = ((FILES_FOUND, fetching(parts, of_fetching)), (FILES_SETTLE, settling(parts, of_settling)))
+    threads = [Thread(target=run, args=(topic, dispatch, stop)) for topic, dispatch in loops]
+    for thread in threads:
+        thread.start()
+    logging.getLogger(__name__).info("fetching", extra={"systems": [system.name for system in settings.systems]})
+    while not stop.wait(own.config_look_s):
+        watch.look()
+        parts.elements.forget()
+    for thread in threads:
+        thread.join()
+    close(parts)
+
+
+def close(parts: Parts) -> None:
+    """Closes connections, parser processes and producers."""
+    parts.elements.close()
+    parts.parsers.close()
+    for producer in parts.producers:
+        producer.close()
