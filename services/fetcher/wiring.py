@@ -85,7 +85,7 @@ def settling(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
         consumer=kafka.consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-fetcher-settle"),
         producer=parts.producers[0],
         pools=Pools(lambda: {"moves": own.movers}),
-        job_of=SettleJobs(own, parts.settler, KafkaProducerWorker(parts.producers)),
+        job_of=SettleJobs(own, parts.settler.settle, KafkaProducerWorker(parts.producers).status),
         in_flight_per_thread=own.in_flight_per_thread,
         heartbeat=heartbeat,
     )

@@ -23,6 +23,13 @@ ADAPTERS = {
     "prometheus_client": "shared/metrics.py shared/remote/metrics.py",
     "faust": "services/tracker/app.py services/tracker/__main__.py",
 }
+FETCHER_ORDER = (
+    "reasons", "settings", "metrics",
+    "parse.bad_file", "parse.block", "parse.text", "parse.unpack", "parse.values", "parse.tables", "parse.xml",
+    "parse.blocks", "rows", "preprocess", "assemble", "parse_pool", "publish", "settle", "elements", "intake",
+    "worker", "wiring", "__main__",
+)  # fmt: skip
+"""The fetcher's modules and folders: each imports only those before it."""
 AT_MOST_LINES = {"shared": 1850, "remote": 1800, "sinks": 800}
 """Of what services share: the contract, elements on the other side of a line, what both sinks must keep alike."""
 
@@ -42,11 +49,36 @@ def imports(file: Path) -> set[str]:
     return found
 
 
+def modules_imported(file: Path, package: str) -> Iterator[str]:
+    """Modules of a package, named from it: `from package.a import b` is a.b where that is a module."""
+    folder = ROOT / package.replace(".", "/")
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{package}."):
+            inside = (node.module or "").removeprefix(package).strip(".")
+            for name in node.names:
+                module = f"{inside}.{name.name}".strip(".")
+                yield module if (folder / f"{module.replace('.', '/')}.py").exists() else inside
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_imports_no_other_service_and_no_tool(service: str) -> None:
     others = tuple(f"services.{name}" for name in SERVICES if name != service)
     for file in sources(f"services/{service}"):
         assert not {i for i in imports(file) if i.startswith((*others, "tools"))}, file
+
+
+def fetcher_rank(module: str) -> int:
+    return next(at for at, room in enumerate(FETCHER_ORDER) if module == room or module.startswith(f"{room}."))
+
+
+def test_nothing_imports_upwards_in_the_fetcher() -> None:
+    folder = ROOT / "services/fetcher"
+    for file in folder.rglob("*.py"):
+        if file.name == "__init__.py":
+            continue
+        rank = fetcher_rank(".".join(file.relative_to(folder).with_suffix("").parts))
+        for found in modules_imported(file, "services.fetcher"):
+            assert fetcher_rank(found) <= rank, f"{file} imports {found}"
 
 
 def test_shared_imports_no_service_and_no_tool() -> None:

@@ -11,12 +11,10 @@ from services.fetcher import metrics
 from services.fetcher.intake.dispatch import Job
 from services.fetcher.intake.epochs import Epochs
 from services.fetcher.intake.waiting import Announced, Waiting
-from services.fetcher.publish import KafkaProducerWorker
 from services.fetcher.settings import FetcherSettings
-from services.fetcher.settle.settler import Settler
 from shared.errors import Unreachable
 from shared.kafka import Message, origin
-from shared.messages import BadMessage, FileFound, Settle
+from shared.messages import BadMessage, FileFound, FileStatus, Settle
 from shared.remote.session import Denied
 
 log = logging.getLogger(__name__)
@@ -63,18 +61,20 @@ class SettleJobs:
     """Commands to move files away."""
 
     settings: FetcherSettings
-    settler: Settler
-    out: KafkaProducerWorker
+    settle: Callable[[Settle], FileStatus]
+    """Moves the file; raises Unreachable, Denied."""
+    publish: Callable[[FileStatus], None]
+    """Blocks until the status is durable; raises Unreachable."""
 
     def __call__(self, message: Message, done: Callable[[], None]) -> Job:
         """Raises BadMessage."""
-        return Job("moves", partial(self._settle, Settle.decode(message.value() or b""), done))
+        return Job("moves", partial(self._carry_out, Settle.decode(message.value() or b""), done))
 
-    def _settle(self, command: Settle, done: Callable[[], None]) -> None:
+    def _carry_out(self, command: Settle, done: Callable[[], None]) -> None:
         """Tried a few times; then the tracker, who hears nothing, gives the command again when its lease ends."""
         for attempt in range(1, self.settings.attempts + 1):
             try:
-                self.out.status(self.settler.settle(command))
+                self.publish(self.settle(command))
             except Unreachable as error:
                 metrics.MOVES_FAILED.inc()
                 last = attempt == self.settings.attempts

@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from services.fetcher.intake.jobs import SettleJobs
-from services.fetcher.publish import KafkaProducerWorker
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle.settler import Settler
 from shared.messages import File, FileStatus, Settle, path_text
@@ -37,7 +36,7 @@ def session(_: File) -> Iterator[LocalSession]:
 def jobs(out: Out) -> SettleJobs:
     settings = FetcherSettings(attempts=2, first_wait_s=0.001)
     settler = Settler(session, lambda _: System(name="4ga"), lambda _: UTC)
-    return SettleJobs(settings, settler, cast("KafkaProducerWorker", out))
+    return SettleJobs(settings, settler.settle, out.status)
 
 
 def command(path: Path) -> Settle:
@@ -56,13 +55,13 @@ def test_a_move_that_is_refused_is_tried_a_few_times_told_and_ends_without_a_wor
     (tmp_path / "A.xml").write_text("a")
     (tmp_path / "done").write_text("a file where the folder should be")
     out, done = Out(), []
-    jobs(out)._settle(command(tmp_path / "A.xml"), lambda: done.append(1))
+    jobs(out)._carry_out(command(tmp_path / "A.xml"), lambda: done.append(1))
     assert out.statuses == []
     assert (tmp_path / "A.xml").exists()
     said: list[tuple[int, str, Any]] = [(r.levelno, r.message, vars(r)["attempt"]) for r in caplog.records]
     assert said == [(logging.WARNING, "move tried again", 1), (logging.ERROR, "file not moved, to be tried later", 2)]
     (tmp_path / "done").unlink()
-    jobs(out)._settle(command(tmp_path / "A.xml"), lambda: done.append(2))
+    jobs(out)._carry_out(command(tmp_path / "A.xml"), lambda: done.append(2))
     assert [status.stage for status in out.statuses] == ["done"]
     assert (tmp_path / "done" / "A.xml").exists()
     assert done == [1, 2]
