@@ -20,9 +20,12 @@ from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle import Settler
 from services.fetcher.waiting import Waiting
 from services.fetcher.worker import FileProcessorWorker
-from shared import kafka, log, metrics
+from shared import log, metrics
 from shared.crash import or_leave, stop_on_signals
 from shared.health import heartbeats
+from shared.kafka.consume import Consumer
+from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.produce import Producer
 from shared.settings import load
 from shared.topics import FILES_FOUND, FILES_SETTLE, Topic
 from shared.watch import Watch
@@ -31,7 +34,7 @@ from shared.watch import Watch
 def dispatches(
     watch: Watch,
     own: FetcherSettings,
-    producers: Sequence[kafka.KafkaProducer],
+    producers: Sequence[Producer],
     elements: Elements,
     parsers: Parsers,
 ) -> list[tuple[Topic, Dispatch]]:
@@ -60,8 +63,8 @@ def dispatches(
         (
             FILES_FOUND,
             Dispatch(
-                consumer=kafka.consumer(brokers, "pmflow-fetcher"),
-                producer=producers[0],
+                consumer=Consumer(brokers, "pmflow-fetcher"),
+                letters=DeadLetters(producers[0]),
                 pools=Pools(threads),
                 job_of=FetchJobs(worker, knows, Waiting(own.files_per_session, own.spool_bytes)),
                 in_flight_per_thread=own.in_flight_per_thread,
@@ -71,8 +74,8 @@ def dispatches(
         (
             FILES_SETTLE,
             Dispatch(
-                consumer=kafka.consumer(brokers, "pmflow-fetcher-settle"),
-                producer=producers[0],
+                consumer=Consumer(brokers, "pmflow-fetcher-settle"),
+                letters=DeadLetters(producers[0]),
                 pools=Pools(lambda: {"moves": own.movers}),
                 job_of=SettleJobs(own, settler, out),
                 in_flight_per_thread=own.in_flight_per_thread,
@@ -92,7 +95,7 @@ def main() -> None:
     own = settings.section("fetcher", FetcherSettings)
     log.setup("fetcher", settings.log)
     stop = stop_on_signals()
-    producers = [kafka.KafkaProducer(settings.kafka.bootstrap_servers) for _ in range(own.producers)]
+    producers = [Producer(settings.kafka.bootstrap_servers) for _ in range(own.producers)]
     room = Room(memory_mb=own.parser_memory_mb, held_mb=own.parsed_memory_mb, spool_directory=own.spool_directory)
     limits = Limits(processes=own.parsers, timeout_s=own.parse_timeout_s, room=room)
     meaning.check(settings)

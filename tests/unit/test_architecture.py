@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 ADAPTERS = {
     "paramiko": "shared/remote/sftp.py",
     "ftplib": "shared/remote/ftp.py",
-    "confluent_kafka": "shared/kafka.py",
+    "confluent_kafka": "shared/kafka/admin.py shared/kafka/consume.py shared/kafka/produce.py",
     "dynaconf": "shared/settings.py",
     "kazoo": "services/scanner/leader.py",
     "pymysql": "services/mysql_writer/connection.py",
@@ -23,7 +23,7 @@ ADAPTERS = {
     "prometheus_client": "shared/metrics.py",
     "faust": "services/tracker/app.py services/tracker/__main__.py",
 }
-AT_MOST_LINES = {"shared": 1850, "remote": 1700, "sinks": 750}
+AT_MOST_LINES = {"shared": 1550, "kafka": 680, "remote": 1700, "sinks": 750}
 """Of what services share: the contract, elements on the other side of a line, what both sinks must keep alike."""
 
 
