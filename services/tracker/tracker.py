@@ -43,7 +43,7 @@ class FileProcessingTracker:
     def told(self, status: FileStatus, now_s: float) -> Iterator[Settle]:
         """A file's status; what is to be done now."""
         match status.stage:
-            case "parsed" if self._is_stored(status.topic, status.partition, status.last_offset):
+            case "parsed" if self._is_stored(status):
                 yield _settle(_plain(status), "done", now_s)
             case "parsed":
                 waiting = self._index()  # of those before this one
@@ -63,9 +63,10 @@ class FileProcessingTracker:
         at = TopicPartition(position.topic, position.partition)
         waiting = self._index()
         self.positions.record(position)
-        for file_id in waiting.passed(at, self.positions.stored_before(self._sinks(at.topic), *at)):
+        stored_before = self.positions.stored_before(self.complete_on(system_of(at.topic)), *at)
+        for file_id in waiting.passed(at, stored_before):
             file = self.files.get(file_id)
-            if file and self._is_stored(*at, file["last_offset"]):  # else through, or told again
+            if file and file["last_offset"] < stored_before:  # else through, or told again
                 yield _settle(file, "done", now_s)
 
     def recovered(self) -> None:
@@ -80,12 +81,9 @@ class FileProcessingTracker:
                 self._waiting.add(TopicPartition(file["topic"], file["partition"]), file["last_offset"], file_id)
         return self._waiting
 
-    def _sinks(self, topic: str) -> Collection[str]:
-        """The required ones."""
-        return self.complete_on(system_of(topic))
-
-    def _is_stored(self, topic: str, partition: int, last_offset: int) -> bool:
-        return self.positions.is_stored_in_all(self._sinks(topic), topic, partition, last_offset)
+    def _is_stored(self, file: FileStatus) -> bool:
+        sinks = self.complete_on(system_of(file.topic))
+        return self.positions.is_stored_in_all(sinks, file.topic, file.partition, file.last_offset)
 
 
 def _plain(status: FileStatus) -> dict[str, Any]:
