@@ -64,6 +64,12 @@ def test_only_its_adapter_imports_a_foreign_client(client: str, adapters: str) -
     assert importers == set(adapters.split())
 
 
+def test_kafkas_client_library_stays_within_its_package_and_the_tests_of_that() -> None:
+    for file in sources("services", "shared", "tools", "bench", "tests"):
+        if "shared/kafka" not in str(file.relative_to(ROOT)):
+            assert not {i for i in imports(file) if i.startswith("confluent_kafka")}, file
+
+
 def test_every_topic_names_services_that_exist() -> None:
     for topic in topics.provisioned(["4ga"]):
         assert {*topic.writers, *topic.readers} <= {*SERVICES, "operator"}, topic.name
