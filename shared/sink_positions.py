@@ -1,7 +1,7 @@
 """SinkPositions: the one rule that decides when a file is stored in a sink. Pure.
 
 The batches of a file all lie in one partition, so a sink has the whole file once the sink's position in that
-partition is beyond the file's last offset (DESIGN D2).
+partition is beyond the file's last offset.
 """
 
 from collections.abc import Collection, MutableMapping
