@@ -15,9 +15,11 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 from services.tracker.tracker import FileProcessingTracker
-from shared import kafka
-from shared.kafka import KafkaProducer, Outgoing
+from shared.kafka import admin
+from shared.kafka.consume import Consumer
+from shared.kafka.produce import Outgoing, Producer
 from shared.messages import FileStatus, Settle, SinkPosition, partition_of
+from shared.sink_positions import SinkPositions
 from shared.topics import FILES_SETTLE, FILES_STATUS, counters, provisioned
 from tools.devstack import stack as devstack
 
@@ -52,7 +54,7 @@ def _parsed(n: int) -> FileStatus:
 
 def decisions(files: int) -> float:
     """Files a second, of the pure part."""
-    tracker = FileProcessingTracker(lambda _: ("mysql",), {}, {})
+    tracker = FileProcessingTracker(lambda _: ("mysql",), {}, SinkPositions())
     told = records(files)
     began_s = process_time()
     commands = 0
@@ -70,21 +72,21 @@ def whole(files: int, home: Path) -> tuple[float, float]:
     """
     stack = devstack.up(home)
     try:
-        kafka.provision(stack.kafka, provisioned(["4ga"]))
-        producer = KafkaProducer(stack.kafka)
+        admin.provision(stack.kafka, provisioned(["4ga"]))
+        producer = Producer(stack.kafka)
         told = [Outgoing(FILES_STATUS.name, p, key, record.encode()) for p, key, record in records(files)]
         producer.deliver(*told)
-        reader = kafka.consumer(stack.kafka, "bench")
+        reader = Consumer(stack.kafka, "bench")
         reader.subscribe([FILES_SETTLE.name])
         env = {**os.environ, "PMFLOW_KAFKA__BOOTSTRAP_SERVERS": stack.kafka}
         tracker = subprocess.Popen(["taskset", "-c", "0", sys.executable, "-m", "services.tracker"], env=env)
         commanded: set[str] = set()
         first_s = first_cpu_s = 0.0
         while len(commanded) < files:
-            for message in kafka.usable(reader.consume(1000, 0.1)):
+            for record in reader.poll(1000, 0.1):
                 if not first_s:
                     first_s, first_cpu_s = perf_counter(), cpu_s(tracker.pid)
-                commanded.add(Settle.decode(message.value() or b"").file_id)
+                commanded.add(Settle.decode(record.value or b"").file_id)
         took_s, took_cpu_s = perf_counter() - first_s, cpu_s(tracker.pid) - first_cpu_s
         tracker.send_signal(signal.SIGTERM)
         tracker.wait(30)

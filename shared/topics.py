@@ -26,6 +26,11 @@ MESSAGE_MAX_BYTES = 1_000_000
 """No batch is larger; the producers and the topics are set to it."""
 
 
+def dead_letters_of(topic: str) -> str:
+    """Returns the name of the topic that holds a topic's dead letters."""
+    return f"{topic}.dlq"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
     """A topic is a value that names its writers and readers."""
@@ -45,7 +50,7 @@ class Topic:
         """What a reader of this topic set aside, with cause and origin as headers."""
         return replace(
             self,
-            name=f"{self.name}.dlq",
+            name=dead_letters_of(self.name),
             about=f"What readers of {self.name} set aside, bytes unchanged; cause and origin in the headers.",
             writers=self.readers,
             readers=("operator",),

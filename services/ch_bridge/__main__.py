@@ -7,9 +7,12 @@ from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.connection import Connection
 from services.ch_bridge.cycles import CycleTable
 from services.ch_bridge.settings import ChBridgeSettings, rules_of
-from shared import kafka, log, topics
+from shared import log, topics
 from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat, heartbeats
+from shared.kafka.consume import Consumer
+from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.produce import Producer
 from shared.metrics import serve
 from shared.settings import Settings, load
 from shared.sinks.cycles import CycleKeeper
@@ -23,12 +26,12 @@ def follow(watch: Watch, look_s: float, stop: Event) -> None:
         watch.follow(look_s, stop)
 
 
-def keep_cycles(settings: Settings, producer: kafka.KafkaProducer, heartbeat: Heartbeat, stop: Event) -> None:
+def keep_cycles(settings: Settings, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
     """The cycles' figures beside the counters, until stopped."""
     with or_leave("keep cycles"):
         connection = Connection(settings.clickhouse)
-        consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge-cycles")
-        CycleKeeper(consumer, producer, CycleTable(connection).keep, heartbeat).run(stop)
+        consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge-cycles")
+        CycleKeeper(consumer, DeadLetters(producer), CycleTable(connection).keep, heartbeat).run(stop)
         connection.close()
 
 
@@ -50,8 +53,8 @@ def main() -> None:
             heartbeat.progress()
             of_cycles.progress()  # no system wants ClickHouse: nothing to do, but well
         clickhouse = ClickHouse(settings.clickhouse, lambda system: rules_of(watch.settings, system))
-        producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
-        consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge")
+        producer = Producer(settings.kafka.bootstrap_servers)
+        consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge")
         cycles = Thread(target=keep_cycles, args=(settings, producer, of_cycles, stop))
         cycles.start()
         SinkWorker(ClickhouseBridge(clickhouse), consumer, producer, own, heartbeat).run(wanted, stop)

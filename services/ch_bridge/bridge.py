@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.columns import columns
+from shared.kafka.record import TopicPartition
 from shared.messages import CounterBatch
 from shared.sinks.landing import Counter, RefusedCounters
-from shared.sinks.loop import Place
 from shared.sinks.retention import kept
 
 
@@ -21,11 +21,11 @@ class ClickhouseBridge:
     def __init__(self, clickhouse: ClickHouse) -> None:
         self.clickhouse = clickhouse
 
-    def resume(self, places: Sequence[Place]) -> Mapping[Place, int]:  # noqa: ARG002
+    def resume(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:  # noqa: ARG002
         self.clickhouse.check()
         return {}
 
-    def write(self, batches: Sequence[CounterBatch], positions: Mapping[Place, int]) -> None:  # noqa: ARG002
+    def write(self, batches: Sequence[CounterBatch], positions: Mapping[TopicPartition, int]) -> None:  # noqa: ARG002
         refused: dict[Counter, str] = {}
         young = kept(batches, lambda system: self.clickhouse.rules(system).retention_days or 0, self.name)
         for rows in columns(young):

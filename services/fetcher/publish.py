@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from services.fetcher.assemble.result import Quarantined
-from shared.kafka import Deliveries, KafkaProducer, Outgoing, about_element
+from shared.kafka.dead_letters import dead_letter
+from shared.kafka.produce import Deliveries, Outgoing, Producer, about_element
+from shared.kafka.record import TopicPartition
 from shared.messages import FileFound, FileStatus, partition_of
 from shared.topics import FILES_STATUS, counters
 
@@ -13,9 +15,9 @@ from shared.topics import FILES_STATUS, counters
 class KafkaProducerWorker:
     """A pool of librdkafka producers, shared by threads. See `worker.Out`."""
 
-    producers: Sequence[KafkaProducer]
+    producers: Sequence[Producer]
 
-    def _producer(self, partition: int) -> KafkaProducer:
+    def _producer(self, partition: int) -> Producer:
         """Of a partition always the same one: its messages keep their order."""
         return self.producers[partition % len(self.producers)]
 
@@ -27,12 +29,11 @@ class KafkaProducerWorker:
         return topic, partition, deliveries.wait()
 
     def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None:
-        topic, partition = counters(file.system).dead_letters.name, partition_of(file.element)
+        at = TopicPartition(counters(file.system).name, partition_of(file.element))
         deliveries = Deliveries()
         for block in blocks:
-            headers = {"reason": block.reason, "origin": file.path}
-            message = Outgoing(topic, partition, file.element, block.detail, headers)
-            self._producer(partition).send(message, deliveries)
+            letter = dead_letter(at, file.element, block.detail, block.reason, file.path)
+            self._producer(at.partition).send(letter, deliveries)
         deliveries.wait()
 
     def fetching(self, files: Sequence[FileStatus]) -> None:

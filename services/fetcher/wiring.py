@@ -22,9 +22,12 @@ from services.fetcher.publish import KafkaProducerWorker
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker
-from shared import kafka, log
+from shared import log
 from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat, heartbeats
+from shared.kafka.consume import Consumer
+from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.produce import Producer
 from shared.metrics import serve
 from shared.remote.metrics import HostCollector
 from shared.settings import load
@@ -38,7 +41,7 @@ class Parts:
 
     watch: Watch
     own: FetcherSettings
-    producers: Sequence[kafka.KafkaProducer]
+    producers: Sequence[Producer]
     elements: Elements
     parsers: ParserPool
     settler: Settler
@@ -69,8 +72,8 @@ def fetching(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
         MemoryBudget(own.bytes_in_flight).take,
     )
     return Dispatch(
-        consumer=kafka.consumer(watch.settings.kafka.bootstrap_servers, "pmflow-fetcher"),
-        producer=parts.producers[0],
+        consumer=Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-fetcher"),
+        letters=DeadLetters(parts.producers[0]),
         pools=Pools(threads),
         job_of=FetchJobs(worker, knows, Waiting(own.files_per_session, own.spool_bytes)),
         in_flight_per_thread=own.in_flight_per_thread,
@@ -82,8 +85,8 @@ def settling(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
     """Returns the loop that reads commands and moves finished files away."""
     own = parts.own
     return Dispatch(
-        consumer=kafka.consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-fetcher-settle"),
-        producer=parts.producers[0],
+        consumer=Consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-fetcher-settle"),
+        letters=DeadLetters(parts.producers[0]),
         pools=Pools(lambda: {"moves": own.movers}),
         job_of=SettleJobs(own, parts.settler.settle, KafkaProducerWorker(parts.producers).status),
         in_flight_per_thread=own.in_flight_per_thread,
@@ -102,7 +105,7 @@ def build(watch: Watch, own: FetcherSettings) -> Parts:
     return Parts(
         watch=watch,
         own=own,
-        producers=[kafka.KafkaProducer(watch.settings.kafka.bootstrap_servers) for _ in range(own.producers)],
+        producers=[Producer(watch.settings.kafka.bootstrap_servers) for _ in range(own.producers)],
         elements=elements,
         parsers=ParserPool(limits, profiles, PreprocessingCatalog(lambda: watch.settings)),
         settler=Settler(elements.session, elements.system, elements.zone),

@@ -8,9 +8,12 @@ from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
 from services.mysql_writer.settings import MysqlWriterSettings, rules_of
 from services.mysql_writer.writer import MysqlWriterWorker
-from shared import kafka, log, topics
+from shared import log, topics
 from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat, heartbeats
+from shared.kafka.consume import Consumer
+from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.produce import Producer
 from shared.metrics import serve
 from shared.settings import Settings, load
 from shared.sinks.cycles import CycleKeeper
@@ -18,9 +21,7 @@ from shared.sinks.loop import SinkWorker
 from shared.watch import Watch
 
 
-def work(
-    watch: Watch, own: MysqlWriterSettings, producer: kafka.KafkaProducer, heartbeat: Heartbeat, stop: Event
-) -> None:
+def work(watch: Watch, own: MysqlWriterSettings, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
     """One writer thread, from its connections to its partitions."""
 
     def wanted() -> list[str]:
@@ -29,18 +30,18 @@ def work(
     with or_leave("write to MySQL"):
         settings = watch.settings
         repository = Repository(settings.mysql, lambda system: rules_of(watch.settings, system))
-        consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer")
+        consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer")
         sink = MysqlWriterWorker(repository, heartbeat)
         SinkWorker(sink, consumer, producer, own, heartbeat).run(wanted, stop)
         repository.close()
 
 
-def keep_cycles(settings: Settings, producer: kafka.KafkaProducer, heartbeat: Heartbeat, stop: Event) -> None:
+def keep_cycles(settings: Settings, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
     """The cycles' figures beside the counters, until stopped."""
     with or_leave("keep cycles"):
         table = CycleTable(settings.mysql)
-        consumer = kafka.consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer-cycles")
-        CycleKeeper(consumer, producer, table.keep, heartbeat).run(stop)
+        consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer-cycles")
+        CycleKeeper(consumer, DeadLetters(producer), table.keep, heartbeat).run(stop)
         table.close()
 
 
@@ -61,7 +62,7 @@ def main() -> None:
     log.setup("mysql_writer", settings.log)
     serve("mysql_writer", settings)
     stop = stop_on_signals()
-    producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
+    producer = Producer(settings.kafka.bootstrap_servers)
     watch = Watch(settings)
     of_cycles, *of_writers = heartbeats(settings.health.file, 1 + own.writers)
     threads = [Thread(target=work, args=(watch, own, producer, heartbeat, stop)) for heartbeat in of_writers]

@@ -6,8 +6,8 @@ from services.mysql_writer.connection import ANSWER_S, Connection
 from services.mysql_writer.objects import Objects
 from services.mysql_writer.schema import OWN_TABLES, Schema
 from services.mysql_writer.settings import Rules
+from shared.kafka.record import TopicPartition
 from shared.settings import Mysql
-from shared.sinks.loop import Place
 
 
 class Fenced(Exception):  # noqa: N818
@@ -26,22 +26,22 @@ class Repository:
         self.rules = rules
         self.schema = Schema(self.ddl, rules)
         self.objects = Objects(self.connection, self.ddl)
-        self.epochs: dict[Place, int] = {}
+        self.epochs: dict[TopicPartition, int] = {}
 
-    def take_over(self, places: Iterable[Place]) -> dict[Place, int]:
+    def take_over(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Become the owner of partitions: raise their epochs; their next offsets, 0 for new ones."""
         found = {}
         with self.connection.transaction() as execute:
-            for place in places:
+            for partition in partitions:
                 execute(
-                    "INSERT INTO pm_position VALUES (%s, %s, 0, 1) ON DUPLICATE KEY UPDATE epoch = epoch + 1", place
+                    "INSERT INTO pm_position VALUES (%s, %s, 0, 1) ON DUPLICATE KEY UPDATE epoch = epoch + 1", partition
                 )
-                ((found[place], self.epochs[place]),) = execute(
-                    "SELECT next_offset, epoch FROM pm_position WHERE topic = %s AND `partition` = %s", place
+                ((found[partition], self.epochs[partition]),) = execute(
+                    "SELECT next_offset, epoch FROM pm_position WHERE topic = %s AND `partition` = %s", partition
                 )
         return found
 
-    def store(self, statements: Iterable[bytes], positions: Mapping[Place, int]) -> None:
+    def store(self, statements: Iterable[bytes], positions: Mapping[TopicPartition, int]) -> None:
         """Rows and positions, all or nothing.
 
         Raises:
@@ -50,13 +50,13 @@ class Repository:
         with self.connection.transaction() as execute:
             for statement in statements:
                 execute(statement)
-            for place, next_offset in positions.items():
+            for partition, next_offset in positions.items():
                 moved = execute.changed(
                     "UPDATE pm_position SET next_offset = %s WHERE topic = %s AND `partition` = %s AND epoch = %s",
-                    (next_offset, *place, self.epochs[place]),
+                    (next_offset, *partition, self.epochs[partition]),
                 )
                 if not moved:
-                    raise Fenced(f"{place}: epoch {self.epochs[place]} is over")
+                    raise Fenced(f"{partition}: epoch {self.epochs[partition]} is over")
 
     def forget(self) -> None:
         """What is known of the schema: somebody changed it under us."""

@@ -8,10 +8,10 @@ from services.mysql_writer.connection import StaleSchema
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.rows import Chunk, chunks, upserts
 from shared.health import Heartbeat
+from shared.kafka.record import TopicPartition
 from shared.messages import CounterBatch
 from shared.sinks.landing import Counter as OfGroup
 from shared.sinks.landing import RefusedCounters
-from shared.sinks.loop import Place
 from shared.sinks.retention import kept
 
 log = logging.getLogger(__name__)
@@ -27,10 +27,10 @@ class MysqlWriterWorker:
         self.repository = repository
         self.heartbeat = heartbeat or Heartbeat("")
 
-    def resume(self, places: Sequence[Place]) -> Mapping[Place, int]:
-        return self.repository.take_over(places)
+    def resume(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return self.repository.take_over(partitions)
 
-    def write(self, batches: Sequence[CounterBatch], positions: Mapping[Place, int]) -> None:
+    def write(self, batches: Sequence[CounterBatch], positions: Mapping[TopicPartition, int]) -> None:
         try:
             self.repository.store(self._alive(self._statements(batches)), positions)
         except StaleSchema:

@@ -15,7 +15,7 @@ from services.scanner.rules import FirstOnes
 from services.scanner.settings import ScannerSettings
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
-from shared.kafka import KafkaProducer, about_element
+from shared.kafka.produce import Producer, about_element
 from shared.messages import FileFound, status_of
 from shared.remote.service_manager import FtpServiceManager
 from shared.settings import System
@@ -64,7 +64,7 @@ class FileProducer:
     system: System
     settings: ScannerSettings
     elements: FtpServiceManager
-    producer: KafkaProducer
+    producer: Producer
     ledger: Ledger
 
     def scan(self, endpoints: Mapping[str, Endpoint], term: Term) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from threading import Condition, Event
 
-from shared.kafka import ends, follow_all, origin, usable
+from shared.kafka.admin import ends
+from shared.kafka.consume import follow_all
 from shared.messages import BadMessage, FileStatus, decode_status
 from shared.topics import FILES_STATUS
 
@@ -50,12 +51,11 @@ class Ledger:
     def follow(self, stop: Event) -> None:
         """Until stopped."""
         while not stop.is_set():
-            messages = usable(self.reader.consume(1000, 0.5))
+            records = self.reader.poll(1000, 0.5)
             with self.moved:
-                for message in messages:
-                    self._take(message.value())
-                    _, partition, offset = origin(message)
-                    self.read[partition] = offset + 1
+                for record in records:
+                    self._take(record.value)
+                    self.read[record.partition] = record.offset + 1
                 self.moved.notify_all()
         self.reader.close()
 

@@ -19,7 +19,7 @@ from services.scanner.rules import Rules
 from services.scanner.settings import ScannerSettings
 from shared.crash import or_leave
 from shared.health import Heartbeat
-from shared.kafka import KafkaProducer
+from shared.kafka.produce import Producer
 from shared.remote.service_manager import FtpServiceManager
 from shared.settings import BadSettings, Schedule, Settings, System, load
 from shared.watch import Watch
@@ -104,7 +104,7 @@ class SystemManager:
         self.own = own
         self.watch = Watch(settings, self._check, read)
         self.ledger = Ledger(brokers)
-        self.producer = KafkaProducer(brokers)
+        self.producer = Producer(brokers)
         self.elements = FtpServiceManager(settings.elements)
         self.leadership = Leadership(settings.zookeeper.connection_string, f"{socket.gethostname()}-{os.getpid()}")
         self.heartbeat = Heartbeat(settings.health.file)

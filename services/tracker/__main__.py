@@ -14,10 +14,12 @@ from services.tracker.cycles import CycleStatistics
 from services.tracker.leases import Leases
 from services.tracker.publisher import CyclePublisher
 from services.tracker.settings import TrackerSettings
-from shared import kafka, log
+from shared import log
 from shared.crash import or_leave
 from shared.health import Heartbeat, heartbeats
 from shared.inventory import endpoints
+from shared.kafka import admin, consume
+from shared.kafka.produce import Producer
 from shared.messages import CycleFigures
 from shared.metrics import serve
 from shared.settings import BadSettings, load
@@ -44,9 +46,9 @@ def publish_cycles(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> 
     with or_leave("publish cycles"):
         CyclePublisher(
             CycleStatistics(sinks, own.lateness_s, own.keep_s),
-            kafka.follow_all(brokers, FILES_STATUS),
-            kafka.ends(brokers, FILES_STATUS),
-            kafka.KafkaProducer(brokers),
+            consume.follow_all(brokers, FILES_STATUS),
+            admin.ends(brokers, FILES_STATUS),
+            Producer(brokers),
             partial(expected, watch),
             Leases(partial(complete_on, watch), own.lease_s),
             lambda: watch.settings.systems,
@@ -66,9 +68,9 @@ def expected(watch: Watch, name: str) -> list[str]:
 
 def published(brokers: str) -> dict[tuple[str, int], CycleFigures]:
     """What a tracker before this one told of the cycles."""
-    part = kafka.Stretch(CYCLES, kafka.begins(brokers, CYCLES), kafka.ends(brokers, CYCLES))
-    messages = chain.from_iterable(kafka.read(brokers, "pmflow-tracker-cycles", part, 1000))
-    figures = (CycleFigures.decode(message.value() or b"") for message in messages)
+    part = consume.OffsetRange(CYCLES, admin.begins(brokers, CYCLES), admin.ends(brokers, CYCLES))
+    records = chain.from_iterable(consume.read(brokers, "pmflow-tracker-cycles", part, 1000))
+    figures = (CycleFigures.decode(record.value or b"") for record in records)
     return {(f.system, f.end_s): f for f in figures}
 
 
@@ -77,7 +79,7 @@ def main() -> None:
     log.setup("tracker", settings.log)
     serve("tracker", settings)
     # A Faust worker older than its topic never reads it, and looks well.
-    missing = kafka.missing(settings.kafka.bootstrap_servers, (FILES_STATUS, FILES_SETTLE, CYCLES, *TRACKER_TABLES))
+    missing = admin.missing(settings.kafka.bootstrap_servers, (FILES_STATUS, FILES_SETTLE, CYCLES, *TRACKER_TABLES))
     if missing:
         sys.exit(f"no topic {', '.join(missing)}: run `pmflow topics create` first")
     own = settings.section("tracker", TrackerSettings)

@@ -19,8 +19,9 @@ from services.tracker.settings import TrackerSettings
 from services.tracker.tracker import FileProcessingTracker
 from shared.crash import or_leave
 from shared.health import Heartbeat
-from shared.kafka import KafkaProducer, Outgoing
+from shared.kafka.produce import Outgoing, Producer
 from shared.messages import BadMessage, FileStatus, Settle, SinkPosition, decode_status
+from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
 from shared.watch import Watch
 
@@ -34,10 +35,10 @@ UNKNOWN_SYSTEM = ("mysql",)
 """What files of a system wait for that was taken out of the configuration."""
 
 
-class Sent:
+class PendingAcks:
     """What was decided and is not known to be durable yet."""
 
-    def __init__(self, producer: KafkaProducer) -> None:
+    def __init__(self, producer: Producer) -> None:
         """Commands go by a producer of our own: Faust's makes the agent wait, now and then for ever."""
         self.producer = producer
         self.commands: list[Outgoing] = []
@@ -61,13 +62,13 @@ class Sent:
             event.ack()
 
 
-def durable_table(sent: Sent) -> type[faust.Table[Any, Any]]:
+def durable_table(pending: PendingAcks) -> type[faust.Table[Any, Any]]:
     """A table that hands out the delivery of its changes: Faust's own lets them go unseen."""
 
     class Table(faust.Table[Any, Any]):
         def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
             future = super().send_changelog(*args, **kwargs)
-            sent.futures.append(future)
+            pending.futures.append(future)
             return future
 
     return Table
@@ -76,11 +77,11 @@ def durable_table(sent: Sent) -> type[faust.Table[Any, Any]]:
 def build(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> faust.App:
     """The app, not yet started; its topics must exist."""
     settings = watch.settings
-    sent = Sent(KafkaProducer(settings.kafka.bootstrap_servers))
+    pending = PendingAcks(Producer(settings.kafka.bootstrap_servers))
     app = faust.App(
         GROUP,
         broker=[f"kafka://{broker}" for broker in settings.kafka.bootstrap_servers.split(",")],
-        Table=durable_table(sent),
+        Table=durable_table(pending),
         topic_partitions=FILES_STATUS.partitions,
         topic_disable_leader=True,
         topic_allow_declare=True,
@@ -96,7 +97,7 @@ def build(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> faust.App
     statuses = app.topic(FILES_STATUS.name, key_serializer="raw", value_serializer="raw")
     files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
     positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
-    tracker = FileProcessingTracker(partial(complete_on, watch), files, positions)
+    tracker = FileProcessingTracker(partial(complete_on, watch), files, SinkPositions(positions))
     progress = Progress(settings.kafka.bootstrap_servers, heartbeat)
 
     @app.agent(statuses)
@@ -105,8 +106,8 @@ def build(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> faust.App
             async for event in stream.noack().events():
                 for settle in decided(tracker, event.value, time()):
                     log.info("file through", extra={"file": settle.file_id, "to": settle.to})
-                    sent.commands.append(commanded(settle))
-                sent.events.append(event)
+                    pending.commands.append(commanded(settle))
+                pending.events.append(event)
 
     @app.on_partitions_assigned.connect
     @app.on_partitions_revoked.connect
@@ -127,7 +128,7 @@ def build(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> faust.App
     @app.timer(FLUSH_S)  # type: ignore[untyped-decorator]
     async def acknowledge() -> None:
         with or_leave("acknowledge"):
-            await sent.acknowledge()
+            await pending.acknowledge()
 
     return app
 

@@ -12,9 +12,8 @@ from math import ceil
 from services.tracker.states import State, state_of
 from services.tracker.waiting import Waiting
 from shared.messages import CycleFigures, FileStatus, LedgerRecord, SetAside, SinkPosition
+from shared.sink_positions import SinkPositions
 
-Place = tuple[str, str, int]
-"""Sink, topic, partition."""
 Cycle = tuple[str, int]
 """System, end of period."""
 
@@ -33,7 +32,7 @@ class CycleStatistics:
     """File id -> newest status."""
     cycle_of: dict[str, Cycle] = field(default_factory=dict)
     """By file id."""
-    positions: dict[Place, int] = field(default_factory=dict)
+    positions: SinkPositions = field(default_factory=SinkPositions)
     set_aside: dict[str, dict[str, SetAside]] = field(default_factory=lambda: defaultdict(dict))
     """File id -> key in the ledger -> what was set aside."""
     waiting: Waiting = field(default_factory=Waiting)
@@ -45,9 +44,9 @@ class CycleStatistics:
         """A record of the ledger; files of which nobody knows the period belong to no cycle."""
         match record:
             case SinkPosition():
-                place = record.sink, record.topic, record.partition
-                self.positions[place] = record.next_offset
-                self._news_of(self.waiting.passed(place, record.next_offset))
+                self.positions.record(record)
+                in_sink = record.sink, record.topic, record.partition
+                self._news_of(self.waiting.passed(in_sink, record.next_offset))
             case SetAside():
                 self.set_aside[record.file_id][record.key] = record
                 self._news_of([record.file_id])
@@ -57,9 +56,9 @@ class CycleStatistics:
                 self.cycle_of[record.file_id] = cycle
                 self.changed.add(cycle)
                 for sink in self.sinks(record.system):
-                    if record.topic and not self._beyond(sink, record):
-                        place = sink, record.topic, record.partition
-                        self.waiting.add(place, record.last_offset, record.file_id)
+                    if record.topic and not self._is_stored(sink, record):
+                        in_sink = sink, record.topic, record.partition
+                        self.waiting.add(in_sink, record.last_offset, record.file_id)
 
     def untold(self, key: str) -> None:
         """A record was taken out of the ledger: what a sink had set aside was sent again."""
@@ -94,7 +93,7 @@ class CycleStatistics:
         seen = {file.endpoint for file in files} | {file.element for file in files}
         stages = Counter(file.stage for file in files)
         sinks = self.sinks(system)
-        stored = {sink: [file for file in parsed if self._beyond(sink, file)] for sink in sinks}
+        stored = {sink: [file for file in parsed if self._is_stored(sink, file)] for sink in sinks}
         aside = {sink: sum(self._values_aside(file.file_id, sink) for file in files) for sink in sinks}
         times: dict[str, list[float]] = {
             "written": [file.mtime_s for file in files],
@@ -142,7 +141,7 @@ class CycleStatistics:
         return Counter(
             state_of(
                 file,
-                stored=all(self._beyond(sink, file) for sink in complete_on),
+                stored=self.positions.is_stored_in_all(complete_on, file.topic, file.partition, file.last_offset),
                 set_aside=bool(self.set_aside.get(file.file_id)),
             )
             for (name, _), files in self.files.items()
@@ -159,8 +158,8 @@ class CycleStatistics:
             self.cycle_of.pop(file_id, None)
             self.set_aside.pop(file_id, None)
 
-    def _beyond(self, sink: str, file: FileStatus) -> bool:
-        return self.positions.get((sink, file.topic, file.partition), 0) > file.last_offset
+    def _is_stored(self, sink: str, file: FileStatus) -> bool:
+        return self.positions.is_stored(sink, file.topic, file.partition, file.last_offset)
 
     def _values_aside(self, file_id: str, sink: str) -> int:
         return sum(aside.values for aside in self.set_aside.get(file_id, {}).values() if aside.sink == sink)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from shared.messages import FileStatus, LedgerRecord, Settle, SinkPosition
+from shared.sink_positions import SinkPositions
 
 OF_STAGE: dict[str, Literal["done", "error"]] = {"parsed": "done", "failed": "error"}
 
@@ -23,8 +24,7 @@ class Leases:
     """For the fetcher to answer, from when a file was seen to be complete."""
     files: dict[str, FileStatus] = field(default_factory=dict)
     """Those that are parsed or failed, and not moved yet."""
-    positions: dict[tuple[str, str, int], int] = field(default_factory=dict)
-    """Sink, topic and partition -> next offset."""
+    positions: SinkPositions = field(default_factory=SinkPositions)
     since_s: dict[str, float] = field(default_factory=dict)
     """File id -> when it was seen to be complete, or was commanded from here."""
 
@@ -32,7 +32,7 @@ class Leases:
         """A record of the ledger."""
         match record:
             case SinkPosition():
-                self.positions[record.sink, record.topic, record.partition] = record.next_offset
+                self.positions.record(record)
             case FileStatus():
                 self.since_s.pop(record.file_id, None)
                 self.files.pop(record.file_id, None)
@@ -54,7 +54,6 @@ class Leases:
         return {"waiting": len(self.files) - len(self.since_s), "moving": len(self.since_s)}
 
     def _is_complete(self, file: FileStatus) -> bool:
-        return file.stage == "failed" or all(
-            self.positions.get((sink, file.topic, file.partition), 0) > file.last_offset
-            for sink in self.complete_on(file.system)
+        return file.stage == "failed" or self.positions.is_stored_in_all(
+            self.complete_on(file.system), file.topic, file.partition, file.last_offset
         )

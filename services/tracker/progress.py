@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from services.tracker import metrics
-from shared import kafka
 from shared.errors import Unreachable
 from shared.health import Heartbeat
+from shared.kafka import admin
 from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Progress:
     def look(self, ours: Collection[int]) -> None:
         """A sign of life if there was progress in our partitions; blocks."""
         try:
-            committed, ends = kafka.committed(self.brokers, GROUP, FILES_STATUS), kafka.ends(self.brokers, FILES_STATUS)
+            committed, ends = admin.committed(self.brokers, GROUP, FILES_STATUS), admin.ends(self.brokers, FILES_STATUS)
         except Unreachable as error:
             log.warning("progress not known", extra={"reason": str(error)})
             return

@@ -14,7 +14,9 @@ from services.tracker.cycles import CycleStatistics
 from services.tracker.leases import Leases
 from services.tracker.states import State
 from shared.health import Heartbeat
-from shared.kafka import Consumer, KafkaProducer, Message, Outgoing, about_element, origin, usable
+from shared.kafka.consume import Consumer
+from shared.kafka.produce import Outgoing, Producer, about_element
+from shared.kafka.record import Record
 from shared.messages import BadMessage, CycleFigures, Settle, decode_status
 from shared.settings import System
 from shared.topics import CYCLES, FILES_SETTLE
@@ -35,7 +37,7 @@ class CyclePublisher:
     """Of the whole ledger, from its beginning."""
     unread: dict[int, int]
     """Partition -> where it ended at the start: before all of that is read, figures would be of the past."""
-    producer: KafkaProducer
+    producer: Producer
     expected: Callable[[str], Collection[str]]
     """System -> the names of its inventory; asked at each closing."""
     leases: Leases
@@ -50,11 +52,10 @@ class CyclePublisher:
     def run(self, stop: Event) -> None:
         """Until stopped."""
         while not stop.is_set():
-            for message in usable(self.reader.consume(5000, 1.0)):
-                self._take(message)
-                _, partition, offset = origin(message)
-                if offset + 1 >= self.unread.get(partition, offset + 2):
-                    del self.unread[partition]
+            for record in self.reader.poll(5000, 1.0):
+                self._take(record)
+                if record.offset + 1 >= self.unread.get(record.partition, record.offset + 2):
+                    del self.unread[record.partition]
             if not self.unread:
                 self._publish()
                 self._count_states()
@@ -62,18 +63,17 @@ class CyclePublisher:
             self.heartbeat.progress()
         self.reader.close()
 
-    def _take(self, message: Message) -> None:
-        value = message.value()
-        if value is None:
-            self.statistics.untold((message.key() or b"").decode(errors="replace"))
+    def _take(self, record: Record) -> None:
+        if record.value is None:
+            self.statistics.untold(record.key_text)
             return
         try:
-            record = decode_status(value)
+            told = decode_status(record.value)
         except BadMessage:
             log.debug("not a status, passed over")  # the tracker logs it as an error
             return
-        self.statistics.told(record, time())
-        self.leases.told(record)
+        self.statistics.told(told, time())
+        self.leases.told(told)
 
     def _publish(self) -> None:
         for figures in self.statistics.closed(time(), self.expected):

@@ -1,7 +1,7 @@
 """FileProcessingTracker: when is a file through? Pure: the state is two mappings somebody keeps.
 
-A file's batches all lie in one partition, so it is complete in a sink when the sink's position there is beyond the
-file's last offset (DESIGN D2). Statuses and positions of one partition number meet in one task.
+A file is through when it is stored in all required sinks (`SinkPositions`). Statuses and positions of one partition
+number meet in one task (DESIGN D2).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from services.tracker.waiting import Waiting
+from shared.kafka.record import TopicPartition
 from shared.messages import FileStatus, Settle, SinkPosition
+from shared.sink_positions import SinkPositions
 from shared.topics import system_of
 
 ENDS = frozenset({"done", "error", "lost"})
@@ -35,19 +37,18 @@ class FileProcessingTracker:
     """System -> the sinks its files wait for; asked each time, so that it may change while running."""
     files: MutableMapping[str, dict[str, Any]]
     """File id -> its status as plain fields, from when it is parsed until it is moved away."""
-    positions: MutableMapping[str, int]
-    """sink/topic/partition -> next offset."""
+    positions: SinkPositions
     _waiting: Waiting | None = field(default=None, init=False)
 
     def told(self, status: FileStatus, now_s: float) -> Iterator[Settle]:
         """A file's status; what is to be done now."""
         match status.stage:
-            case "parsed" if status.last_offset < self._stored(status.topic, status.partition):
+            case "parsed" if self._is_stored(status):
                 yield _settle(_plain(status), "done", now_s)
             case "parsed":
                 waiting = self._index()  # of those before this one
                 self.files[status.file_id] = _plain(status)
-                waiting.add((status.topic, status.partition), status.last_offset, status.file_id)
+                waiting.add(TopicPartition(status.topic, status.partition), status.last_offset, status.file_id)
             case "failed":
                 if status.file_id in self.files:  # it could be read before
                     del self.files[status.file_id]
@@ -59,13 +60,13 @@ class FileProcessingTracker:
 
     def moved(self, position: SinkPosition, now_s: float) -> Iterator[Settle]:
         """A sink's position; the files that are complete with it."""
-        place = position.topic, position.partition
+        at = TopicPartition(position.topic, position.partition)
         waiting = self._index()
-        self.positions[_key(position.sink, *place)] = position.next_offset
-        stored = self._stored(*place)
-        for file_id in waiting.passed(place, stored):
+        self.positions.record(position)
+        stored_before = self.positions.stored_before(self.complete_on(system_of(at.topic)), *at)
+        for file_id in waiting.passed(at, stored_before):
             file = self.files.get(file_id)
-            if file and file["last_offset"] < stored:  # else through, or told again
+            if file and file["last_offset"] < stored_before:  # else through, or told again
                 yield _settle(file, "done", now_s)
 
     def recovered(self) -> None:
@@ -77,12 +78,12 @@ class FileProcessingTracker:
         if self._waiting is None:
             self._waiting = Waiting()
             for file_id, file in self.files.items():
-                self._waiting.add((file["topic"], file["partition"]), file["last_offset"], file_id)
+                self._waiting.add(TopicPartition(file["topic"], file["partition"]), file["last_offset"], file_id)
         return self._waiting
 
-    def _stored(self, topic: str, partition: int) -> int:
-        """The next offset of the last of the required sinks."""
-        return min(self.positions.get(_key(s, topic, partition), 0) for s in self.complete_on(system_of(topic)))
+    def _is_stored(self, file: FileStatus) -> bool:
+        sinks = self.complete_on(system_of(file.topic))
+        return self.positions.is_stored_in_all(sinks, file.topic, file.partition, file.last_offset)
 
 
 def _plain(status: FileStatus) -> dict[str, Any]:
@@ -91,7 +92,3 @@ def _plain(status: FileStatus) -> dict[str, Any]:
 
 def _settle(file: Mapping[str, Any], to: Literal["done", "error"], stored_s: float = 0.0) -> Settle:
     return Settle(file_id=file["file_id"], to=to, status={**file, "stored_s": stored_s})
-
-
-def _key(sink: str, topic: str, partition: int) -> str:
-    return f"{sink}/{topic}/{partition}"

@@ -11,9 +11,12 @@ from typing import Any, Literal, get_origin, get_type_hints
 
 import orjson
 
+from shared import metrics
 from shared.errors import Unreachable
 from shared.health import Heartbeat
-from shared.kafka import Consumer, KafkaProducer, Message, TopicPartition, commit, dead_letter, origin, usable
+from shared.kafka.consume import Consumer
+from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.record import Record
 from shared.messages import BadMessage, CycleFigures
 from shared.topics import CYCLES
 
@@ -46,31 +49,28 @@ class CycleKeeper:
     """One thread. Several processes may run it: one of them has the topic's only partition."""
 
     consumer: Consumer
-    producer: KafkaProducer
-    """For dead letters."""
+    letters: DeadLetters
     keep: Callable[[Sequence[CycleFigures]], None]
     """Makes them durable; once more changes nothing. Raises Unreachable."""
     heartbeat: Heartbeat
 
     def run(self, stop: Event) -> None:
         """Until stopped."""
+        metrics.DEAD_LETTERS.labels(CYCLES.name)  # zero from the start
         self.consumer.subscribe([CYCLES.name])
         while not stop.is_set():
-            messages = usable(self.consumer.consume(500, 1.0))
-            if messages and self._kept(list(self._readable(messages)), stop):
-                topic, partition, offset = origin(messages[-1])
-                commit(self.consumer, [TopicPartition(topic, partition, offset + 1)])
+            records = self.consumer.poll(500, 1.0)
+            if records and self._kept(list(self._readable(records)), stop):
+                self.consumer.commit({record.topic_partition: record.offset + 1 for record in records})
             self.heartbeat.progress()
         self.consumer.close()
 
-    def _readable(self, messages: Sequence[Message]) -> Iterator[CycleFigures]:
-        for message in messages:
+    def _readable(self, records: Sequence[Record]) -> Iterator[CycleFigures]:
+        for record in records:
             try:
-                yield CycleFigures.decode(message.value() or b"")
+                yield CycleFigures.decode(record.value or b"")
             except BadMessage as reason:
-                letter = dead_letter(message, str(reason))
-                self.producer.deliver(letter)
-                log.error("figures set aside", extra=dict(letter.headers))  # noqa: TRY400 - says it all
+                self.letters.set_aside(record, str(reason))
 
     def _kept(self, figures: Sequence[CycleFigures], stop: Event) -> bool:
         """For as long as it takes; the consumer stays in its group meanwhile."""
@@ -80,9 +80,7 @@ class CycleKeeper:
                 self.keep(figures)
             except Unreachable as error:
                 log.warning("cycles wait for the database", extra={"reason": str(error), "wait_s": wait_s})
-                self.consumer.pause(self.consumer.assignment())
-                usable([self.consumer.poll(wait_s)])
-                self.consumer.resume(self.consumer.assignment())
+                self.consumer.wait_paused(wait_s)
                 self.heartbeat.progress()
                 wait_s = min(LONGEST_BACKOFF_S, 2 * wait_s)
             else:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.errors import Hopeless
-from shared.kafka import Message, origin
+from shared.kafka.record import Record, TopicPartition
 from shared.messages import BadMessage, CounterBatch
 
 Counter = tuple[str, str, str]
@@ -24,9 +24,9 @@ class RefusedCounters(Hopeless):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What is still to be stored of a message."""
+    """What is still to be stored of a record."""
 
-    message: Message
+    record: Record
     batch: CounterBatch | None
     """None: nothing but its position."""
     starts: bool = True
@@ -38,33 +38,37 @@ class Piece:
         return len(self.batch.rows) if self.batch else 0
 
     @property
+    def topic_partition(self) -> TopicPartition:
+        return self.record.topic_partition
+
+    @property
     def next_offset(self) -> int:
         """The position once it is written: beyond the message only with its end."""
-        return origin(self.message)[2] + self.ends
+        return self.record.offset + self.ends
 
     @property
     def content(self) -> bytes:
         """Of a whole message its bytes, unchanged."""
         if self.batch is None or (self.starts and self.ends):
-            return self.message.value() or b""
+            return self.record.value or b""
         return self.batch.encode()
 
 
 Write = Callable[[Sequence[Piece]], None]
-SetAside = Callable[[Message, bytes, str], None]
+SetAside = Callable[[Record, bytes, str], None]
 """Make a message's content, or a part of it (again a CounterBatch), durable elsewhere, with the reason."""
 
 
-def pieces(messages: Iterable[Message], set_aside: SetAside) -> list[Piece]:
+def pieces(records: Iterable[Record], set_aside: SetAside) -> list[Piece]:
     """Messages as they were read; one that is no batch is set aside, and only its position is left to store."""
     found = []
-    for message in messages:
-        content = message.value() or b""
+    for record in records:
+        content = record.value or b""
         try:
-            found.append(Piece(message, CounterBatch.decode(content)))
+            found.append(Piece(record, CounterBatch.decode(content)))
         except BadMessage as reason:
-            set_aside(message, content, str(reason))
-            found.append(Piece(message, None))
+            set_aside(record, content, str(reason))
+            found.append(Piece(record, None))
     return found
 
 
@@ -82,7 +86,7 @@ def land(write: Write, pieces: Sequence[Piece], set_aside: SetAside) -> None:
             (piece,) = pieces
             if piece.batch is None:
                 raise  # a position alone: no data to blame
-            set_aside(piece.message, piece.content, str(reason))
+            set_aside(piece.record, piece.content, str(reason))
             write([replace(piece, batch=None)])
 
 
@@ -95,8 +99,8 @@ def _halves(pieces: Sequence[Piece]) -> tuple[Sequence[Piece], ...]:
     if piece.batch is None or piece.rows < 2:
         return ()
     rows, middle = piece.batch.rows, piece.rows // 2
-    first = Piece(piece.message, replace(piece.batch, rows=rows[:middle]), piece.starts, ends=False)
-    return [first], [Piece(piece.message, replace(piece.batch, rows=rows[middle:]), starts=False, ends=piece.ends)]
+    first = Piece(piece.record, replace(piece.batch, rows=rows[:middle]), piece.starts, ends=False)
+    return [first], [Piece(piece.record, replace(piece.batch, rows=rows[middle:]), starts=False, ends=piece.ends)]
 
 
 def _without(piece: Piece, reasons: Mapping[Counter, str], set_aside: SetAside) -> Piece:
@@ -108,7 +112,7 @@ def _without(piece: Piece, reasons: Mapping[Counter, str], set_aside: SetAside) 
         return piece
     aside, kept = parted(batch, refused)
     names = ", ".join(sorted(refused)[:10])
-    set_aside(piece.message, aside.encode(), f"counters {names}: {'; '.join(sorted(set(refused.values())))}")
+    set_aside(piece.record, aside.encode(), f"counters {names}: {'; '.join(sorted(set(refused.values())))}")
     return replace(piece, batch=kept if kept.counters else None, starts=False)
 
 

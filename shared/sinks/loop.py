@@ -6,7 +6,7 @@ for each value: stored, set aside in the dead letters with a reason, or (the pro
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from time import monotonic, time
@@ -14,18 +14,10 @@ from typing import Annotated, Protocol
 
 from shared.errors import Unreachable
 from shared.health import Heartbeat
-from shared.kafka import (
-    Consumer,
-    KafkaProducer,
-    Message,
-    Outgoing,
-    TopicPartition,
-    commit,
-    dead_letter,
-    messages_after,
-    origin,
-    usable,
-)
+from shared.kafka.consume import Consumer
+from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.produce import Outgoing, Producer
+from shared.kafka.record import Record, TopicPartition
 from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, digest_of
 from shared.metrics import DEAD_LETTERS
 from shared.sinks import metrics
@@ -35,8 +27,6 @@ from shared.topics import FILES_STATUS
 log = logging.getLogger(__name__)
 MESSAGES_AT_ONCE = 20
 """Of up to 1 MB each: a write goes no further beyond its limits."""
-Place = tuple[str, int]
-"""A topic and one of its partitions."""
 
 
 class Sink(Protocol):
@@ -44,14 +34,14 @@ class Sink(Protocol):
 
     name: str
 
-    def resume(self, places: Sequence[Place]) -> Mapping[Place, int]:
+    def resume(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Take partitions over: where to read on, for those the database itself keeps a position of.
 
         Raises:
             Unreachable: the database does not answer now.
         """
 
-    def write(self, batches: Sequence[CounterBatch], positions: Mapping[Place, int]) -> None:
+    def write(self, batches: Sequence[CounterBatch], positions: Mapping[TopicPartition, int]) -> None:
         """Make the batches durable, and with them the positions (next offsets).
 
         Raises:
@@ -77,20 +67,21 @@ class SinkWorker:
     """One member of the sink's consumer group; it and its database connection belong to one thread."""
 
     def __init__(
-        self, sink: Sink, consumer: Consumer, producer: KafkaProducer, limits: SinkLimits, heartbeat: Heartbeat
+        self, sink: Sink, consumer: Consumer, producer: Producer, limits: SinkLimits, heartbeat: Heartbeat
     ) -> None:
         self.sink = sink
         self.consumer = consumer
         self.producer = producer
+        self.letters = DeadLetters(producer, sink.name)
         self.limits = limits
         self.heartbeat = heartbeat
         self.topics: Sequence[str] = ()
-        self.ours: set[Place] = set()
-        self.new: set[Place] = set()
-        self.positions: dict[Place, int] = {}
-        self.read_s: dict[Place, float] = {}
+        self.ours: set[TopicPartition] = set()
+        self.new: set[TopicPartition] = set()
+        self.positions: dict[TopicPartition, int] = {}
+        self.read_s: dict[TopicPartition, float] = {}
         """When the newest message that was read of a partition was sent."""
-        self.untold: set[Place] = set()
+        self.untold: set[TopicPartition] = set()
         self.next_announcement_s = 0.0
         self.failures = 0
         metrics.WRITE_RETRIES.labels(sink.name)  # zero from the start
@@ -114,25 +105,21 @@ class SinkWorker:
             self.topics = topics
             for topic in topics:
                 DEAD_LETTERS.labels(topic)  # zero from the start
-            self.consumer.subscribe(
-                list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
-            )
+            self.consumer.subscribe(topics, self._assigned, self._revoked)
 
-    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """No database in here: a rebalance waits for nobody. Reading starts in `_take_up`."""
-        consumer.incremental_assign(partitions)
-        consumer.pause(partitions)
-        self.new |= {(p.topic, p.partition) for p in partitions}
+        self.consumer.pause(partitions)
+        self.new |= set(partitions)
 
-    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        gone = {(p.topic, p.partition) for p in partitions}
+    def _revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        gone = set(partitions)
         self.new -= gone
         self.ours -= gone
         self.untold -= gone
-        for place in gone:
+        for partition in gone:
             for gauge in (metrics.LAG, metrics.BEHIND):
-                gauge.remove(self.sink.name, *place)  # its new owner's to tell
-        consumer.incremental_unassign(partitions)
+                gauge.remove(self.sink.name, *partition)  # its new owner's to tell
 
     def _take_up(self) -> None:
         """Start reading newly assigned partitions where the database says, else where the group is."""
@@ -144,17 +131,14 @@ class SinkWorker:
         except Unreachable as error:
             self._wait(error)
             return
-        partitions = [TopicPartition(topic, partition) for topic, partition in new]
-        for place, offset in kept.items():
-            self.consumer.seek(TopicPartition(*place, offset))
-            self.positions[place] = offset
-        others = [p for p in partitions if (p.topic, p.partition) not in kept]
-        for committed in self.consumer.committed(others, timeout=30) if others else []:
-            self.positions[committed.topic, committed.partition] = committed.offset
-        self.consumer.resume(partitions)
+        for partition, offset in kept.items():
+            self.consumer.seek(partition, offset)
+            self.positions[partition] = offset
+        self.positions |= self.consumer.committed([partition for partition in new if partition not in kept])
+        self.consumer.resume(new)
         self.new.clear()
         self.ours |= set(new)
-        self.untold |= {place for place in new if self.positions[place] >= 0}
+        self.untold |= {partition for partition in new if self.positions[partition] >= 0}
         log.info("reading", extra={"sink": self.sink.name, "partitions": len(self.ours)})
 
     def _gathered(self) -> list[Piece]:
@@ -163,20 +147,21 @@ class SinkWorker:
         rows, size, left_s = 0, 0, self.limits.batch_wait_s
         until_s = monotonic() + left_s
         while rows < self.limits.batch_rows and size < self.limits.batch_bytes and left_s > 0:
-            messages = usable(self.consumer.consume(MESSAGES_AT_ONCE, left_s))
-            self.read_s |= {origin(m)[:2]: m.timestamp()[1] / 1000 for m in messages}
-            more = pieces(messages, self._set_aside)
+            records = self.consumer.poll(MESSAGES_AT_ONCE, left_s)
+            self.read_s |= {record.topic_partition: record.timestamp_s for record in records}
+            more = pieces(records, self._set_aside)
             found += more
             rows += sum(piece.rows for piece in more)
-            size += sum(map(len, messages))
+            size += sum(len(record.value or b"") for record in records)
             left_s = until_s - monotonic()
         return found
 
     def _write(self, pieces: Sequence[Piece], stop: Event) -> None:
         """For as long as it takes; what is not written when stopped is read again by the next owner."""
         while not stop.is_set():
-            ours = [piece for piece in pieces if _place(piece) in self.ours]  # a rebalance may come while waiting
-            positions = {_place(piece): piece.next_offset for piece in ours}
+            # A rebalance may come while waiting.
+            ours = [piece for piece in pieces if piece.topic_partition in self.ours]
+            positions = {piece.topic_partition: piece.next_offset for piece in ours}
             if not ours:
                 return
             batches = [piece.batch for piece in ours if piece.batch is not None]
@@ -193,28 +178,22 @@ class SinkWorker:
                 self.heartbeat.progress()  # parting refused batches takes many writes
                 return
 
-    def _set_aside(self, message: Message, content: bytes, reason: str) -> None:
-        letter = dead_letter(message, reason, content)
-        letter = replace(letter, headers={**letter.headers, "sink": self.sink.name})
-        told = self._told(message, content, reason)
-        # One that cannot be set aside is not passed: Unreachable ends the process.
-        self.producer.deliver(letter, *(_to_ledger(aside.partition, aside.key, aside) for aside in told))
-        DEAD_LETTERS.labels(origin(message)[0]).inc()
-        log.error("set aside", extra={"files": [aside.file_id for aside in told], **letter.headers})
+    def _set_aside(self, record: Record, content: bytes, reason: str) -> None:
+        """One that cannot be set aside is not passed: Unreachable ends the process."""
+        self.letters.set_aside(record, reason, content, self._told(record, content, reason))
 
-    def _told(self, message: Message, content: bytes, reason: str) -> list[SetAside]:
+    def _told(self, record: Record, content: bytes, reason: str) -> list[SetAside]:
         """What the ledger is to know of it; nothing of a message that names no file."""
         try:
             batch = CounterBatch.decode(content)
         except BadMessage:
             return []
-        topic, partition, offset = origin(message)
         return [
             SetAside(
                 sink=self.sink.name,
-                topic=topic,
-                partition=partition,
-                offset=offset,
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
                 file_id=batch.file_id,
                 element=batch.element,
                 values=batch.values,
@@ -241,32 +220,30 @@ class SinkWorker:
             log.info("stored", extra={"sink": self.sink.name, "files": files, **sizes})
 
     def _count_lag(self) -> None:
-        for place in self.ours:
-            behind = messages_after(self.consumer, TopicPartition(*place, self.positions[place]))
-            metrics.LAG.labels(self.sink.name, *place).set(behind)
-            behind_s = time() - self.read_s[place] if behind and place in self.read_s else 0.0
-            metrics.BEHIND.labels(self.sink.name, *place).set(behind_s)
+        for partition in self.ours:
+            behind = self.consumer.lag(partition, self.positions[partition])
+            metrics.LAG.labels(self.sink.name, *partition).set(behind)
+            behind_s = time() - self.read_s[partition] if behind and partition in self.read_s else 0.0
+            metrics.BEHIND.labels(self.sink.name, *partition).set(behind_s)
 
-    def _moved(self, positions: Mapping[Place, int]) -> None:
+    def _moved(self, positions: Mapping[TopicPartition, int]) -> None:
         self.positions.update(positions)
         self.untold |= positions.keys()
-        commit(self.consumer, [TopicPartition(*place, offset) for place, offset in positions.items()])
+        self.consumer.commit(positions)
 
     def _announce(self) -> None:
         if not self.untold or monotonic() < self.next_announcement_s:
             return
         self.next_announcement_s = monotonic() + self.limits.announce_s
         told = set(self.untold)
-        self.producer.deliver(*(self._position(place) for place in told))
+        self.producer.deliver(*(self._position(partition) for partition in told))
         self.untold -= told
 
-    def _position(self, place: Place) -> Outgoing:
+    def _position(self, at: TopicPartition) -> Outgoing:
         """Goes to the partition of the ledger where the files it completes are told of."""
-        topic, partition = place
-        position = SinkPosition(
-            sink=self.sink.name, topic=topic, partition=partition, next_offset=self.positions[place]
-        )
-        return _to_ledger(partition, f"{self.sink.name}/{topic}/{partition}", position)
+        topic, partition = at
+        position = SinkPosition(sink=self.sink.name, topic=topic, partition=partition, next_offset=self.positions[at])
+        return Outgoing(FILES_STATUS.name, partition, f"{self.sink.name}/{topic}/{partition}", position.encode())
 
     def _wait(self, error: Unreachable) -> None:
         """A pause inside the consumer group: polling goes on, so that nobody takes the partitions away."""
@@ -274,18 +251,6 @@ class SinkWorker:
         metrics.WRITE_RETRIES.labels(self.sink.name).inc()
         wait_s = min(self.limits.longest_backoff_s, 0.2 * 2**self.failures)
         log.warning("waiting for the database", extra={"sink": self.sink.name, "reason": str(error), "wait_s": wait_s})
-        paused = [TopicPartition(*place) for place in self.ours]
-        self.consumer.pause(paused)
-        usable([self.consumer.poll(wait_s)])
-        self.consumer.resume([p for p in paused if (p.topic, p.partition) in self.ours])
+        self.consumer.wait_paused(wait_s)
         self._count_lag()
         self.heartbeat.progress()
-
-
-def _to_ledger(partition: int, key: str, record: SetAside | SinkPosition) -> Outgoing:
-    return Outgoing(FILES_STATUS.name, partition, key, record.encode())
-
-
-def _place(piece: Piece) -> Place:
-    topic, partition, _ = origin(piece.message)
-    return topic, partition

@@ -9,7 +9,8 @@ from urllib.request import Request, urlopen
 import pymysql
 import pytest
 
-from shared import kafka, topics
+from shared import topics
+from shared.kafka import admin
 from tools.devstack import processes, stack
 from tools.devstack.downloads import Missing, java
 from tools.devstack.stack import COMPONENTS, Stack
@@ -42,7 +43,7 @@ def test_killed_it_comes_up_again_with_its_data_on_its_ports_and_goes_down_witho
     try:
         first = stack.up(tmp_path)
         assert set(stack.status(tmp_path).values()) == {"ready"}
-        kafka.provision(first.kafka, [topics.FILES_FOUND])
+        admin.provision(first.kafka, [topics.FILES_FOUND])
         mysql(first, "CREATE DATABASE kept", "CREATE TABLE kept.t (a INT)", "INSERT INTO kept.t VALUES (7)")
         clickhouse(first, "CREATE TABLE kept (a Int32) ENGINE = MergeTree ORDER BY a")
         clickhouse(first, "INSERT INTO kept SELECT 7")
@@ -55,7 +56,7 @@ def test_killed_it_comes_up_again_with_its_data_on_its_ports_and_goes_down_witho
 
         again = stack.up(tmp_path)
         assert again == first
-        assert kafka.provision(again.kafka, [topics.FILES_FOUND]) == {"pm.files.found": "kept"}
+        assert admin.provision(again.kafka, [topics.FILES_FOUND]) == {"pm.files.found": "kept"}
         assert mysql(again, "SELECT a FROM kept.t") == ((7,),)
         assert clickhouse(again, "SELECT a FROM kept") == b"7\n"
     finally:

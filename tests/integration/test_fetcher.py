@@ -17,11 +17,13 @@ from services.fetcher.parse.blocks import shipped
 from services.fetcher.parse_pool.child import ParserMemory
 from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
 from services.fetcher.publish import KafkaProducerWorker
-from shared import kafka
 from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.inventory import Endpoint
-from shared.kafka import KafkaProducer, Outgoing, TopicPartition
+from shared.kafka import admin
+from shared.kafka.consume import Consumer
+from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.produce import Outgoing, Producer
 from shared.remote.session import Denied, Gone, Session
 from shared.remote.sftp import SftpSession
 from shared.remote.sftp import connect as sftp_session
@@ -100,10 +102,10 @@ def test_a_line_cut_in_the_midst_of_a_group_leaves_over_only_what_was_not_read(e
 @contextmanager
 def dispatching(stack: Stack, topic: str, group: str, work: Fetching) -> Iterator[None]:
     """A fetcher's reading side with two threads, until the end of the context."""
-    producer, stop = KafkaProducer(stack.kafka), Event()
+    producer, stop = Producer(stack.kafka), Event()
     dispatch = Dispatch(
-        consumer=kafka.consumer(stack.kafka, group),
-        producer=producer,
+        consumer=Consumer(stack.kafka, group),
+        letters=DeadLetters(producer),
         pools=Pools(lambda: {"5ga": 2}),
         job_of=FetchJobs(work.worker, lambda system: system == "5ga", Waiting(16, 16 << 20)),
         in_flight_per_thread=8,
@@ -123,12 +125,12 @@ def test_a_file_that_kills_its_parser_fails_once_and_the_offsets_move_beyond_it(
     stack: Stack, element: Element, tmp_path: Path
 ) -> None:
     topic = replace(FILES_FOUND, name=f"found-{uuid.uuid4().hex[:8]}", partitions=1)
-    kafka.provision(stack.kafka, [topic])
+    admin.provision(stack.kafka, [topic])
     parsers = ParserPool(ParserPoolLimits(processes=2, memory=ParserMemory(memory_mb=160)), shipped())
     fetching = Fetching(element, parsers, spool_directory=str(tmp_path))
     files = [fetching.file(name) for name in names("A", 12)]
     files.insert(6, fetching.file("poison.xml", wide(counters=1_000_000)))
-    producer = KafkaProducer(stack.kafka)
+    producer = Producer(stack.kafka)
     producer.deliver(*(Outgoing(topic.name, 0, "e1", file.encode()) for file in files))
     producer.close()
     with dispatching(stack, topic.name, topic.name, fetching):
@@ -137,10 +139,7 @@ def test_a_file_that_kills_its_parser_fails_once_and_the_offsets_move_beyond_it(
     assert fetching.stages(*files) == {name: ["parsed"] for name in names("A", 12)} | {"poison.xml": ["failed"]}
     assert any(word in fetching.reason(files[6]) for word in ("memory", "kills the parser"))
     assert fetching.sessions() < len(files)
-    reader = kafka.consumer(stack.kafka, topic.name)
-    (committed,) = reader.committed([TopicPartition(topic.name, 0)], timeout=10)
-    reader.close()
-    assert committed.offset == len(files)
+    assert admin.committed(stack.kafka, topic.name, topic) == {0: len(files)}
     parsers.close()
     fetching.manager.close()
 
@@ -153,15 +152,15 @@ def wide(counters: int) -> bytes:
 
 
 def test_when_kafka_refuses_a_file_nothing_of_it_counts_as_done(stack: Stack, element: Element) -> None:
-    nobody = KafkaProducer("127.0.0.1:1", delivery_timeout_ms=500)
+    nobody = Producer("127.0.0.1:1", delivery_timeout_ms=500)
     fetching = Fetching(element, out=KafkaProducerWorker([nobody]))
     with pytest.raises(Unreachable, match="Kafka did not take"):
         fetching.fetch(fetching.file("A.xml"))
     assert fetching.done == []
     nobody.close()
 
-    kafka.provision(stack.kafka, [FILES_STATUS])
-    producer = KafkaProducer(stack.kafka, delivery_timeout_ms=2000)
+    admin.provision(stack.kafka, [FILES_STATUS])
+    producer = Producer(stack.kafka, delivery_timeout_ms=2000)
     fetching = Fetching(element, out=KafkaProducerWorker([producer]))
     file = replace(fetching.file("A.xml"), system=f"no-topic-{uuid.uuid4().hex[:8]}", file_id=uuid.uuid4().hex[:16])
     fetching.fetch(file)

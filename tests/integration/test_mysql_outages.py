@@ -13,7 +13,7 @@ import pytest
 
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.writer import MysqlWriterWorker
-from shared.kafka import SESSION_TIMEOUT_MS
+from shared.kafka.consume import SESSION_TIMEOUT_MS
 from shared.messages import CounterBatch
 from shared.settings import Mysql
 from shared.sinks import metrics

@@ -11,6 +11,7 @@ from services.mysql_writer.connection import connect
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.errors import Unreachable
+from shared.kafka.record import TopicPartition
 from shared.settings import BadSettings, Mysql
 from tests.fakes.elements import certificate
 from tests.integration import mariadb
@@ -78,7 +79,7 @@ def test_a_server_that_does_not_prove_who_it_is_gets_no_password(own: Own, tmp_p
     by_another_name = replace(verified(own), host="localhost")
     for wrong in (another, by_another_name):
         with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
-            Repository(wrong).take_over([("t", 0)])
+            Repository(wrong).take_over([TopicPartition("t", 0)])
 
 
 def test_a_server_that_asks_for_our_certificate_gets_it(own: Own) -> None:

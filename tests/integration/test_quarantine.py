@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from services.fetcher.settle.settler import Settler
-from shared import kafka, topics
-from shared.kafka import KafkaProducer, Outgoing
+from shared import topics
+from shared.kafka import admin
+from shared.kafka.produce import Outgoing, Producer
 from shared.messages import CounterBatch, File, FileStatus, SetAside, digest_of, partition_of
 from shared.remote.local import LocalSession
 from shared.settings import System
@@ -33,8 +34,8 @@ class Aside:
         self.brokers = brokers
         self.system = uuid.uuid4().hex[:8]
         self.topic = topics.counters(self.system)
-        kafka.provision(brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
-        self.producer = KafkaProducer(brokers)
+        admin.provision(brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
+        self.producer = Producer(brokers)
         self.place = home / "A1.xml"
         self.moved = home / "error" / "A1.xml"
         self.moved.parent.mkdir()
@@ -112,7 +113,7 @@ def test_a_batch_goes_to_its_topic_again_once(aside: Aside) -> None:
     batch = aside.shown()[1]
     assert (batch.what, batch.reason, batch.element) == ("batch", "out of range", "e")
     aside.opened().retry(batch)
-    assert [message.value() for message in ledger.messages(aside.brokers, aside.topic)] == [BATCH]
+    assert [record.value for record in ledger.messages(aside.brokers, aside.topic)] == [BATCH]
     assert [item.what for item in aside.shown()] == ["file"]
     assert told.key not in ledger.read(aside.brokers).set_aside
 

@@ -10,15 +10,16 @@ import clickhouse_connect
 import pymysql
 import pytest
 
-from shared import kafka, topics
-from shared.kafka import KafkaProducer, Outgoing
+from shared import topics
+from shared.kafka import admin
+from shared.kafka.produce import Outgoing, Producer
 from shared.messages import CounterBatch, SetAside, SinkPosition, digest_of
 from shared.settings import Clickhouse, Mysql, Settings, load
 from shared.sinks.loop import Sink
 from shared.topics import FILES_STATUS
 from tests.integration.test_sink_loop import PARTITION, Running, eventually
 from tools.cli import ledger
-from tools.cli.replay import Replayed, replay, sink_of, stretch, take_back
+from tools.cli.replay import Replayed, offset_range, replay, sink_of, take_back
 from tools.cli.stored import StoredRow, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
@@ -37,7 +38,7 @@ class Topic:
         self.mysql = Mysql(host=stack.mysql_host, port=stack.mysql_port, user="root", database=database)
         self.clickhouse = Clickhouse(url=f"{stack.clickhouse_url}/{database}")
         self.sink_name = sink
-        kafka.provision(self.brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
+        admin.provision(self.brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
 
     def sink(self, settings: Settings) -> Sink:
         return sink_of(settings, self.sink_name)
@@ -49,7 +50,7 @@ class Topic:
         ).encode()  # fmt: skip
 
     def send(self, partition: int, *values: bytes, topic: str = "") -> None:
-        producer = KafkaProducer(self.brokers)
+        producer = Producer(self.brokers)
         producer.deliver(*(Outgoing(topic or self.topic.name, partition, "e", value) for value in values))
         producer.close()
 
@@ -102,7 +103,7 @@ def close(sink: Sink) -> None:
 
 
 def again(topic: Topic, sink: Sink, offset: int | None = None) -> Replayed:
-    return replay(sink, topic.brokers, stretch(topic.brokers, topic.topic, WHOLE, offset), lambda read: None)
+    return replay(sink, topic.brokers, offset_range(topic.brokers, topic.topic, WHOLE, offset), lambda read: None)
 
 
 def test_a_replay_from_anywhere_changes_nothing_that_is_right(topic: Topic, sink: Sink) -> None:
@@ -126,7 +127,7 @@ def test_a_replay_brings_back_what_is_missing(topic: Topic, sink: Sink) -> None:
 def test_messages_outside_the_times_are_not_read(topic: Topic, sink: Sink) -> None:
     told: list[int] = []
     for times, messages in (((None, 1), 0), ((2**42, None), 0), ((1, 2**42), 4)):
-        part = stretch(topic.brokers, topic.topic, times)
+        part = offset_range(topic.brokers, topic.topic, times)
         assert part.messages == messages
         assert replay(sink, topic.brokers, part, told.append).read == messages
     assert told[-1] == 4
@@ -142,11 +143,11 @@ def test_what_was_set_aside_is_replayed_from_the_dead_letters_and_what_is_no_bat
         sink=topic.sink_name, topic=topic.topic.name, partition=5, offset=0, file_id=f"{9:016x}", element="e9",
         values=2, reason="out of range", at_s=1.0, content=digest_of(letter),
     )  # fmt: skip
-    producer = KafkaProducer(topic.brokers)
+    producer = Producer(topic.brokers)
     producer.deliver(Outgoing(FILES_STATUS.name, 5, aside.key, aside.encode()))
     assert ledger.read(topic.brokers).set_aside[aside.key] == aside
     landed = partial(take_back, producer, topic.sink_name)
-    done = replay(sink, topic.brokers, stretch(topic.brokers, letters, WHOLE), lambda read: None, landed)
+    done = replay(sink, topic.brokers, offset_range(topic.brokers, letters, WHOLE), lambda read: None, landed)
     producer.close()
     assert done == Replayed(read=2, stored=1, refused=1)
     assert aside.key not in ledger.read(topic.brokers).set_aside
@@ -170,7 +171,7 @@ def test_unknown_counters_are_set_aside_while_none_may_be_added_and_land_by_a_re
     close(strict)
     without = topic.checksum()
     assert without != before  # the known counter landed
-    letters = stretch(topic.brokers, topic.topic.dead_letters, WHOLE)
+    letters = offset_range(topic.brokers, topic.topic.dead_letters, WHOLE)
     for _ in range(2):
         assert replay(sink, topic.brokers, letters, lambda read: None) == Replayed(read=1, stored=1)
     rows = topic.rows({"G": {"a", "b", "new"}})

@@ -15,6 +15,7 @@ from services.mysql_writer.retention import Retention
 from services.mysql_writer.settings import Rules
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.errors import Unreachable
+from shared.kafka.record import TopicPartition
 from shared.settings import Mysql
 from shared.sinks import metrics
 from tests.integration import mariadb
@@ -132,12 +133,12 @@ def test_writers_go_on_while_partitions_come_and_go(kept: Kept, server: Mysql) -
 
     def write(writer: int) -> None:
         repository = Repository(server, lambda _: kept.rules)
-        place = ("pm.counters.4ga", writer)
-        repository.take_over([place])
+        partition = TopicPartition("pm.counters.4ga", writer)
+        repository.take_over([partition])
         sink = MysqlWriterWorker(repository)
         for n in range(10):
             row = kept.batch([[f"o{writer}-{n}", 0, 1, 2]], end_s=int(datetime.now(UTC).timestamp()))
-            retried(partial(sink.write, [row], {place: n}))
+            retried(partial(sink.write, [row], {partition: n}))
         repository.close()
 
     def keep(_keeper: int) -> None:

@@ -18,7 +18,7 @@ from shared.messages import CounterBatch
 from shared.settings import Clickhouse, Mysql
 from tests.integration.mysqls import administrator
 from tests.integration.test_sink_loop import Running, eventually
-from tests.integration.test_sinks import PLACE, Database
+from tests.integration.test_sinks import PARTITION, Database
 from tools.cli.stored import in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
@@ -76,7 +76,7 @@ def table_of(database: Database) -> str:
 def test_the_victim_of_a_deadlock_stores_nothing_and_all_the_next_time(
     mysql: Mysql, database: Database, repository: Repository
 ) -> None:
-    position = f"SELECT * FROM pm_position WHERE topic = '{PLACE[0]}' FOR UPDATE"
+    position = f"SELECT * FROM pm_position WHERE topic = '{PARTITION[0]}' FOR UPDATE"
     with administrator(mysql) as execute:
         execute("CREATE TABLE heavy (n INT)")
     with waiting_for_a_lock(mysql, database, repository, position) as (execute, write, _):

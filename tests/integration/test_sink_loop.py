@@ -8,13 +8,16 @@ from typing import Any, Generic, TypeVar
 
 import pytest
 
-from shared import kafka, topics
+from shared import topics
 from shared.errors import Hopeless, Unreachable
 from shared.health import Heartbeat
-from shared.kafka import KafkaProducer, Outgoing
+from shared.kafka import admin
+from shared.kafka.consume import Consumer, follow_all
+from shared.kafka.produce import Outgoing, Producer
+from shared.kafka.record import Record, TopicPartition
 from shared.messages import CounterBatch, SetAside, SinkPosition, decode_status
 from shared.sinks.landing import RefusedCounters
-from shared.sinks.loop import MESSAGES_AT_ONCE, Place, Sink, SinkLimits, SinkWorker
+from shared.sinks.loop import MESSAGES_AT_ONCE, Sink, SinkLimits, SinkWorker
 from shared.topics import FILES_STATUS, Topic
 from tools.devstack.stack import Stack
 
@@ -33,10 +36,10 @@ class Memory:
         self.away = Event()
         self.refused = Event()
 
-    def resume(self, places: Sequence[Place]) -> Mapping[Place, int]:
+    def resume(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         return {}
 
-    def write(self, batches: Sequence[CounterBatch], positions: Mapping[Place, int]) -> None:
+    def write(self, batches: Sequence[CounterBatch], positions: Mapping[TopicPartition, int]) -> None:
         if self.away.is_set():
             self.refused.set()
             raise Unreachable("away")
@@ -65,14 +68,14 @@ class Running(Generic[S]):
     def __init__(self, brokers: str, sink: S, topic: Topic | None = None) -> None:
         self.brokers = brokers
         self.topic = topic or topics.counters(uuid.uuid4().hex[:8])
-        kafka.provision(brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
-        self.producer = KafkaProducer(brokers)
+        admin.provision(brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
+        self.producer = Producer(brokers)
         self.sink = sink
         self.stop = Event()
         self.thread: Thread | None = None
 
     def start(self, **limited: int) -> None:
-        consumer = kafka.consumer(self.brokers, f"{self.sink.name}-of-{self.topic.name}")
+        consumer = Consumer(self.brokers, f"{self.sink.name}-of-{self.topic.name}")
         limits = SinkLimits(batch_wait_s=0.2, announce_s=0.1, longest_backoff_s=0.3, **limited)
         worker = SinkWorker(self.sink, consumer, self.producer, limits, Heartbeat(""))
         self.thread = Thread(target=worker.run, args=(lambda: [self.topic.name], self.stop))
@@ -93,8 +96,8 @@ class Running(Generic[S]):
 
     def told(self) -> Iterator[SinkPosition | SetAside]:
         """What the ledger was told by this sink."""
-        for message in read(self.brokers, FILES_STATUS):
-            told = decode_status(message.value()) if message.value() else None  # type: ignore[arg-type] # its stub
+        for record in read(self.brokers, FILES_STATUS):
+            told = decode_status(record.value) if record.value else None
             if isinstance(told, (SinkPosition, SetAside)) and (told.sink, told.topic) == (
                 self.sink.name,
                 self.topic.name,
@@ -109,15 +112,14 @@ class Running(Generic[S]):
         return [told for told in self.told() if isinstance(told, SetAside)]
 
 
-def read(brokers: str, topic: Topic) -> list[kafka.Message]:
+def read(brokers: str, topic: Topic) -> list[Record]:
     """All of a topic, up to where it ends now."""
-    left, reader, found = kafka.ends(brokers, topic), kafka.follow_all(brokers, topic), []
+    left, reader, found = admin.ends(brokers, topic), follow_all(brokers, topic), []
     while left:
-        for message in kafka.usable(reader.consume(1000, 0.2)):
-            found.append(message)
-            _, partition, offset = kafka.origin(message)
-            if offset + 1 >= left.get(partition, 0):
-                left.pop(partition, None)
+        for record in reader.poll(1000, 0.2):
+            found.append(record)
+            if record.offset + 1 >= left.get(record.partition, 0):
+                left.pop(record.partition, None)
     reader.close()
     return found
 
@@ -157,12 +159,12 @@ def test_a_poisonous_batch_stands_alone_in_the_dead_letters_and_the_others_land(
     loop.send(batch("1"), batch("2"), batch("3", group="poison"), b"no batch", batch("4"))
     eventually(lambda: loop.position() == 5)
     assert sorted(set(loop.sink.stored)) == ["1", "2", "4"]
-    letters = {m.value(): dict(m.headers() or []) for m in read(loop.brokers, loop.topic.dead_letters)}
+    letters = {record.value: record.headers for record in read(loop.brokers, loop.topic.dead_letters)}
     assert letters.keys() == {batch("3", group="poison"), b"no batch"}
     assert letters[batch("3", group="poison")] == {
-        "reason": b"it is poison",
-        "origin": f"{loop.topic.name}/{PARTITION}/2".encode(),
-        "sink": b"memory",
+        "reason": "it is poison",
+        "origin": f"{loop.topic.name}/{PARTITION}/2",
+        "sink": "memory",
     }
     (aside,) = loop.set_aside()
     assert (aside.file_id, aside.offset, aside.values, aside.reason) == ("3", 2, 1, "it is poison")
@@ -173,7 +175,7 @@ def test_only_the_values_of_refused_counters_are_set_aside(loop: Running[Memory]
     eventually(lambda: loop.position() == 3)
     assert loop.sink.stored == ["1", "3"]
     assert [(aside.file_id, aside.values) for aside in loop.set_aside()] == [("1", 1), ("2", 1)]
-    letters = [CounterBatch.decode(m.value() or b"") for m in read(loop.brokers, loop.topic.dead_letters)]
+    letters = [CounterBatch.decode(record.value or b"") for record in read(loop.brokers, loop.topic.dead_letters)]
     assert [(b.file_id, b.counters, b.rows) for b in letters] == [
         ("1", ["unknown"], [["o", 0, 1]]),
         ("2", ["unknown"], [["o", 0, 0]]),

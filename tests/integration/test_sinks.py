@@ -8,7 +8,6 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from services.mysql_writer.repository import Fenced, Repository
 from services.mysql_writer.settings import Rules
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.errors import Hopeless, Unreachable
+from shared.kafka.record import Record, TopicPartition
 from shared.messages import CounterBatch
 from shared.settings import Clickhouse, Mysql
 from shared.sinks.dn import split
@@ -30,7 +30,7 @@ from tests.integration import mariadb
 from tools.cli.stored import StoredRow, canonical, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
-PLACE = ("pm.counters.4ga", 0)
+PARTITION = TopicPartition("pm.counters.4ga", 0)
 Rows = dict[tuple[str, str], dict[str, Any]]
 
 
@@ -44,7 +44,7 @@ class Database:
 
     def __post_init__(self) -> None:
         self.sink = self.connect()
-        self.sink.resume([PLACE])
+        self.sink.resume([PARTITION])
         self.group = f"G{uuid.uuid4().hex[:8]}"
 
     def batch(
@@ -57,15 +57,15 @@ class Database:
         return replace(made, **changes)
 
     def write(self, *batches: CounterBatch) -> None:
-        self.sink.write(batches, {PLACE: 1})
+        self.sink.write(batches, {PARTITION: 1})
 
     def land(self, *batches: CounterBatch) -> list[tuple[CounterBatch, str]]:
         """As the loop does; what is set aside, and why."""
         aside: list[tuple[CounterBatch, str]] = []
-        messages = [Message(topic="t", partition=0, offset=0, value=batch.encode()) for batch in batches]
+        records = [Record("t", 0, 0, b"e", batch.encode(), 1.0) for batch in batches]
         land(
             lambda pieces: self.sink.write([p.batch for p in pieces if p.batch is not None], {}),
-            list(map(Piece, messages, batches)),
+            list(map(Piece, records, batches)),
             lambda _, content, reason: aside.append((CounterBatch.decode(content), reason)),
         )
         return aside
@@ -244,11 +244,11 @@ def test_what_is_read_is_what_was_sent_whatever_values_came_in_which_order(
 def test_many_writers_that_need_the_same_new_table_and_columns_do_not_hinder_each_other(database: Database) -> None:
     def write(number: int) -> None:
         sink = database.connect()
-        sink.resume([("pm.counters.4ga", number + 1)])
+        sink.resume([TopicPartition("pm.counters.4ga", number + 1)])
         batch = database.batch([[f"o{number}", 0, number, 1]], element=f"e{number}", counters=("a", f"only{number}"))
         while True:
             try:
-                sink.write([batch], {("pm.counters.4ga", number + 1): 1})
+                sink.write([batch], {TopicPartition("pm.counters.4ga", number + 1): 1})
             except Unreachable:  # a lock was not to be had: what the sink's loop would do
                 continue
             return
@@ -264,7 +264,7 @@ def test_an_unknown_counter_is_refused_when_columns_may_not_be_added_and_lands_w
 ) -> None:
     database.write(database.batch([["o1", 0, 1, 2]]))
     strict = database.connect(add_columns=False)
-    strict.resume([PLACE])
+    strict.resume([PARTITION])
     strict.write([database.batch([["o1", 0, 3, 4]], ver=2)], {})
     batch = database.batch([["o1", 0, 5, 6], ["o2", 0, 7, None]], counters=("a", "c"), ver=3)
     with pytest.raises(RefusedCounters, match="is-auto-adding-column is false") as refused:
@@ -298,33 +298,33 @@ def test_poison_rows_are_refused_and_all_others_land(database: Database) -> None
 
 def test_a_server_that_is_away_is_unreachable_not_hopeless(stack: Stack) -> None:
     with pytest.raises(Unreachable):
-        Repository(Mysql(host="127.0.0.1", port=1)).take_over([PLACE])
+        Repository(Mysql(host="127.0.0.1", port=1)).take_over([PARTITION])
     with pytest.raises(Unreachable):
         ClickHouse(Clickhouse(url="http://127.0.0.1:1/x")).check()
 
 
 def test_a_former_owner_of_a_partition_writes_no_more_and_the_new_one_goes_on_where_it_was(server: Mysql) -> None:
     former, owner = Repository(server), Repository(server)
-    former.take_over([("t", 0)])
-    former.store([], {("t", 0): 7})
-    assert owner.take_over([("t", 0)]) == {("t", 0): 7}
+    former.take_over([TopicPartition("t", 0)])
+    former.store([], {TopicPartition("t", 0): 7})
+    assert owner.take_over([TopicPartition("t", 0)]) == {TopicPartition("t", 0): 7}
     with pytest.raises(Fenced):
-        former.store([], {("t", 0): 8})
-    owner.store([], {("t", 0): 7})
-    assert owner.take_over([("t", 0)]) == {("t", 0): 7}
+        former.store([], {TopicPartition("t", 0): 8})
+    owner.store([], {TopicPartition("t", 0): 7})
+    assert owner.take_over([TopicPartition("t", 0)]) == {TopicPartition("t", 0): 7}
     former.close()
     owner.close()
 
 
 def test_rows_and_position_are_stored_together_or_not_at_all(server: Mysql) -> None:
     repository = Repository(server)
-    repository.take_over([("t", 1)])
+    repository.take_over([TopicPartition("t", 1)])
     object_row = b"INSERT INTO pm_object (digest, `system`, element, ldn) VALUES (x'%s', 's', 'e', 'l')" % (b"00" * 16)
     with pytest.raises(Hopeless):
-        repository.store([object_row, b"INSERT INTO pm_object (digest) VALUES (x'00')"], {("t", 1): 5})
-    assert repository.take_over([("t", 1)]) == {("t", 1): 0}
-    repository.store([object_row], {("t", 1): 5})  # not there yet: else the key would clash
-    assert repository.take_over([("t", 1)]) == {("t", 1): 5}
+        repository.store([object_row, b"INSERT INTO pm_object (digest) VALUES (x'00')"], {TopicPartition("t", 1): 5})
+    assert repository.take_over([TopicPartition("t", 1)]) == {TopicPartition("t", 1): 0}
+    repository.store([object_row], {TopicPartition("t", 1): 5})  # not there yet: else the key would clash
+    assert repository.take_over([TopicPartition("t", 1)]) == {TopicPartition("t", 1): 5}
     repository.close()
 
 
@@ -368,7 +368,7 @@ def test_objects_keep_their_numbers_and_parts_while_others_add_columns(server: M
     for _ in range(8):
         own = replace(server, database=f"dn_{uuid.uuid4().hex[:8]}")
         repositories = [Repository(own, lambda _: Rules(split_dn=True)) for _ in range(4)]
-        repositories[0].take_over([("t", 1)])  # the tables are there
+        repositories[0].take_over([TopicPartition("t", 1)])  # the tables are there
         together = Barrier(len(repositories))
 
         def add(number: int, repositories: list[Repository] = repositories, together: Barrier = together) -> None:

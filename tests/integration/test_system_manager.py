@@ -17,7 +17,8 @@ import yaml
 from services.scanner.leader import told
 from services.scanner.settings import ScannerSettings
 from services.scanner.system_manager import SystemManager
-from shared import kafka, topics
+from shared import topics
+from shared.kafka import admin
 from shared.settings import Settings, load
 from tools.cli import ledger
 from tools.devstack import processes
@@ -85,7 +86,7 @@ class Site:
 
 @pytest.fixture
 def site(stack: Stack, tmp_path: Path) -> Site:
-    kafka.provision(stack.kafka, topics.provisioned([]))
+    admin.provision(stack.kafka, topics.provisioned([]))
     return Site(tmp_path, stack)
 
 

@@ -11,8 +11,9 @@ from time import monotonic, time
 
 import pytest
 
-from shared import kafka
-from shared.kafka import KafkaProducer, Outgoing
+from shared.kafka import admin
+from shared.kafka.consume import Consumer
+from shared.kafka.produce import Outgoing, Producer
 from shared.messages import CycleFigures, FileStatus, Settle, SinkPosition, Stage, partition_of
 from shared.topics import FILES_SETTLE, FILES_STATUS, counters, provisioned
 from tools.cli.cycles import read
@@ -35,7 +36,7 @@ HANGS = """
 import asyncio
 from services.tracker import __main__, app
 async def never(_): await asyncio.Event().wait()
-app.Sent.acknowledge = never
+app.PendingAcks.acknowledge = never
 __main__.main()
 """
 
@@ -57,9 +58,9 @@ class Tracked:
         )
         self.health = home / "health"
         self.env = {"PMFLOW_CONFIG": str(config), "PYTHONPATH": str(ROOT), "PMFLOW_HEALTH__FILE": str(self.health)}
-        kafka.provision(self.brokers, provisioned(["4ga"]))
-        self.producer = KafkaProducer(self.brokers)
-        self.reader = kafka.consumer(self.brokers, self.run)
+        admin.provision(self.brokers, provisioned(["4ga"]))
+        self.producer = Producer(self.brokers)
+        self.reader = Consumer(self.brokers, self.run)
         self.reader.subscribe([FILES_SETTLE.name])
         self.commanded: set[str] = set()
         self.started: list[subprocess.Popen[bytes]] = []
@@ -119,8 +120,8 @@ class Tracked:
             assert monotonic() < until_s, what()
             for process in [process for process in self.kept if process.poll() is not None]:
                 self.kept.pop(process)()
-            for message in kafka.usable(self.reader.consume(1000, 0.2)):
-                self.commanded.add(Settle.decode(message.value() or b"").file_id)
+            for record in self.reader.poll(1000, 0.2):
+                self.commanded.add(Settle.decode(record.value or b"").file_id)
 
     def close(self) -> None:
         for process in self.started:

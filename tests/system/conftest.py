@@ -7,7 +7,8 @@ from time import monotonic
 
 import pytest
 
-from shared import kafka, topics
+from shared import topics
+from shared.kafka import admin
 from shared.settings import Settings
 from tools.cli.demo import DEMO_SCHEDULE, wait_for_inventory
 from tools.cli.pipeline import Pipeline
@@ -40,7 +41,7 @@ def begin(pipeline: Pipeline, *simulator_options: str) -> Settings:
     simulator = pipeline.simulate(*simulator_options)
     settings = pipeline.configure()
     wait_for_inventory(pipeline, simulator)
-    kafka.provision(settings.kafka.bootstrap_servers, topics.provisioned(s.name for s in settings.systems))
+    admin.provision(settings.kafka.bootstrap_servers, topics.provisioned(s.name for s in settings.systems))
     pipeline.start()
     return settings
 

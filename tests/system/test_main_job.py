@@ -46,8 +46,8 @@ def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(pipel
         assert outcome.stored == outcome.expected > 1000
 
     batches = [
-        CounterBatch.decode(m.value() or b"")
-        for m in ledger.messages(settings.kafka.bootstrap_servers, topics.counters("5ga"))
+        CounterBatch.decode(record.value or b"")
+        for record in ledger.messages(settings.kafka.bootstrap_servers, topics.counters("5ga"))
     ]
     assert all(set(batch.counters) == set(batch.types) == set(batch.units) for batch in batches)
     assert {kind for batch in batches for kind in batch.types.values()} == {"number", "vector"}

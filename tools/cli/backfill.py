@@ -16,7 +16,8 @@ from services.fetcher.settle.destination import destination
 from services.scanner.lister import cycle_of, found
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint, endpoints
-from shared.kafka import Consumer, KafkaProducer, about_element, follow_all, usable
+from shared.kafka.consume import Consumer, follow_all
+from shared.kafka.produce import Producer, about_element
 from shared.messages import File, FileFound, FileStatus, decode_status, path_bytes, path_text, status_of
 from shared.remote.service_manager import FtpServiceManager
 from shared.remote.session import Denied, Entry, Gone, Session, child
@@ -131,7 +132,7 @@ class Backfill:
 
     reader: Consumer
     """Of the ledger, from where it ended before the first is announced."""
-    producer: KafkaProducer
+    producer: Producer
     at_once: int
     waiting: deque[tuple[float, FileFound]] = field(default_factory=deque)
     """With the time before which it is not announced."""
@@ -143,9 +144,8 @@ class Backfill:
         self.waiting += ((0.0, file) for file in files)
         while self.waiting or self.in_flight:
             self._announce()
-            for message in usable(self.reader.consume(1000, 0.5)):
-                content = message.value()
-                status = decode_status(content) if content else None
+            for record in self.reader.poll(1000, 0.5):
+                status = decode_status(record.value) if record.value else None
                 if isinstance(status, FileStatus) and status.file_id in self.in_flight:
                     self._take(status)
             told(self.ends.total())
@@ -184,7 +184,7 @@ def backfill(
     known = ledger.of(ledger.until_now(reader, brokers, FILES_STATUS)).files
     files, troubles = look(settings, system, times, known.values())
     through = [one for file in files if (one := again(file, known.get(file.file_id), time()))]
-    producer = KafkaProducer(brokers)
+    producer = Producer(brokers)
     ends = Backfill(reader, producer, at_once).run(through, lambda ended: told(ended, len(through)))
     producer.close()
     reader.close()

@@ -55,7 +55,7 @@ def cycles(
 
 def read(brokers: str) -> list[CycleFigures]:
     """As the tracker published them, in the order of systems and time."""
-    return latest(CycleFigures.decode(m.value() or b"") for m in ledger.messages(brokers, CYCLES))
+    return latest(CycleFigures.decode(record.value or b"") for record in ledger.messages(brokers, CYCLES))
 
 
 def latest(figures: Iterable[CycleFigures]) -> list[CycleFigures]:

@@ -12,7 +12,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from shared import kafka, topics
+from shared import topics
+from shared.kafka import admin
 from shared.settings import Settings
 from tools.cli import ledger, status, verify
 from tools.cli.cycles import read as closed_cycles
@@ -54,7 +55,7 @@ def demo(
     )  # fmt: skip
     settings = pipeline.configure()
     wait_for_inventory(pipeline, simulator)
-    kafka.provision(settings.kafka.bootstrap_servers, topics.provisioned(s.name for s in settings.systems))
+    admin.provision(settings.kafka.bootstrap_servers, topics.provisioned(s.name for s in settings.systems))
     pipeline.start()
     through = watch(console, pipeline, settings, cycles, patience_s)
     found = verify.settled_outcomes(settings, pipeline.simulator, within_s=60)

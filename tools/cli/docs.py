@@ -57,7 +57,8 @@ def pages() -> dict[str, str]:
 def _topics() -> Iterator[str]:
     yield "# Topics"
     yield ""
-    yield "Generated from `shared/topics.py` by `pmflow docs`. Each topic but the tables' has a twin `<name>.dlq` for"
+    twin = topics.dead_letters_of("<name>")
+    yield f"Generated from `shared/topics.py` by `pmflow docs`. Each topic but the tables' has a twin `{twin}` for"
     yield "what its readers set aside, with the headers `reason` and `origin`."
     yield ""
     yield "| topic | what | messages | written by | read by | key | partitions | kept |"

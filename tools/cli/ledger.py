@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
-from shared.kafka import Consumer, Message, TopicPartition, ends, follow_all, usable
+from shared.kafka.admin import ends
+from shared.kafka.consume import Consumer, follow_all, read_until
+from shared.kafka.record import Record
 from shared.messages import FileStatus, SetAside, SinkPosition, decode_status
+from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS, Topic
 
 
@@ -13,7 +17,7 @@ class Ledger:
     """A snapshot."""
 
     files: dict[str, FileStatus] = field(default_factory=dict)
-    positions: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    positions: SinkPositions = field(default_factory=SinkPositions)
     set_aside: dict[str, SetAside] = field(default_factory=dict)
     """By key."""
 
@@ -23,28 +27,24 @@ def read(brokers: str) -> Ledger:
     return of(messages(brokers, FILES_STATUS))
 
 
-def of(said: Iterable[Message]) -> Ledger:
+def of(said: Iterable[Record]) -> Ledger:
     """What the topic's messages, from its beginning, leave."""
     ledger = Ledger()
-    for message in said:
-        _take(ledger, (message.key() or b"").decode(errors="replace"), message.value())
+    for record in said:
+        _take(ledger, record.key_text, record.value)
     return ledger
 
 
-def messages(brokers: str, topic: Topic) -> Iterator[Message]:
+def messages(brokers: str, topic: Topic) -> Iterator[Record]:
     """All of a topic, up to where it ends now; each partition's in their order."""
     reader = follow_all(brokers, topic)
     yield from until_now(reader, brokers, topic)
     reader.close()
 
 
-def until_now(reader: Consumer, brokers: str, topic: Topic) -> Iterator[Message]:
+def until_now(reader: Consumer, brokers: str, topic: Topic) -> Iterator[Record]:
     """What the reader has not read yet, up to where the topic ends now; it can be read on from there."""
-    left = ends(brokers, topic)
-    while left:
-        yield from usable(reader.consume(1000, 0.5))
-        positions = reader.position([TopicPartition(topic.name, partition) for partition in left])
-        left = {p.partition: left[p.partition] for p in positions if p.offset < left[p.partition]}
+    yield from chain.from_iterable(read_until(reader, topic, ends(brokers, topic)))
 
 
 def _take(ledger: Ledger, key: str, value: bytes | None) -> None:
@@ -55,6 +55,6 @@ def _take(ledger: Ledger, key: str, value: bytes | None) -> None:
         case FileStatus() as status:
             ledger.files[status.file_id] = status
         case SinkPosition() as position:
-            ledger.positions[position.sink, position.topic, position.partition] = position.next_offset
+            ledger.positions.record(position)
         case aside:
             ledger.set_aside[aside.key] = aside

@@ -2,7 +2,8 @@
 
 import typer
 
-from shared import kafka, settings, topics
+from shared import settings, topics
+from shared.kafka import admin
 from tools.cli import backfill as backfill_
 from tools.cli import config as config_
 from tools.cli import cycles as cycles_
@@ -46,5 +47,5 @@ def create() -> None:
     """Create what is missing; do this before the services start."""
     found = settings.load()
     wanted = topics.provisioned(system.name for system in found.systems)
-    for name, what in kafka.provision(found.kafka.bootstrap_servers, wanted).items():
+    for name, what in admin.provision(found.kafka.bootstrap_servers, wanted).items():
         typer.echo(f"{what:8} {name}")

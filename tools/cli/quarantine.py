@@ -13,15 +13,15 @@ from rich.table import Table
 from services.fetcher.elements import Elements
 from services.fetcher.settle.settler import Settler
 from shared.errors import Unreachable
-from shared.kafka import KafkaProducer, Message, Outgoing, origin
-from shared.messages import CounterBatch, FileStatus, digest_of, partition_of, set_aside_key
+from shared.kafka.dead_letters import ORIGIN, REASON, SINK, retraction, settlement, unsettled
+from shared.kafka.produce import Outgoing, Producer
+from shared.kafka.record import Record
+from shared.messages import CounterBatch, FileStatus, partition_of
 from shared.settings import Settings, load
 from shared.topics import FILES_STATUS, counters
 from tools.cli import ledger
 
 app = typer.Typer(no_args_is_help=True, help="What was set aside: list, show, retry, discard.")
-SETTLED = "settled"
-"""Header of a dead letter that says another one is dealt with: its topic/partition/offset."""
 DISCARDED = "discarded: "
 """How the reason of a file in error/ begins that nobody wants any more."""
 
@@ -46,39 +46,27 @@ class Item:
     """That refused a batch."""
 
 
-def items(files: Iterable[FileStatus], letters: Mapping[str, Iterable[Message]]) -> Iterator[Item]:
+def items(files: Iterable[FileStatus], letters: Mapping[str, Iterable[Record]]) -> Iterator[Item]:
     """All that is not dealt with; `letters` by system."""
     for file in files:
         if file.stage in ("failed", "error") and not file.reason.startswith(DISCARDED):
             yield Item(file.file_id, "file", file.system, file.element, file.reason, file.path, file.file_id, b"")
-    for system, messages in letters.items():
-        found: list[tuple[Message, dict[str, str]]] = [(letter, _headers(letter)) for letter in messages]
-        settled = {headers[SETTLED] for _, headers in found if SETTLED in headers}
-        for letter, headers in found:
-            item = _letter(letter, headers, system)
-            if SETTLED not in headers and item.id not in settled:
-                yield item
+    for system, records in letters.items():
+        for letter in unsettled(records):
+            yield _letter(letter, system)
 
 
-def _letter(letter: Message, headers: Mapping[str, str], system: str) -> Item:
-    content = letter.value() or b""
+def _letter(letter: Record, system: str) -> Item:
+    content = letter.value or b""
     try:
         said = orjson.loads(content)
     except orjson.JSONDecodeError:
         said = {}
     known: dict[str, Any] = said if isinstance(said, dict) else {}
     what = "block" if "reason" in known and known.get("kind") != CounterBatch.kind else "batch"
-    element = str(known.get("element", (letter.key() or b"").decode(errors="replace")))
-    place = "/".join(map(str, origin(letter)))
-    reason, whence = headers.get("reason", ""), headers.get("origin", "")
-    return Item(
-        place, what, system, element, reason, whence, str(known.get("file_id", "")), content, headers.get("sink", "")
-    )
-
-
-def _headers(letter: Message) -> dict[str, str]:
-    pairs: list[tuple[str, Any]] = list(letter.headers() or [])  # type: ignore[arg-type] # its stub allows a dict too
-    return {name: value.decode(errors="replace") for name, value in pairs if isinstance(value, bytes)}
+    element = str(known.get("element", letter.key_text))
+    reason, whence, sink = (letter.headers.get(name, "") for name in (REASON, ORIGIN, SINK))
+    return Item(letter.origin, what, system, element, reason, whence, str(known.get("file_id", "")), content, sink)
 
 
 @dataclass(frozen=True)
@@ -87,7 +75,7 @@ class Quarantine:
 
     files: Mapping[str, FileStatus]
     items: Mapping[str, Item]
-    producer: KafkaProducer
+    producer: Producer
     settler: Settler
 
     def retry(self, item: Item) -> str:
@@ -99,10 +87,9 @@ class Quarantine:
         if item.what == "batch":
             _, partition, _ = item.id.rsplit("/", 2)
             topic = counters(item.system).name
-            key = set_aside_key(item.sink, item.file_id, digest_of(item.content))
             self.producer.deliver(
                 Outgoing(topic, int(partition), item.element, item.content),
-                Outgoing(FILES_STATUS.name, int(partition), key, None),  # set aside no more
+                retraction(item.sink, item.file_id, item.content, int(partition)),
             )
             self._settled(item)
             return f"sent to {topic} again"
@@ -126,8 +113,7 @@ class Quarantine:
         return "discarded"
 
     def _settled(self, item: Item) -> None:
-        topic, partition, _ = item.id.rsplit("/", 2)
-        self.producer.deliver(Outgoing(topic, int(partition), item.element, b"", {SETTLED: item.id}))
+        self.producer.deliver(settlement(item.id, item.element))
 
     def _say(self, status: FileStatus) -> None:
         partition = partition_of(status.element)
@@ -142,7 +128,7 @@ def opened(settings: Settings) -> Quarantine:
     found = {item.id: item for item in items(files.values(), letters)}
     elements = Elements(lambda: settings)
     settler = Settler(elements.session, elements.system, elements.zone)
-    return Quarantine(files, found, KafkaProducer(brokers), settler)
+    return Quarantine(files, found, Producer(brokers), settler)
 
 
 @app.command("list")

@@ -1,4 +1,4 @@
-"""`pmflow replay`: a stretch of a counters topic, once more into one sink; what is right there stays as it is."""
+"""`pmflow replay`: a part of a counters topic, once more into one sink; what is right there stays as it is."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,14 @@ from services.ch_bridge.settings import rules_of as clickhouse_rules
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.settings import rules_of as mysql_rules
 from services.mysql_writer.writer import MysqlWriterWorker
-from shared import kafka, topics
+from shared import topics
 from shared.errors import Unreachable
-from shared.messages import CounterBatch, digest_of, set_aside_key
+from shared.kafka import admin
+from shared.kafka.consume import OffsetRange, read
+from shared.kafka.dead_letters import retraction
+from shared.kafka.produce import Producer
+from shared.kafka.record import Record
+from shared.messages import CounterBatch
 from shared.settings import Settings, load
 from shared.sinks.landing import Piece, land, pieces
 from shared.sinks.loop import Sink
@@ -43,31 +48,31 @@ class Refused:
     """Messages that were refused, in whole or in part: told of, and left where they are."""
 
     def __init__(self) -> None:
-        self.origins: set[tuple[str, int, int]] = set()
+        self.origins: set[str] = set()
 
-    def __call__(self, message: kafka.Message, _content: bytes, reason: str) -> None:
-        self.origins.add(kafka.origin(message))
-        typer.echo(f"refused: {'/'.join(map(str, kafka.origin(message)))}: {reason}", err=True)
+    def __call__(self, record: Record, _content: bytes, reason: str) -> None:
+        self.origins.add(record.origin)
+        typer.echo(f"refused: {record.origin}: {reason}", err=True)
 
 
-def stretch(brokers: str, topic: topics.Topic, times: Times, offset: int | None = None) -> kafka.Stretch:
+def offset_range(brokers: str, topic: topics.Topic, times: Times, offset: int | None = None) -> OffsetRange:
     """What of the topic is meant; what comes later than now is not waited for."""
     since_ms, until_ms = times
-    now = kafka.ends(brokers, topic)
-    last = kafka.begins(brokers, topic, until_ms) if until_ms is not None else {}
-    first = kafka.begins(brokers, topic, since_ms)
+    now = admin.ends(brokers, topic)
+    last = admin.begins(brokers, topic, until_ms) if until_ms is not None else {}
+    first = admin.begins(brokers, topic, since_ms)
     ends = {p: end if last.get(p, -1) < 0 else min(end, last[p]) for p, end in now.items()}
     if offset is not None:
         first = {p: max(offset, at) for p, at in first.items()}
-    return kafka.Stretch(topic, {p: ends[p] if first[p] < 0 else first[p] for p in ends}, ends)
+    return OffsetRange(topic, {p: ends[p] if first[p] < 0 else first[p] for p in ends}, ends)
 
 
 def replay(
     sink: Sink,
     brokers: str,
-    part: kafka.Stretch,
+    part: OffsetRange,
     told: Callable[[int], object],
-    landed: Callable[[Sequence[kafka.Message]], object] = lambda _: None,
+    landed: Callable[[Sequence[Record]], object] = lambda _: None,
 ) -> Replayed:
     """Read by a group of its own, write without positions: the services do not see it.
 
@@ -76,10 +81,10 @@ def replay(
     """
     done = Replayed()
     refused = Refused()
-    for messages in kafka.read(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, MESSAGES_AT_ONCE):
-        done.read += len(messages)
-        land(partial(_write, sink), pieces(messages, refused), refused)
-        landed([message for message in messages if kafka.origin(message) not in refused.origins])
+    for records in read(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, MESSAGES_AT_ONCE):
+        done.read += len(records)
+        land(partial(_write, sink), pieces(records, refused), refused)
+        landed([record for record in records if record.origin not in refused.origins])
         done.refused = len(refused.origins)
         done.stored = done.read - done.refused
         told(done.read)
@@ -99,13 +104,12 @@ def _write(sink: Sink, pieces: Sequence[Piece]) -> None:
             return
 
 
-def take_back(producer: kafka.KafkaProducer, sink: str, letters: Sequence[kafka.Message]) -> None:
+def take_back(producer: Producer, sink: str, letters: Sequence[Record]) -> None:
     """Tell the ledger that dead letters are not set aside any more: the cycles' figures count them as stored."""
     taken = []
     for letter in letters:
-        content = letter.value() or b""
-        key = set_aside_key(sink, CounterBatch.decode(content).file_id, digest_of(content))
-        taken.append(kafka.Outgoing(topics.FILES_STATUS.name, kafka.origin(letter)[1], key, None))
+        content = letter.value or b""
+        taken.append(retraction(sink, CounterBatch.decode(content).file_id, content, letter.partition))
     producer.deliver(*taken)
 
 
@@ -138,8 +142,8 @@ def command(  # noqa: PLR0913 - the options of a command
         raise typer.BadParameter("--from or --offset, not both")
     topic = topics.counters(system)
     brokers = settings.kafka.bootstrap_servers
-    part = stretch(brokers, topic.dead_letters if set_aside else topic, (_ms(since), _ms(until)), offset)
-    producer = kafka.KafkaProducer(brokers)
+    part = offset_range(brokers, topic.dead_letters if set_aside else topic, (_ms(since), _ms(until)), offset)
+    producer = Producer(brokers)
     landed = partial(take_back, producer, sink) if set_aside else lambda _: None
     with Progress(transient=True) as progress:
         task = progress.add_task(f"{part.topic.name} to {sink}", total=part.messages)

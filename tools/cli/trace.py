@@ -1,6 +1,6 @@
 """`pmflow trace`: every hop of a file, with times, offsets and tables."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -10,14 +10,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared.kafka import Message, origin
+from shared.kafka.record import Record
 from shared.messages import BadMessage, FileStatus, LedgerRecord, SetAside, SinkPosition, decode_status
 from shared.settings import load
+from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
 from tools.cli import ledger
 from tools.cli.landed import rows_of
 
-Record = tuple[str, LedgerRecord]
+TracedRecord = tuple[str, LedgerRecord]
 """Where it lies (topic/partition/offset), and what it says."""
 FILES = 50
 """Of so many the databases are asked."""
@@ -59,25 +60,25 @@ def _id(hop: Hop) -> str:
     return hop.file.file_id
 
 
-def decoded(messages: Iterable[Message]) -> Iterator[Record]:
+def decoded(records: Iterable[Record]) -> Iterator[TracedRecord]:
     """The ledger's records; what is none is passed over, the tracker tells of it."""
-    for message in messages:
+    for record in records:
         try:
-            record = decode_status(message.value() or b"")
+            told = decode_status(record.value or b"")
         except BadMessage:
             continue
-        yield "/".join(map(str, origin(message))), record
+        yield record.origin, told
 
 
-def hops_of(records: Iterable[Record], what: str) -> Iterator[Hop]:
+def hops_of(records: Iterable[TracedRecord], what: str) -> Iterator[Hop]:
     """A file's hops in their order; what became of it in the sinks at its end."""
     files: dict[str, list[tuple[str, FileStatus]]] = {}
-    positions: dict[tuple[str, str, int], int] = {}
+    positions = SinkPositions()
     asides: dict[str, SetAside] = {}
     for where, record in records:
         match record:
             case SinkPosition():
-                positions[record.sink, record.topic, record.partition] = record.next_offset
+                positions.record(record)
             case SetAside():
                 asides[record.key] = record
             case FileStatus() if what in {record.file_id, record.element, record.endpoint} or what in record.path:
@@ -98,11 +99,11 @@ def _asides(file: FileStatus, asides: Iterable[SetAside]) -> Iterator[Hop]:
             yield Hop(file, _clock(aside.at_s), aside.sink, says, where)
 
 
-def _sinks(file: FileStatus, positions: Mapping[tuple[str, str, int], int]) -> Iterator[Hop]:
-    for (sink, topic, partition), next_offset in sorted(positions.items()):
-        if (topic, partition) == (file.topic, file.partition):
-            stored = "has it" if next_offset > file.last_offset else "does not have it yet"
-            yield Hop(file, "", sink, f"{stored}, is at {next_offset}", f"{topic}/{partition}/{file.last_offset}")
+def _sinks(file: FileStatus, positions: SinkPositions) -> Iterator[Hop]:
+    end = file.topic, file.partition, file.last_offset
+    for sink, next_offset in positions.in_partition(file.topic, file.partition).items():
+        stored = "has it" if positions.is_stored(sink, *end) else "does not have it yet"
+        yield Hop(file, "", sink, f"{stored}, is at {next_offset}", "/".join(map(str, end)))
 
 
 def _says(status: FileStatus) -> str:

@@ -19,7 +19,8 @@ from urllib.request import urlopen
 import pymysql
 import yaml
 
-from shared.kafka import KafkaException, brokers_that_answer
+from shared.kafka.admin import brokers_that_answer
+from shared.kafka.record import KafkaFailure
 from tools.devstack import downloads, processes
 
 COMPONENTS = ("kafka", "zookeeper", "mysql", "clickhouse")
@@ -198,7 +199,7 @@ def _answers(stack: Stack, component: str) -> bool:
 def _kafka_answers(stack: Stack) -> bool:
     try:
         return brokers_that_answer(stack.kafka, timeout_s=1.0) > 0
-    except KafkaException:
+    except KafkaFailure:
         return False
 
 

@@ -13,7 +13,7 @@ from services.fetcher.intake.epochs import Epochs
 from services.fetcher.intake.waiting import Announced, Waiting
 from services.fetcher.settings import FetcherSettings
 from shared.errors import Unreachable
-from shared.kafka import Message, origin
+from shared.kafka.record import Record
 from shared.messages import BadMessage, FileFound, FileStatus, Settle
 from shared.remote.session import Denied
 
@@ -34,13 +34,13 @@ class FetchJobs:
     waiting: Waiting
     epochs: Epochs = field(default_factory=Epochs)
 
-    def __call__(self, message: Message, done: Callable[[], None]) -> Job:
+    def __call__(self, record: Record, done: Callable[[], None]) -> Job:
         """Raises BadMessage: not an announcement, or of a system this fetcher does not know."""
-        file = FileFound.decode(message.value() or b"")
+        file = FileFound.decode(record.value or b"")
         if not self.knows(file.system):
-            raise BadMessage(f"no system {file.system!r} is configured", message.value() or b"")
-        partition = origin(message)[1]  # a backfill is no leader's
-        if not file.lies_at and not self.epochs.current(file.system, partition, file.epoch):
+            raise BadMessage(f"no system {file.system!r} is configured", record.value or b"")
+        # A backfill is no leader's.
+        if not file.lies_at and not self.epochs.current(file.system, record.partition, file.epoch):
             return Job(file.system, partial(_drop, file, done))
         self.waiting.put(Announced(file, done))
         return Job(file.system, partial(self._process_near, file))
@@ -66,9 +66,9 @@ class SettleJobs:
     publish: Callable[[FileStatus], None]
     """Blocks until the status is durable; raises Unreachable."""
 
-    def __call__(self, message: Message, done: Callable[[], None]) -> Job:
+    def __call__(self, record: Record, done: Callable[[], None]) -> Job:
         """Raises BadMessage."""
-        return Job("moves", partial(self._carry_out, Settle.decode(message.value() or b""), done))
+        return Job("moves", partial(self._carry_out, Settle.decode(record.value or b""), done))
 
     def _carry_out(self, command: Settle, done: Callable[[], None]) -> None:
         """Tried a few times; then the tracker, who hears nothing, gives the command again when its lease ends."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from shared.messages import FileStatus, SetAside, SinkPosition
 from tools.cli.errors import failures, grouped
-from tools.cli.trace import Record, hops_of
+from tools.cli.trace import TracedRecord, hops_of
 
 PARSED = FileStatus(
     file_id="f1", system="4ga", endpoint="e1", element="e1", path="/pm/A1.xml", size=1, mtime_s=2, epoch=3,
@@ -50,7 +50,7 @@ def test_what_a_sink_set_aside_is_among_the_errors() -> None:
 
 
 def test_a_trace_tells_each_hop_and_which_sink_has_the_file() -> None:
-    records: list[Record] = [
+    records: list[TracedRecord] = [
         ("pm.files.status/5/0", replace(PARSED, stage="found", at_s=1.0, rows=0, topic="", last_offset=-1)),
         ("pm.files.status/5/1", PARSED),
         ("pm.files.status/5/2", replace(PARSED, file_id="f2", element="e2", endpoint="e2", path="/pm/A2.xml")),

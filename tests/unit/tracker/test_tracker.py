@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from services.tracker.tracker import FileProcessingTracker
 from shared.messages import FileStatus, Settle, SinkPosition
+from shared.sink_positions import SinkPositions
 
 PARSED = FileStatus(
     file_id="f1", system="4ga", endpoint="e1", element="e1", path="/pm/A", size=1, mtime_s=2, epoch=3,
@@ -16,7 +17,7 @@ NOW_S = 1000.0
 
 
 def tracker(*sinks: str) -> FileProcessingTracker:
-    return FileProcessingTracker(lambda _: sinks, {}, {})
+    return FileProcessingTracker(lambda _: sinks, {}, SinkPositions())
 
 
 def position(sink: str, next_offset: int, partition: int = 5) -> SinkPosition:
@@ -98,7 +99,7 @@ def test_a_position_looks_only_at_the_files_it_has_passed() -> None:
             looked.append(key)
             return super().get(key, default)
 
-    t = FileProcessingTracker(lambda _: ("mysql",), Files(), {})
+    t = FileProcessingTracker(lambda _: ("mysql",), Files(), SinkPositions())
     for n in range(100):
         list(t.told(replace(PARSED, file_id=f"f{n}", last_offset=n, partition=n % 2), NOW_S))
     assert [c.file_id for c in t.moved(position("mysql", 5, partition=0), NOW_S)] == ["f0", "f2", "f4"]
@@ -116,7 +117,7 @@ def test_what_was_decided_before_a_kill_is_decided_again() -> None:
 
 def test_the_sinks_to_wait_for_may_change_while_running() -> None:
     sinks = {"mysql", "clickhouse"}
-    t = FileProcessingTracker(lambda _: sinks, {}, {})
+    t = FileProcessingTracker(lambda _: sinks, {}, SinkPositions())
     list(t.told(PARSED, NOW_S))
     assert list(t.moved(position("mysql", 10), NOW_S)) == []
     sinks.remove("clickhouse")

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Hopeless
+from shared.kafka.record import Record
 from shared.messages import CounterBatch
 from shared.sinks.landing import Piece, RefusedCounters, land
 
@@ -20,8 +20,7 @@ def piece(offset: int, counters: list[str], rows: list[list[Any]]) -> Piece:
         system="s", file_id=f"f{offset}", element="e", group="G", job="", gp_s=900, end_s=900, end_offset_min=0, ver=1,
         counters=counters, rows=rows,
     )  # fmt: skip
-    message = Message(topic="t", partition=0, offset=offset, key=b"e", value=batch.encode())
-    return Piece(message, batch)
+    return Piece(Record("t", 0, offset, b"e", batch.encode(), 1.0), batch)
 
 
 def values(batches: Sequence[CounterBatch]) -> list[tuple[str, str, str, int]]:
@@ -47,7 +46,7 @@ class Database:
         self.stored += batches
         self.positions.append(pieces[-1].next_offset)
 
-    def set_aside(self, _message: Message, content: bytes, reason: str) -> None:
+    def set_aside(self, _record: Record, content: bytes, reason: str) -> None:
         self.aside.append((CounterBatch.decode(content), reason))
 
 
@@ -83,4 +82,4 @@ def test_a_message_set_aside_whole_keeps_its_bytes() -> None:
     told: list[bytes] = []
     one = piece(7, ["a"], [["o", 0, POISON]])
     land(Database().write, [one], lambda _, content, __: told.append(content))
-    assert told == [one.message.value()]
+    assert told == [one.record.value]

@@ -1,0 +1,257 @@
+"""Reads records: as a member of a consumer group, or a whole topic or a range of its offsets without a group."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+import confluent_kafka
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException
+
+from shared.errors import Unreachable
+from shared.kafka.record import NO_HEADERS, KafkaFailure, Record, TopicPartition
+from shared.topics import Topic
+
+log = logging.getLogger(__name__)
+SESSION_TIMEOUT_MS = 10_000
+"""A killed member's partitions move to another member after this."""
+ANSWER_S = 30.0
+NO_SUCH_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}
+NO_LONGER_OURS = {
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError._STATE,  # noqa: SLF001 - librdkafka's public name for it
+    KafkaError._NO_OFFSET,  # noqa: SLF001
+}
+Rebalanced = Callable[[Sequence[TopicPartition]], None]
+"""Called with the partitions that were assigned, or that are being revoked."""
+
+
+class Consumer:
+    """One consumer; owned by one thread. The callbacks of `subscribe` run inside `poll`, `wait_paused` and `close`."""
+
+    def __init__(self, brokers: str, group: str) -> None:
+        """Creates a consumer that starts at the group's committed offsets, else at the beginning of a partition."""
+        self._client = confluent_kafka.Consumer(
+            {
+                "bootstrap.servers": brokers,
+                "group.id": group,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": SESSION_TIMEOUT_MS,
+                "heartbeat.interval.ms": 2_000,
+                "fetch.max.bytes": 16 << 20,
+                "queued.max.messages.kbytes": 16 << 10,  # per process: bounds memory while a sink is slow
+            }
+        )
+        self._paused: set[TopicPartition] = set()
+        """Partitions that the caller paused."""
+        self._is_waiting = False
+        self._polled: deque[Record] = deque()
+        """Records that arrived in `wait_paused`; the next `poll` returns them."""
+
+    def subscribe(
+        self,
+        topics: Sequence[str],
+        on_assign: Rebalanced = lambda _: None,
+        on_revoke: Rebalanced = lambda _: None,
+    ) -> None:
+        """Join the group. `on_assign` may pause what it gets; `on_revoke` is called for lost partitions too."""
+
+        def assigned(_: object, partitions: list[confluent_kafka.TopicPartition]) -> None:
+            self._client.incremental_assign(partitions)
+            if self._is_waiting:
+                self._client.pause(partitions)
+            on_assign([TopicPartition(p.topic, p.partition) for p in partitions])
+
+        def revoked(_: object, partitions: list[confluent_kafka.TopicPartition]) -> None:
+            gone = [TopicPartition(p.topic, p.partition) for p in partitions]
+            self._paused.difference_update(gone)
+            self._drop_polled(gone)
+            on_revoke(gone)
+            self._client.incremental_unassign(partitions)
+
+        self._client.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=revoked)
+
+    def assign(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Read these partitions from these offsets, outside of any group."""
+        self._polled.clear()
+        self._client.assign(_with_offsets(offsets))
+
+    def poll(self, most: int, timeout_s: float) -> list[Record]:
+        """Returns up to `most` records, as soon as there are so many, else when the time is over.
+
+        Raises:
+            KafkaFailure: a topic does not exist, or the client cannot go on.
+        """
+        if self._polled:
+            return [self._polled.popleft() for _ in range(min(most, len(self._polled)))]
+        return records_of(self._client.consume(most, timeout_s))
+
+    def wait_paused(self, wait_s: float) -> None:
+        """Read nothing for this time, but stay in the group: polls go on, and rebalances are served.
+
+        No record is lost: one that is delivered all the same is returned by the next `poll`.
+        """
+        until_s = monotonic() + wait_s
+        self._is_waiting = True
+        self._client.pause(self._not_paused())
+        while (left_s := until_s - monotonic()) > 0:
+            self._polled += records_of([self._client.poll(left_s)])
+        self._is_waiting = False
+        self._client.resume(self._not_paused())
+
+    def pause(self, partitions: Sequence[TopicPartition]) -> None:
+        self._paused.update(partitions)
+        self._client.pause(_plain(partitions))
+
+    def resume(self, partitions: Sequence[TopicPartition]) -> None:
+        self._paused.difference_update(partitions)
+        self._client.resume(_plain(partitions))
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self._drop_polled([partition])
+        self._client.seek(confluent_kafka.TopicPartition(*partition, offset))
+
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition(p.topic, p.partition) for p in self._client.assignment()]
+
+    def position(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Returns the next offset to read in each partition; negative where nothing was read yet."""
+        return _offsets(self._client.position(_plain(partitions)))
+
+    def committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Returns the group's committed offset in each partition; negative where there is none.
+
+        Raises:
+            Unreachable: Kafka did not answer.
+        """
+        if not partitions:
+            return {}
+        try:
+            return _offsets(self._client.committed(_plain(partitions), timeout=ANSWER_S))
+        except KafkaException as error:
+            raise Unreachable(f"Kafka did not return committed offsets: {error.args[0].str()}") from error
+
+    def lag(self, partition: TopicPartition, next_offset: int) -> int:
+        """Returns how many records of an assigned partition are left to read, by the broker's last answer."""
+        _, end = self._client.get_watermark_offsets(confluent_kafka.TopicPartition(*partition), cached=True)
+        return max(0, int(end) - max(0, next_offset))
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit next offsets. For a partition that is no longer assigned, this is left to its new owner.
+
+        Raises:
+            KafkaFailure: Kafka refused the commit for another reason.
+        """
+        try:
+            self._client.commit(offsets=_with_offsets(offsets), asynchronous=False)
+        except KafkaException as error:
+            reason = error.args[0].str()
+            if error.args[0].code() not in NO_LONGER_OURS:
+                raise KafkaFailure(f"offsets not committed: {reason}") from error
+            log.warning("offsets not committed, their messages come again", extra={"reason": reason})
+
+    def close(self) -> None:
+        """Leave the group, so that its other members take the partitions over at once."""
+        self._client.close()
+
+    def _not_paused(self) -> list[confluent_kafka.TopicPartition]:
+        return _plain(p for p in self.assignment() if p not in self._paused)
+
+    def _drop_polled(self, partitions: Sequence[TopicPartition]) -> None:
+        if self._polled:
+            self._polled = deque(r for r in self._polled if r.topic_partition not in partitions)
+
+
+def records_of(messages: Iterable[confluent_kafka.Message | None]) -> list[Record]:
+    """Returns the records among what the client delivered; logs the errors from which it recovers by itself.
+
+    Raises:
+        KafkaFailure: a topic does not exist, or the error is fatal.
+    """
+    records = []
+    for message in messages:
+        if message is None:
+            continue
+        error = message.error()
+        if error is None:
+            records.append(_record(message))
+        elif error.fatal() or error.code() in NO_SUCH_TOPIC:
+            raise KafkaFailure(error.str())
+        else:
+            log.warning("kafka notice", extra={"reason": error.str()})
+    return records
+
+
+def _record(message: confluent_kafka.Message) -> Record:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    if topic is None or partition is None or offset is None:
+        raise ValueError("a record that was read must have a topic, a partition and an offset")
+    key, value = message.key() or b"", message.value()
+    _, timestamp_ms = message.timestamp()
+    return Record(topic, partition, offset, key, value, timestamp_ms / 1000, _headers(message))
+
+
+def _headers(message: confluent_kafka.Message) -> Mapping[str, str]:
+    pairs: list[tuple[str, bytes | None]] | None = message.headers()  # type: ignore[assignment] # its stub allows more
+    if not pairs:
+        return NO_HEADERS
+    return {name: text.decode(errors="replace") for name, text in pairs if text is not None}
+
+
+def _plain(partitions: Iterable[TopicPartition]) -> list[confluent_kafka.TopicPartition]:
+    return [confluent_kafka.TopicPartition(*partition) for partition in partitions]
+
+
+def _with_offsets(offsets: Mapping[TopicPartition, int]) -> list[confluent_kafka.TopicPartition]:
+    return [confluent_kafka.TopicPartition(*partition, offset) for partition, offset in offsets.items()]
+
+
+def _offsets(partitions: Iterable[confluent_kafka.TopicPartition]) -> dict[TopicPartition, int]:
+    return {TopicPartition(p.topic, p.partition): p.offset for p in partitions}
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetRange:
+    """A part of a topic: in each partition from the first offset to before the end."""
+
+    topic: Topic
+    first: Mapping[int, int]
+    ends: Mapping[int, int]
+
+    @property
+    def messages(self) -> int:
+        return sum(max(0, end - self.first[p]) for p, end in self.ends.items())
+
+
+def read(brokers: str, group: str, part: OffsetRange, most: int) -> Iterator[list[Record]]:
+    """Yields all records of the range, at most so many at once; commits nothing."""
+    reader = Consumer(brokers, group)
+    ends = {p: end for p, end in part.ends.items() if part.first[p] < end}
+    reader.assign({TopicPartition(part.topic.name, p): part.first[p] for p in ends})
+    try:
+        for records in read_until(reader, part.topic, ends, most):
+            yield [record for record in records if record.offset < ends[record.partition]]
+    finally:
+        reader.close()
+
+
+def read_until(reader: Consumer, topic: Topic, ends: Mapping[int, int], most: int = 1000) -> Iterator[list[Record]]:
+    """Yields records until the reader has reached the end offset of each partition; some may lie beyond it."""
+    left = dict(ends)
+    while left:
+        yield reader.poll(most, 0.5)
+        positions = reader.position([TopicPartition(topic.name, p) for p in left])
+        left = {at.partition: left[at.partition] for at, offset in positions.items() if offset < left[at.partition]}
+
+
+def follow_all(brokers: str, topic: Topic) -> Consumer:
+    """Returns a reader of all partitions of a topic from their beginning, outside of any group."""
+    reader = Consumer(brokers, f"pmflow-reader-of-{topic.name}")
+    reader.assign({TopicPartition(topic.name, p): OFFSET_BEGINNING for p in range(topic.partitions)})
+    return reader

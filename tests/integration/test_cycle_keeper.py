@@ -1,0 +1,55 @@
+"""The figures of the cycles on their way into a database that is away at first."""
+
+import uuid
+from collections.abc import Sequence
+from threading import Event, Thread
+
+from services.tracker.cycles import CycleStatistics
+from shared.errors import Unreachable
+from shared.health import Heartbeat
+from shared.kafka import admin
+from shared.kafka.consume import Consumer
+from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.produce import Outgoing, Producer
+from shared.messages import CycleFigures
+from shared.sinks.cycles import CycleKeeper
+from shared.topics import CYCLES
+from tests.integration.test_sink_loop import eventually, read
+from tools.devstack.stack import Stack
+
+
+def test_figures_wait_for_the_database_and_what_is_none_is_set_aside(stack: Stack) -> None:
+    admin.provision(stack.kafka, [CYCLES, CYCLES.dead_letters])
+    system, bad = f"s{uuid.uuid4().hex[:8]}", uuid.uuid4().bytes
+    statistics = CycleStatistics(lambda _: ("mysql",), lateness_s=0, keep_s=1)
+    sent = [statistics.figures(system, end_s, (), 1.0) for end_s in (900, 1800)]
+    producer, away, tried, kept = Producer(stack.kafka), Event(), Event(), list[CycleFigures]()
+    away.set()
+
+    def keep(figures: Sequence[CycleFigures]) -> None:
+        if away.is_set():
+            tried.set()
+            raise Unreachable("away")
+        kept.extend(figure for figure in figures if figure.system == system)
+
+    def send(value: bytes) -> None:
+        producer.deliver(Outgoing(CYCLES.name, 0, system, value))
+
+    send(bad)
+    send(sent[0].encode())
+    stop = Event()
+    keeper = CycleKeeper(Consumer(stack.kafka, system), DeadLetters(producer), keep, Heartbeat(""))
+    thread = Thread(target=keeper.run, args=(stop,))
+    thread.start()
+    assert tried.wait(40)
+    send(sent[1].encode())  # while it waits
+    assert admin.committed(stack.kafka, system, CYCLES)[0] < 0
+    away.clear()
+    eventually(lambda: kept == sent)
+    eventually(lambda: admin.committed(stack.kafka, system, CYCLES)[0] == admin.ends(stack.kafka, CYCLES)[0])
+    stop.set()
+    thread.join()
+    producer.close()
+    (letter,) = (record for record in read(stack.kafka, CYCLES.dead_letters) if record.value == bad)
+    assert letter.headers["origin"].startswith(f"{CYCLES.name}/0/")
+    assert "not JSON" in letter.headers["reason"]
