@@ -10,7 +10,7 @@ from services.ch_bridge.settings import ChBridgeSettings, rules_of
 from shared import kafka, log, topics
 from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat, heartbeats
-from shared.metrics import serve
+from shared.metrics import serve_metrics
 from shared.settings import Settings, load
 from shared.sinks.cycles import CycleKeeper
 from shared.sinks.loop import SinkWorker
@@ -36,7 +36,7 @@ def main() -> None:
     settings = load()
     own = settings.section("ch_bridge", ChBridgeSettings)
     log.setup("ch_bridge", settings.log)
-    serve("ch_bridge", settings)
+    serve_metrics("ch_bridge", settings)
     stop = stop_on_signals()
     watch = Watch(settings)
     heartbeat, of_cycles = heartbeats(settings.health.file, 2)

@@ -11,7 +11,7 @@ from services.mysql_writer.writer import MysqlWriterWorker
 from shared import kafka, log, topics
 from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat, heartbeats
-from shared.metrics import serve
+from shared.metrics import serve_metrics
 from shared.settings import Settings, load
 from shared.sinks.cycles import CycleKeeper
 from shared.sinks.loop import SinkWorker
@@ -59,7 +59,7 @@ def main() -> None:
     settings = load()
     own = settings.section("mysql_writer", MysqlWriterSettings)
     log.setup("mysql_writer", settings.log)
-    serve("mysql_writer", settings)
+    serve_metrics("mysql_writer", settings)
     stop = stop_on_signals()
     producer = kafka.KafkaProducer(settings.kafka.bootstrap_servers)
     watch = Watch(settings)

@@ -15,7 +15,7 @@ from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker, Out
 from shared.inventory import Endpoint
 from shared.messages import File, FileFound, FileStatus, file_identity
-from shared.remote.service_manager import FtpServiceManager, connect
+from shared.remote.service_manager import FtpServiceManager, open_session
 from shared.remote.session import Session
 from shared.settings import Remote, System
 from tests.fakes.elements import Element
@@ -37,7 +37,7 @@ class Fetching:
         element: Element,
         parse: Callable[[bytes | Path, Origin], Parsed] = read,
         out: Out | None = None,
-        connect: Callable[[Endpoint, Remote], Session] = connect,
+        connect: Callable[[Endpoint, Remote], Session] = open_session,
         **settings: Any,
     ) -> None:
         self.element = element
