@@ -1,4 +1,4 @@
-"""One interface over every protocol: the same tests against real servers whose folder the test can see."""
+"""One interface over every protocol: the same tests run against real servers whose folder the test can see."""
 
 import os
 import subprocess
@@ -229,7 +229,7 @@ def test_the_pool_hands_out_an_idle_session_again_but_not_one_that_is_too_old(el
 
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An SSH agent without a key yet."""
+    """Starts an SSH agent that holds no key yet."""
     path = tmp_path / "agent"
     monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
     with subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL) as process:

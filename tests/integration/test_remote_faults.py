@@ -1,4 +1,4 @@
-"""What goes wrong with lines and logins, each against a real server: what is told, and that no session hangs."""
+"""Faults of connections and logins against real servers: the reported reason, and that no session hangs."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ SHORT_S = 0.5
 
 
 class Proxy:
-    """A line to a server that can be stalled or cut after so many bytes from it."""
+    """A connection to a server that can stall or break after a number of bytes from it."""
 
     def __init__(self, port: int) -> None:
         self.server = socket.create_server(("127.0.0.1", 0))
@@ -37,7 +37,7 @@ class Proxy:
         self.threads[0].start()
 
     def after(self, size: int, *, cut: bool) -> None:
-        """So many bytes more come through, then the end or silence."""
+        """Lets this many more bytes through, then closes the connection or stays silent."""
         self.left, self.cuts = size, cut
 
     def _accept(self) -> None:
@@ -98,7 +98,7 @@ def element(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Element]
 
 @pytest.fixture
 def line(element: Element) -> Iterator[tuple[Element, Proxy]]:
-    """The element as it is reached over a proxy, with a short patience."""
+    """The element behind a proxy, with a short timeout."""
     proxy = Proxy(element.endpoint.port)
     known = Path(element.settings.known_hosts)
     known.write_text(known.read_text().replace(f":{element.endpoint.port} ", f":{proxy.port} "))
