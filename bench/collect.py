@@ -94,7 +94,7 @@ def measure(element: Element, rounds: int) -> dict[str, dict[str, float]]:
     asked = write_files(element)
     ratios: dict[str, dict[str, float]] = {}
     with plain_client(element, nodelay=False) as plain, plain_client(element, nodelay=True) as nodelay:
-        ours = sftp.connect(element.endpoint, element.settings)
+        ours = sftp.connect_sftp(element.endpoint, element.settings)
         names = element.directory + b"/names"
         for shape, files in asked.items():
             many, size = SHAPES[shape]

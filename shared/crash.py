@@ -1,4 +1,4 @@
-"""How a service ends: asked to, by SIGTERM; or on an error nobody planned for, at once."""
+"""Ends a service: gracefully on SIGTERM or SIGINT, immediately on an unexpected error."""
 
 import logging
 import os
@@ -13,20 +13,20 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def or_leave(doing: str) -> Iterator[None]:
-    """An unplanned error ends the process: nothing is acknowledged, a restart takes up from what is durable.
+    """Ends the process on an unexpected error. Nothing is acknowledged; a restart resumes from durable state.
 
-    For threads and Faust agents, where an exception would end the thread and leave the rest of the process up.
+    Used in threads and Faust agents, where an exception would end the thread only and leave the process running.
     """
     try:
         yield
     except Exception:
-        log.exception("leaving on an unplanned error", extra={"doing": doing})
+        log.exception("process exits after an unexpected error", extra={"doing": doing})
         logging.shutdown()
         os._exit(EXIT_CRASHED)
 
 
 def stop_on_signals() -> Event:
-    """Set by SIGTERM or SIGINT."""
+    """Returns an event that SIGTERM and SIGINT set."""
     stop = Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())

@@ -1,9 +1,9 @@
-"""The two words every adapter turns foreign failures into: trying again cannot help, or may."""
+"""The two errors into which every adapter translates foreign errors: a retry cannot help, or it may help."""
 
 
-class Hopeless(Exception):  # noqa: N818 - reads as what it says: `except Hopeless`
-    """Trying again cannot help: the work is set aside with this reason, counted and replayable."""
+class Hopeless(Exception):  # noqa: N818 - `except Hopeless` reads well
+    """A retry cannot help. The work is set aside with this reason, counted, and can be replayed."""
 
 
 class Unreachable(Exception):  # noqa: N818
-    """The other side did not answer, or not well: trying again later may help."""
+    """The other side did not respond, or responded with an error. A later retry may help."""

@@ -1,7 +1,7 @@
-"""Alive means progress: a service touches its file at each progress, `python -m shared.health` looks at its age.
+"""Health is progress: a service touches its health file when it makes progress; the age of the file is its health.
 
-/healthz of `shared/metrics.py` answers by the same rule. "Nothing to read" is progress too:
-loops call `progress` each time round.
+`python -m shared.health` and /healthz of `shared/metrics.py` check the age. Having nothing to read is progress too:
+loops call `progress` in each iteration.
 """
 
 import os
@@ -15,41 +15,49 @@ MAX_AGE_S = 120.0
 
 
 class Heartbeat:
-    """Touches the file at most once a second."""
+    """Records progress in a file, at most once a second."""
 
-    def __init__(self, file: str, together: "list[Heartbeat] | None" = None) -> None:
-        """`together`: all that must be alive; the file is as old as the last progress of the slowest."""
+    def __init__(self, file: str, group: "list[Heartbeat] | None" = None) -> None:
+        """Creates a heartbeat.
+
+        Args:
+            file: path of the health file; empty for none.
+            group: all heartbeats that must make progress; the age of the file is that of the slowest.
+        """
         self.file = Path(file) if file else None
-        self.together = [self] if together is None else together
+        self.group = [self] if group is None else group
         self.next_s = 0.0
         self.last_s = 0.0
 
     def progress(self) -> None:
         self.last_s = time.time()
         now_s = time.monotonic()
-        if self.file and now_s >= self.next_s and (slowest_s := min(one.last_s for one in self.together)):
+        if self.file and now_s >= self.next_s and (slowest_s := min(one.last_s for one in self.group)):
             self.file.touch()
             os.utime(self.file, (slowest_s, slowest_s))
             self.next_s = now_s + 1.0
 
 
 def heartbeats(file: str, count: int) -> list[Heartbeat]:
-    """Of threads that must all be alive: none hides that another hangs, or never began."""
-    together: list[Heartbeat] = []
-    together += (Heartbeat(file, together) for _ in range(count))
-    return together
+    """Returns heartbeats for threads that must all make progress: one that hangs or never starts makes the file old."""
+    group: list[Heartbeat] = []
+    group += (Heartbeat(file, group) for _ in range(count))
+    return group
 
 
 def stale(file: Path, now_s: float) -> str:
-    """Why a service counts as dead, or nothing."""
+    """Returns why a service is considered dead, or an empty string."""
     if not file.is_file():
-        return f"{file}: no sign of life yet"
+        return f"{file}: no heartbeat yet"
     age_s = now_s - file.stat().st_mtime
     return f"{file}: no progress for {age_s:.0f} s" if age_s > MAX_AGE_S else ""
 
 
 def not_ready(file: Path, now_s: float, began_s: float) -> str:
-    """Why a service that began then does not work yet, or nothing; the file may be of the process before it."""
+    """Returns why a service started at `began_s` is not ready, or an empty string.
+
+    A health file older than the start was written by the previous process.
+    """
     trouble = stale(file, now_s)
     return trouble or ("" if file.stat().st_mtime >= began_s else f"{file}: no progress since the start")
 

@@ -1,4 +1,4 @@
-"""Logs on standard error, as JSON or for people, one line an event; a constant event, the facts as fields."""
+"""Logging to standard error, as JSON or readable text: one line per event, a constant event name, facts as fields."""
 
 import logging
 import signal
@@ -13,7 +13,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonLines(logging.Formatter):
-    """{"ts", "level", "service", "event", ...the fields given as `extra`}."""
+    """Formats a record as JSON: {"ts", "level", "service", "event", and the fields passed as `extra`}."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -33,12 +33,12 @@ class JsonLines(logging.Formatter):
 
 
 class ConsoleLines(logging.Formatter):
-    """The same for people: time, level and service, the event, its fields as name=value."""
+    """Formats a record as readable text: time, level, service, event, and its fields as name=value."""
 
     def __init__(self, service: str) -> None:
         super().__init__(f"%(asctime)s %(levelname)-7s {service}: %(message)s", "%H:%M:%S")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - name given by logging
         fields = (f"{name}={value}" for name, value in _fields(record).items() if value not in ("", None))
         return "  ".join((super().formatMessage(record), *fields))
 
@@ -48,7 +48,10 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def setup(service: str, settings: Log) -> None:
-    """Once, in a service's __main__. While it runs, SIGUSR1 asks for DEBUG, SIGUSR2 for the configured level."""
+    """Configures logging; called once, in the __main__ of a service.
+
+    SIGUSR1 then switches to DEBUG, SIGUSR2 back to the configured level.
+    """
     configured = logging.getLevelNamesMapping()[settings.level.upper()]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(ConsoleLines(service) if settings.form == "console" else JsonLines(service))

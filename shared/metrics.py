@@ -1,7 +1,7 @@
-"""Metrics: all that the services count, declared in one place; served beside their health. Only here prometheus.
+"""Metrics: factories that declare them, and the HTTP server for metrics and health.
 
-Labels are bounded by the configuration: systems, sinks, topics, hosts of the inventory, and words that stand in the
-code. Never a file, an element or a message's text.
+The values of a label are bounded by the configuration (systems, sinks, topics, hosts of the inventory) or are constants
+in the code. A file, an element or the text of a message is never a label value.
 """
 
 import time
@@ -27,7 +27,7 @@ SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What the reference tells of a metric."""
+    """A declared metric, as listed in docs/metrics.md."""
 
     services: str
     kind: str
@@ -35,7 +35,7 @@ class Declared:
     about: str
     labels: tuple[str, ...]
     metric: Any = field(default=None, compare=False)
-    """That counts; none for those read at each scrape."""
+    """The object that counts; None if a collector reads the value at each scrape."""
 
 
 DECLARED: list[Declared] = []
@@ -53,7 +53,10 @@ seconds = partial(_declare, Histogram, buckets=SECONDS)
 sizes = partial(_declare, Histogram, buckets=SIZES)
 
 DEAD_LETTERS = counter(
-    "fetcher, mysql_writer, ch_bridge", "dead_letters_total", "messages set aside in `<topic>.dlq`", "topic"
+    "fetcher, mysql_writer, ch_bridge",
+    "dead_letters_total",
+    "Messages sent to the dead-letter topic `<topic>.dlq`.",
+    "topic",
 )
 
 
@@ -61,25 +64,25 @@ class _Handler(MetricsHandler):
     health_file: Path
     began_s: float
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:  # noqa: N802 - name given by http.server
         match self.path:
             case "/metrics":
                 super().do_GET()
             case "/healthz":
-                self._answer(stale(self.health_file, time.time()))
+                self._respond(stale(self.health_file, time.time()))
             case "/readyz":
-                self._answer(not_ready(self.health_file, time.time(), self.began_s))
+                self._respond(not_ready(self.health_file, time.time(), self.began_s))
             case _:
-                self.send_error(HTTPStatus.NOT_FOUND, "there are /metrics, /healthz, /readyz")
+                self.send_error(HTTPStatus.NOT_FOUND, "not found; available: /metrics, /healthz, /readyz")
 
-    def _answer(self, trouble: str) -> None:
+    def _respond(self, trouble: str) -> None:
         self.send_response(HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK)
         self.end_headers()
         self.wfile.write(f"{trouble or 'ok'}\n".encode())
 
 
 def registry(service: str, systems: Iterable[str], *collectors: Collector) -> CollectorRegistry:
-    """What a service exposes: its own metrics, and those of every process."""
+    """Returns the registry with the metrics of a service and of its process."""
     found = CollectorRegistry()
     ProcessCollector(registry=found)
     for collector in collectors:
@@ -87,31 +90,31 @@ def registry(service: str, systems: Iterable[str], *collectors: Collector) -> Co
     for declared in DECLARED:
         if service in declared.services.split(", ") and declared.metric is not None:
             found.register(declared.metric)
-            if declared.labels == ("system",):  # zero from the start, else an alert misses the first one
+            if declared.labels == ("system",):  # starts at zero, otherwise an alert misses the first increase
                 for system in systems:
                     declared.metric.labels(system)
     return found
 
 
 def server(port: int, exposed: CollectorRegistry, health_file: Path) -> ThreadingHTTPServer:
-    """Answers at /metrics, /healthz and /readyz once it is started."""
+    """Creates the HTTP server for /metrics, /healthz and /readyz; the caller starts it."""
     known = {"registry": exposed, "health_file": health_file, "began_s": time.time()}
     return ThreadingHTTPServer(("", port), type("Handler", (_Handler,), known))
 
 
-def serve(service: str, settings: Settings, *collectors: Collector) -> None:
-    """A service's metrics and health at `metrics: {port}`, as long as the process lives.
+def serve_metrics(service: str, settings: Settings, *collectors: Collector) -> None:
+    """Serves the metrics and health of a service at `metrics: {port}` until the process ends.
 
     Raises:
-        BadSettings: the port is not free, or there is no health.file to tell the health by.
+        BadSettings: the port is in use, or health.file is not set.
     """
     port = settings.metrics.port
     if not port:
         return
     if not settings.health.file:
-        raise BadSettings("metrics.port is set: health.file must be too, /healthz looks at it")
+        raise BadSettings("metrics.port is set but health.file is not: set it too, /healthz checks that file")
     exposed = registry(service, [system.name for system in settings.systems], *collectors)
     try:
         Thread(target=server(port, exposed, Path(settings.health.file)).serve_forever, daemon=True).start()
     except OSError as error:
-        raise BadSettings(f"metrics.port: {port}: {error}") from error
+        raise BadSettings(f"metrics.port: cannot listen on port {port}: {error}") from error

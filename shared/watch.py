@@ -1,4 +1,4 @@
-"""The configuration while a service runs: looked at again and again; a change is taken, or refused with the reason."""
+"""Reloads the configuration while a service runs: a change is applied, or rejected with the reason."""
 
 import logging
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from shared.settings import BadSettings, Settings, load
 
 log = logging.getLogger(__name__)
 CHANGEABLE = frozenset({"systems", "schedule"})
-"""What may change while a service runs; all else needs a restart."""
+"""Sections that may change while a service runs; all others need a restart."""
 
 
 class Watch:
-    """The last good configuration."""
+    """Holds the last valid configuration and checks for changes."""
 
     def __init__(
         self,
@@ -21,18 +21,24 @@ class Watch:
         check: Callable[[Settings], None] = lambda _: None,
         read: Callable[[], Settings] = load,
     ) -> None:
-        """Args: check: raises BadSettings for what a service cannot work with; read: the configuration as it is now."""
+        """Starts with a valid configuration.
+
+        Args:
+            settings: the configuration at the start.
+            check: raises BadSettings if the service cannot work with a configuration.
+            read: returns the configuration as it is now.
+        """
         self.settings = settings
         self.lock = Lock()
         self.check = check
         self.read = read
         self.refused = ""
-        """Why the files as they are now are not taken."""
+        """Reason why the current files are rejected; empty if they are valid."""
         self.waiting: frozenset[str] = frozenset()
-        """Sections that changed, and need a restart."""
+        """Changed sections that take effect at a restart."""
 
     def look(self) -> Settings | None:
-        """The new configuration when it changed and is good; the old one stays otherwise. Any thread may ask."""
+        """Returns the new configuration if it has changed and is valid, else None. Thread-safe."""
         with self.lock:
             return self._look()
 
@@ -44,25 +50,25 @@ class Watch:
                 self.check(wanted)
         except BadSettings as error:
             if str(error) != self.refused:
-                log.error("configuration refused, the old one stays", extra={"reason": str(error)})  # noqa: TRY400 - says it all
+                log.error("configuration rejected, previous one kept", extra={"reason": str(error)})  # noqa: TRY400 - the reason suffices
             self.refused = str(error)
             return None
         self.refused = ""
-        self._tell_of_others(found)
+        self._report_restart_needed(found)
         if wanted == self.settings:
             return None
         self.settings = wanted
         log.info("configuration changed", extra={"systems": [system.name for system in wanted.systems]})
         return wanted
 
-    def _tell_of_others(self, found: Settings) -> None:
+    def _report_restart_needed(self, found: Settings) -> None:
         names = {field.name for field in fields(Settings)} - CHANGEABLE
         waiting = frozenset(name for name in names if getattr(found, name) != getattr(self.settings, name))
         if waiting - self.waiting:
-            log.warning("changed, but taken only at a restart", extra={"sections": sorted(waiting)})
+            log.warning("configuration change needs a restart", extra={"sections": sorted(waiting)})
         self.waiting = waiting
 
     def follow(self, look_s: float, stop: Event) -> None:
-        """Look every so often, until stopped."""
+        """Checks for changes periodically until stopped."""
         while not stop.wait(look_s):
             self.look()

@@ -13,7 +13,7 @@ from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Producer
-from shared.metrics import serve
+from shared.metrics import serve_metrics
 from shared.settings import Settings, load
 from shared.sinks.cycles import CycleKeeper
 from shared.sinks.loop import SinkWorker
@@ -39,7 +39,7 @@ def main() -> None:
     settings = load()
     own = settings.section("ch_bridge", ChBridgeSettings)
     log.setup("ch_bridge", settings.log)
-    serve("ch_bridge", settings)
+    serve_metrics("ch_bridge", settings)
     stop = stop_on_signals()
     watch = Watch(settings)
     heartbeat, of_cycles = heartbeats(settings.health.file, 2)

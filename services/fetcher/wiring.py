@@ -28,7 +28,7 @@ from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Producer
-from shared.metrics import serve
+from shared.metrics import serve_metrics
 from shared.remote.metrics import HostCollector
 from shared.settings import load
 from shared.topics import FILES_FOUND, FILES_SETTLE, Topic
@@ -128,7 +128,7 @@ def main() -> None:
     watch = Watch(settings, check_preprocessing)
     parts = build(watch, own)
     metrics.PARSERS.set(parts.parsers.count)
-    serve("fetcher", settings, HostCollector(parts.elements.manager.statistics))
+    serve_metrics("fetcher", settings, HostCollector(parts.elements.manager.statistics))
     of_fetching, of_settling = heartbeats(settings.health.file, 2)
     loops = ((FILES_FOUND, fetching(parts, of_fetching)), (FILES_SETTLE, settling(parts, of_settling)))
     threads = [Thread(target=run, args=(topic, dispatch, stop)) for topic, dispatch in loops]

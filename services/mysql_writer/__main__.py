@@ -14,7 +14,7 @@ from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Producer
-from shared.metrics import serve
+from shared.metrics import serve_metrics
 from shared.settings import Settings, load
 from shared.sinks.cycles import CycleKeeper
 from shared.sinks.loop import SinkWorker
@@ -60,7 +60,7 @@ def main() -> None:
     settings = load()
     own = settings.section("mysql_writer", MysqlWriterSettings)
     log.setup("mysql_writer", settings.log)
-    serve("mysql_writer", settings)
+    serve_metrics("mysql_writer", settings)
     stop = stop_on_signals()
     producer = Producer(settings.kafka.bootstrap_servers)
     watch = Watch(settings)

@@ -4,7 +4,7 @@ from services.scanner.settings import ScannerSettings
 from services.scanner.system_manager import SystemManager
 from shared import log
 from shared.crash import or_leave, stop_on_signals
-from shared.metrics import serve
+from shared.metrics import serve_metrics
 from shared.remote.metrics import HostCollector
 from shared.settings import load
 
@@ -16,7 +16,7 @@ def main() -> None:
     stop = stop_on_signals()
     with or_leave("scan"):
         manager = SystemManager(settings, own)
-        serve("scanner", settings, HostCollector(manager.elements.statistics))
+        serve_metrics("scanner", settings, HostCollector(manager.elements.statistics))
         manager.run(stop)
 
 

@@ -21,7 +21,7 @@ from shared.inventory import endpoints
 from shared.kafka import admin, consume
 from shared.kafka.produce import Producer
 from shared.messages import CycleFigures
-from shared.metrics import serve
+from shared.metrics import serve_metrics
 from shared.settings import BadSettings, load
 from shared.topics import CYCLES, FILES_SETTLE, FILES_STATUS, TRACKER_TABLES
 from shared.watch import Watch
@@ -77,7 +77,7 @@ def published(brokers: str) -> dict[tuple[str, int], CycleFigures]:
 def main() -> None:
     settings = load()
     log.setup("tracker", settings.log)
-    serve("tracker", settings)
+    serve_metrics("tracker", settings)
     # A Faust worker older than its topic never reads it, and looks well.
     missing = admin.missing(settings.kafka.bootstrap_servers, (FILES_STATUS, FILES_SETTLE, CYCLES, *TRACKER_TABLES))
     if missing:

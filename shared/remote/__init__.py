@@ -1,1 +1,1 @@
-"""Elements as files on the other side of a line: one interface over SFTP, FTP, FTPS and local directories."""
+"""Access to the files of elements: one interface over SFTP, FTP, FTPS and local directories."""

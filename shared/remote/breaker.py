@@ -1,23 +1,26 @@
-"""A circuit breaker: a host that does not answer is left alone for a while. Pure: the caller brings the time."""
+"""A circuit breaker: a host that does not respond is not contacted for a while. Pure: the caller passes the time."""
 
 from dataclasses import dataclass
 
 TOLERATED = 3
-"""Failures in a row before a host is left alone."""
+"""Consecutive failures that open the breaker."""
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 300.0
 
 
 @dataclass
 class Breaker:
-    """Closed: calls pass. Open: none passes. Half-open, when the pause is over: one passes, to see."""
+    """Decides which calls to a host are allowed.
+
+    Closed: all calls pass. Open: no call passes. Half-open (the pause is over): one call passes as a probe.
+    """
 
     failures: int = 0
     open_until_s: float = 0.0
     probing: bool = False
 
     def may_try(self, now_s: float) -> bool:
-        """Whether a call may be made now; when it is the probe, others wait for its outcome."""
+        """Tells whether a call is allowed now. While a probe is running, no other call is."""
         if self.failures < TOLERATED:
             return True
         if self.probing or now_s < self.open_until_s:
@@ -29,14 +32,17 @@ class Breaker:
         self.failures, self.probing = 0, False
 
     def failed(self, now_s: float, jitter: float) -> None:
-        """Args: jitter: 0 to 1, of the pause's half, so that many clients do not come back together."""
+        """Counts a failure and starts the next pause.
+
+        Args: jitter: 0 to 1; varies half of the pause, so that many clients do not return at the same moment.
+        """
         self.failures += 1
         self.probing = False
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** max(0, self.failures - TOLERATED))
         self.open_until_s = now_s + pause_s * (0.5 + 0.5 * jitter)
 
     def state(self, now_s: float) -> str:
-        """As an operator calls it: closed, open or half-open."""
+        """Returns the name of the state: closed, open or half-open."""
         if self.failures < TOLERATED:
             return "closed"
         return "open" if now_s < self.open_until_s else "half-open"

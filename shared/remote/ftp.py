@@ -1,6 +1,6 @@
-"""Elements over FTP, and FTPS explicit or implicit: the only module that imports ftplib.
+"""Sessions over FTP and explicit or implicit FTPS. The only module that imports ftplib.
 
-Names are bytes here too: ftplib is told Latin-1, which maps every byte to a character and back.
+Names are bytes: ftplib uses Latin-1 here, which maps every byte to one character and back.
 """
 
 import ftplib
@@ -16,34 +16,45 @@ from typing import Any, BinaryIO
 
 from shared.errors import Unreachable
 from shared.inventory import Endpoint
-from shared.remote.session import Denied, Entry, Gone, LoginRefused, Owned, Pace, below, child, is_name, one_by_one
-from shared.remote.tcp import keep_watch
+from shared.remote.session import (
+    Denied,
+    Entry,
+    Gone,
+    LoginRefused,
+    MinimumRate,
+    Owned,
+    child,
+    is_plain_name,
+    read_each,
+    subtrees,
+)
+from shared.remote.tcp import enable_keepalive
 from shared.settings import Remote
 
 ENCODING = "latin-1"
 NOT_FOUND = "550"
 NOT_IMPLEMENTED = ("500", "501", "502", "504")
 FORBIDDEN = ("permission", "denied", "not enough privileges")
-PIECE_BYTES = 1 << 18
+FTP_RECEIVE_BYTES = 1 << 18
 
 
 class _Tls(ftplib.FTP_TLS):
-    """Data lines resume the control line's TLS session: vsftpd's require_ssl_reuse demands it, ftplib does not."""
+    """FTPS whose data connections resume the TLS session of the control connection, as vsftpd requires."""
 
     def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:
-        line, size = ftplib.FTP.ntransfercmd(self, cmd, rest)  # noqa: S321 - TLS comes on top
+        plain, size = ftplib.FTP.ntransfercmd(self, cmd, rest)  # noqa: S321 - TLS is added below
         session = self.sock.session if isinstance(self.sock, ssl.SSLSocket) else None
         try:
-            return self.context.wrap_socket(line, server_hostname=self.host, session=session), size
+            return self.context.wrap_socket(plain, server_hostname=self.host, session=session), size
         except BaseException:
-            line.close()
+            plain.close()
             raise
 
 
 class _ImplicitTls(_Tls):
-    """TLS from the first byte on; ftplib knows only the explicit way, AUTH TLS on a plain line."""
+    """Implicit FTPS: TLS from the first byte on. Ftplib supports only explicit FTPS (AUTH TLS)."""
 
-    def connect(self, host: str = "", port: int = 0, timeout: float = -999, source_address: Any = None) -> str:  # noqa: ARG002 - ftplib's
+    def connect(self, host: str = "", port: int = 0, timeout: float = -999, source_address: Any = None) -> str:  # noqa: ARG002 - signature of ftplib
         plain = socket.create_connection((host, port), timeout)
         self.host, self.af = host, plain.family
         self.sock = self.context.wrap_socket(plain, server_hostname=host)
@@ -53,7 +64,7 @@ class _ImplicitTls(_Tls):
 
 
 class FtpSession(Owned):
-    """See `session.Session`."""
+    """Implements `session.Session` over FTP."""
 
     def __init__(self, client: ftplib.FTP, timeout_s: float) -> None:
         super().__init__()
@@ -65,7 +76,7 @@ class FtpSession(Owned):
         return (entry for _, entry in self.tree(directory, 0) if isinstance(entry, Entry))
 
     def tree(
-        self, directory: bytes, depth: int, leave: Collection[bytes] = ()
+        self, directory: bytes, depth: int, skip: Collection[bytes] = ()
     ) -> Iterator[tuple[bytes, Entry | Denied]]:
         self.traffic.listings += 1
         directories: list[bytes] = []
@@ -73,12 +84,12 @@ class FtpSession(Owned):
             for name, entry in self._listing(directory, wants_directories=depth > 0):
                 if entry is not None:
                     yield directory, entry
-                elif depth > 0 and name not in leave:
+                elif depth > 0 and name not in skip:
                     directories.append(child(directory, name))
-        yield from below(self, directories, depth, leave)
+        yield from subtrees(self, directories, depth, skip)
 
     def _listing(self, directory: bytes, *, wants_directories: bool) -> Iterator[tuple[bytes, Entry | None]]:
-        """Names with their entry, or None of a directory."""
+        """Yields each name with its entry, or with None if it is a directory."""
         if self.knows_mlsd:
             try:
                 yield from self._mlsd(directory)
@@ -96,15 +107,15 @@ class FtpSession(Owned):
                 yield name, None
 
     def _mlsd(self, directory: bytes) -> Iterator[tuple[bytes, Entry | None]]:
-        """RFC 3659 clause 7: facts that need no guessing, unlike the lines of LIST. In bounded memory."""
+        """Lists by MLSD (RFC 3659 clause 7) in bounded memory. Its facts are unambiguous, unlike the lines of LIST."""
         self.client.voidcmd("TYPE A")
         rest = b""
-        for piece in self._pieces(f"MLSD {_text(directory)}"):
-            *lines, rest = (rest + piece).split(b"\n")
+        for chunk in self._data_chunks(f"MLSD {_text(directory)}"):
+            *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 facts, _, name = line.rstrip(b"\r").partition(b" ")
                 fact = dict(_fact(part) for part in facts.decode(ENCODING).split(";") if part)
-                if not is_name(name):
+                if not is_plain_name(name):
                     continue
                 if (kind := fact.get("type", "").lower()) == "file":
                     yield name, Entry(name, int(fact["size"]), _epoch_s(fact["modify"]))
@@ -112,17 +123,17 @@ class FtpSession(Owned):
                     yield name, None
 
     def _names(self, directory: bytes) -> list[bytes]:
-        """For servers without MLSD: names, then size and time of each; directories have no size."""
+        """Returns the names in a directory, for servers without MLSD."""
         try:
             names = self.client.nlst(_text(directory))
         except ftplib.error_perm as error:
             if str(error).startswith(NOT_FOUND) and self._is_directory(directory):
-                return []  # some say 550 of an empty directory
+                return []  # some servers reply 550 for an empty directory
             raise
         if not names and not self._is_directory(directory):
-            raise Gone(repr(directory))  # and some say nothing of a missing one
+            raise Gone(repr(directory))  # some servers list nothing for a missing directory
         plain = (name.rpartition("/")[2].encode(ENCODING) for name in names)
-        return [name for name in plain if is_name(name)]
+        return [name for name in plain if is_plain_name(name)]
 
     def _is_directory(self, directory: bytes) -> bool:
         here = self.client.pwd()
@@ -139,33 +150,33 @@ class FtpSession(Owned):
         return out.getvalue()
 
     def read_all(self, files: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, bytes | Gone | Denied]]:
-        return one_by_one(self, files)
+        return read_each(self, files)
 
     def read_to(self, path: bytes, size: int, out: BinaryIO) -> int:
         left = size
         with self._foreign(path):
             self.client.voidcmd("TYPE I")
-            for piece in self._pieces(f"RETR {_text(path)}"):
-                left -= out.write(piece[:left])
-        self.traffic.got(size - left)
+            for chunk in self._data_chunks(f"RETR {_text(path)}"):
+                left -= out.write(chunk[:left])
+        self.traffic.count_file(size - left)
         return size - left
 
-    def _pieces(self, command: str) -> Iterator[bytes]:
-        """What comes on a data line; one that is left early is cut, and the server's word on that heard."""
-        pace, whole = Pace(self.timeout_s), False
-        line = self.client.transfercmd(command)
+    def _data_chunks(self, command: str) -> Iterator[bytes]:
+        """Yields what arrives on a data connection. If the caller stops early, reads the server's reply."""
+        rate, whole = MinimumRate(self.timeout_s), False
+        data = self.client.transfercmd(command)
         try:
             while not whole:
                 began_s = monotonic()
-                piece = line.recv(PIECE_BYTES)
-                pace.took(monotonic() - began_s, len(piece))
-                whole = not piece
-                yield piece
-            if isinstance(line, ssl.SSLSocket):
-                with suppress(OSError):  # many servers do not say goodbye
-                    line.unwrap()
+                chunk = data.recv(FTP_RECEIVE_BYTES)
+                rate.count(monotonic() - began_s, len(chunk))
+                whole = not chunk
+                yield chunk
+            if isinstance(data, ssl.SSLSocket):
+                with suppress(OSError):  # many servers do not close TLS properly
+                    data.unwrap()
         finally:
-            line.close()
+            data.close()
             if not whole:
                 with suppress(*ftplib.all_errors):
                     self.client.voidresp()
@@ -197,19 +208,19 @@ class FtpSession(Owned):
     def make_directory(self, directory: bytes) -> None:
         with self._foreign(directory):
             if not self._is_directory(directory):
-                with suppress(ftplib.error_perm):  # another fetcher may have been quicker
+                with suppress(ftplib.error_perm):  # another fetcher may have created it in the meantime
                     self.client.mkd(_text(directory))
                 if not self._is_directory(directory):
-                    raise Unreachable(f"{directory!r}: cannot be made")
+                    raise Unreachable(f"{directory!r}: cannot create the directory; check the login's write permission")
 
     def write(self, path: bytes, content: bytes) -> None:
         with self._foreign(path):
             self.client.storbinary(f"STOR {_text(path)}", io.BytesIO(content))
 
     def alive(self) -> bool:
-        """A server that ended an idle line has written so, or closed it: nothing is to be read on one in order."""
-        line = self.client.sock
-        return line is not None and line.fileno() >= 0 and not select.select([line], [], [], 0)[0]
+        """Tells whether the idle connection is open. It is readable after the server has closed it or sent a reply."""
+        control = self.client.sock
+        return control is not None and control.fileno() >= 0 and not select.select([control], [], [], 0)[0]
 
     def check(self) -> None:
         with self._foreign(b"."):
@@ -220,38 +231,39 @@ class FtpSession(Owned):
 
     @contextmanager
     def _foreign(self, path: bytes) -> Iterator[None]:
-        """Ftplib's failures in our two words."""
+        """Translates errors of ftplib into Gone, Denied and Unreachable."""
         self.check_owner()
         try:
             yield
         except ftplib.error_perm as error:
             if str(error).startswith(NOT_FOUND):
-                raise self._absence(path, str(error)) from error
+                raise self._missing_or_denied(path, str(error)) from error
             raise Denied(f"{path!r}: {error}") from error
         except TimeoutError as error:
-            raise Unreachable(f"{path!r}: stalled, no byte for {self.timeout_s:.0f} s") from error
+            raise Unreachable(f"{path!r}: timed out, no data for {self.timeout_s:.0f} s") from error
         except (ftplib.Error, OSError, EOFError, ValueError) as error:
             raise Unreachable(f"{path!r}: {type(error).__name__} {error}") from error
 
     @staticmethod
-    def _absence(path: bytes, said: str) -> Gone | Denied:
-        """550 is said of what is missing and of what is forbidden: only the words tell."""
-        forbidden = any(word in said.lower() for word in FORBIDDEN)
-        return Denied(f"{path!r}: {said}") if forbidden else Gone(f"{path!r}: {said}")
+    def _missing_or_denied(path: bytes, reply: str) -> Gone | Denied:
+        """Interprets reply 550, which servers send for missing and for forbidden files: only its text tells which."""
+        forbidden = any(word in reply.lower() for word in FORBIDDEN)
+        return Denied(f"{path!r}: {reply}") if forbidden else Gone(f"{path!r}: {reply}")
 
 
-def connect(endpoint: Endpoint, settings: Remote) -> FtpSession:
-    """Log in; with TLS the server's certificate is verified, and the data lines are encrypted too.
+def connect_ftp(endpoint: Endpoint, settings: Remote) -> FtpSession:
+    """Connects and logs in. With TLS, verifies the server's certificate and encrypts the data connections too.
 
     Raises:
-        Unreachable: no connection, a certificate that cannot be trusted, or login refused.
+        Unreachable: no connection, or the certificate cannot be verified.
+        LoginRefused: the server rejected the login.
     """
     client: ftplib.FTP = _CLIENTS[endpoint.protocol](settings)
     client.encoding = ENCODING
     try:
         client.connect(endpoint.host, endpoint.port, settings.timeout_s)
         if client.sock is not None:
-            keep_watch(client.sock, settings.timeout_s)
+            enable_keepalive(client.sock, settings.timeout_s)
         client.set_pasv(not endpoint.active_mode)
         client.login(endpoint.username, endpoint.login_password)
         if isinstance(client, ftplib.FTP_TLS):
@@ -270,20 +282,20 @@ def _trust(settings: Remote) -> ssl.SSLContext:
 
 
 _CLIENTS: dict[str, Callable[[Remote], ftplib.FTP]] = {
-    "ftp": lambda _: ftplib.FTP(),  # noqa: S321 - elements that know nothing else
+    "ftp": lambda _: ftplib.FTP(),  # noqa: S321 - some elements support nothing else
     "ftps": lambda settings: _Tls(context=_trust(settings)),
     "ftps-implicit": lambda settings: _ImplicitTls(context=_trust(settings)),
 }
 
 
 def _text(path: bytes) -> str:
-    """A path for a command line of FTP.
+    """Returns a path as an argument of an FTP command.
 
     Raises:
-        ValueError: it has a line break, which would end the command.
+        ValueError: the path contains a line break, which would end the command.
     """
     if b"\r" in path or b"\n" in path:
-        raise ValueError("FTP cannot name a path with a line break")
+        raise ValueError("the path contains a line break, which FTP cannot transmit")
     return path.decode(ENCODING)
 
 
@@ -293,5 +305,5 @@ def _fact(part: str) -> tuple[str, str]:
 
 
 def _epoch_s(modified: str) -> int:
-    """YYYYMMDDhhmmss[.sss] of RFC 3659, which is UTC."""
+    """Converts a time of RFC 3659 (YYYYMMDDhhmmss[.sss], in UTC) to seconds since 1970."""
     return int(datetime.strptime(modified[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp())

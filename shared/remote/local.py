@@ -1,4 +1,4 @@
-"""A directory of this machine as an element: where another program mirrors the elements' files."""
+"""A local directory as an element, for example one into which another program mirrors the files of elements."""
 
 import os
 import stat
@@ -8,47 +8,47 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shared.errors import Unreachable
-from shared.remote.session import Denied, Entry, Gone, Owned, below, child, one_by_one
+from shared.remote.session import Denied, Entry, Gone, Owned, child, read_each, subtrees
 
-PIECE_BYTES = 1 << 20
+LOCAL_READ_BYTES = 1 << 20
 
 
 class LocalSession(Owned):
-    """See `session.Session`."""
+    """Implements `session.Session` for a local directory."""
 
     def entries(self, directory: bytes) -> Iterator[Entry]:
         return (entry for _, entry in self.tree(directory, 0) if isinstance(entry, Entry))
 
     def tree(
-        self, directory: bytes, depth: int, leave: Collection[bytes] = ()
+        self, directory: bytes, depth: int, skip: Collection[bytes] = ()
     ) -> Iterator[tuple[bytes, Entry | Denied]]:
         self.traffic.listings += 1
         directories: list[bytes] = []
         with _foreign(directory), os.scandir(directory) as found:
             for entry in found:
                 if entry.is_file(follow_symlinks=False):
-                    with suppress(FileNotFoundError):  # vanished meanwhile
+                    with suppress(FileNotFoundError):  # deleted in the meantime
                         status = entry.stat(follow_symlinks=False)
                         yield directory, Entry(entry.name, status.st_size, int(status.st_mtime))
-                elif depth > 0 and entry.name not in leave and entry.is_dir(follow_symlinks=False):
+                elif depth > 0 and entry.name not in skip and entry.is_dir(follow_symlinks=False):
                     directories.append(child(directory, entry.name))
-        yield from below(self, directories, depth, leave)
+        yield from subtrees(self, directories, depth, skip)
 
     def read(self, path: bytes, size: int) -> bytes:
         with _foreign(path), Path(os.fsdecode(path)).open("rb") as file:
             content = file.read(size)
-        self.traffic.got(len(content))
+        self.traffic.count_file(len(content))
         return content
 
     def read_all(self, files: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, bytes | Gone | Denied]]:
-        return one_by_one(self, files)
+        return read_each(self, files)
 
     def read_to(self, path: bytes, size: int, out: BinaryIO) -> int:
         left = size
         with _foreign(path), Path(os.fsdecode(path)).open("rb") as file:
-            while piece := file.read(min(left, PIECE_BYTES)):
-                left -= out.write(piece)
-        self.traffic.got(size - left)
+            while chunk := file.read(min(left, LOCAL_READ_BYTES)):
+                left -= out.write(chunk)
+        self.traffic.count_file(size - left)
         return size - left
 
     def look(self, path: bytes) -> Entry | None:
@@ -87,6 +87,7 @@ class LocalSession(Owned):
 
 @contextmanager
 def _foreign(path: bytes) -> Iterator[None]:
+    """Translates errors of the operating system into Gone, Denied and Unreachable."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The metrics of each host that elements are reached at."""
+"""Metrics per host of the inventory: connections, downloads and the state of the circuit breaker."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,28 +17,28 @@ def _of_host(kind: str, name: str, about: str) -> Declared:
 
 
 HOSTS = {
-    "connected": _of_host("counter", "sessions_opened_total", "connections made"),
-    "reused": _of_host("counter", "sessions_reused_total", "idle connections used again"),
-    "failed": _of_host("counter", "connections_failed_total", "no connection, or login refused"),
-    "refused": _of_host("counter", "sessions_refused_total", "without asking the host, as its breaker is open"),
-    "waited": _of_host("counter", "session_waits_total", "for a connection, as all were in use"),
-    "gave_up": _of_host("counter", "session_waits_failed_total", "longer than elements.wait_s"),
-    "found_dead": _of_host("counter", "sessions_found_dead_total", "idle connections without a sign of life"),
-    "in_use_s": _of_host("counter", "session_seconds_total", "connections in use"),
-    "in_use": _of_host("gauge", "sessions_in_use", "connections"),
-    "idle": _of_host("gauge", "sessions_idle", "connections that may be used again"),
-    "waiting": _of_host("gauge", "sessions_waited_for", "threads that wait for a connection"),
-    "traffic.files": _of_host("counter", "received_files_total", "downloads"),
-    "traffic.bytes": _of_host("counter", "received_bytes_total", "of downloads"),
-    "traffic.listings": _of_host("counter", "listings_total", "of directories; over SFTP of whole trees"),
+    "connected": _of_host("counter", "sessions_opened_total", "Connections opened to the host."),
+    "reused": _of_host("counter", "sessions_reused_total", "Idle connections that were used again."),
+    "failed": _of_host("counter", "connections_failed_total", "Failed connection attempts and refused logins."),
+    "refused": _of_host("counter", "sessions_refused_total", "Sessions refused because the host's breaker is open."),
+    "waited": _of_host("counter", "session_waits_total", "Waits for a connection because all were in use."),
+    "gave_up": _of_host("counter", "session_waits_failed_total", "Waits for a connection longer than elements.wait_s."),
+    "found_dead": _of_host("counter", "sessions_found_dead_total", "Idle connections that did not respond to a check."),
+    "in_use_s": _of_host("counter", "session_seconds_total", "Seconds that connections were in use, summed."),
+    "in_use": _of_host("gauge", "sessions_in_use", "Connections in use now."),
+    "idle": _of_host("gauge", "sessions_idle", "Idle connections that can be used again."),
+    "waiting": _of_host("gauge", "sessions_waited_for", "Threads that wait for a connection now."),
+    "traffic.files": _of_host("counter", "received_files_total", "Files downloaded from the host."),
+    "traffic.bytes": _of_host("counter", "received_bytes_total", "Bytes downloaded from the host."),
+    "traffic.listings": _of_host("counter", "listings_total", "Directory listings; over SFTP a whole tree is one."),
 }
-"""By their field of `shared.remote.service_manager.Statistics`."""
-BREAKER = _of_host("gauge", "breaker_open", "1: left alone after failures in a row, or about to be tried again")
+"""The metric for each field of `shared.remote.service_manager.HostStatistics`."""
+BREAKER = _of_host("gauge", "breaker_open", "State of the circuit breaker: 0 closed, 1 open or half-open.")
 
 
 @dataclass(frozen=True)
 class HostCollector(Collector):
-    """What `FtpServiceManager.statistics` tells, read at each scrape."""
+    """Exports `FtpServiceManager.statistics`, read at each scrape."""
 
     statistics: Callable[[], Mapping[str, tuple[str, Any]]]
 

@@ -1,7 +1,7 @@
-"""FtpServiceManager: sessions with elements, for the scanner and the fetcher alike.
+"""FtpServiceManager: the pool of sessions with elements, for the scanner and the fetcher.
 
-Bounded per host, however many elements one host serves; idle sessions are handed out again; a host that does not answer
-is left alone for a while.
+The number of connections is bounded per host, however many elements a host serves. Idle sessions are reused. A host
+that does not respond is not contacted for a while.
 """
 
 import time
@@ -14,57 +14,59 @@ from threading import Condition, Lock
 
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
-from shared.remote import ftp, sftp
 from shared.remote.breaker import Breaker
+from shared.remote.ftp import connect_ftp
 from shared.remote.local import LocalSession
 from shared.remote.session import Denied, LoginRefused, Session, Traffic
+from shared.remote.sftp import connect_sftp
 from shared.settings import Remote
 
 IDLE_S = 60.0
-"""A session unused for so long is not trusted any more."""
+"""An idle session is closed after this time."""
 CHECK_AFTER_S = 15.0
-"""One unused for so long is asked for a sign of life first: the other half of a line may be gone."""
+"""A session idle for this long is tested before it is reused: the other end may have disappeared."""
 
 
-def connect(endpoint: Endpoint, settings: Remote) -> Session:
-    """A session by the endpoint's protocol.
+def open_session(endpoint: Endpoint, settings: Remote) -> Session:
+    """Opens a session by the protocol of the endpoint.
 
     Raises:
-        Unreachable: no connection, an identity that cannot be trusted, or login refused.
+        Unreachable: no connection, or the identity of the host cannot be verified.
+        LoginRefused: the host rejected the login.
     """
     match endpoint.protocol:
         case "sftp":
-            return sftp.connect(endpoint, settings)
+            return connect_sftp(endpoint, settings)
         case "local":
             return LocalSession()
         case _:
-            return ftp.connect(endpoint, settings)
+            return connect_ftp(endpoint, settings)
 
 
 @dataclass
-class Statistics:
-    """Of one host, since the start."""
+class HostStatistics:
+    """Counts for one host since the process started."""
 
     connected: int = 0
     reused: int = 0
     failed: int = 0
     refused: int = 0
-    """By the breaker, without asking the host."""
+    """Sessions refused by the breaker, without contacting the host."""
     waited: int = 0
-    """For a place, as all were taken."""
+    """Waits for a slot because all connections were in use."""
     gave_up: int = 0
-    """Waiting for a place."""
+    """Waits for a slot that timed out."""
     found_dead: int = 0
-    """Idle sessions that gave no sign of life."""
+    """Idle sessions that did not respond to a check."""
     in_use_s: float = 0.0
     in_use: int = 0
-    """Sessions, now."""
+    """Sessions in use now."""
     idle: int = 0
-    """Sessions, now."""
+    """Idle sessions now."""
     waiting: int = 0
-    """For a session, now."""
+    """Threads waiting for a session now."""
     traffic: Traffic = field(default_factory=Traffic)
-    """Of sessions given back."""
+    """Traffic of sessions that were returned to the pool."""
 
 
 @dataclass
@@ -76,27 +78,27 @@ class _Idle:
 
 @dataclass
 class _Host:
-    """What one host's sessions share."""
+    """State shared by the sessions of one host."""
 
     limit: int
     changed: Condition = field(default_factory=Condition)
     open: int = 0
-    """Sessions in use and idle."""
+    """Number of sessions, in use and idle."""
     idle: list[_Idle] = field(default_factory=list)
     waiting: deque[object] = field(default_factory=deque)
-    """First come, first served."""
+    """Threads waiting for a slot, first come, first served."""
     breaker: Breaker = field(default_factory=Breaker)
-    statistics: Statistics = field(default_factory=Statistics)
+    statistics: HostStatistics = field(default_factory=HostStatistics)
 
 
 class FtpServiceManager:
-    """The pool; one for a process, shared by its threads."""
+    """The session pool of a process, shared by its threads."""
 
     def __init__(
         self,
         settings: Remote,
         now_s: Callable[[], float] = time.monotonic,
-        connect: Callable[[Endpoint, Remote], Session] = connect,
+        connect: Callable[[Endpoint, Remote], Session] = open_session,
     ) -> None:
         self.settings = settings
         self.now_s = now_s
@@ -106,10 +108,10 @@ class FtpServiceManager:
 
     @contextmanager
     def session(self, endpoint: Endpoint) -> Iterator[Session]:
-        """A session of one's own for a while; waits when all of the host's are in use.
+        """Lends a session to the calling thread; waits while all connections to the host are in use.
 
         Raises:
-            Unreachable: no connection, the host is left alone now, or what the session raised.
+            Unreachable: no connection, the breaker of the host is open, or the session itself raised it.
         """
         host = self._host(endpoint)
         session = self._take(host, endpoint)
@@ -118,17 +120,17 @@ class FtpServiceManager:
             yield session
         except (Hopeless, Denied):
             self._count(host, session, began_s)
-            self._give_back(host, endpoint, session)  # an answer, if a bad one: the line is in order
+            self._give_back(host, endpoint, session)  # a negative response: the connection still works
             raise
         except BaseException:
             self._count(host, session, began_s)
-            self._drop(host, session)
+            self._discard(host, session)
             raise
         self._count(host, session, began_s)
         self._give_back(host, endpoint, session)
 
-    def statistics(self) -> dict[str, tuple[str, Statistics]]:
-        """host:port -> state of the breaker, counts."""
+    def statistics(self) -> dict[str, tuple[str, HostStatistics]]:
+        """Returns for each "host:port" the state of its breaker and its counts."""
         with self.lock:
             hosts = list(self.hosts.items())
         for _, host in hosts:
@@ -139,7 +141,7 @@ class FtpServiceManager:
         return {f"{at[0]}:{at[1]}": (host.breaker.state(self.now_s()), host.statistics) for at, host in hosts}
 
     def close(self) -> None:
-        """End the idle sessions; those in use end with their users."""
+        """Closes the idle sessions. Sessions in use are not affected."""
         for host in self.hosts.values():
             with host.changed:
                 for idle in host.idle:
@@ -152,39 +154,41 @@ class FtpServiceManager:
             at = endpoint.host, endpoint.port
             host = self.hosts.setdefault(at, _Host(self.settings.connections_per_host))
             if endpoint.connections:
-                host.limit = endpoint.connections  # the last entry of a host that sets one
+                host.limit = endpoint.connections  # the last inventory entry that sets a limit wins
             return host
 
     def _take(self, host: _Host, endpoint: Endpoint) -> Session:
-        """An idle session that gives a sign of life, or a new one."""
-        while (idle := self._place(host, endpoint)) is not None:
+        """Returns an idle session that still responds, or a new one."""
+        while (idle := self._reserve_slot(host, endpoint)) is not None:
             idle.session.own()
-            if self.now_s() - idle.since_s < CHECK_AFTER_S or self._lives(idle.session):
+            if self.now_s() - idle.since_s < CHECK_AFTER_S or self._responds(idle.session):
                 host.statistics.reused += 1
                 return idle.session
             host.statistics.found_dead += 1
-            self._drop(host, idle.session)
-        return self._connected(host, endpoint)
+            self._discard(host, idle.session)
+        return self._connect(host, endpoint)
 
     @staticmethod
-    def _lives(session: Session) -> bool:
+    def _responds(session: Session) -> bool:
         try:
             session.check()
         except (Unreachable, Hopeless):
             return False
         return True
 
-    def _place(self, host: _Host, endpoint: Endpoint) -> _Idle | None:
-        """An idle session of this endpoint; None: a place for a new one, of another's idle one if need be.
+    def _reserve_slot(self, host: _Host, endpoint: Endpoint) -> _Idle | None:
+        """Returns an idle session of this endpoint, or None after reserving a slot for a new connection.
+
+        If all slots are taken, the oldest idle session of another endpoint is closed to free one.
 
         Raises:
-            Unreachable: the host is left alone now, or nobody gave a place back in time.
+            Unreachable: the breaker of the host is open, or no slot became free in time.
         """
         me, until_s = object(), time.monotonic() + self.settings.wait_s
         with host.changed:
             host.waiting.append(me)
             try:
-                while host.waiting[0] is not me or not self._has_place(host):
+                while host.waiting[0] is not me or not self._has_slot(host):
                     host.statistics.waited += 1
                     if not host.changed.wait(until_s - time.monotonic()) and time.monotonic() >= until_s:
                         host.statistics.gave_up += 1
@@ -197,25 +201,26 @@ class FtpServiceManager:
                 host.waiting.remove(me)
                 host.changed.notify_all()
 
-    def _has_place(self, host: _Host) -> bool:
+    def _has_slot(self, host: _Host) -> bool:
         self._close_stale(host)
         return host.open < host.limit or bool(host.idle)
 
     def _occupy(self, host: _Host, endpoint: Endpoint) -> _Idle | None:
+        """Takes an idle session of this endpoint, or a slot. The caller has checked that one is available."""
         mine = next((idle for idle in host.idle if idle.endpoint == endpoint), None)
         if mine is not None:
             host.idle.remove(mine)
             return mine
         if not host.breaker.may_try(self.now_s()):
             host.statistics.refused += 1
-            raise Unreachable(f"{endpoint!r}: left alone after {host.breaker.failures} failures in a row")
+            raise Unreachable(f"{endpoint!r}: paused after {host.breaker.failures} consecutive failures, retried later")
         if host.open >= host.limit:
             host.idle.pop(0).session.close()
             host.open -= 1
         host.open += 1
         return None
 
-    def _connected(self, host: _Host, endpoint: Endpoint) -> Session:
+    def _connect(self, host: _Host, endpoint: Endpoint) -> Session:
         try:
             session = self.connect(endpoint, self.settings)
         except BaseException as error:
@@ -251,7 +256,7 @@ class FtpServiceManager:
             host.changed.notify_all()
 
     @staticmethod
-    def _drop(host: _Host, session: Session) -> None:
+    def _discard(host: _Host, session: Session) -> None:
         session.close()
         with host.changed:
             host.open -= 1

@@ -1,4 +1,4 @@
-"""What the scanner and the fetcher need of an element, whatever its protocol."""
+"""The contract between the services and an element, the same for every protocol."""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ from typing import BinaryIO, Protocol
 from shared.errors import Hopeless, Unreachable
 
 SLOWEST_BYTES_S = 10
-"""A server that sends less, over a whole timeout of waiting, only keeps a place occupied."""
+"""The lowest rate that is tolerated, measured over one timeout: a slower server only occupies a connection."""
 
 
 class Gone(Hopeless):
-    """The file or directory is not there."""
+    """The file or directory does not exist."""
 
 
 class LoginRefused(Unreachable):
-    """The host is well but does not let us in: no reason to leave its other elements alone."""
+    """The host works but rejects our login. Its other elements stay usable, so the breaker does not count it."""
 
 
 class Denied(Unreachable):
-    """The host answers, but refuses this file or directory: the session goes on, other files may do better."""
+    """The host refuses this file or directory only. The session stays usable for other files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A regular file. Names are bytes: one that is not UTF-8 must not stop a directory."""
+    """A regular file. Names are bytes, so that one name that is not UTF-8 cannot stop a directory."""
 
     name: bytes
     size: int
@@ -34,121 +34,123 @@ class Entry:
 
 @dataclass(slots=True)
 class Traffic:
-    """What went over a line."""
+    """Counts of what was transferred over a connection."""
 
     files: int = 0
     bytes: int = 0
     listings: int = 0
-    """Over SFTP a tree is one."""
+    """Directories listed. Over SFTP a whole tree counts as one listing."""
 
     def add(self, other: "Traffic") -> None:
         self.files += other.files
         self.bytes += other.bytes
         self.listings += other.listings
 
-    def got(self, size: int) -> None:
-        """A file."""
+    def count_file(self, size: int) -> None:
+        """Counts one downloaded file."""
         self.files += 1
         self.bytes += size
 
 
 class Session(Protocol):
-    """A line to an element, with one owner. Every method blocks, at most the timeout between two answers.
+    """A connection to an element, used by one thread at a time.
 
-    An iterator is used up, or closed, before the session is asked anything else.
+    Every method blocks, at most the timeout between two responses.
+    An iterator must be exhausted or closed before the session is used for anything else.
 
     Raises (all methods):
-        Unreachable: no answer, a cut line, a server that drips; the session is not used again.
-        Denied: of this path alone; the session goes on.
-        RuntimeError: another thread than the owner uses it.
+        Unreachable: no response, a broken connection, or too slow a server. The session must not be used again.
+        Denied: this path is refused. The session stays usable.
+        RuntimeError: a thread other than the owner used the session.
     """
 
     traffic: Traffic
 
     def own(self) -> None:
-        """The calling thread is the owner from now on."""
+        """Makes the calling thread the owner."""
 
     def entries(self, directory: bytes) -> Iterator[Entry]:
-        """The regular files of a directory, links left out; in bounded memory.
+        """Yields the regular files of a directory, without links, in bounded memory.
 
         Raises:
-            Gone: no such directory.
+            Gone: the directory does not exist.
         """
 
     def tree(
-        self, directory: bytes, depth: int, leave: Collection[bytes] = ()
+        self, directory: bytes, depth: int, skip: Collection[bytes] = ()
     ) -> Iterator[tuple[bytes, Entry | Denied]]:
-        """The regular files of a directory and of those below it, each with the directory it lies in.
+        """Yields the regular files of a directory and its subdirectories, each with the directory that contains it.
 
-        In no order, and over SFTP from many directories at once; links and odd types are never followed.
-        What a directory below refuses is told in place of its files; one that vanished is passed over.
+        The order is undefined; over SFTP many directories are listed at once. Links and special files are ignored.
+        A subdirectory that is refused yields the refusal instead of its files. One that vanished is skipped.
 
         Args:
-            directory: where to begin.
-            directory: where to begin.
-            depth: levels below the directory; 0: it alone.
-            leave: names of directories below that are not looked into.
+            directory: the directory to start in.
+            depth: number of levels below the directory; 0 lists the directory alone.
+            skip: names of subdirectories that are not listed.
 
         Raises:
-            Gone: no such directory.
+            Gone: the directory does not exist.
         """
 
     def read(self, path: bytes, size: int) -> bytes:
-        """A whole file, at most of the size the listing told; shorter when it shrank.
+        """Returns a whole file, at most `size` bytes (the size in the listing); fewer if the file shrank.
 
         Raises:
-            Gone: no such file.
+            Gone: the file does not exist.
         """
 
     def read_all(self, files: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, bytes | Gone | Denied]]:
-        """Many files, path and size as listed -> path and content, or why there is none; in order of completion.
+        """Reads many files, given by path and listed size; yields path and content, or the refusal, as each completes.
 
-        Over SFTP many are under way at once, of at most `sftp.HELD_BYTES` together, or one that is larger: for those
-        there is `read_to`. `files` is asked for the next one only when there is room for it.
+        Over SFTP many files are read at once. Together they hold at most `sftp_reads.HELD_BYTES`; a single larger
+        file is read alone (`read_to` suits it better). The next item of `files` is requested only when there is room.
         """
 
     def read_to(self, path: bytes, size: int, out: BinaryIO) -> int:
-        """As `read`, in bounded memory; returns the bytes written. After an error `out` has a part of the file.
+        """Copies a file to `out` like `read`, in bounded memory. Returns the number of bytes written.
+
+        After an error `out` contains a part of the file.
 
         Raises:
-            Gone: no such file.
+            Gone: the file does not exist.
         """
 
     def look(self, path: bytes) -> Entry | None:
-        """The regular file's entry, or None when there is none."""
+        """Returns the entry of a regular file, or None if there is no such file."""
 
     def move(self, path: bytes, to: bytes) -> None:
-        """Rename.
+        """Renames a file.
 
         Raises:
-            Gone: no such file.
+            Gone: the file does not exist.
         """
 
     def delete(self, path: bytes) -> None:
-        """Remove a file.
+        """Deletes a file.
 
         Raises:
-            Gone: no such file.
+            Gone: the file does not exist.
         """
 
     def make_directory(self, directory: bytes) -> None:
-        """Make it unless it is there."""
+        """Creates a directory unless it exists."""
 
     def write(self, path: bytes, content: bytes) -> None:
-        """A small file, whole."""
+        """Writes a small file in one step."""
 
     def alive(self) -> bool:
-        """Whether the line seems to be up; asks nobody."""
+        """Tells whether the connection appears to be open, without network traffic."""
 
     def check(self) -> None:
-        """Ask the host for a sign of life."""
+        """Sends a request to the host to test the connection."""
 
     def close(self) -> None:
-        """End the line; never raises."""
+        """Closes the connection. Never raises."""
 
 
 class Owned:
-    """One thread at a time: two that share a channel steal each other's answers and hang."""
+    """A session that only its owner thread may use: two threads on one channel take each other's responses and hang."""
 
     def __init__(self) -> None:
         self.owner = get_ident()
@@ -159,44 +161,47 @@ class Owned:
 
     def check_owner(self) -> None:
         if get_ident() != self.owner:
-            raise RuntimeError("a session has one owner; take one of your own from FtpServiceManager")
+            raise RuntimeError("a session has one owner thread: take another session from FtpServiceManager")
 
 
 @dataclass
-class Pace:
-    """Whether what comes is worth waiting for; only time spent waiting counts."""
+class MinimumRate:
+    """Detects a server that sends too slowly. Only time spent waiting for data counts."""
 
     timeout_s: float
     waited_s: float = 0.0
-    got: int = 0
+    received: int = 0
 
-    def took(self, waited_s: float, got: int) -> None:
-        """Count a piece.
+    def count(self, waited_s: float, received: int) -> None:
+        """Counts one chunk.
 
         Raises:
-            Unreachable: too few bytes over a whole timeout.
+            Unreachable: too few bytes arrived during a whole timeout.
         """
         self.waited_s += waited_s
-        self.got += got
+        self.received += received
         if self.waited_s < self.timeout_s:
             return
-        if self.got < SLOWEST_BYTES_S * self.waited_s:
-            raise Unreachable(f"{self.got} bytes in {self.waited_s:.0f} s: the server only drips")
-        self.waited_s, self.got = 0.0, 0
+        if self.received < SLOWEST_BYTES_S * self.waited_s:
+            raise Unreachable(
+                f"the server sends too slowly: {self.received} bytes in {self.waited_s:.0f} s, "
+                f"at least {SLOWEST_BYTES_S} bytes/s expected"
+            )
+        self.waited_s, self.received = 0.0, 0
 
 
-def is_name(name: bytes) -> bool:
-    """Whether a listed name stays in its directory: not `.`, `..`, empty, or a path."""
+def is_plain_name(name: bytes) -> bool:
+    """Tells whether a listed name denotes an entry of its directory: not empty, `.`, `..` or a path."""
     return name not in {b"", b".", b".."} and b"/" not in name and b"\0" not in name
 
 
 def child(directory: bytes, name: bytes) -> bytes:
-    """The path of a directory's entry."""
+    """Returns the path of an entry of a directory."""
     return directory.rstrip(b"/") + b"/" + name
 
 
-def one_by_one(session: Session, files: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, bytes | Gone | Denied]]:
-    """`Session.read_all` where nothing can be had at once."""
+def read_each(session: Session, files: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, bytes | Gone | Denied]]:
+    """Implements `Session.read_all` for protocols that transfer one file at a time."""
     for path, size in files:
         try:
             content: bytes | Gone | Denied = session.read(path, size)
@@ -205,13 +210,13 @@ def one_by_one(session: Session, files: Iterable[tuple[bytes, int]]) -> Iterator
         yield path, content
 
 
-def below(
-    session: Session, directories: Iterable[bytes], depth: int, leave: Collection[bytes]
+def subtrees(
+    session: Session, directories: Iterable[bytes], depth: int, skip: Collection[bytes]
 ) -> Iterator[tuple[bytes, Entry | Denied]]:
-    """`Session.tree` of the directories found in one, each after the other; `depth` is that of the one they lie in."""
+    """Implements `Session.tree` for the given subdirectories, one by one; `depth` is that of their parent directory."""
     for directory in directories:
         try:
-            yield from session.tree(directory, depth - 1, leave)
+            yield from session.tree(directory, depth - 1, skip)
         except Gone:
             continue
         except Denied as refused:

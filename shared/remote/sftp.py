@@ -1,6 +1,6 @@
-"""Elements over SFTP: the only module that imports paramiko, and that for SSH alone.
+"""Sessions over SFTP. The only module that imports paramiko, which provides SSH; `sftp_requests` implements SFTP on it.
 
-One owner per channel: threads that share one steal each other's answers and hang. `sftp_requests` speaks SFTP on it.
+A channel has one owner: threads that share a channel take each other's responses and hang.
 """
 
 import socket
@@ -16,21 +16,21 @@ from shared.errors import Unreachable
 from shared.inventory import Endpoint
 from shared.remote import sftp_requests as wire
 from shared.remote.session import Denied, Entry, Gone, LoginRefused, Owned
-from shared.remote.sftp_reads import Ability, Download, Downloads, Walk
-from shared.remote.sftp_requests import Answer, Requests, refusal, text, u32, u64
-from shared.remote.tcp import keep_watch
+from shared.remote.sftp_reads import Download, Downloads, ServerCapabilities, Walk
+from shared.remote.sftp_requests import Requests, Response, refusal, text, u32, u64
+from shared.remote.tcp import enable_keepalive
 from shared.settings import Remote, secret
 
 KEEPALIVE_S = 15
-"""Between two signs of life: a line that is cut without a word is found dead."""
+"""Interval of SSH keepalive messages, which detect a broken connection."""
 WRITE_BYTES = 32 << 10
 FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 OLD_CIPHERS, OLD_MACS = ("-cbc",), ("md5", "-sha1")
-"""Parts of names of what only an endpoint with `legacy_algorithms` may use."""
+"""Parts of the names of algorithms that only an endpoint with `legacy_algorithms` may use."""
 
 
 class SftpSession(Owned):
-    """An SFTP channel. See `session.Session`."""
+    """Implements `session.Session` on an SFTP channel."""
 
     def __init__(self, transport: paramiko.Transport, timeout_s: float) -> None:
         super().__init__()
@@ -40,17 +40,17 @@ class SftpSession(Owned):
         channel.invoke_subsystem("sftp")
         self.requests = Requests(channel, timeout_s)
         self.requests.greet()
-        self.ability = Ability()
+        self.capabilities = ServerCapabilities()
 
     def entries(self, directory: bytes) -> Iterator[Entry]:
         return (entry for _, entry in self.tree(directory, 0) if isinstance(entry, Entry))
 
     def tree(
-        self, directory: bytes, depth: int, leave: Collection[bytes] = ()
+        self, directory: bytes, depth: int, skip: Collection[bytes] = ()
     ) -> Iterator[tuple[bytes, Entry | Denied]]:
         self.traffic.listings += 1
         with self._foreign(directory):
-            yield from Walk(self.requests, directory, depth, leave).run()
+            yield from Walk(self.requests, directory, depth, skip).run()
 
     def read(self, path: bytes, size: int) -> bytes:
         return b"".join(self._one(Download(path, size)).pieces)
@@ -60,108 +60,108 @@ class SftpSession(Owned):
 
     def _one(self, file: Download) -> Download:
         with self._foreign(file.path):
-            for _ in Downloads(self.requests, self.ability, [file]).run():
+            for _ in Downloads(self.requests, self.capabilities, [file]).run():
                 if file.refused:
                     raise file.refused
-        self.traffic.got(file.taken)
+        self.traffic.count_file(file.taken)
         return file
 
     def read_all(self, files: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, bytes | Gone | Denied]]:
         with self._foreign(b"files"):
-            for file in Downloads(self.requests, self.ability, (Download(*file) for file in files)).run():
+            for file in Downloads(self.requests, self.capabilities, (Download(*file) for file in files)).run():
                 if not file.refused:
-                    self.traffic.got(file.taken)
+                    self.traffic.count_file(file.taken)
                 yield file.path, file.refused or b"".join(file.pieces)
 
     def look(self, path: bytes) -> Entry | None:
         with self._foreign(path):
-            answer = self.requests.answer(wire.LSTAT, text(path))
-            if answer.kind == wire.ATTRS:
-                found = wire.Reader(answer.body).attributes()
+            response = self.requests.call(wire.LSTAT, text(path))
+            if response.kind == wire.ATTRS:
+                found = wire.FieldReader(response.body).attributes()
                 return found.entry(path) if found.is_file else None
-            if answer.code == wire.NO_SUCH_FILE:
+            if response.code == wire.NO_SUCH_FILE:
                 return None
-            raise refusal(path, answer)
+            raise refusal(path, response)
 
     def move(self, path: bytes, to: bytes) -> None:
-        """POSIX's rename where the server has it, as SFTP's own does not replace."""
+        """Renames a file, by posix-rename where the server supports it: RENAME of SFTP does not replace a file."""
         with self._foreign(path):
-            answer = self.requests.answer(wire.EXTENDED, text(b"posix-rename@openssh.com"), text(path), text(to))
-            if answer.code == wire.UNSUPPORTED:
-                answer = self.requests.answer(wire.RENAME, text(path), text(to))
-            _done(path, answer)
+            response = self.requests.call(wire.EXTENDED, text(b"posix-rename@openssh.com"), text(path), text(to))
+            if response.code == wire.UNSUPPORTED:
+                response = self.requests.call(wire.RENAME, text(path), text(to))
+            _expect_ok(path, response)
 
     def delete(self, path: bytes) -> None:
         with self._foreign(path):
-            _done(path, self.requests.answer(wire.REMOVE, text(path)))
+            _expect_ok(path, self.requests.call(wire.REMOVE, text(path)))
 
     def make_directory(self, directory: bytes) -> None:
         with self._foreign(directory):
             if not self._is_directory(directory):
-                made = self.requests.answer(wire.MKDIR, text(directory), wire.NO_ATTRIBUTES)
-                if not self._is_directory(directory):  # else another fetcher was quicker
+                made = self.requests.call(wire.MKDIR, text(directory), wire.NO_ATTRIBUTES)
+                if not self._is_directory(directory):  # otherwise another fetcher created it in the meantime
                     raise refusal(directory, made)
 
     def _is_directory(self, path: bytes) -> bool:
-        answer = self.requests.answer(wire.STAT, text(path))
-        return answer.kind == wire.ATTRS and wire.Reader(answer.body).attributes().is_directory
+        response = self.requests.call(wire.STAT, text(path))
+        return response.kind == wire.ATTRS and wire.FieldReader(response.body).attributes().is_directory
 
     def write(self, path: bytes, content: bytes) -> None:
         with self._foreign(path):
-            answer = self.requests.answer(wire.OPEN, text(path), u32(wire.FOR_WRITING), wire.NO_ATTRIBUTES)
-            if answer.kind != wire.HANDLE:
-                raise refusal(path, answer)
-            handle = text(answer.text)
+            response = self.requests.call(wire.OPEN, text(path), u32(wire.FOR_WRITING), wire.NO_ATTRIBUTES)
+            if response.kind != wire.HANDLE:
+                raise refusal(path, response)
+            handle = text(response.text)
             for at in range(0, len(content), WRITE_BYTES):
                 piece = content[at : at + WRITE_BYTES]
-                _done(path, self.requests.answer(wire.WRITE, handle, u64(at), text(piece)))
-            _done(path, self.requests.answer(wire.CLOSE, handle))
+                _expect_ok(path, self.requests.call(wire.WRITE, handle, u64(at), text(piece)))
+            _expect_ok(path, self.requests.call(wire.CLOSE, handle))
 
     def alive(self) -> bool:
         return self.transport.is_active()
 
     def check(self) -> None:
         with self._foreign(b"."):
-            self.requests.answer(wire.REALPATH, text(b"."))
+            self.requests.call(wire.REALPATH, text(b"."))
 
     def close(self) -> None:
         self.transport.close()
 
     @contextmanager
     def _foreign(self, path: bytes) -> Iterator[None]:
-        """Paramiko's failures in our two words."""
+        """Translates errors of paramiko and malformed packets into Unreachable."""
         self.check_owner()
         try:
             yield
         except TimeoutError as error:
-            raise Unreachable(f"{path!r}: stalled, no byte for {self.requests.pace.timeout_s:.0f} s") from error
+            raise Unreachable(f"{path!r}: timed out, no data for {self.requests.rate.timeout_s:.0f} s") from error
         except (OSError, EOFError, paramiko.SSHException) as error:  # SSHException is no OSError
             raise Unreachable(f"{path!r}: {type(error).__name__} {error}") from error
         except (struct.error, IndexError) as error:
-            raise Unreachable(f"{path!r}: the server sent a packet that is not whole") from error
+            raise Unreachable(f"{path!r}: the server sent an incomplete SFTP packet") from error
 
 
-def _done(path: bytes, answer: Answer) -> None:
-    if answer.code != wire.OK:
-        raise refusal(path, answer)
+def _expect_ok(path: bytes, response: Response) -> None:
+    if response.code != wire.OK:
+        raise refusal(path, response)
 
 
-def connect(endpoint: Endpoint, settings: Remote) -> SftpSession:
-    """Log in, the host's key verified; by key file, else agent, else password.
+def connect_sftp(endpoint: Endpoint, settings: Remote) -> SftpSession:
+    """Connects, verifies the host key, and logs in by key file, SSH agent or password, the first that is configured.
 
     Raises:
         Unreachable: no connection, an unknown or changed host key, or no algorithm in common.
-        LoginRefused: the server does not take the login, or the key file cannot be read.
+        LoginRefused: the server rejected the login, or the key file cannot be read.
     """
     try:
-        line = socket.create_connection((endpoint.host, endpoint.port), timeout=settings.timeout_s)
+        connection = socket.create_connection((endpoint.host, endpoint.port), timeout=settings.timeout_s)
     except OSError as error:
         raise Unreachable(f"{endpoint!r}: {error}") from error
-    keep_watch(line, settings.timeout_s)
+    enable_keepalive(connection, settings.timeout_s)
     try:
-        transport = paramiko.Transport(line)
+        transport = paramiko.Transport(connection)
     except paramiko.SSHException as error:
-        line.close()
+        connection.close()
         raise Unreachable(f"{endpoint!r}: {error}") from error
     try:
         transport.banner_timeout = transport.auth_timeout = settings.timeout_s
@@ -177,6 +177,7 @@ def connect(endpoint: Endpoint, settings: Remote) -> SftpSession:
 
 
 def _connect_failure(endpoint: Endpoint, error: BaseException) -> BaseException:
+    """Translates an error raised while connecting; an unexpected one is returned unchanged."""
     match error:
         case Unreachable():
             return error
@@ -188,14 +189,14 @@ def _connect_failure(endpoint: Endpoint, error: BaseException) -> BaseException:
             )
             return Unreachable(f"{endpoint!r}: {error}{hint}")
         case paramiko.ChannelException():
-            return Unreachable(f"{endpoint!r}: the server gives no more channels: {error}")
+            return Unreachable(f"{endpoint!r}: the server refused to open an SFTP channel: {error}")
         case OSError() | EOFError() | paramiko.SSHException():
             return Unreachable(f"{endpoint!r}: {type(error).__name__} {error}")
     return error
 
 
 def _choose_algorithms(transport: paramiko.Transport, *, legacy: bool) -> None:
-    """The fast ciphers first; what is broken only on request."""
+    """Prefers fast ciphers; allows broken algorithms only if `legacy` is set."""
     options = transport.get_security_options()
     ciphers = (*FAST_CIPHERS, *(c for c in options.ciphers if c not in FAST_CIPHERS))
     if legacy:
@@ -217,9 +218,9 @@ def _log_in(transport: paramiko.Transport, endpoint: Endpoint) -> None:
 def _key(endpoint: Endpoint) -> paramiko.PKey:
     passphrase = secret("", endpoint.passphrase_file).encode() or None
     try:
-        return paramiko.PKey.from_path(endpoint.key_file, passphrase)  # type: ignore[arg-type] # it takes bytes alone
+        return paramiko.PKey.from_path(endpoint.key_file, passphrase)  # type: ignore[arg-type] # it accepts bytes only
     except (OSError, ValueError, TypeError, paramiko.SSHException) as error:
-        hint = "is the passphrase right?" if passphrase else "an encrypted one needs `passphrase-file`"
+        hint = "is the passphrase right?" if passphrase else "an encrypted key needs `passphrase-file`"
         raise LoginRefused(f"{endpoint!r}: key {endpoint.key_file} cannot be read ({error}); {hint}") from error
 
 
@@ -228,32 +229,37 @@ def _log_in_by_agent(transport: paramiko.Transport, endpoint: Endpoint) -> None:
     try:
         keys = agent.get_keys()
         if not keys:
-            raise LoginRefused(f"{endpoint!r}: no SSH agent, or it holds no key (SSH_AUTH_SOCK)")
+            raise LoginRefused(f"{endpoint!r}: no SSH agent is running, or it holds no key (check SSH_AUTH_SOCK)")
         for key in keys:
             with suppress(paramiko.AuthenticationException):
                 transport.auth_publickey(endpoint.username, key)
                 return
-        raise LoginRefused(f"{endpoint!r}: none of the agent's {len(keys)} keys is accepted")
+        raise LoginRefused(f"{endpoint!r}: the server accepts none of the {len(keys)} keys of the SSH agent")
     finally:
         agent.close()
 
 
 def _verify(endpoint: Endpoint, key: paramiko.PKey, known_hosts: str) -> None:
+    """Checks the host key against the known-hosts file.
+
+    Raises:
+        Unreachable: the key is unknown or differs from the known one.
+    """
     name = endpoint.host if endpoint.port == 22 else f"[{endpoint.host}]:{endpoint.port}"
     known = paramiko.HostKeys()
     if known_hosts:
         if not Path(known_hosts).exists():
-            raise Unreachable(f"{endpoint!r}: known-hosts file {known_hosts} is not there")
+            raise Unreachable(f"{endpoint!r}: the known-hosts file {known_hosts} does not exist")
         known.load(known_hosts)
     if known.check(name, key):
         return
     shown = f"host key {key.get_name()} {key.fingerprint}"
     if known.lookup(name):
         raise Unreachable(
-            f"{endpoint!r}: {shown} is another than {known_hosts} has: the host was set up anew, or this is not the "
-            f"host; only when you know why, replace its line"
+            f"{endpoint!r}: {shown} differs from the key in {known_hosts}: the host was reinstalled, or another "
+            f"machine responds in its place; find out which before you replace the line in the file"
         )
     raise Unreachable(
-        f"{endpoint!r}: {shown} is not in {known_hosts or 'any known-hosts file'}; check it, then add it "
+        f"{endpoint!r}: {shown} is not in {known_hosts or 'any known-hosts file'}; verify the key, then add it "
         f"(ssh-keyscan -p {endpoint.port} {endpoint.host})"
     )

@@ -1,4 +1,4 @@
-"""Pipelined reading over SFTP: many files, or many directories, under way at once on one channel, in one thread."""
+"""Pipelined reads over SFTP: one thread transfers many files, or lists many directories, at once on one channel."""
 
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
@@ -7,24 +7,24 @@ from typing import BinaryIO
 
 from shared.errors import Unreachable
 from shared.remote import sftp_requests as sftp
-from shared.remote.session import Denied, Entry, Gone, child, is_name
-from shared.remote.sftp_requests import Answer, Requests, refusal, text, u32, u64
+from shared.remote.session import Denied, Entry, Gone, child, is_plain_name
+from shared.remote.sftp_requests import Requests, Response, refusal, text, u32, u64
 
 FILES_AT_ONCE = 32
 HELD_BYTES = 16 << 20
-"""Of all files under way together, unless one alone is larger."""
+"""Limit for the total size of the files in transfer, unless a single file is larger."""
 AHEAD_BYTES = 4 << 20
-"""Asked for and not answered yet, or not in order."""
+"""Limit for bytes that are requested but have not arrived, or have arrived out of order."""
 LARGE_READ, PLAIN_READ = 255 << 10, 32 << 10
-"""Of one request: what OpenSSH answers at once, and what every server must."""
+"""Bytes per READ request: the most that OpenSSH returns at once, and what every server must return."""
 DIRECTORIES_AT_ONCE = 64
 LISTINGS_AHEAD, LISTINGS_AHEAD_BELOW = 4, 2
-"""Requests under way for a directory: the first one, and those below it, of which many are under way."""
+"""READDIR requests in flight per directory: for the first directory, and for each subdirectory (many at once)."""
 
 
 @dataclass
-class Ability:
-    """What a server was seen to do; kept as long as the session."""
+class ServerCapabilities:
+    """Limits of a server as observed so far; kept for the life of the session."""
 
     read_bytes: int = LARGE_READ
     files_at_once: int = FILES_AT_ONCE
@@ -32,7 +32,7 @@ class Ability:
 
 @dataclass(eq=False, slots=True)
 class Download:
-    """A file that is asked for. Its content goes to `out`, or is gathered in `pieces`, in order."""
+    """A file in transfer. Its content is written to `out`, or collected in `pieces`, in order."""
 
     path: bytes
     size: int
@@ -42,12 +42,13 @@ class Download:
     handle: bytes = b""
     asked: int = 0
     taken: int = 0
-    """Bytes handed on."""
+    """Bytes delivered in order."""
     under_way: int = 0
     early: dict[int, bytes] = field(default_factory=dict)
-    """Pieces that came before one in front of them."""
+    """Pieces that arrived out of order, by offset."""
 
-    def got(self, at: int, data: bytes) -> None:
+    def add(self, at: int, data: bytes) -> None:
+        """Adds a piece; delivers all pieces that are now in order."""
         self.early[at] = data
         while (piece := self.early.pop(self.taken, None)) is not None:
             if self.out is None:
@@ -67,32 +68,32 @@ class Download:
 
 @dataclass(slots=True)
 class _Piece:
-    """A READ under way; length 0: the OPEN before it."""
+    """A READ request in flight; length 0 stands for the OPEN before it."""
 
     file: Download
     at: int = 0
     length: int = 0
     is_rest: bool = False
-    """Of a piece that came shorter than asked."""
+    """Set if it requests the rest of a piece that arrived shorter than requested."""
 
 
 class Downloads:
-    """Many files on one channel; one that is refused does not hold up the others."""
+    """Downloads many files on one channel. A refused file does not delay the others."""
 
-    def __init__(self, requests: Requests, ability: Ability, files: Iterable[Download]) -> None:
+    def __init__(self, requests: Requests, capabilities: ServerCapabilities, files: Iterable[Download]) -> None:
         self.requests = requests
-        self.ability = ability
+        self.capabilities = capabilities
         self.todo = iter(files)
         self.next: Download | None = None
         self.opened: dict[Download, None] = {}
         self.under_way: dict[int, _Piece] = {}
 
     def run(self) -> Iterator[Download]:
-        """Each file when it is through."""
+        """Yields each file when it is complete or refused."""
         try:
             while self._open_more():
-                answer = self.requests.any_of(self.under_way)
-                file = self._take(self.under_way.pop(answer.number), answer)
+                response = self.requests.wait_for_any(self.under_way)
+                file = self._take(self.under_way.pop(response.number), response)
                 self._ask_on(file)
                 if file in self.opened and file.over:
                     self._close(file)
@@ -103,8 +104,8 @@ class Downloads:
                 self._close(file)
 
     def _open_more(self) -> bool:
-        """As many as there is room for; False when all are through."""
-        while len(self.opened) < self.ability.files_at_once:
+        """Opens as many files as there is room for. Returns False when all files are finished."""
+        while len(self.opened) < self.capabilities.files_at_once:
             file = self.next or next(self.todo, None)
             self.next = None
             if file is None:
@@ -117,11 +118,11 @@ class Downloads:
         return bool(self.opened)
 
     def _ask_on(self, file: Download) -> None:
-        """Its next pieces, as far as the bounds allow."""
+        """Requests the next pieces of a file, within the limits."""
         while file.wants_more and file.asked - file.taken < AHEAD_BYTES:
-            if file.under_way and len(self.under_way) * self.ability.read_bytes >= AHEAD_BYTES:
+            if file.under_way and len(self.under_way) * self.capabilities.read_bytes >= AHEAD_BYTES:
                 return
-            length = min(self.ability.read_bytes, file.size - file.asked)
+            length = min(self.capabilities.read_bytes, file.size - file.asked)
             self._read(file, file.asked, length)
             file.asked += length
 
@@ -129,41 +130,41 @@ class Downloads:
         self._ask(_Piece(file, at, length, is_rest), sftp.READ, text(file.handle), u64(at), u32(length))
 
     def _ask(self, piece: _Piece, kind: int, *fields: bytes) -> None:
-        self.under_way[self.requests.ask(kind, *fields)] = piece
+        self.under_way[self.requests.submit(kind, *fields)] = piece
         piece.file.under_way += 1
 
-    def _take(self, piece: _Piece, answer: Answer) -> Download:
+    def _take(self, piece: _Piece, response: Response) -> Download:
         file = piece.file
         file.under_way -= 1
         if piece.length:
-            self._take_read(piece, answer)
-        elif answer.kind == sftp.HANDLE:
-            file.handle = answer.text
-        elif answer.code == sftp.FAILURE and len(self.opened) > 1 and self.next is None:
-            # Some servers have few handles: fewer files at once then, and this one again.
+            self._take_read(piece, response)
+        elif response.kind == sftp.HANDLE:
+            file.handle = response.text
+        elif response.code == sftp.FAILURE and len(self.opened) > 1 and self.next is None:
+            # Some servers allow few open handles: reduce the number of files at once and try this one again.
             del self.opened[file]
-            self.ability.files_at_once = len(self.opened)
+            self.capabilities.files_at_once = len(self.opened)
             self.next = file
         else:
-            file.refused = of_path(refusal(file.path, answer))
+            file.refused = path_refusal(refusal(file.path, response))
         return file
 
-    def _take_read(self, piece: _Piece, answer: Answer) -> None:
+    def _take_read(self, piece: _Piece, response: Response) -> None:
         file, length = piece.file, piece.length
-        if answer.kind == sftp.DATA and (data := answer.text):
+        if response.kind == sftp.DATA and (data := response.text):
             if piece.is_rest:
-                self.ability.read_bytes = PLAIN_READ  # there was more: it answers large ones in part
-            file.got(piece.at, data[:length])
+                self.capabilities.read_bytes = PLAIN_READ  # there was more: the server truncates large reads
+            file.add(piece.at, data[:length])
             if len(data) < length:
                 self._read(file, piece.at + len(data), length - len(data), is_rest=True)
-        elif answer.kind == sftp.DATA or answer.code == sftp.EOF:
-            file.size = min(file.size, piece.at)  # it shrank
+        elif response.kind == sftp.DATA or response.code == sftp.EOF:
+            file.size = min(file.size, piece.at)  # the file shrank
         elif length > PLAIN_READ:
-            self.ability.read_bytes = PLAIN_READ  # it refuses large ones
+            self.capabilities.read_bytes = PLAIN_READ  # the server refuses large reads
             for at in range(piece.at, piece.at + length, PLAIN_READ):
                 self._read(file, at, min(PLAIN_READ, piece.at + length - at))
         else:
-            file.refused = of_path(refusal(file.path, answer))
+            file.refused = path_refusal(refusal(file.path, response))
 
     def _close(self, file: Download) -> None:
         del self.opened[file]
@@ -175,7 +176,7 @@ class Downloads:
 class _Listing:
     directory: bytes
     depth: int
-    """Levels to go below it."""
+    """Number of levels to descend below the directory."""
     ahead: int = LISTINGS_AHEAD_BELOW
     handle: bytes = b""
     under_way: int = 0
@@ -183,11 +184,11 @@ class _Listing:
 
 
 class Walk:
-    """`session.Session.tree`: memory for the paths of directories not listed yet, and a window of answers."""
+    """Implements `session.Session.tree`. Holds the paths of directories not listed yet and a window of responses."""
 
-    def __init__(self, requests: Requests, directory: bytes, depth: int, leave: Collection[bytes]) -> None:
+    def __init__(self, requests: Requests, directory: bytes, depth: int, skip: Collection[bytes]) -> None:
         self.requests = requests
-        self.leave = leave
+        self.skip = skip
         self.first = _Listing(directory, depth, LISTINGS_AHEAD)
         self.todo = deque([self.first])
         self.opened: dict[_Listing, None] = {}
@@ -196,10 +197,10 @@ class Walk:
     def run(self) -> Iterator[tuple[bytes, Entry | Denied]]:
         try:
             while self._open_more():
-                answer = self.requests.any_of(self.under_way)
-                listing = self.under_way.pop(answer.number)
+                response = self.requests.wait_for_any(self.under_way)
+                listing = self.under_way.pop(response.number)
                 listing.under_way -= 1
-                yield from self._take(listing, answer)
+                yield from self._take(listing, response)
                 if listing.ended and not listing.under_way:
                     self._close(listing)
         finally:
@@ -215,37 +216,37 @@ class Walk:
         return bool(self.opened)
 
     def _ask(self, listing: _Listing, kind: int, of: bytes) -> None:
-        self.under_way[self.requests.ask(kind, text(of))] = listing
+        self.under_way[self.requests.submit(kind, text(of))] = listing
         listing.under_way += 1
 
-    def _take(self, listing: _Listing, answer: Answer) -> Iterator[tuple[bytes, Entry | Denied]]:
-        if answer.kind == sftp.HANDLE:
-            listing.handle = answer.text
-        elif answer.kind != sftp.NAME:
-            yield from self._end(listing, answer)
+    def _take(self, listing: _Listing, response: Response) -> Iterator[tuple[bytes, Entry | Denied]]:
+        if response.kind == sftp.HANDLE:
+            listing.handle = response.text
+        elif response.kind != sftp.NAME:
+            yield from self._end(listing, response)
             return
         while not listing.ended and listing.under_way < listing.ahead:
             self._ask(listing, sftp.READDIR, listing.handle)
-        if answer.kind == sftp.NAME:
-            self.requests.flush()  # the server works while the names are read
-            yield from self._names(listing, answer)
+        if response.kind == sftp.NAME:
+            self.requests.flush()  # so that the server works while the names are decoded
+            yield from self._names(listing, response)
 
-    def _names(self, listing: _Listing, answer: Answer) -> Iterator[tuple[bytes, Entry]]:
-        for name, attributes in sftp.Reader(answer.body).names():
-            if not is_name(name):
+    def _names(self, listing: _Listing, response: Response) -> Iterator[tuple[bytes, Entry]]:
+        for name, attributes in sftp.FieldReader(response.body).names():
+            if not is_plain_name(name):
                 continue
             if attributes.is_file:
                 yield listing.directory, attributes.entry(name)
-            elif attributes.is_directory and listing.depth > 0 and name not in self.leave:
+            elif attributes.is_directory and listing.depth > 0 and name not in self.skip:
                 self.todo.append(_Listing(child(listing.directory, name), listing.depth - 1))
 
-    def _end(self, listing: _Listing, answer: Answer) -> Iterator[tuple[bytes, Denied]]:
+    def _end(self, listing: _Listing, response: Response) -> Iterator[tuple[bytes, Denied]]:
         if listing.ended:
             return
         listing.ended = True
-        if answer.code == sftp.EOF:
+        if response.code == sftp.EOF:
             return
-        refused = of_path(refusal(listing.directory, answer))
+        refused = path_refusal(refusal(listing.directory, response))
         if listing is self.first:
             raise refused
         if isinstance(refused, Denied):
@@ -257,8 +258,12 @@ class Walk:
             self.requests.close(listing.handle)
 
 
-def of_path(refused: Gone | Unreachable) -> Gone | Denied:
-    """The answer concerns one path alone; else it is raised."""
+def path_refusal(refused: Gone | Unreachable) -> Gone | Denied:
+    """Returns a refusal that concerns one path only; raises any other.
+
+    Raises:
+        Unreachable: the refusal concerns the whole session.
+    """
     if isinstance(refused, Gone | Denied):
         return refused
     raise refused

@@ -1,6 +1,6 @@
-"""SFTP version 3 as its client speaks it: requests sent without waiting, answers taken in any order.
+"""An SFTP version 3 client (draft-ietf-secsh-filexfer-02) that pipelines requests and takes responses in any order.
 
-draft-ietf-secsh-filexfer-02. Names stay bytes. Knows no SSH: a line is anything that sends and receives.
+Names stay bytes. Independent of SSH: a channel is anything that sends and receives bytes.
 """
 
 import stat
@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Protocol
 
 from shared.errors import Unreachable
-from shared.remote.session import Denied, Entry, Gone, Pace
+from shared.remote.session import Denied, Entry, Gone, MinimumRate
 
 INIT, VERSION, OPEN, CLOSE, READ, WRITE, LSTAT = 1, 2, 3, 4, 5, 6, 7
 OPENDIR, READDIR, REMOVE, MKDIR, REALPATH, STAT, RENAME = 11, 12, 13, 14, 16, 17, 18
@@ -19,25 +19,25 @@ STATUS, HANDLE, DATA, NAME, ATTRS, EXTENDED = 101, 102, 103, 104, 105, 200
 OK, EOF, NO_SUCH_FILE, FAILURE, UNSUPPORTED = 0, 1, 2, 4, 8
 NO_CONNECTION, CONNECTION_LOST = 6, 7
 FOR_READING, FOR_WRITING = 1, 2 | 8 | 16
-"""Flags of OPEN; for writing: made, or emptied."""
+"""Flags of OPEN. For writing, the file is created or truncated."""
 HAS_SIZE, HAS_OWNER, HAS_MODE, HAS_TIMES, HAS_MORE = 1, 2, 4, 8, 0x80000000
-LONGEST_ANSWER = 1 << 24
+LONGEST_RESPONSE = 1 << 24
 RECEIVE_BYTES = 1 << 20
 UNSENT_AT_MOST = 16
 _U32 = struct.Struct(">I")
 _HEAD = struct.Struct(">IBI")
 
 
-class Line(Protocol):
-    """A channel, as far as it is needed here."""
+class ByteStream(Protocol):
+    """The part of a channel that is used here."""
 
     def sendall(self, data: bytes, /) -> object: ...
     def recv(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """To the request of that number; the body is what follows it."""
+class Response:
+    """A response to the request with this number; the body is the rest of the packet."""
 
     number: int
     kind: int
@@ -45,18 +45,18 @@ class Answer:
 
     @property
     def code(self) -> int:
-        """Of a STATUS, and of nothing else."""
+        """The status code of a STATUS packet, -1 for other packets."""
         return int(_U32.unpack_from(self.body)[0]) if self.kind == STATUS else -1
 
     @property
     def text(self) -> bytes:
-        """The string of a HANDLE or DATA."""
+        """The string in a HANDLE or DATA packet."""
         return self.body[4 : 4 + _U32.unpack_from(self.body)[0]]
 
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """Of a file, a directory or whatever it is."""
+    """The attributes of a file, a directory or another file type."""
 
     size: int
     mode: int
@@ -75,25 +75,33 @@ class Attributes:
 
 
 class Requests:
-    """What is asked on a channel and what is still to be answered."""
+    """Sends requests on a channel and keeps track of the responses still expected."""
 
-    def __init__(self, line: Line, timeout_s: float) -> None:
-        self.line = line
-        self.pace = Pace(timeout_s)
+    def __init__(self, channel: ByteStream, timeout_s: float) -> None:
+        self.channel = channel
+        self.rate = MinimumRate(timeout_s)
         self.number = 0
         self.unsent: list[bytes] = []
         self.received = bytearray()
         self.awaited: set[int] = set()
-        self.kept: dict[int, Answer] = {}
+        self.unclaimed: dict[int, Response] = {}
+        """Responses that arrived while another one was waited for."""
 
     def greet(self) -> None:
-        """Agree on the version; the server's number, 3 or higher, stands where others have the request's."""
-        self.line.sendall(_HEAD.pack(5, INIT, 3))
-        if (answer := self._receive()).kind != VERSION or answer.number < 3:
-            raise Unreachable("the server speaks no SFTP of version 3")
+        """Negotiates the version. In VERSION the server's version stands in place of a request number.
 
-    def ask(self, kind: int, *fields: bytes) -> int:
-        """Queue a request; it is sent with the next wait, or when there are many: a packet each is what costs."""
+        Raises:
+            Unreachable: the server does not support SFTP version 3.
+        """
+        self.channel.sendall(_HEAD.pack(5, INIT, 3))
+        if (response := self._receive()).kind != VERSION or response.number < 3:
+            raise Unreachable("the server does not support SFTP version 3")
+
+    def submit(self, kind: int, *fields: bytes) -> int:
+        """Queues a request and returns its number.
+
+        Queued requests are sent together at the next wait, or when there are many: a packet for each would be slow.
+        """
         self.number = (self.number + 1) & 0xFFFFFFFF
         body = b"".join(fields)
         self.unsent.append(_HEAD.pack(len(body) + 5, kind, self.number) + body)
@@ -103,60 +111,60 @@ class Requests:
         return self.number
 
     def forget(self, numbers: Iterable[int]) -> None:
-        """Their answers are of no interest (any more)."""
+        """Discards the responses to these requests."""
         for number in numbers:
             self.awaited.discard(number)
-            self.kept.pop(number, None)
+            self.unclaimed.pop(number, None)
 
     def close(self, handle: bytes) -> None:
-        """Not waited for: it saves a round trip a file."""
-        self.forget([self.ask(CLOSE, text(handle))])
+        """Closes a handle without waiting for the response, which saves a round trip per file."""
+        self.forget([self.submit(CLOSE, text(handle))])
 
     def flush(self) -> None:
         if self.unsent:
-            self.line.sendall(b"".join(self.unsent))
+            self.channel.sendall(b"".join(self.unsent))
             self.unsent.clear()
 
-    def any_of(self, numbers: Container[int]) -> Answer:
-        """The next answer to one of these."""
-        for number in self.kept:
+    def wait_for_any(self, numbers: Container[int]) -> Response:
+        """Returns the next response to one of these requests."""
+        for number in self.unclaimed:
             if number in numbers:
-                return self.kept.pop(number)
+                return self.unclaimed.pop(number)
         while True:
-            answer = self._receive()
-            if answer.number in self.awaited:
-                self.awaited.discard(answer.number)
-                if answer.number in numbers:
-                    return answer
-                self.kept[answer.number] = answer
-            elif answer.kind == HANDLE:  # opened for one who left meanwhile
-                self.close(answer.text)
+            response = self._receive()
+            if response.number in self.awaited:
+                self.awaited.discard(response.number)
+                if response.number in numbers:
+                    return response
+                self.unclaimed[response.number] = response
+            elif response.kind == HANDLE:  # opened for a request that was forgotten in the meantime
+                self.close(response.text)
 
-    def answer(self, kind: int, *fields: bytes) -> Answer:
-        """Ask, and wait."""
-        return self.any_of((self.ask(kind, *fields),))
+    def call(self, kind: int, *fields: bytes) -> Response:
+        """Sends a request and returns its response."""
+        return self.wait_for_any((self.submit(kind, *fields),))
 
-    def _receive(self) -> Answer:
+    def _receive(self) -> Response:
         received = self.received
         while len(received) < 4 or len(received) < 4 + self._length():
             self.flush()
             began_s = monotonic()
-            piece = self.line.recv(RECEIVE_BYTES)
-            self.pace.took(monotonic() - began_s, len(piece))
-            if not piece:
+            chunk = self.channel.recv(RECEIVE_BYTES)
+            self.rate.count(monotonic() - began_s, len(chunk))
+            if not chunk:
                 raise EOFError("the server closed the channel")
-            received += piece
+            received += chunk
         end = 4 + self._length()
         _, kind, number = _HEAD.unpack_from(received)
         with memoryview(received) as view:
             body = bytes(view[9:end])
         del received[:end]
-        return Answer(number, kind, body)
+        return Response(number, kind, body)
 
     def _length(self) -> int:
         length = int(_U32.unpack_from(self.received)[0])
-        if not 5 <= length < LONGEST_ANSWER:
-            raise Unreachable("what the server sends is no SFTP")
+        if not 5 <= length < LONGEST_RESPONSE:
+            raise Unreachable(f"the server sent data that is not SFTP: a packet of {length} bytes")
         return length
 
 
@@ -169,26 +177,26 @@ def u64(number: int) -> bytes:
 
 
 def text(content: bytes) -> bytes:
-    """A string on the line: its length, then its bytes."""
+    """Encodes a string: its length, then its bytes."""
     return _U32.pack(len(content)) + content
 
 
 NO_ATTRIBUTES = u32(0)
 
 
-def refusal(path: bytes, answer: Answer) -> Gone | Unreachable:
-    """What a status other than the hoped-for one means."""
-    if answer.kind != STATUS:
-        return Unreachable(f"{path!r}: the server answered with a packet of type {answer.kind}")
-    if answer.code == NO_SUCH_FILE:
+def refusal(path: bytes, response: Response) -> Gone | Unreachable:
+    """Returns the error that an unexpected response stands for."""
+    if response.kind != STATUS:
+        return Unreachable(f"{path!r}: the server responded with an unexpected packet of type {response.kind}")
+    if response.code == NO_SUCH_FILE:
         return Gone(repr(path))
-    reason = Reader(answer.body[4:]).text().decode(errors="replace") if len(answer.body) >= 8 else ""
-    what = f"{path!r}: {reason or 'refused'} (SFTP status {answer.code})"
-    return Unreachable(what) if answer.code in {NO_CONNECTION, CONNECTION_LOST} else Denied(what)
+    reason = FieldReader(response.body[4:]).text().decode(errors="replace") if len(response.body) >= 8 else ""
+    what = f"{path!r}: {reason or 'refused'} (SFTP status {response.code})"
+    return Unreachable(what) if response.code in {NO_CONNECTION, CONNECTION_LOST} else Denied(what)
 
 
-class Reader:
-    """Reads fields off a body."""
+class FieldReader:
+    """Decodes the fields of a packet body, one after the other."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -204,7 +212,7 @@ class Reader:
         return self.data[self.at - length : self.at]
 
     def attributes(self) -> Attributes:
-        """Clause 5."""
+        """Decodes file attributes (clause 5 of the draft)."""
         flags, size, mode, mtime_s = self.u32(), 0, 0, 0
         if flags & HAS_SIZE:
             size = (self.u32() << 32) | self.u32()
@@ -220,7 +228,7 @@ class Reader:
         return Attributes(size, mode, mtime_s)
 
     def names(self) -> Iterator[tuple[bytes, Attributes]]:
-        """Clause 7; the long names are for people and left out."""
+        """Decodes a list of names (clause 7 of the draft). The long names, meant for display, are skipped."""
         for _ in range(self.u32()):
             name, _long_name = self.text(), self.text()
             yield name, self.attributes()

@@ -1,4 +1,4 @@
-"""Elements in this process: real servers of each protocol on loopback, over a folder the test can see."""
+"""Elements for tests: a real server of each protocol on the loopback interface, for a folder that the test can see."""
 
 import asyncio
 import getpass
@@ -34,28 +34,28 @@ SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 
 @dataclass
 class Element:
-    """How it is reached, and what only the test can do."""
+    """An element: how the code under test reaches it, and what only the test can do with it."""
 
     root: Path
-    """What the endpoint's directory /pm lies in."""
+    """Local folder that contains the endpoint's directory /pm."""
     endpoint: Endpoint
     settings: Remote
     cut: Callable[[], None]
-    """Ends every open line, at once."""
+    """Aborts every open connection."""
 
     @property
     def pm(self) -> Path:
-        """The element's folder, on this side."""
+        """The element's folder as a local path."""
         return self.root / "pm"
 
     @property
     def directory(self) -> bytes:
-        """The element's folder, on the other side."""
+        """The element's folder as the server names it."""
         return self.endpoint.directory.encode()
 
 
-Serve = Callable[[Path, Path], Any]
-"""Root and a folder for keys -> a context of an Element."""
+ElementServer = Callable[[Path, Path], Any]
+"""Takes the root and a folder for keys; returns a context manager that yields an Element."""
 
 
 @contextmanager
@@ -64,61 +64,63 @@ def local(root: Path, _keys: Path) -> Iterator[Element]:
     yield Element(root, endpoint, Remote(), cut=lambda: None)
 
 
-@contextmanager
-def sftp(root: Path, keys: Path) -> Iterator[Element]:
-    """The simulator's server, in this process."""
-    loop, ready, ports = asyncio.new_event_loop(), Event(), []
-    connections: list[asyncssh.SSHServerConnection] = []
-    logins = {"pm": Login(root, PASSWORD)}
+class _SimulatorServer:
+    """The simulator's SFTP server in a thread of this process."""
 
-    def run() -> None:
-        server = loop.run_until_complete(serve(keys, logins, "127.0.0.1", 0, connections.append))
-        ports.append(server.get_port())
-        ready.set()
+    def __init__(self, root: Path, keys: Path) -> None:
+        self.keys = keys
+        self.logins = {"pm": Login(root, PASSWORD)}
+        self.connections: list[asyncssh.SSHServerConnection] = []
+        self.loop = asyncio.new_event_loop()
+        self.listening = Event()
+        self.port = 0
+        self.thread = Thread(target=self._run)
+        self.thread.start()
+        self.listening.wait(10)
+
+    def _run(self) -> None:
+        loop = self.loop
+        server = loop.run_until_complete(serve(self.keys, self.logins, "127.0.0.1", 0, self.connections.append))
+        self.port = server.get_port()
+        self.listening.set()
         loop.run_forever()
         server.close()
-        for connection in connections:
+        for connection in self.connections:
             connection.abort()
             loop.run_until_complete(connection.wait_closed())
         loop.run_until_complete(server.wait_closed())
-        for line in list(loop._transports.values()):  # type: ignore[attr-defined] # accepted, but never made a connection
-            line.abort()
+        for transport in list(loop._transports.values()):  # type: ignore[attr-defined] # accepted, but not connected yet
+            transport.abort()
         for _ in range(3):
-            loop.run_until_complete(asyncio.sleep(0))  # the lines' last calls
+            loop.run_until_complete(asyncio.sleep(0))  # for the final callbacks of the transports
         loop.close()
 
-    def cut() -> None:
-        for connection in connections:
-            loop.call_soon_threadsafe(connection.abort)
+    def cut(self) -> None:
+        for connection in self.connections:
+            self.loop.call_soon_threadsafe(connection.abort)
 
-    thread = Thread(target=run)
-    thread.start()
-    ready.wait(10)
-    (keys / "known_hosts").write_text(known_hosts_line(keys, "127.0.0.1", ports[0]))
-    endpoint = Endpoint(name="e1", host="127.0.0.1", port=ports[0], username="pm", password=PASSWORD, directory="/pm")
-    yield Element(root, endpoint, Remote(known_hosts=str(keys / "known_hosts"), timeout_s=5.0), cut)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+
+
+@contextmanager
+def sftp(root: Path, keys: Path) -> Iterator[Element]:
+    """An element behind the simulator's server."""
+    server = _SimulatorServer(root, keys)
+    (keys / "known_hosts").write_text(known_hosts_line(keys, "127.0.0.1", server.port))
+    endpoint = Endpoint(
+        name="e1", host="127.0.0.1", port=server.port, username="pm", password=PASSWORD, directory="/pm"
+    )
+    yield Element(root, endpoint, Remote(known_hosts=str(keys / "known_hosts"), timeout_s=5.0), server.cut)
+    server.stop()
 
 
 @contextmanager
 def openssh(root: Path, keys: Path) -> Iterator[Element]:
-    """The machine's OpenSSH, login by key."""
-    for name in ("host", "user"):
-        asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(keys / name))
-        (keys / name).chmod(0o600)
-    public = {
-        name: asyncssh.read_private_key(str(keys / name)).export_public_key().decode() for name in ("host", "user")
-    }
-    (keys / "authorized").write_text(public["user"])
+    """An element behind the OpenSSH server of this machine, with login by key."""
     port = free_port()
-    (keys / "known_hosts").write_text(f"[127.0.0.1]:{port} {public['host']}")
-    options = {
-        "ListenAddress": "127.0.0.1", "Port": port, "HostKey": keys / "host", "PidFile": "none", "UsePAM": "no",
-        "AuthorizedKeysFile": keys / "authorized", "StrictModes": "no", "Subsystem": "sftp internal-sftp",
-        "PermitRootLogin": "yes",
-    }  # fmt: skip
-    (keys / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in options.items()))
+    _write_sshd_files(keys, port)
     Path("/run/sshd").mkdir(exist_ok=True)
     with subprocess.Popen(
         [str(SSHD), "-D", "-e", "-f", str(keys / "sshd_config")], stderr=subprocess.DEVNULL
@@ -139,62 +141,92 @@ def openssh(root: Path, keys: Path) -> Iterator[Element]:
             server.terminate()
 
 
-def _ftp(protocol: str, handler: type[FTPHandler]) -> Serve:
+def _write_sshd_files(keys: Path, port: int) -> None:
+    """Writes the keys, the known-hosts file and the configuration of an OpenSSH server."""
+    for name in ("host", "user"):
+        asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(keys / name))
+        (keys / name).chmod(0o600)
+    public = {
+        name: asyncssh.read_private_key(str(keys / name)).export_public_key().decode() for name in ("host", "user")
+    }
+    (keys / "authorized").write_text(public["user"])
+    (keys / "known_hosts").write_text(f"[127.0.0.1]:{port} {public['host']}")
+    options = {
+        "ListenAddress": "127.0.0.1", "Port": port, "HostKey": keys / "host", "PidFile": "none", "UsePAM": "no",
+        "AuthorizedKeysFile": keys / "authorized", "StrictModes": "no", "Subsystem": "sftp internal-sftp",
+        "PermitRootLogin": "yes",
+    }  # fmt: skip
+    (keys / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in options.items()))
+
+
+class _FtpServer:
+    """An FTP server in a thread of this process."""
+
+    def __init__(self, handler: type[FTPHandler], root: Path, keys: Path) -> None:
+        self.handlers: list[FTPHandler] = []
+        self.loop = IOLoop()
+        self.server = FTPServer(("127.0.0.1", 0), _ftp_handler(handler, root, keys, self.handlers), ioloop=self.loop)
+        self.port = int(self.server.address[1])
+        self.stopped = Event()
+        self.thread = Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        while not self.stopped.is_set():
+            self.loop.loop(timeout=0.05, blocking=False)
+        self.server.close_all()
+
+    def cut(self) -> None:
+        for connection in self.handlers:
+            self.loop.call_later(0, connection.close)
+
+    def stop(self) -> None:
+        self.stopped.set()
+        self.thread.join()
+
+
+def _ftp_handler(base: type[FTPHandler], root: Path, keys: Path, handlers: list[FTPHandler]) -> type[FTPHandler]:
+    """Returns a handler class for one server; its instances, one per connection, add themselves to `handlers`."""
+
+    class Handler(base):  # type: ignore[misc]
+        authorizer = DummyAuthorizer()
+        encoding = "utf-8"  # with surrogateescape, so that names stay bytes for the server too
+        unicode_errors = "surrogateescape"
+        use_sendfile = False
+
+        def on_connect(self) -> None:
+            handlers.append(self)
+
+    Handler.authorizer.add_user("pm", PASSWORD, str(root), perm="elradfmwMT")
+    if issubclass(base, TLS_FTPHandler):
+        Handler.certfile = str(certificate(keys))
+        Handler.tls_control_required = Handler.tls_data_required = True
+    return Handler
+
+
+def _ftp(protocol: str, handler: type[FTPHandler]) -> ElementServer:
     @contextmanager
-    def serve(root: Path, keys: Path) -> Iterator[Element]:
-        handlers: list[FTPHandler] = []
-
-        class Handler(handler):  # type: ignore[misc]
-            authorizer = DummyAuthorizer()
-            encoding = "utf-8"  # with surrogates: names are bytes to it too
-            unicode_errors = "surrogateescape"
-            use_sendfile = False
-
-            def on_connect(self) -> None:
-                handlers.append(self)
-
-        Handler.authorizer.add_user("pm", PASSWORD, str(root), perm="elradfmwMT")
-        if issubclass(handler, TLS_FTPHandler):
-            Handler.certfile = str(certificate(keys))
-            Handler.tls_control_required = Handler.tls_data_required = True
-        loop = IOLoop()
-        server = FTPServer(("127.0.0.1", 0), Handler, ioloop=loop)
-        stop = Event()
-
-        def run() -> None:
-            while not stop.is_set():
-                loop.loop(timeout=0.05, blocking=False)
-            server.close_all()
-
-        thread = Thread(target=run)
-        thread.start()
+    def serve_element(root: Path, keys: Path) -> Iterator[Element]:
+        server = _FtpServer(handler, root, keys)
         endpoint = Endpoint(
-            name="e1", protocol=protocol, host="127.0.0.1", port=server.address[1], username="pm", password=PASSWORD,
+            name="e1", protocol=protocol, host="127.0.0.1", port=server.port, username="pm", password=PASSWORD,
             directory="/pm",
         )  # fmt: skip
-        settings = Remote(
-            ca_file=str(keys / "server.pem") if issubclass(handler, TLS_FTPHandler) else "", timeout_s=5.0
-        )
+        ca_file = str(keys / "server.pem") if issubclass(handler, TLS_FTPHandler) else ""
+        yield Element(root, endpoint, Remote(ca_file=ca_file, timeout_s=5.0), server.cut)
+        server.stop()
 
-        def cut() -> None:
-            for open_line in handlers:
-                loop.call_later(0, open_line.close)
-
-        yield Element(root, endpoint, settings, cut)
-        stop.set()
-        thread.join()
-
-    return serve
+    return serve_element
 
 
 class WithoutMlsd(FTPHandler):  # type: ignore[misc]
-    """As vsftpd: no machine listing."""
+    """A server without machine listings, like vsftpd."""
 
     proto_cmds = {name: about for name, about in FTPHandler.proto_cmds.items() if name not in {"MLSD", "MLST"}}  # noqa: RUF012
 
 
 class ImplicitTls(TLS_FTPHandler):  # type: ignore[misc]
-    """TLS from the first byte on."""
+    """A server for implicit FTPS: TLS from the first byte on."""
 
     def handle(self) -> None:
         self.secure_connection(self.ssl_context)
@@ -203,7 +235,7 @@ class ImplicitTls(TLS_FTPHandler):  # type: ignore[misc]
         super().handle()
 
 
-PROTOCOLS: dict[str, Serve] = {
+PROTOCOLS: dict[str, ElementServer] = {
     "local": local,
     "sftp": sftp,
     "ftp": _ftp("ftp", FTPHandler),
@@ -215,8 +247,8 @@ PROTOCOLS: dict[str, Serve] = {
 
 
 def certificate(folder: Path) -> Path:
-    """Self-signed, for 127.0.0.1; key and certificate in one file."""
-    key = rsa.generate_private_key(65537, 2048)  # MySQL 8.0.12 knows no other
+    """Creates a self-signed certificate for 127.0.0.1; key and certificate are in one file."""
+    key = rsa.generate_private_key(65537, 2048)  # MySQL 8.0.12 supports no other type
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     made = (
         x509.CertificateBuilder()

@@ -1,4 +1,4 @@
-"""A FileProcessorWorker on a real element; what it says is kept instead of published."""
+"""A FileProcessorWorker on a real element; its messages are recorded instead of published."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,7 +15,7 @@ from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker, Out
 from shared.inventory import Endpoint
 from shared.messages import File, FileFound, FileStatus, file_identity
-from shared.remote.service_manager import FtpServiceManager, connect
+from shared.remote.service_manager import FtpServiceManager, open_session
 from shared.remote.session import Session
 from shared.settings import Remote, System
 from tests.fakes.elements import Element
@@ -25,19 +25,19 @@ PM = (Path(__file__).parents[1] / "data" / "samples" / "A1.xml").read_bytes()
 
 
 def read(data: bytes | Path, origin: Origin) -> Parsed:
-    """In this process."""
+    """Parses in this process."""
     return read_file(data if isinstance(data, bytes) else data.read_bytes(), origin)
 
 
 class Fetching:
-    """One worker, its element, and its words so far."""
+    """One worker, its element, and the messages it has published so far."""
 
     def __init__(
         self,
         element: Element,
         parse: Callable[[bytes | Path, Origin], Parsed] = read,
         out: Out | None = None,
-        connect: Callable[[Endpoint, Remote], Session] = connect,
+        connect: Callable[[Endpoint, Remote], Session] = open_session,
         **settings: Any,
     ) -> None:
         self.element = element
@@ -46,7 +46,7 @@ class Fetching:
         self.batches: list[bytes] = []
         self.done: list[FileFound] = []
         self.ended: SimpleQueue[FileStatus] = SimpleQueue()
-        """What was said, for those who wait for it."""
+        """The published statuses, for a test that waits for one."""
         self.settler = Settler(self.session, lambda file: System(name=file.system), lambda _: UTC)
         self.worker = FileProcessorWorker(
             FetcherSettings(**{"first_wait_s": 0.01, **settings}),
@@ -60,12 +60,12 @@ class Fetching:
         )
 
     def file(self, name: str, content: bytes = PM) -> FileFound:
-        """Lies on the element."""
+        """Returns a file that is on the element."""
         (self.element.pm / name).write_bytes(content)
         return self.vanished(name, len(content), int((self.element.pm / name).stat().st_mtime))
 
     def vanished(self, name: str, size: int = 10, mtime_s: int = 1) -> FileFound:
-        """Does not."""
+        """Returns a file that is announced but not on the element."""
         path = (self.element.directory + b"/" + name.encode()).decode()
         return FileFound(
             file_id=file_identity("5ga", "e1", path, size, mtime_s), system="5ga", endpoint="e1", element="e1",
@@ -73,7 +73,7 @@ class Fetching:
         )  # fmt: skip
 
     def fetch(self, *files: FileFound) -> dict[str, list[str]]:
-        """All of them together; every stage that was said of each name."""
+        """Fetches all files together. Returns the stages published for each file name."""
         self.worker([Announced(file, lambda file=file: self.done.append(file)) for file in files])  # type: ignore[misc]
         return self.stages(*files)
 
@@ -91,7 +91,7 @@ class Fetching:
         return said
 
     def sessions(self) -> int:
-        """That were taken, new or again."""
+        """Returns the number of sessions taken, new or reused."""
         return sum(host.connected + host.reused for _, host in self.manager.statistics().values())
 
     @contextmanager

@@ -25,8 +25,7 @@ from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Outgoing, Producer
 from shared.remote.session import Denied, Gone, Session
-from shared.remote.sftp import SftpSession
-from shared.remote.sftp import connect as sftp_session
+from shared.remote.sftp import SftpSession, connect_sftp
 from shared.settings import Remote
 from shared.topics import FILES_FOUND, FILES_STATUS
 from tests.fakes.elements import Element, sftp
@@ -72,7 +71,7 @@ def test_a_line_cut_in_the_midst_of_a_group_leaves_over_only_what_was_not_read(e
     lines: list[Session] = []
 
     def connected(endpoint: Endpoint, settings: Remote) -> Session:
-        line = sftp_session(endpoint, settings)
+        line = connect_sftp(endpoint, settings)
         lines.append(line)
         return line if len(lines) > 1 else CutAfterTheThird(line.transport, settings.timeout_s)
 

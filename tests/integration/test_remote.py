@@ -1,4 +1,4 @@
-"""One interface over every protocol: the same tests against real servers whose folder the test can see."""
+"""One interface over every protocol: the same tests run against real servers whose folder the test can see."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import Unreachable
-from shared.remote.service_manager import FtpServiceManager, connect
+from shared.remote.service_manager import FtpServiceManager, open_session
 from shared.remote.session import Entry, Gone, LoginRefused, Session
 from tests.fakes.elements import PROTOCOLS, Element, free_port
 
@@ -27,7 +27,7 @@ def element(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Element]
 
 @pytest.fixture
 def session(element: Element) -> Iterator[Session]:
-    made = connect(element.endpoint, element.settings)
+    made = open_session(element.endpoint, element.settings)
     yield made
     made.close()
 
@@ -176,13 +176,13 @@ def test_another_thread_may_not_use_a_session_until_it_owns_it(element: Element,
 def test_a_closed_port_is_unreachable(element: Element) -> None:
     if element.endpoint.protocol != "local":
         with pytest.raises(Unreachable):
-            connect(replace(element.endpoint, port=free_port()), element.settings)
+            open_session(replace(element.endpoint, port=free_port()), element.settings)
 
 
 def test_a_wrong_password_is_unreachable_and_is_not_told(element: Element) -> None:
     if element.endpoint.password:
         with pytest.raises(LoginRefused) as refused:
-            connect(replace(element.endpoint, password="wrong-secret"), element.settings)
+            open_session(replace(element.endpoint, password="wrong-secret"), element.settings)
         assert "wrong-secret" not in str(refused.value)
 
 
@@ -190,10 +190,10 @@ def test_a_server_that_cannot_prove_who_it_is_is_refused(element: Element, tmp_p
     (tmp_path / "nobody").touch()
     if element.endpoint.protocol == "sftp":
         with pytest.raises(Unreachable, match="host key"):
-            connect(element.endpoint, replace(element.settings, known_hosts=str(tmp_path / "nobody")))
+            open_session(element.endpoint, replace(element.settings, known_hosts=str(tmp_path / "nobody")))
     if element.endpoint.protocol.startswith("ftps"):
         with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
-            connect(element.endpoint, replace(element.settings, ca_file=""))
+            open_session(element.endpoint, replace(element.settings, ca_file=""))
 
 
 def test_a_cut_line_is_unreachable_and_the_pool_opens_another(element: Element) -> None:
@@ -229,7 +229,7 @@ def test_the_pool_hands_out_an_idle_session_again_but_not_one_that_is_too_old(el
 
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An SSH agent without a key yet."""
+    """Starts an SSH agent that holds no key yet."""
     path = tmp_path / "agent"
     monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
     with subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL) as process:
@@ -247,8 +247,8 @@ def test_an_agents_key_opens_the_door_and_without_it_the_reason_is_told(agent: N
     with PROTOCOLS["openssh"](root, keys) as element:
         endpoint = replace(element.endpoint, key_file="", agent=True)
         with pytest.raises(LoginRefused, match="holds no key"):
-            connect(endpoint, element.settings)
+            open_session(endpoint, element.settings)
         subprocess.run(["ssh-add", "-q", element.endpoint.key_file], check=True)
-        session = connect(endpoint, element.settings)
+        session = open_session(endpoint, element.settings)
         assert list(session.entries(element.directory)) == []
         session.close()

@@ -1,4 +1,4 @@
-"""What goes wrong with lines and logins, each against a real server: what is told, and that no session hangs."""
+"""Faults of connections and logins against real servers: the reported reason, and that no session hangs."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ import pytest
 
 from shared.errors import Unreachable
 from shared.inventory import Endpoint
-from shared.remote.service_manager import FtpServiceManager, connect
+from shared.remote.service_manager import FtpServiceManager, open_session
 from shared.remote.session import LoginRefused
 from shared.settings import Remote
 from tests.fakes.elements import PROTOCOLS, Element
@@ -24,7 +24,7 @@ SHORT_S = 0.5
 
 
 class Proxy:
-    """A line to a server that can be stalled or cut after so many bytes from it."""
+    """A connection to a server that can stall or break after a number of bytes from it."""
 
     def __init__(self, port: int) -> None:
         self.server = socket.create_server(("127.0.0.1", 0))
@@ -37,7 +37,7 @@ class Proxy:
         self.threads[0].start()
 
     def after(self, size: int, *, cut: bool) -> None:
-        """So many bytes more come through, then the end or silence."""
+        """Lets this many more bytes through, then closes the connection or stays silent."""
         self.left, self.cuts = size, cut
 
     def _accept(self) -> None:
@@ -98,7 +98,7 @@ def element(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Element]
 
 @pytest.fixture
 def line(element: Element) -> Iterator[tuple[Element, Proxy]]:
-    """The element as it is reached over a proxy, with a short patience."""
+    """The element behind a proxy, with a short timeout."""
     proxy = Proxy(element.endpoint.port)
     known = Path(element.settings.known_hosts)
     known.write_text(known.read_text().replace(f":{element.endpoint.port} ", f":{proxy.port} "))
@@ -117,8 +117,8 @@ def line(element: Element) -> Iterator[tuple[Element, Proxy]]:
 def test_a_line_that_is_cut_or_stalls_in_mid_download_is_unreachable(line: tuple[Element, Proxy], cut: bool) -> None:
     element, proxy = line
     (element.pm / "A").write_bytes(os.urandom(3_000_000))
-    session = connect(replace(element.endpoint), replace(element.settings, timeout_s=5.0))
-    session.requests.line.settimeout(SHORT_S)  # type: ignore[attr-defined]
+    session = open_session(replace(element.endpoint), replace(element.settings, timeout_s=5.0))
+    session.requests.channel.settimeout(SHORT_S)  # type: ignore[attr-defined]
     proxy.after(1_000_000, cut=cut)
     with pytest.raises(Unreachable):
         session.read(element.directory + b"/A", 3_000_000)
@@ -133,7 +133,7 @@ def test_a_half_open_line_is_found_when_it_is_taken_again(line: tuple[Element, P
         assert first.look(element.directory + b"/A") is None
     proxy.after(0, cut=False)
     now[0] = 20.0
-    first.requests.line.settimeout(SHORT_S)  # type: ignore[attr-defined]
+    first.requests.channel.settimeout(SHORT_S)  # type: ignore[attr-defined]
     with pytest.raises(Unreachable), manager.session(element.endpoint):
         pass  # what it opens instead gets no answer either
     proxy.after(1 << 60, cut=False)
@@ -148,7 +148,7 @@ def test_a_server_that_accepts_and_says_nothing_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for protocol in ("sftp", "ftp"):
             with pytest.raises(Unreachable):
-                connect(
+                open_session(
                     Endpoint(name="e1", protocol=protocol, host="127.0.0.1", port=silent.getsockname()[1]),
                     Remote(timeout_s=SHORT_S),
                 )
@@ -158,17 +158,17 @@ def test_a_host_whose_key_changed_is_refused_and_told_from_an_unknown_one(elemen
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
     changed = tmp_path / "changed"
     changed.write_text(f"[127.0.0.1]:{element.endpoint.port} {other}")
-    with pytest.raises(Unreachable, match="is another than"):
-        connect(element.endpoint, replace(element.settings, known_hosts=str(changed)))
+    with pytest.raises(Unreachable, match="differs from the key in"):
+        open_session(element.endpoint, replace(element.settings, known_hosts=str(changed)))
     with pytest.raises(Unreachable, match="is not in any known-hosts file"):
-        connect(element.endpoint, replace(element.settings, known_hosts=""))
+        open_session(element.endpoint, replace(element.settings, known_hosts=""))
 
 
 def test_a_hashed_host_name_is_known(element: Element) -> None:
     known = Path(element.settings.known_hosts)
     name, _, rest = known.read_text().partition(" ")
     known.write_text(f"{paramiko.HostKeys.hash_host(name)} {rest}")
-    connect(element.endpoint, element.settings).close()
+    open_session(element.endpoint, element.settings).close()
 
 
 @pytest.mark.skipif("openssh" not in PROTOCOLS, reason="no sshd here")
@@ -177,12 +177,12 @@ def test_an_encrypted_key_needs_its_passphrase(tmp_path: Path) -> None:
         key_file = Path(element.endpoint.key_file)
         asyncssh.read_private_key(str(key_file)).write_private_key(str(key_file), passphrase="secret")
         with pytest.raises(LoginRefused, match="passphrase-file"):
-            connect(element.endpoint, element.settings)
+            open_session(element.endpoint, element.settings)
         (tmp_path / "wrong").write_text("wrong")
         with pytest.raises(LoginRefused, match="is the passphrase right"):
-            connect(replace(element.endpoint, passphrase_file=str(tmp_path / "wrong")), element.settings)
+            open_session(replace(element.endpoint, passphrase_file=str(tmp_path / "wrong")), element.settings)
         (tmp_path / "right").write_text("secret\n")
-        connect(replace(element.endpoint, passphrase_file=str(tmp_path / "right")), element.settings).close()
+        open_session(replace(element.endpoint, passphrase_file=str(tmp_path / "right")), element.settings).close()
 
 
 def test_an_old_server_is_refused_unless_its_entry_allows_old_algorithms(tmp_path: Path) -> None:
@@ -191,9 +191,9 @@ def test_an_old_server_is_refused_unless_its_entry_allows_old_algorithms(tmp_pat
         known.write_text(known.read_text().replace(f":{element.endpoint.port} ", f":{port} "))
         old = replace(element.endpoint, port=port)
         with pytest.raises(Unreachable, match="legacy-algorithms"):
-            connect(old, element.settings)
+            open_session(old, element.settings)
         with pytest.raises(Unreachable, match="host key"):  # got as far as that
-            connect(replace(old, legacy_algorithms=True), element.settings)
+            open_session(replace(old, legacy_algorithms=True), element.settings)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The simulator as its clients meet it: paramiko over the real SFTP, kill -9 and restart."""
+"""The simulator as its clients see it: paramiko over real SFTP, kill -9 and restart."""
 
 import gzip
 import json
@@ -19,14 +19,14 @@ import pytest
 import yaml
 
 from tests.unit.simulator.test_generate import read
-from tools.simulator.truth import Manifest, Written, expected
+from tools.simulator.truth import Manifest, Written, expected_rows
 
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass
 class Simulator:
-    """A running one."""
+    """A running simulator."""
 
     directory: Path
     process: subprocess.Popen[str]
@@ -69,7 +69,7 @@ def eventually(true: Callable[[], bool], what: str, within_s: float = 30.0) -> N
 
 @contextmanager
 def session(entry: dict[str, Any], known_hosts: Path) -> Iterator[paramiko.SFTPClient]:
-    """As a careful client connects: a host it does not know is refused."""
+    """Connects as a careful client does: an unknown host is refused."""
     with paramiko.SSHClient() as client:
         client.load_host_keys(str(known_hosts))
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
@@ -103,7 +103,7 @@ def test_what_a_client_reads_is_the_truth(simulator: Simulator) -> None:
             (name,) = sftp.listdir(entry["directory"])
             with sftp.open(f"{entry['directory']}/{name}") as file:
                 rows = read(gzip.decompress(file.read()), system)
-        assert rows == [row for row in expected(simulator.directory) if row.element.endswith(f",{entry['name']}")]
+        assert rows == [row for row in expected_rows(simulator.directory) if row.element.endswith(f",{entry['name']}")]
 
 
 def test_a_host_that_is_not_known_or_has_another_key_is_refused(simulator: Simulator, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_all_elements_can_be_read_at_once(simulator: Simulator) -> None:
 
 
 def test_killed_and_started_again_it_keeps_its_promise_its_port_and_its_keys(tmp_path: Path) -> None:
-    """At every kill all that can be seen is in the manifest; in the end all of the manifest can be seen, whole."""
+    """At every kill, every visible file is in the manifest; in the end every file in it is visible, complete."""
     options = ("--systems", "4ga:6,5ga:6", "--cycle-s", "0", "--in-place-share", "0.3", "--counters", "60")
     served, files = set(), 0
     for more in (1, 5, 17, 8, 13):
@@ -193,11 +193,11 @@ def test_killed_and_started_again_it_keeps_its_promise_its_port_and_its_keys(tmp
         eventually(lambda: found.written.get("over", False), "the last cycle")
         assert visible(tmp_path) == named(tmp_path)
         assert len(visible(tmp_path)) == cycles * 12 == found.written["files"]
-        assert sum(row.present for row in expected(tmp_path)) == found.written["values"]
+        assert sum(row.present for row in expected_rows(tmp_path)) == found.written["values"]
         with session(found.entry(), tmp_path / "known_hosts") as sftp:
             assert len(sftp.listdir("/pm")) == cycles
         found.process.terminate()
         assert found.process.wait(timeout=30) == 0
     assert len(served) == 1
-    periods = sorted({row.end_s for row in expected(tmp_path)})
+    periods = sorted({row.end_s for row in expected_rows(tmp_path)})
     assert periods == list(range(periods[0], periods[0] + cycles * 900, 900))

@@ -32,7 +32,7 @@ from tools.cli.demo import written
 from tools.cli.main import app
 from tools.cli.pipeline import Pipeline
 from tools.devstack import stack as devstack
-from tools.simulator.anomalies import Answer
+from tools.simulator.anomalies import ExpectedFigures
 
 pytestmark = [pytest.mark.timeout(400)]
 GP_S = 60
@@ -81,7 +81,7 @@ class Run:
 
 def answered(figures: CycleFigures) -> dict[str, Any]:
     """What an answer tells of it."""
-    return {field.name: getattr(figures, field.name) for field in fields(Answer)}
+    return {field.name: getattr(figures, field.name) for field in fields(ExpectedFigures)}
 
 
 def free_ports(names: tuple[str, ...]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from shared.settings import Settings, load
 from tools.cli.stored import Key, StoredRow, canonical, in_clickhouse, in_mysql
-from tools.simulator.truth import TruthRow, expected
+from tools.simulator.truth import TruthRow, expected_rows
 
 AGAIN_S = 1.0
 
@@ -94,7 +94,7 @@ def _compare_row(outcome: Outcome, wanted: tuple[bool, Mapping[str, Any]] | None
 
 def outcomes(settings: Settings, directory: Path) -> Iterator[Outcome]:
     """Of every system in every sink it has."""
-    truth = truth_of(expected(directory))
+    truth = truth_of(expected_rows(directory))
     mysql_rows = list(in_mysql(settings.mysql))
     for system in settings.systems:
         yield compare("mysql", system.name, truth, mysql_rows)

@@ -1,1 +1,1 @@
-"""Elements that write 3GPP PM files, serve them by SFTP, and know the truth of every value."""
+"""Simulated elements: they write 3GPP PM files, serve them by SFTP, and record the true value of every counter."""

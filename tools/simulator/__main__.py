@@ -1,4 +1,4 @@
-"""Wiring: `python -m tools.simulator` is `pmflow simulate`."""
+"""Entry point: `python -m tools.simulator` is the same as `pmflow simulate`."""
 
 import typer
 

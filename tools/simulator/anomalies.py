@@ -1,4 +1,4 @@
-"""What goes wrong in a network, planted on purpose, and what a collector must count of it. Pure."""
+"""Planted anomalies, as they occur in real networks, and the figures a collector must report for them. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from typing import Literal, get_args
 from tools.simulator.truth import Written
 
 Anomaly = Literal["late", "duplicate", "missing", "renamed", "corrupt", "suspect", "corrected"]
-"""Of an element's file of one period.
+"""An anomaly of the file that an element writes for one period.
 
-late       it comes long after the period
-duplicate  it is there twice, the second time under the name of a second file (_-_2)
-missing    it never comes
-renamed    its name tells neither element nor period
-corrupt    it ends in the middle
-suspect    all its rows are flagged
-corrected  it comes again, with other values, when the first one was collected
+late       the file appears long after the period
+duplicate  the file appears twice, the second time with the suffix of a second file (_-_2)
+missing    the file never appears
+renamed    the file name contains neither element nor period
+corrupt    the file is truncated in the middle
+suspect    all rows are flagged as suspect
+corrected  the file appears again, with other values, after the first one was collected
 """
 ANOMALIES: tuple[Anomaly, ...] = get_args(Anomaly)
-When = Literal["at once", "late", "when collected"]
+DeliveryTime = Literal["at once", "late", "when collected"]
 
 
-def deliveries(anomaly: Anomaly | None) -> Mapping[str, When]:
-    """What is written for one element and period: the kinds of `generate.pm_file`, and when."""
+def deliveries(anomaly: Anomaly | None) -> Mapping[str, DeliveryTime]:
+    """Returns the files to write for one element and period: the kind (see `generate.pm_file`) and when it appears."""
     match anomaly:
         case None:
             return {"": "at once"}
@@ -39,24 +39,24 @@ def deliveries(anomaly: Anomaly | None) -> Mapping[str, When]:
 
 
 def anomaly_of(planted: Sequence[Anomaly], number: int, elements: int, period: int) -> Anomaly | None:
-    """Each anomaly on one element a period, on another one each time.
+    """Returns the anomaly of an element in a period. Each anomaly affects one element per period, each time another.
 
     >>> [anomaly_of(("late", "missing"), number, 3, period=7) for number in range(3)]
     [None, 'late', 'missing']
 
     Args:
-        planted: which ones.
-        number: of the element, from 0.
-        elements: how many the system has.
-        period: its number.
+        planted: the anomalies to plant.
+        number: number of the element, from 0.
+        elements: number of elements in the system.
+        period: number of the period.
     """
     turn = (number - period) % elements
     return planted[turn] if turn < len(planted) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What is to be counted of one system and period once all is collected; named as `CycleFigures` does."""
+class ExpectedFigures:
+    """The correct figures of one system and period once all files are collected, named as in `CycleFigures`."""
 
     system: str
     end_s: int
@@ -80,23 +80,25 @@ class Answer:
     values_dropped: int = 0
 
 
-def answers(lines: Iterable[Written], elements: Mapping[str, Sequence[str]], late_s: float) -> list[Answer]:
-    """By system and period.
+def expected_figures(
+    lines: Iterable[Written], elements: Mapping[str, Sequence[str]], late_s: float
+) -> list[ExpectedFigures]:
+    """Returns the expected figures, sorted by system and period.
 
     Args:
-        lines: of the manifest.
-        elements: system -> the names in its inventory.
-        late_s: a file is late when it was written so long after the end of its period.
+        lines: the generated files in the manifest.
+        elements: for each system the element names in its inventory.
+        late_s: a file is late if it is written more than this time after the end of its period.
     """
     cycles: dict[tuple[str, int], list[Written]] = {}
     for line in lines:
         cycles.setdefault((line.system, line.end_s), []).append(line)
-    return [_answer(files, elements[system], late_s) for (system, _), files in sorted(cycles.items())]
+    return [_figures(files, elements[system], late_s) for (system, _), files in sorted(cycles.items())]
 
 
-def _answer(files: Sequence[Written], elements: Sequence[str], late_s: float) -> Answer:
+def _figures(files: Sequence[Written], elements: Sequence[str], late_s: float) -> ExpectedFigures:
     first, error = files[0], sum(file.kind == "corrupt" for file in files)
-    return Answer(
+    return ExpectedFigures(
         system=first.system,
         end_s=first.end_s,
         expected=len(elements),

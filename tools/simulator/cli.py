@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from tools.simulator.anomalies import ANOMALIES, Anomaly
-from tools.simulator.elements import Elements
+from tools.simulator.elements import SimulatedElements
 from tools.simulator.files import replace
 from tools.simulator.generate import Shape
 from tools.simulator.serve import known_hosts_line, serve
@@ -75,7 +75,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option
         sizes = {name: int(many) for name, _, many in (system.partition(":") for system in systems.split(","))}
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    elements = Elements(directory.resolve(), sizes, shape, in_place_share, chosen(anomalies), late_s)
+    elements = SimulatedElements(directory.resolve(), sizes, shape, in_place_share, chosen(anomalies), late_s)
     if plant:
         samples, system, element = planted(plant, next(iter(sizes)))
         elements.plant(samples, system, element)
@@ -109,7 +109,7 @@ def planted(option: str, system: str) -> tuple[Path, str, str]:
     return Path(folder), of_system, element or SAMPLES
 
 
-async def _run(elements: Elements, place: Place, pace: Pace) -> None:
+async def _run(elements: SimulatedElements, place: Place, pace: Pace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -129,7 +129,7 @@ def _usual(directory: Path, port: int) -> int:
     return port or (int(file.read_text()) if file.exists() else 0)
 
 
-def _tell_how_to_connect(elements: Elements, host: str, port: int) -> None:
+def _tell_how_to_connect(elements: SimulatedElements, host: str, port: int) -> None:
     """The inventory comes last: who finds it can connect."""
     replace(elements.directory / "port", str(port).encode())
     replace(elements.directory / "known_hosts", known_hosts_line(elements.directory, host, port).encode())
@@ -137,15 +137,15 @@ def _tell_how_to_connect(elements: Elements, host: str, port: int) -> None:
     elements.write_inventory(host, port)
 
 
-async def _write(elements: Elements, pace: Pace, stop: asyncio.Event) -> None:
+async def _write(elements: SimulatedElements, pace: Pace, stop: asyncio.Event) -> None:
     """A cycle, a pause, the next one, until all is written; goes on after the last one of an earlier run."""
     clock_s = asyncio.get_running_loop().time
     due_s = clock_s()
-    end_s = await asyncio.to_thread(elements.take_up) or pace.first_s
+    end_s = await asyncio.to_thread(elements.resume) or pace.first_s
     while not stop.is_set():
         last = pace.over(elements.cycles)
-        elements.tell(over=last and not elements.owed)
-        if last and not elements.owed:
+        elements.write_progress(over=last and not elements.pending)
+        if last and not elements.pending:
             return
         if clock_s() >= due_s and not last:
             await asyncio.to_thread(elements.write_cycle, end_s, stop.is_set)  # cut short, the next start completes it
@@ -155,5 +155,5 @@ async def _write(elements: Elements, pace: Pace, stop: asyncio.Event) -> None:
         await asyncio.to_thread(elements.follow_up)
         look_s = clock_s() + FOLLOW_UP_S
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(look_s if last else min(due_s, look_s) if elements.owed else due_s):
+            async with asyncio.timeout_at(look_s if last else min(due_s, look_s) if elements.pending else due_s):
                 await stop.wait()

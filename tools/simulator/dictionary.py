@@ -1,8 +1,8 @@
-"""The PM Dictionary of pretend elements, as a vendor delivers it with a release (ONAP VES event registration)."""
+"""The PM Dictionary of simulated elements, as a vendor delivers it with a release (ONAP VES event registration)."""
 
 import yaml
 
-from tools.simulator.families import family_of, group
+from tools.simulator.families import family_of, measurement_group
 from tools.simulator.generate import Shape, vectors
 
 UNITS = {
@@ -16,13 +16,13 @@ UNITS = {
     "Power": "watts",
     "Usage": "percent",
 }
-"""Part of a counter's name -> its unit in 3GPP TS 32.425 and 28.552; all others are numbers."""
+"""Unit in 3GPP TS 32.425 and 28.552, by a part of the counter's name; all other counters are plain numbers."""
 
 
 def dictionary(shape: Shape, system: str) -> bytes:
-    """YAML: all counters of a system."""
+    """Returns the dictionary of all counters of a system, as YAML."""
     family = family_of(system)
-    measured = [group(family, number, shape.counters) for number in range(shape.groups)]
+    measured = [measurement_group(family, number, shape.counters) for number in range(shape.groups)]
     measurements = [
         {
             "measInfoId": one.name,

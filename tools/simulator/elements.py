@@ -1,4 +1,4 @@
-"""The elements' folders: what they write there every cycle, and the inventory that names them."""
+"""The folders of the simulated elements: the files written in each cycle, and the inventory."""
 
 import hmac
 import json
@@ -13,28 +13,40 @@ from typing import BinaryIO, NamedTuple
 
 import yaml
 
-from tools.simulator.anomalies import Anomaly, When, anomaly_of, answers, deliveries
+from tools.simulator.anomalies import Anomaly, DeliveryTime, anomaly_of, deliveries, expected_figures
 from tools.simulator.dictionary import dictionary
 from tools.simulator.files import is_there, replace, save_secret
 from tools.simulator.generate import Shape, pm_file
-from tools.simulator.truth import Line, Manifest, Planted, Written, golden_rows
+from tools.simulator.truth import Manifest, ManifestLine, Planted, Written, golden_rows
 
 PM_SUFFIXES = frozenset((".xml", ".gz", ".csv", ".zip", ".tar"))
 IN_PLACE_PAUSE_S = 0.2
-"""Between the two halves of a file that is written under its own name."""
+"""Pause between the two halves of a file that is written in place."""
 IN_PLACE_AT_ONCE = 100
+"""Files that share one pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """An element as SFTP shows it: a host of its own."""
+    """The SFTP login of an element, whose root directory makes it look like a separate host."""
 
     root: Path
     password: str
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenCounts:
+    """The content of written.json."""
+
+    cycles: int
+    files: int
+    values: int
+    over: bool
+    """Set when all files are written."""
+
+
 class Delivery(NamedTuple):
-    """A file that is to be written."""
+    """A file to write."""
 
     system: str
     element: str
@@ -44,81 +56,81 @@ class Delivery(NamedTuple):
 
 
 @dataclass
-class Elements:
-    """All elements of a simulator's folder; what an earlier run left there is counted at once."""
+class SimulatedElements:
+    """All elements in a simulator folder. On creation, the files of earlier runs are counted."""
 
     directory: Path
     systems: Mapping[str, int]
-    """System -> number of its elements."""
+    """Number of elements by system."""
     shape: Shape
     in_place_share: float = 0.1
-    """Of files written slowly, and seen half-written."""
+    """Share of files that are written slowly in place, so that readers can see them incomplete."""
     anomalies: Sequence[Anomaly] = ()
-    """Planted each period."""
+    """Anomalies planted in each period."""
     late_s: float = 900.0
-    """Files that come late do so that long after the end of their period."""
+    """Delay of late files after the end of their period."""
     clock: Callable[[], float] = time
-    """Seconds since 1970."""
+    """Returns the seconds since 1970."""
     periods: set[int] = field(default_factory=set, init=False)
-    """Their ends."""
+    """Ends of the periods so far."""
     files: int = field(default=0, init=False)
     values: int = field(default=0, init=False)
     written: list[Written] = field(default_factory=list, init=False)
-    """Lines of the last period; of all, where anomalies are planted."""
-    owed: dict[Delivery, When] = field(default_factory=dict, init=False)
-    """What is still to be written of the periods so far."""
+    """Manifest lines of the last period; of all periods if anomalies are planted."""
+    pending: dict[Delivery, DeliveryTime] = field(default_factory=dict, init=False)
+    """Files of the periods so far that are still to be written."""
     planted: set[tuple[str, str, str]] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.manifest = Manifest(self.directory)
-        self.manifest.mend()
+        self.manifest.drop_partial_line()
         for line in self.manifest.lines():
             self._count(line)
         for system, element in self.names():
             self.folder(system, element).mkdir(parents=True, exist_ok=True)
         for end_s in self.periods:
-            self._owe(end_s)
-        for delivery in [d for d, when in self.owed.items() if when == "at once" and d.end_s < max(self.periods)]:
-            del self.owed[delivery]  # was written, or is of an element that joins now
+            self._add_pending(end_s)
+        for delivery in [d for d, when in self.pending.items() if when == "at once" and d.end_s < max(self.periods)]:
+            del self.pending[delivery]  # already written, or the element was added just now
 
     @property
     def cycles(self) -> int:
-        """Periods so far."""
+        """Number of periods so far."""
         return len(self.periods)
 
     def names(self) -> Iterator[tuple[str, str]]:
-        """System and element of all that write."""
+        """Yields system and name of every element that writes files."""
         for system, many in self.systems.items():
             for number in range(1, many + 1):
                 yield system, f"{system}-{number:03}"
 
     def folder(self, system: str, element: str) -> Path:
-        """Where an element writes; its login sees the parent as its root."""
+        """Returns the folder of an element. Its login sees the parent folder as root."""
         return self.directory / "files" / system / element / "pm"
 
     def logins(self) -> dict[str, Login]:
-        """By user name, which is the element's."""
+        """Returns the logins by user name, which is the element name."""
         return {
             root.name: Login(root, self._password(root.name)) for root in sorted((self.directory / "files").glob("*/*"))
         }
 
     def _password(self, element: str) -> str:
-        """One an element, all from a secret of this folder."""
+        """Returns the password of an element, derived from the secret of this folder."""
         file = self.directory / "secret"
         if not file.exists():
             save_secret(file, secrets.token_bytes())
         return hmac.digest(file.read_bytes(), element.encode(), "sha256").hex()
 
     def write_dictionaries(self) -> None:
-        """One PM Dictionary a system."""
+        """Writes one PM Dictionary per system."""
         folder = self.directory / "dictionary"
         folder.mkdir(exist_ok=True)
         for system in {login.root.parent.name for login in self.logins().values()}:
             replace(folder / f"{system}.yaml", dictionary(self.shape, system))
 
     def write_inventory(self, host: str, port: int) -> None:
-        """One YAML list a system."""
+        """Writes one inventory file (a YAML list) per system."""
         folder = self.directory / "inventory"
         folder.mkdir(exist_ok=True)
         entries: dict[str, list[dict[str, object]]] = {}
@@ -129,7 +141,7 @@ class Elements:
             replace(folder / f"{system}.yaml", yaml.safe_dump(of_system, sort_keys=False).encode())
 
     def plant(self, samples: Path, system: str, element: str) -> None:
-        """Put real files on an element of their own; their truth is the golden rows beside them."""
+        """Copies real files to a separate element. Their expected rows are the golden files next to the samples."""
         folder = self.folder(system, element)
         folder.mkdir(parents=True, exist_ok=True)
         for sample in sorted(samples.iterdir()):
@@ -142,7 +154,7 @@ class Elements:
                 replace(folder / sample.name, sample.read_bytes())
 
     def _golden(self, golden: Path, system: str, element: str, name: str) -> Planted:
-        """A copy of the golden rows is kept, so that this folder alone knows the truth."""
+        """Copies the golden rows into this folder, so that it is self-contained, and returns the manifest line."""
         if not golden.exists():
             return Planted(system, element, name, "", 0)
         copy = Path("golden") / golden.name
@@ -150,8 +162,8 @@ class Elements:
         shutil.copyfile(golden, self.directory / copy)
         return Planted(system, element, name, str(copy), sum(row.present for row in golden_rows(system, golden)))
 
-    def take_up(self) -> int | None:
-        """After a restart: complete the period a kill cut short. The end of the next one; None on the first start."""
+    def resume(self) -> int | None:
+        """Completes the period that a kill interrupted. Returns the end of the next period; None at the first start."""
         if not self.periods:
             return None
         last_s = max(self.periods)
@@ -164,31 +176,31 @@ class Elements:
         return last_s + self.shape.gp_s
 
     def write_cycle(self, end_s: int, stopped: Callable[[], bool] = lambda: False) -> None:
-        """The files of one period, of all elements that have none yet; each is in the manifest before it is seen."""
-        self._owe(end_s)
+        """Writes the pending files of one period. Each file is in the manifest before readers can see it."""
+        self._add_pending(end_s)
         unfinished: list[tuple[BinaryIO, bytes]] = []
-        for delivery in [d for d, when in self.owed.items() if when == "at once" and d.end_s == end_s]:
+        for delivery in [d for d, when in self.pending.items() if when == "at once" and d.end_s == end_s]:
             if stopped():
                 break
             target, packed = self._deliver(delivery)
             if Random(f"{delivery.element}/{end_s}").random() >= self.in_place_share:  # noqa: S311
                 replace(target, packed)
                 continue
-            unfinished.append(_begun(target, packed))
+            unfinished.append(_start_in_place(target, packed))
             if len(unfinished) == IN_PLACE_AT_ONCE:
                 _finish(unfinished)
         _finish(unfinished)
 
     def follow_up(self) -> None:
-        """What comes later: late files, and corrections of files that were collected."""
-        for delivery, when in list(self.owed.items()):
+        """Writes files that are due later: late files, and corrections of files that were collected."""
+        for delivery, when in list(self.pending.items()):
             if when == "late" and self.clock() > delivery.end_s + self.late_s + 1:
                 replace(*self._deliver(delivery))
             if when == "when collected" and self._collected(delivery):
                 replace(*self._deliver(delivery))
 
-    def _owe(self, end_s: int) -> None:
-        """What is to be written of a period, and is not in the manifest yet."""
+    def _add_pending(self, end_s: int) -> None:
+        """Adds the files of a period that are not in the manifest yet to the pending ones."""
         there = {Delivery(line.system, line.element, end_s, line.kind) for line in self.written if line.end_s == end_s}
         for system, many in self.systems.items():
             for number, (_, element) in enumerate((s, e) for s, e in self.names() if s == system):
@@ -196,26 +208,26 @@ class Elements:
                 for kind, when in deliveries(anomaly).items():
                     delivery = Delivery(system, element, end_s, kind)
                     if delivery not in there:
-                        self.owed[delivery] = when
+                        self.pending[delivery] = when
 
     def _deliver(self, delivery: Delivery) -> tuple[Path, bytes]:
-        """Where it is to be written, and what, once it is in the manifest."""
+        """Adds a file to the manifest; returns its path and content for the caller to write."""
         made = pm_file(self.shape, delivery.system, delivery.element, delivery.end_s, delivery.kind)
         self._add(Written.of(made, self.clock()))
-        self.owed.pop(delivery, None)
+        self.pending.pop(delivery, None)
         return self.folder(delivery.system, delivery.element) / made.name, made.packed
 
     def _collected(self, delivery: Delivery) -> bool:
-        """Whether the file of that name was moved away."""
+        """Tells whether the collector has moved the first file of this element and period away."""
         name = pm_file(self.shape, delivery.system, delivery.element, delivery.end_s).name
         first = Delivery(delivery.system, delivery.element, delivery.end_s, "")
-        return first not in self.owed and not (self.folder(delivery.system, delivery.element) / name).exists()
+        return first not in self.pending and not (self.folder(delivery.system, delivery.element) / name).exists()
 
-    def _add(self, line: Line) -> None:
+    def _add(self, line: ManifestLine) -> None:
         self.manifest.add(line)
         self._count(line)
 
-    def _count(self, line: Line) -> None:
+    def _count(self, line: ManifestLine) -> None:
         self.files += 1
         self.values += line.values
         if isinstance(line, Planted):
@@ -226,24 +238,24 @@ class Elements:
         self.periods.add(line.end_s)
         self.written.append(line)
 
-    def tell(self, *, over: bool) -> None:
-        """How much was written so far, and whether that is all; of anomalies also what is to be counted."""
+    def write_progress(self, *, over: bool) -> None:
+        """Writes the counts so far to written.json, and with anomalies the expected figures to answers.json."""
         if self.anomalies:
-            answered = [asdict(answer) for answer in answers(self.written, self._by_system(), self.late_s)]
-            replace(self.directory / "answers.json", json.dumps(answered).encode())
-        told = {"cycles": self.cycles, "files": self.files, "values": self.values, "over": over}
-        replace(self.directory / "written.json", json.dumps(told).encode())
+            figures = [asdict(cycle) for cycle in expected_figures(self.written, self._inventory_names(), self.late_s)]
+            replace(self.directory / "answers.json", json.dumps(figures).encode())
+        counts = WrittenCounts(self.cycles, self.files, self.values, over)
+        replace(self.directory / "written.json", json.dumps(asdict(counts)).encode())
 
-    def _by_system(self) -> dict[str, list[str]]:
-        """The elements of the inventory."""
+    def _inventory_names(self) -> dict[str, list[str]]:
+        """Returns the element names in the inventory by system."""
         elements: dict[str, list[str]] = {}
         for login in self.logins().values():
             elements.setdefault(login.root.parent.name, []).append(login.root.name)
         return elements
 
 
-def _begun(target: Path, content: bytes) -> tuple[BinaryIO, bytes]:
-    """As some elements do: under its own name from the first byte on."""
+def _start_in_place(target: Path, content: bytes) -> tuple[BinaryIO, bytes]:
+    """Writes the first half of a file in place, as some elements do. Returns the open file and the second half."""
     file = target.open("wb")
     half = len(content) // 2
     file.write(content[:half])

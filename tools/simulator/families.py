@@ -1,17 +1,17 @@
-"""What each generation of elements measures: groups, objects and counters, named as the standards name them."""
+"""Measurement groups, objects and counters of 4G and 5G elements, with the names of the standards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """A measurement group: one measInfo of a file."""
+class MeasurementGroup:
+    """A measurement group: one measInfo element of a file."""
 
     name: str
-    """MeasInfoId."""
+    """The measInfoId."""
     object: str
-    """LDN of its objects below the managed element; `{}` is their number."""
+    """LDN of its objects below the managed element; `{}` stands for the object number."""
     counters: Sequence[str]
 
 
@@ -20,15 +20,15 @@ class Family:
     """A generation of elements."""
 
     element_type: str
-    groups: Sequence[Group]
+    groups: Sequence[MeasurementGroup]
     compact: bool
-    """measTypes/measResults, as against measType p / r p."""
+    """Selects the layout: measTypes/measResults if set, else measType p / r p."""
     vector_every: int
-    """Every so-many-th counter is a vector; 0: none, as a vector has no place in the compact layout."""
+    """Every n-th counter is a vector. 0 means none: the compact layout cannot represent vectors."""
 
 
-def _group(name: str, of: str, counters: str) -> Group:
-    return Group(name, of, counters.split())
+def _group(name: str, of: str, counters: str) -> MeasurementGroup:
+    return MeasurementGroup(name, of, counters.split())
 
 
 LTE = Family(
@@ -84,26 +84,26 @@ NR = Family(
     compact=False,
     vector_every=7,
 )
-"""Counters of 3GPP TS 28.552; one in seven is a vector, as in real files."""
+"""Counters of 3GPP TS 28.552. One in seven is a vector, as in real files."""
 
 
 def family_of(system: str) -> Family:
-    """By the system's name: 4ga is 4G, all others are 5G."""
+    """Returns the family of a system by its name: a name that begins with 4 is 4G, all others are 5G."""
     return LTE if system.startswith("4") else NR
 
 
-def group(family: Family, number: int, counters: int) -> Group:
-    """Any number of groups and of counters, by numbering on.
+def measurement_group(family: Family, number: int, counters: int) -> MeasurementGroup:
+    """Returns a group with any number of counters. Once all names are used, they repeat with a number appended.
 
-    >>> group(NR, 3, 12).name
+    >>> measurement_group(NR, 3, 12).name
     'NRCellDU2'
-    >>> group(NR, 3, 12).counters[-3:]
+    >>> measurement_group(NR, 3, 12).counters[-3:]
     ['DRB.UEThpDl.No2', 'DRB.UEThpUl.No2', 'RRU.PrbTotDl.No2']
     """
     round_, at = divmod(number, len(family.groups))
     known = family.groups[at]
     names = [_numbered(known.counters, n) for n in range(counters)]
-    return Group(f"{known.name}{round_ + 1}" if round_ else known.name, known.object, names)
+    return MeasurementGroup(f"{known.name}{round_ + 1}" if round_ else known.name, known.object, names)
 
 
 def _numbered(names: Sequence[str], number: int) -> str:

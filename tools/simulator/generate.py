@@ -1,6 +1,7 @@
-"""PM files of pretend elements: names, rows, bytes. Pure: the same parameters give the same file, at any time.
+"""Generates PM files: names, rows, bytes. Pure: the same parameters always give the same file.
 
-Values as in real files: mostly zeros, some missing, some rows suspect, vectors, decimals, a few very large integers.
+The values resemble real files: mostly zeros, some missing, some suspect rows, vectors, decimals, a few very large
+integers.
 """
 
 import gzip
@@ -10,20 +11,20 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import cached_property
 from random import Random
 
-from tools.simulator.families import Family, Group, family_of, group
-from tools.simulator.layouts import Head, document
+from tools.simulator.families import Family, MeasurementGroup, family_of, measurement_group
+from tools.simulator.layouts import FileHeader, document
 from tools.simulator.truth_row import TruthRow, Value
 
 LARGEST = 2**53 - 1
-"""The largest integer that floating point, and so every reader of JSON, holds exactly."""
+"""The largest integer that a double, and therefore every JSON reader, represents exactly."""
 ZONES = ((0, "Z"), (60, "+01:00"), (60, "+0100"), (-300, "-05:00"))
-"""Offsets in minutes, and ways elements write them."""
+"""Time zone offsets in minutes, and the notations that elements use for them."""
 VECTOR_LENGTHS = (3, 12, 17, 32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """How large the files are."""
+    """The size of the files."""
 
     seed: int = 1
     cells: int = 3
@@ -33,14 +34,14 @@ class Shape:
 
     def __post_init__(self) -> None:
         if min(self.cells, self.groups, self.counters, self.gp_s) < 1:
-            raise ValueError(f"{self}: sizes and period must be at least 1")
+            raise ValueError(f"{self}: cells, groups, counters and gp_s must be at least 1")
         if self.gp_s % 60:
-            raise ValueError(f"a period of {self.gp_s} s: file names tell minutes, so it must be whole minutes")
+            raise ValueError(f"gp_s is {self.gp_s}: must be whole minutes, because file names contain no seconds")
 
 
 @dataclass(frozen=True)
 class PmFile:
-    """A file as an element writes it, and the truth of it."""
+    """A file as an element writes it, and its true content."""
 
     shape: Shape
     system: str
@@ -49,12 +50,12 @@ class PmFile:
     kind: str
     name: str
     rows: Sequence[TruthRow]
-    """That can be read."""
+    """The rows that a parser can read."""
     xml: bytes
 
     @cached_property
     def packed(self) -> bytes:
-        """The same bytes each time: no time of packing in them."""
+        """The gzipped file. The bytes are always the same, because they contain no time stamp."""
         return gzip.compress(self.xml, 6, mtime=0)
 
     @property
@@ -63,14 +64,14 @@ class PmFile:
 
 
 def pm_file(shape: Shape, system: str, element: str, end_s: int, kind: str = "") -> PmFile:
-    """The file of one element and period.
+    """Returns the file of one element and period.
 
     Args:
-        shape: how large it is.
-        system: of the element.
-        element: its name.
+        shape: size of the file.
+        system: system of the element.
+        element: name of the element.
         end_s: end of the period.
-        kind: corrected (other values), suspect (all rows), renamed, duplicate (another name) or corrupt (cut).
+        kind: corrected (other values), suspect (all rows), renamed, duplicate (second name) or corrupt (truncated).
     """
     family = family_of(system)
     zone_min, zone = ZONES[Random(element).randrange(len(ZONES))]  # noqa: S311 - it must be predictable
@@ -79,8 +80,8 @@ def pm_file(shape: Shape, system: str, element: str, end_s: int, kind: str = "")
     rows = list(_rows(values, system, element, end_s))
     if kind == "suspect":
         rows = [replace(row, suspect=True) for row in rows]
-    head = Head(dn_prefix(system), element, family.element_type, begin, end, shape.gp_s)
-    xml = document(head, rows, compact=family.compact)
+    header = FileHeader(dn_prefix(system), element, family.element_type, begin, end, shape.gp_s)
+    xml = document(header, rows, compact=family.compact)
     if kind == "corrupt":
         rows, xml = [], xml[: len(xml) // 2]
     name = _named(file_name(element, end_s, shape.gp_s, zone_min), kind)
@@ -94,12 +95,12 @@ def _named(name: str, kind: str) -> str:
 
 
 def dn_prefix(system: str) -> str:
-    """DnPrefix (3GPP TS 32.300): where the elements stand in the network."""
+    """Returns the dnPrefix (3GPP TS 32.300): the position of a system's elements in the network."""
     return f"DC=operator.example,SubNetwork={system}"
 
 
 def file_name(element: str, end_s: int, gp_s: int, zone_min: int) -> str:
-    """3GPP TS 32.432 clause 5.1.2, type A: one element, one period.
+    """Returns a file name of type A (3GPP TS 32.432 clause 5.1.2): one element, one period.
 
     >>> file_name("5ga-001", 1795526100, 900, 60)
     'A20261124.1400+0100-1415+0100_5ga-001.xml.gz'
@@ -121,7 +122,7 @@ def _rows(shape: Shape, system: str, element: str, end_s: int) -> Iterator[Truth
     random = Random(f"{shape.seed}/{system}/{element}/{end_s}")  # noqa: S311 - it must be predictable
     family, name = family_of(system), f"{dn_prefix(system)},{element}"
     for number in range(shape.groups):
-        measured = group(family, number, shape.counters)
+        measured = measurement_group(family, number, shape.counters)
         wide = vectors(family, measured)
         for cell in range(1, shape.cells + 1):
             ldn = f"ManagedElement={element},{measured.object.format(cell)}"
@@ -130,8 +131,8 @@ def _rows(shape: Shape, system: str, element: str, end_s: int) -> Iterator[Truth
             yield TruthRow(system, name, measured.name, ldn, end_s, shape.gp_s, suspect, values)
 
 
-def vectors(family: Family, measured: Group) -> set[str]:
-    """Counters whose values are vectors."""
+def vectors(family: Family, measured: MeasurementGroup) -> set[str]:
+    """Returns the counters whose values are vectors."""
     every = family.vector_every
     return {counter for n, counter in enumerate(measured.counters, 1) if every and n % every == 0}
 
@@ -154,7 +155,7 @@ def _scalar(random: Random) -> str | None:
 def _vector(random: Random) -> Value:
     if random.random() < 0.02:
         return None
-    first = str(random.randrange(5000))  # a vector of blanks would be a missing value
+    first = str(random.randrange(5000))  # never blank: an all-blank vector would count as a missing value
     return [first, *(_part(random) for _ in range(random.choice(VECTOR_LENGTHS) - 1))]
 
 

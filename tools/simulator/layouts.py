@@ -1,4 +1,4 @@
-"""The XML of a PM file (3GPP TS 32.435 annex A), in the compact and in the expanded layout. Pure."""
+"""Renders the XML of a PM file (3GPP TS 32.435 annex A) in the compact or the expanded layout. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from tools.simulator.truth_row import TruthRow, Value
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """What a file says once; begin and end as the element writes times."""
+class FileHeader:
+    """The data that occur once in a file; begin and end are in the time notation of the element."""
 
     dn_prefix: str
     element: str
@@ -20,16 +20,16 @@ class Head:
     gp_s: int
 
 
-def document(head: Head, rows: Sequence[TruthRow], *, compact: bool) -> bytes:
-    """A file of these rows; those of a group stand together."""
-    element = quoteattr(head.element)
+def document(header: FileHeader, rows: Sequence[TruthRow], *, compact: bool) -> bytes:
+    """Returns a file with these rows, which must be ordered by group."""
+    element = quoteattr(header.element)
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         '<?xml-stylesheet type="text/xsl" href="MeasDataCollection.xsl"?>',
         '<measCollecFile xmlns="http://www.3gpp.org/ftp/specs/archive/32_series/32.435#measCollec">',
-        f'<fileHeader fileFormatVersion="32.435 V10.0" vendorName="pmflow" dnPrefix={quoteattr(head.dn_prefix)}>',
-        f'<fileSender localDn={element} elementType="{head.element_type}"/>',
-        f'<measCollec beginTime="{head.begin}"/>',
+        f'<fileHeader fileFormatVersion="32.435 V10.0" vendorName="pmflow" dnPrefix={quoteattr(header.dn_prefix)}>',
+        f'<fileSender localDn={element} elementType="{header.element_type}"/>',
+        f'<measCollec beginTime="{header.begin}"/>',
         "</fileHeader>",
         "<measData>",
         f'<managedElement localDn={element} swVersion="1.0"/>',
@@ -39,12 +39,12 @@ def document(head: Head, rows: Sequence[TruthRow], *, compact: bool) -> bytes:
         lines += [
             f"<measInfo measInfoId={quoteattr(group)}>",
             '<job jobId="1"/>',
-            f'<granPeriod duration="PT{head.gp_s}S" endTime="{head.end}"/>',
-            f'<repPeriod duration="PT{head.gp_s}S"/>',
+            f'<granPeriod duration="PT{header.gp_s}S" endTime="{header.end}"/>',
+            f'<repPeriod duration="PT{header.gp_s}S"/>',
             *(_compact(of_group) if compact else _expanded(of_group)),
             "</measInfo>",
         ]
-    lines += ["</measData>", f'<fileFooter><measCollec endTime="{head.end}"/></fileFooter>', "</measCollecFile>", ""]
+    lines += ["</measData>", f'<fileFooter><measCollec endTime="{header.end}"/></fileFooter>', "</measCollecFile>", ""]
     return "\n".join(lines).encode()
 
 

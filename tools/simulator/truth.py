@@ -1,6 +1,6 @@
-"""The truth: a manifest that names every file before it can be seen, and from which its values come back.
+"""The manifest: it lists every file before readers can see it, and the true values can be regenerated from it.
 
-A line holds what a file was made from, or, for a planted real file, where its golden rows lie.
+A line contains the parameters of a generated file or, for a planted real file, the path of its golden rows.
 """
 
 import os
@@ -14,19 +14,19 @@ import orjson
 from tools.simulator.generate import PmFile, Shape, pm_file
 from tools.simulator.truth_row import TruthRow
 
-__all__ = ["Manifest", "Planted", "TruthRow", "Written", "expected", "golden_rows"]
+__all__ = ["Manifest", "Planted", "TruthRow", "Written", "expected_rows", "golden_rows"]
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A line of a generated file."""
+    """The manifest line of a generated file."""
 
     system: str
     element: str
     end_s: int
     shape: Shape
     values: int
-    """How many the file has: this and what follows is known without making it again."""
+    """Number of values. This and the following counts are stored so that the file need not be generated again."""
     kind: str = ""
     """See `generate.pm_file`."""
     rows: int = 0
@@ -36,55 +36,55 @@ class Written:
 
     @classmethod
     def of(cls, made: PmFile, written_s: float) -> "Written":
-        """The line of a file that is about to be written."""
+        """Returns the line for a file that is about to be written."""
         rows, suspect = len(made.rows), sum(row.suspect for row in made.rows)
         sizes = made.values, made.kind, rows, suspect, len(made.packed)
         return cls(made.system, made.element, made.end_s, made.shape, *sizes, written_s)
 
     def file(self) -> PmFile:
-        """The same file again."""
+        """Generates the same file again."""
         return pm_file(self.shape, self.system, self.element, self.end_s, self.kind)
 
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """A line of a real file."""
+    """The manifest line of a planted real file."""
 
     system: str
     element: str
     name: str
     golden: str
-    """Its rows, a file below the simulator's folder; empty when nobody knows them."""
+    """Path of its golden rows in the simulator's folder; empty if they are unknown."""
     values: int
 
 
-Line = Written | Planted
+ManifestLine = Written | Planted
 
 
 class Manifest:
-    """`truth.jsonl` of a simulator's folder: one writer, any number of readers at the same time."""
+    """The file `truth.jsonl` in a simulator's folder: one writer, any number of concurrent readers."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "truth.jsonl"
 
-    def mend(self) -> None:
-        """Take away the half line a killed writer left: its file was never seen. For the writer, before it writes."""
+    def drop_partial_line(self) -> None:
+        """Drops an incomplete last line, left by a killed writer; its file was never visible. Called by the writer."""
         if self.path.exists():
             whole = self.path.read_bytes().rfind(b"\n") + 1
             os.truncate(self.path, whole)
 
-    def add(self, line: Line) -> None:
-        """In one piece, so that a reader sees whole lines but for the last; it outlives this process at once."""
+    def add(self, line: ManifestLine) -> None:
+        """Appends a line in one write, so that only the last line can be incomplete. It survives a kill at once."""
         text = orjson.dumps(asdict(line), option=orjson.OPT_APPEND_NEWLINE)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             if os.write(descriptor, text) != len(text):
-                raise OSError(f"{self.path}: no room for a line")
+                raise OSError(f"{self.path}: cannot write a whole line; check the free disk space")
         finally:
             os.close(descriptor)
 
-    def lines(self) -> Iterator[Line]:
-        """All so far; a line that is still being written is left out."""
+    def lines(self) -> Iterator[ManifestLine]:
+        """Yields all complete lines; a line that is still being written is skipped."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
@@ -93,14 +93,14 @@ class Manifest:
                     yield _line(orjson.loads(text))
 
 
-def _line(found: dict[str, Any]) -> Line:
+def _line(found: dict[str, Any]) -> ManifestLine:
     if "shape" in found:
         return Written(**{**found, "shape": Shape(**found["shape"])})
     return Planted(**found)
 
 
-def expected(directory: Path) -> Iterator[TruthRow]:
-    """Every row that must be stored of all files so far."""
+def expected_rows(directory: Path) -> Iterator[TruthRow]:
+    """Yields every row that must be stored for all files so far."""
     for line in Manifest(directory).lines():
         if isinstance(line, Written):
             yield from line.file().rows
@@ -109,7 +109,7 @@ def expected(directory: Path) -> Iterator[TruthRow]:
 
 
 def golden_rows(system: str, golden: Path) -> Iterator[TruthRow]:
-    """The rows of a real file: one JSON object a line, named as TruthRow names them, without the system."""
+    """Yields the golden rows of a real file: one JSON object per line, with the fields of TruthRow except `system`."""
     with golden.open("rb") as file:
         for text in file:
             yield TruthRow(system=system, **orjson.loads(text))

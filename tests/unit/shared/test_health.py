@@ -10,7 +10,7 @@ def age_s(file: Path) -> float:
 
 def test_progress_is_seen_by_the_age_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "health"
-    assert "no sign of life" in stale(file, time.time())
+    assert "no heartbeat" in stale(file, time.time())
     Heartbeat(str(file)).progress()
     assert stale(file, time.time()) == ""
     assert "no progress" in stale(file, time.time() + 121)

@@ -17,14 +17,14 @@ from shared import metrics
 from shared.health import MAX_AGE_S
 from shared.remote import metrics as remote_metrics
 from shared.remote.metrics import HostCollector
-from shared.remote.service_manager import Statistics
+from shared.remote.service_manager import HostStatistics
 from shared.remote.session import Traffic
 from shared.settings import SERVICES, BadSettings, load
 from tools.cli.docs import declared_metrics
 
 HOSTS = {
-    "a:22": ("closed", Statistics(connected=3, traffic=Traffic(files=7, bytes=900))),
-    "b:22": ("half-open", Statistics(failed=4)),
+    "a:22": ("closed", HostStatistics(connected=3, traffic=Traffic(files=7, bytes=900))),
+    "b:22": ("half-open", HostStatistics(failed=4)),
 }
 
 BOUNDED = {"system", "sink", "topic", "partition", "host"} | {
@@ -102,7 +102,7 @@ def test_hosts_are_read_at_the_scrape(served: Served) -> None:
 
 
 def test_every_statistic_of_a_host_is_told() -> None:
-    plain = {f.name for f in fields(Statistics)} - {"traffic"}
+    plain = {f.name for f in fields(HostStatistics)} - {"traffic"}
     assert set(remote_metrics.HOSTS) == plain | {f"traffic.{f.name}" for f in fields(Traffic)}
 
 
@@ -136,4 +136,4 @@ def test_names_follow_prometheus_and_labels_are_bounded() -> None:
 def test_a_port_without_a_health_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PMFLOW_METRICS__PORT", "9464")
     with pytest.raises(BadSettings, match=r"health\.file"):
-        metrics.serve("fetcher", load(()))
+        metrics.serve_metrics("fetcher", load(()))

@@ -38,7 +38,7 @@ def test_a_bad_change_is_refused_with_the_reason_and_the_old_one_stays(caplog: p
     files.now = BadSettings("4ga: unknown key 'consumerTreads'")
     assert (watch.look(), watch.look()) == (None, None)
     assert watch.refused == "4ga: unknown key 'consumerTreads'"
-    assert [record.message for record in caplog.records] == ["configuration refused, the old one stays"]
+    assert [record.message for record in caplog.records] == ["configuration rejected, previous one kept"]
     files.now = settings(System(name="4ga"))
     assert watch.look() is not None
     assert watch.refused == ""

@@ -1,4 +1,4 @@
-"""The dictionary of simulated elements says the truth about their files."""
+"""The dictionary of simulated elements describes their files correctly."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is on the elements and what the manifest tells, whenever the simulator was killed."""
+"""The manifest lists exactly the files on the elements, at whatever moment the simulator is killed."""
 
 import gzip
 import json
@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tools.simulator.anomalies import ANOMALIES, Anomaly
 from tools.simulator.cli import planted
-from tools.simulator.elements import Elements
+from tools.simulator.elements import SimulatedElements
 from tools.simulator.generate import Shape, pm_file
-from tools.simulator.truth import Manifest, Planted, TruthRow, Written, expected
+from tools.simulator.truth import Manifest, Planted, TruthRow, Written, expected_rows
 
 SHAPE = Shape(cells=1, groups=2, counters=8)
 SYSTEMS = {"4ga": 2, "5ga": 2}
@@ -26,12 +26,12 @@ ROW = {
 }  # fmt: skip
 
 
-def elements(directory: Path, in_place_share: float = 0.0, systems: dict[str, int] = SYSTEMS) -> Elements:
-    return Elements(directory, systems, SHAPE, in_place_share, clock=lambda: float(END_S))
+def elements(directory: Path, in_place_share: float = 0.0, systems: dict[str, int] = SYSTEMS) -> SimulatedElements:
+    return SimulatedElements(directory, systems, SHAPE, in_place_share, clock=lambda: float(END_S))
 
 
 def visible(directory: Path) -> dict[str, bytes]:
-    """Contents by name, of what a collector would take."""
+    """Returns the content, by name, of the files that a collector would take."""
     return {path.name: path.read_bytes() for path in (directory / "files").rglob("*.xml.gz")}
 
 
@@ -40,7 +40,7 @@ def generated(directory: Path) -> Iterator[Written]:
 
 
 def named(directory: Path) -> dict[str, bytes]:
-    """What the manifest says is there."""
+    """Returns the content, by name, of the files in the manifest."""
     return {made.name: made.packed for made in (line.file() for line in generated(directory))}
 
 
@@ -53,12 +53,12 @@ def test_the_truth_is_what_is_in_the_files(tmp_path: Path, in_place_share: float
     assert len(visible(tmp_path)) == 8
     rows = [row for element in ("4ga-001", "4ga-002", "5ga-001", "5ga-002")
             for row in pm_file(SHAPE, element[:3], element, END_S).rows]  # fmt: skip
-    assert list(expected(tmp_path))[: len(rows)] == rows
-    assert written.values == sum(row.present for row in expected(tmp_path))
+    assert list(expected_rows(tmp_path))[: len(rows)] == rows
+    assert written.values == sum(row.present for row in expected_rows(tmp_path))
 
 
 def test_nothing_can_be_seen_that_the_manifest_does_not_tell(tmp_path: Path) -> None:
-    """Stopped after each file in turn."""
+    """Stops after each file in turn."""
     for files in range(5):
         looks = iter([False] * files + [True])
         written = elements(tmp_path / str(files), 0.5)
@@ -102,7 +102,7 @@ def test_after_a_kill_at_any_point_the_cycle_is_completed(
     assert visible(directory).keys() <= named(directory).keys()
 
     started = elements(directory)
-    next_s = started.take_up()
+    next_s = started.resume()
 
     assert next_s == END_S + (1800 if last else 900)
     if last:
@@ -110,7 +110,7 @@ def test_after_a_kill_at_any_point_the_cycle_is_completed(
         assert visible(directory) == whole
     assert visible(directory) == named(directory)
     assert len(list(generated(directory))) == started.files == started.cycles * 4
-    assert started.values == sum(row.present for row in expected(directory))
+    assert started.values == sum(row.present for row in expected_rows(directory))
 
 
 def test_what_a_collector_moved_away_is_not_written_again(tmp_path: Path) -> None:
@@ -120,20 +120,20 @@ def test_what_a_collector_moved_away_is_not_written_again(tmp_path: Path) -> Non
         (path.parent / "done").mkdir()
         path.rename(path.parent / "done" / path.name)
     started = elements(tmp_path)
-    assert started.take_up() == END_S + 900
+    assert started.resume() == END_S + 900
     assert {path.parent.name for path in (tmp_path / "files").rglob("*.xml.gz")} == {"done"}
 
 
 def test_a_first_start_has_nothing_to_take_up(tmp_path: Path) -> None:
-    assert elements(tmp_path).take_up() is None
+    assert elements(tmp_path).resume() is None
 
 
 def test_new_elements_of_a_restart_join_and_the_truth_of_the_others_stays(tmp_path: Path) -> None:
     elements(tmp_path).write_cycle(END_S)
-    before = list(expected(tmp_path))
+    before = list(expected_rows(tmp_path))
     more = elements(tmp_path, systems={"4ga": 3, "5ga": 2})
-    assert more.take_up() == END_S + 900
-    assert list(expected(tmp_path))[: len(before)] == before
+    assert more.resume() == END_S + 900
+    assert list(expected_rows(tmp_path))[: len(before)] == before
     assert [line.element for line in generated(tmp_path)][4:] == ["4ga-003"]
 
 
@@ -144,7 +144,7 @@ def test_a_manifest_that_is_being_written_is_read_up_to_its_last_whole_line(tmp_
     with written.manifest.path.open("ab") as file:
         file.write(b'{"system":"4ga","elem')
     assert list(Manifest(tmp_path).lines()) == before
-    assert len(list(expected(tmp_path))) == len(before) * 2
+    assert len(list(expected_rows(tmp_path))) == len(before) * 2
     elements(tmp_path).write_cycle(END_S + 900)
     assert list(Manifest(tmp_path).lines())[: len(before)] == before
     assert len(list(Manifest(tmp_path).lines())) == 2 * len(before)
@@ -173,7 +173,7 @@ def test_real_files_are_planted_once_and_their_golden_rows_are_the_truth(tmp_pat
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         name: (samples / name).read_bytes() for name in ("A1.xml", "A2.xml.gz")
     }
-    assert list(expected(tmp_path / "sim")) == [TruthRow(system="4ga", **ROW)]  # type: ignore[arg-type]
+    assert list(expected_rows(tmp_path / "sim")) == [TruthRow(system="4ga", **ROW)]  # type: ignore[arg-type]
     assert [line.golden for line in found.manifest.lines() if isinstance(line, Planted)] == [
         "golden/A1.xml.jsonl",
         "",
@@ -186,7 +186,7 @@ def test_a_planted_file_a_kill_kept_from_being_seen_is_planted_then(tmp_path: Pa
     (found.folder("4ga", "samples") / "A1.xml").unlink()
     elements(tmp_path / "sim").plant(samples, "4ga", "samples")
     assert (found.folder("4ga", "samples") / "A1.xml").read_text() == "<known/>"
-    assert len(list(expected(tmp_path / "sim"))) == 1
+    assert len(list(expected_rows(tmp_path / "sim"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -223,24 +223,24 @@ def test_the_inventory_names_every_element_with_a_password_of_its_own(tmp_path: 
 def test_what_was_written_is_told_whole(tmp_path: Path) -> None:
     found = elements(tmp_path)
     found.write_cycle(END_S)
-    found.tell(over=True)
+    found.write_progress(over=True)
     told = json.loads((tmp_path / "written.json").read_text())
     assert told == {"cycles": 1, "files": 4, "values": found.values, "over": True}
 
 
 class Faulty:
-    """Eight elements, one for each anomaly and one in order, and a clock."""
+    """Eight elements, one for each anomaly and one without, and a clock."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.now_s = END_S + 10.0
         self.elements = self.started()
 
-    def started(self) -> Elements:
-        return Elements(self.directory, {"4ga": 8}, SHAPE, 0.0, ANOMALIES, 60.0, lambda: self.now_s)
+    def started(self) -> SimulatedElements:
+        return SimulatedElements(self.directory, {"4ga": 8}, SHAPE, 0.0, ANOMALIES, 60.0, lambda: self.now_s)
 
     def answer(self) -> dict[str, Any]:
-        self.elements.tell(over=False)
+        self.elements.write_progress(over=False)
         (answer,) = json.loads((self.directory / "answers.json").read_text())
         return dict(answer)
 
@@ -278,17 +278,17 @@ def test_late_files_and_corrections_come_in_their_time_and_once_whenever_the_sim
     faulty.elements.write_cycle(END_S)
     faulty.now_s = END_S + 62.0
     faulty.elements = faulty.started()
-    faulty.elements.take_up()
+    faulty.elements.resume()
     faulty.elements.follow_up()
     assert len(faulty.files("late")) == 1
     assert faulty.files("corrected") != []
     faulty.collect()
     faulty.elements = faulty.started()
-    faulty.elements.take_up()
+    faulty.elements.resume()
     faulty.elements.follow_up()
     faulty.elements.follow_up()
     assert len(faulty.files("corrected")) == 1
-    assert not faulty.elements.owed
+    assert not faulty.elements.pending
     answer = faulty.answer()
     assert (answer["found"], answer["late"], answer["missing"]) == (9, 2, [faulty.element("missing")])
     assert answer["values"] == sum(line.values for line in generated(tmp_path))
@@ -301,6 +301,6 @@ def test_the_truth_of_a_corrected_file_is_its_correction_and_of_a_corrupt_one_no
     faulty.elements.follow_up()
     corrected = [line for line in generated(tmp_path) if line.element == faulty.element("corrected")]
     assert [line.kind for line in corrected] == ["", "corrected"]
-    rows = list(expected(tmp_path))
+    rows = list(expected_rows(tmp_path))
     assert rows[-2:] == list(corrected[1].file().rows) != list(corrected[0].file().rows)
     assert not [row for row in rows if row.element.endswith(faulty.element("corrupt"))]

@@ -1,4 +1,4 @@
-"""What a plain reader of XML finds in a generated file is its truth."""
+"""A plain XML reader finds exactly the true values in a generated file."""
 
 import gzip
 from collections import Counter
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scanner.file_name import element_of
-from tools.simulator.families import LTE, NR, Family, group
+from tools.simulator.families import LTE, NR, Family, measurement_group
 from tools.simulator.generate import LARGEST, ZONES, PmFile, Shape, file_name, pm_file
 from tools.simulator.truth_row import TruthRow, Value
 
@@ -30,7 +30,7 @@ SHAPES = st.builds(
 
 
 def read(xml: bytes, system: str) -> list[TruthRow]:
-    """By ElementTree, with nothing of the generator's in it."""
+    """Reads the rows with ElementTree, independently of the generator."""
     root = ET.fromstring(xml)
     header, element = root.find(f"{NS}fileHeader"), root.find(f".//{NS}managedElement")
     assert header is not None
@@ -93,7 +93,7 @@ def test_the_same_parameters_give_the_same_bytes_and_another_seed_gives_others(s
 
 
 def test_a_value_depends_on_nothing_but_seed_element_and_period() -> None:
-    """So other elements and cycles may come and go without moving the truth."""
+    """Other elements and cycles can be added and removed without changing the true values."""
     shape = Shape()
     texts = {
         pm_file(shape, "4ga", element, end_s).xml
@@ -149,8 +149,8 @@ def test_one_in_seven_counters_of_5g_is_a_vector_and_none_of_4g(many: dict[str, 
 
 @pytest.mark.parametrize("family", [LTE, NR])
 def test_any_number_of_groups_and_counters_has_names_of_its_own(family: Family) -> None:
-    """Also without regard to case, as MySQL compares the names of columns and tables."""
-    groups = [group(family, number, 1500) for number in range(30)]
+    """The names differ also when compared without regard to case, as MySQL compares names of columns and tables."""
+    groups = [measurement_group(family, number, 1500) for number in range(30)]
     assert len({found.name.lower() for found in groups}) == 30
     for found in groups:
         assert len({counter.lower() for counter in found.counters}) == 1500

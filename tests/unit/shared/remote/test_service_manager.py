@@ -1,4 +1,4 @@
-"""The pool's arithmetic, with sessions that do nothing."""
+"""The accounting of the session pool, with sessions that do nothing."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,7 +15,7 @@ from shared.remote.session import Denied, LoginRefused
 from shared.settings import Remote
 
 
-class Line(LocalSession):
+class PooledSession(LocalSession):
     def __init__(self) -> None:
         super().__init__()
         self.up = True
@@ -33,10 +33,10 @@ class Line(LocalSession):
 
 
 class Network:
-    """Opens lines, counts them, and may be down."""
+    """Opens sessions and counts them. Can be down."""
 
     def __init__(self, limit: int, wait_s: float = 10.0) -> None:
-        self.lines: list[Line] = []
+        self.sessions: list[PooledSession] = []
         self.down = False
         self.asked = 0
         self.now_s = 0.0
@@ -44,17 +44,17 @@ class Network:
             Remote(connections_per_host=limit, wait_s=wait_s), now_s=lambda: self.now_s, connect=self.connect
         )
 
-    def connect(self, endpoint: Endpoint, _settings: Remote) -> Line:
+    def connect(self, endpoint: Endpoint, _settings: Remote) -> PooledSession:
         self.asked += 1
         if endpoint.name == "stranger":
             raise LoginRefused("who is that?")
         if self.down:
             raise Unreachable("down")
-        self.lines.append(Line())
-        return self.lines[-1]
+        self.sessions.append(PooledSession())
+        return self.sessions[-1]
 
     def open(self) -> int:
-        return sum(line.up for line in self.lines)
+        return sum(session.up for session in self.sessions)
 
 
 def element(name: str, host: str = "h1") -> Endpoint:
@@ -63,13 +63,13 @@ def element(name: str, host: str = "h1") -> Endpoint:
 
 def test_an_idle_session_is_handed_out_again_unless_it_is_too_old_or_dead() -> None:
     network = Network(limit=2)
-    for at_s, lines in ((0.0, 1), (IDLE_S - 1, 1), (2 * IDLE_S, 2)):
+    for at_s, sessions in ((0.0, 1), (IDLE_S - 1, 1), (2 * IDLE_S, 2)):
         network.now_s = at_s
         with network.manager.session(element("a")):
-            assert len(network.lines) == lines
-    network.lines[-1].up = False
+            assert len(network.sessions) == sessions
+    network.sessions[-1].up = False
     with network.manager.session(element("a")):
-        assert len(network.lines) == 3
+        assert len(network.sessions) == 3
     assert network.open() == 1
 
 
@@ -94,7 +94,7 @@ def test_another_elements_idle_session_makes_place() -> None:
     for name in ("a", "b", "a"):
         with network.manager.session(element(name)):
             assert network.open() == 1
-    assert len(network.lines) == 3
+    assert len(network.sessions) == 3
 
 
 def test_hosts_do_not_wait_for_each_other() -> None:
@@ -118,7 +118,7 @@ def test_one_who_waits_gets_the_place_of_a_session_that_failed() -> None:
             pass
         with pytest.raises(Unreachable):
             failing.result()
-    assert [line.up for line in network.lines] == [False, True]
+    assert [session.up for session in network.sessions] == [False, True]
 
 
 def test_a_host_that_is_down_is_left_alone_then_asked_once_and_used_again_when_it_answers() -> None:
@@ -177,10 +177,10 @@ def test_a_session_that_was_idle_for_a_while_and_gives_no_sign_of_life_is_replac
     network = Network(limit=1)
     with network.manager.session(element("a")):
         pass
-    network.lines[0].half_open = True
+    network.sessions[0].half_open = True
     network.now_s = CHECK_AFTER_S
     with network.manager.session(element("a")):
-        assert [line.up for line in network.lines] == [False, True]
+        assert [session.up for session in network.sessions] == [False, True]
     ((_, statistics),) = network.manager.statistics().values()
     assert statistics.found_dead == 1
 
@@ -190,7 +190,7 @@ def test_a_refusal_of_one_path_keeps_the_session() -> None:
     for _ in range(2):
         with pytest.raises(Denied), network.manager.session(element("a")):
             raise Denied("not this one")
-    assert len(network.lines) == 1
+    assert len(network.sessions) == 1
 
 
 def test_an_entry_may_set_another_limit_for_its_host() -> None:
