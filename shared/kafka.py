@@ -1,7 +1,7 @@
 """Kafka, the settings we must not get wrong: the only module that imports confluent_kafka.
 
 Producers are idempotent and wait for all replicas. Consumers commit nothing by themselves: an offset is stored only
-when the effect of its message is durable (DESIGN section 2.4).
+when the effect of its message is durable (docs/decisions/0001-at-least-once.md).
 """
 
 import logging
