@@ -147,9 +147,23 @@ def test_nothing_cites_a_document_that_is_not_in_the_repository() -> None:
         file for folder in FOLDERS for file in (ROOT / folder).rglob("*") if file.suffix in {".py", ".md", ".yaml"}
     ]
     citing = [
-        file for file in (*files, *PAGES, ROOT / "pyproject.toml") if re.search(rf"\b{foreign}\b", file.read_text())
+        file
+        for file in (*files, *PAGES, *(ROOT / name for name in ("Makefile", "compose.yaml", "pyproject.toml")))
+        if re.search(rf"\b{foreign}\b", file.read_text())
     ]
     assert citing == []
+
+
+def test_every_page_that_the_code_names_exists() -> None:
+    files = [file for folder in (*CODE, "bench", "deploy", "tests") for file in (ROOT / folder).rglob("*")]
+    named = {
+        (str(file.relative_to(ROOT)), page)
+        for file in files
+        if file.suffix in {".py", ".yaml", ".json"}
+        for page in re.findall(r"\bdocs/[\w/-]+\.md", file.read_text())
+    }
+    assert len(named) > 5
+    assert sorted(pair for pair in named if not (ROOT / pair[1]).exists()) == []
 
 
 def test_decisions_are_numbered_without_gaps_and_listed() -> None:
