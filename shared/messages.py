@@ -26,7 +26,10 @@ lost       it vanished from the element before it was fetched
 """
 
 PARTITIONS = 12
-"""Of every topic: a file's messages and the sinks' positions must meet in one partition number (DESIGN D2)."""
+"""Of every topic: a file's messages and the sinks' positions must meet in one partition number.
+
+See docs/decisions/0002-completion-by-offset.md.
+"""
 
 
 class BadMessage(ValueError):  # noqa: N818
@@ -321,7 +324,10 @@ class Settle(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterBatch(Message):
-    """Rows of one measurement group and period of one file, columnar: counter names once (DESIGN D4)."""
+    """Rows of one measurement group and period of one file, columnar: counter names once.
+
+    See docs/decisions/0004-columnar-batches.md.
+    """
 
     kind: ClassVar[str] = "counter-batch"
     system: str

@@ -1,7 +1,7 @@
 """Every topic: what it carries, who writes and who reads it, its key, partitions and retention.
 
 `pmflow topics create` provisions them before the services start (a Faust worker never consumes a topic that did
-not exist when it started, DESIGN D3). docs/topics.md is generated from here.
+not exist when it started: docs/decisions/0003-faust-for-state.md). docs/topics.md is generated from here.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """The Faust app: pm.files.status through the tracker; the only module that imports faust.
 
 Faust acknowledges what failed or was cut by a stop, so acknowledging is done by hand, after the tables' changes and
-the commands are durable, and no exception unwinds the agent (DESIGN D3).
+the commands are durable, and no exception unwinds the agent (docs/decisions/0003-faust-for-state.md).
 """
 
 import asyncio

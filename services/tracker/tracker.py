@@ -1,7 +1,8 @@
 """FileProcessingTracker: when is a file through? Pure: the state is two mappings somebody keeps.
 
-A file is through when it is stored in all required sinks (`SinkPositions`). Statuses and positions of one partition
-number meet in one task (DESIGN D2).
+A file's batches all lie in one partition, so it is complete in a sink when the sink's position there is beyond the
+file's last offset (docs/decisions/0002-completion-by-offset.md). Statuses and positions of one partition number meet in
+one task.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping

@@ -155,7 +155,7 @@ def test_the_newest_file_wins_counter_by_counter_in_any_order(
     database: Database, files: list[tuple[int, int | None, int | None]]
 ) -> None:
     if database.sink.name == "mysql":
-        files = files[:2]  # a row remembers one version: docs/decisions/versions.md says what that costs
+        files = files[:2]  # a row remembers one version: docs/decisions/0017-versions.md says what that costs
     database.group = f"G{uuid.uuid4().hex[:8]}"
     for ver, a, b in files:
         database.write(database.batch([["o1", 0, a, b]], ver=ver))

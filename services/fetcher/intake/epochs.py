@@ -1,4 +1,7 @@
-"""Epochs: announcements of a leader that was followed by another are dropped (DESIGN D10). Pure."""
+"""Epochs: announcements of a leader that was followed by another are dropped. Pure.
+
+See docs/decisions/0010-leader-election.md.
+"""
 
 
 class Epochs:
