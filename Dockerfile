@@ -15,5 +15,5 @@ COPY services/$SERVICE services/$SERVICE
 USER 10001
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PMFLOW_HEALTH__FILE=/tmp/health SERVICE=$SERVICE
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["python", "-m", "shared.health"]
-# The shell is there to read SERVICE; exec puts Python in its place, which thus gets the signals that stop the container.
+# The shell reads SERVICE; exec puts Python in its place, so that Python gets the signals that stop the container.
 CMD ["sh", "-c", "exec python -m services.$SERVICE"]
