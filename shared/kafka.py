@@ -5,10 +5,10 @@ when the effect of its message is durable (DESIGN section 2.4).
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Condition, Event, Thread
-from time import monotonic
+from time import monotonic, sleep
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -33,6 +33,11 @@ log = logging.getLogger(__name__)
 SESSION_TIMEOUT_MS = 10_000
 """A killed member's partitions move on after this."""
 NO_SUCH_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}
+PASSING = {
+    *("UNKNOWN_LEADER_EPOCH", "FENCED_LEADER_EPOCH", "LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION"),
+    *("OFFSET_NOT_AVAILABLE", "NETWORK_EXCEPTION", "REQUEST_TIMED_OUT", "_TRANSPORT", "_TIMED_OUT"),
+}
+"""Names of errors that pass by themselves: a broker restarts, or cannot be reached at the moment."""
 
 
 def consumer(brokers: str, group: str) -> Consumer:
@@ -61,13 +66,12 @@ def follow_all(brokers: str, topic: Topic) -> Consumer:
 
 
 def ends(brokers: str, topic: Topic) -> dict[int, int]:
-    """Where each partition that holds messages ends now: the next offset.
+    """Returns the next offset of each partition that holds messages; raises Unreachable without an answer in time.
 
-    By a client of its own: a consumer that another thread reads with does not answer.
+    Asks with its own client: a consumer that another thread reads with does not answer.
     """
-    admin = _admin(brokers)
-    latest = _offsets(admin, topic, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-    earliest = _offsets(admin, topic, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+    latest = _offsets(brokers, topic, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    earliest = _offsets(brokers, topic, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
     return {partition: end for partition, end in latest.items() if end > earliest[partition]}
 
 
@@ -84,9 +88,9 @@ def committed(brokers: str, group: str, topic: Topic) -> dict[int, int]:
 
 
 def begins(brokers: str, topic: Topic, since_ms: int | None = None) -> dict[int, int]:
-    """The first offset of each partition, or the first of a message not older than a time (ms since 1970); -1: none."""
+    """Returns the first offset of each partition, or of its first message since a time (ms since 1970); -1: none."""
     spec = OffsetSpec.earliest() if since_ms is None else OffsetSpec.for_timestamp(since_ms)  # type: ignore[no-untyped-call]
-    return _offsets(_admin(brokers), topic, spec)
+    return _offsets(brokers, topic, spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +126,34 @@ def _admin(brokers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": brokers, "log_level": 0})
 
 
-def _offsets(admin: AdminClient, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
-    asked = admin.list_offsets({TopicPartition(topic.name, p): spec for p in range(topic.partitions)})
-    return {place.partition: future.result().offset for place, future in asked.items()}
+def _offsets(brokers: str, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
+    found = _list_offsets(brokers, {TopicPartition(topic.name, p): spec for p in range(topic.partitions)}, PASSING)
+    return {place.partition: offset for place, offset in found.items()}
+
+
+def _list_offsets(
+    brokers: str, wanted: Mapping[TopicPartition, OffsetSpec], passing: Collection[str], within_s: float = 30.0
+) -> dict[TopicPartition, int]:
+    """Asks until every partition has answered; each time with a new client, since one may keep a stale leader.
+
+    Raises:
+        Unreachable: a partition still answers with a passing error when the time is over.
+        KafkaException: any other error.
+    """
+    found: dict[TopicPartition, int] = {}
+    until_s = monotonic() + within_s
+    while left := {place: spec for place, spec in wanted.items() if place not in found}:
+        admin = _admin(brokers)  # lives until it has answered
+        for place, future in admin.list_offsets(left, request_timeout=10).items():
+            try:
+                found[place] = future.result().offset
+            except KafkaException as error:
+                if error.args[0].name() not in passing:
+                    raise
+                if monotonic() > until_s:
+                    raise Unreachable(f"Kafka {brokers}: offsets of {place}: {error.args[0].str()}") from error
+        sleep(0.05 if len(found) < len(wanted) else 0)
+    return found
 
 
 def usable(messages: Iterable[Message | None]) -> list[Message]:
@@ -322,10 +351,11 @@ def missing(brokers: str, topics: Iterable[Topic]) -> list[str]:
 
 
 def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
-    """Create what is missing; name -> created | kept.
+    """Creates what is missing; name -> created | kept.
 
     Raises:
         KafkaException: a topic has another number of partitions, or the broker refused.
+        Unreachable: a new topic has no leader in time.
     """
     admin = _admin(brokers)
     wanted = {topic.name: topic for topic in topics}
@@ -346,19 +376,8 @@ def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
     return {name: "created" if name in created else "kept" for name in sorted(wanted)}
 
 
-def _wait_until_led(brokers: str, topics: Iterable[Topic], within_s: float = 120.0) -> None:
-    """A topic is created before its partitions have leaders; who reads then is refused.
-
-    Asked by a new client each time: one that was told of no leader may go on believing it.
-    """
+def _wait_until_led(brokers: str, topics: Iterable[Topic]) -> None:
+    """Waits for the leaders of new topics: a topic is created before its partitions have leaders."""
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     wanted = {TopicPartition(t.name, p): latest for t in topics for p in range(t.partitions)}
-    until_s = monotonic() + within_s
-    while wanted:
-        admin = _admin(brokers)  # lives until it has answered
-        asked = admin.list_offsets(wanted, request_timeout=10)
-        refused = {place: why for place, future in asked.items() if (why := future.exception()) is not None}
-        if refused and monotonic() > until_s:
-            place, why = refused.popitem()
-            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"no leader of {place}: {why}"))
-        wanted = dict.fromkeys(refused, latest)
+    _list_offsets(brokers, wanted, PASSING | {"UNKNOWN_TOPIC_OR_PART"}, within_s=120.0)
