@@ -35,9 +35,9 @@ SESSION_TIMEOUT_MS = 10_000
 NO_SUCH_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}
 PASSING = {
     *("UNKNOWN_LEADER_EPOCH", "FENCED_LEADER_EPOCH", "LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION"),
-    *("OFFSET_NOT_AVAILABLE", "NETWORK_EXCEPTION", "REQUEST_TIMED_OUT", "_TRANSPORT", "_TIMED_OUT"),
+    *("OFFSET_NOT_AVAILABLE", "NETWORK_EXCEPTION", "REQUEST_TIMED_OUT", "_TRANSPORT", "_TIMED_OUT", "_NOENT"),
 }
-"""Names of errors that pass by themselves: a broker restarts, or cannot be reached at the moment."""
+"""Errors that pass by themselves: a broker restarts or cannot be reached; _NOENT: no partition has a leader yet."""
 
 
 def consumer(brokers: str, group: str) -> Consumer:

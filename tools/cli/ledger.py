@@ -2,10 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from time import monotonic
 
+from shared.errors import Unreachable
 from shared.kafka import Consumer, Message, TopicPartition, ends, follow_all, usable
 from shared.messages import FileStatus, SetAside, SinkPosition, decode_status
 from shared.topics import FILES_STATUS, Topic
+
+SILENT_FOR_S = 30.0
+"""A topic that has more to read and sends nothing for so long counts as unreachable."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +39,29 @@ def of(said: Iterable[Message]) -> Ledger:
 def messages(brokers: str, topic: Topic) -> Iterator[Message]:
     """All of a topic, up to where it ends now; each partition's in their order."""
     reader = follow_all(brokers, topic)
-    yield from until_now(reader, brokers, topic)
-    reader.close()
+    try:
+        yield from until_now(reader, brokers, topic)
+    finally:
+        reader.close()
 
 
 def until_now(reader: Consumer, brokers: str, topic: Topic) -> Iterator[Message]:
-    """What the reader has not read yet, up to where the topic ends now; it can be read on from there."""
-    left = ends(brokers, topic)
+    """Yields what the reader has not read yet, up to where the topic ends now; the reader can go on from there.
+
+    Raises:
+        Unreachable: Kafka does not answer, or stops sending.
+    """
+    left, until_s = ends(brokers, topic), monotonic() + SILENT_FOR_S
+    seen: dict[int, int] = {}
     while left:
         yield from usable(reader.consume(1000, 0.5))
         positions = reader.position([TopicPartition(topic.name, partition) for partition in left])
-        left = {p.partition: left[p.partition] for p in positions if p.offset < left[p.partition]}
+        ahead = {p.partition: p.offset for p in positions if p.offset < left[p.partition]}
+        if ahead != seen:
+            until_s = monotonic() + SILENT_FOR_S
+        elif monotonic() > until_s:
+            raise Unreachable(f"Kafka {brokers}: {topic.name}: nothing read for {SILENT_FOR_S:.0f} s")
+        seen, left = ahead, {partition: left[partition] for partition in ahead}
 
 
 def _take(ledger: Ledger, key: str, value: bytes | None) -> None:
