@@ -94,11 +94,13 @@ def ended_plainly(console: Console, home: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the message short
+        ignore_signals()
         code, message = int(INTERRUPTED), f"interrupted; {what_still_runs(home)}"
     except Terminated:
+        ignore_signals()
         code, message = int(TERMINATED), "stopped: `make down` or another `make demo` has ended this demo"
     except UNDERSTANDABLE as error:
+        ignore_signals()
         code, message = 1, f"the demo failed: {error}\n{what_still_runs(home)}"
     else:
         return
@@ -106,14 +108,26 @@ def ended_plainly(console: Console, home: Path) -> Iterator[None]:
         registered = processes.find(home, devstack.DEMO)
         if registered is not None and registered.pid == os.getpid():
             registered.forget()
+    console.print()  # ends the line of a table, or of the ^C that a terminal shows
     console.print(message, soft_wrap=True, highlight=False, markup=False)
     raise typer.Exit(code)
 
 
+def ignore_signals() -> None:
+    """Keeps a second Ctrl-C from cutting the last message short."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def what_still_runs(home: Path) -> str:
     """Returns the names of what runs, and how to stop it."""
-    names = [process.name for process in devstack.running(home) if process.pid != os.getpid()]
+    names = names_running(home)
     return f"still running: {', '.join(names)}; stop them with: {how_to_stop(home)}" if names else "nothing runs"
+
+
+def names_running(home: Path) -> list[str]:
+    """Returns what runs under the folder besides this demo."""
+    return [process.name for process in devstack.running(home) if process.pid != os.getpid()]
 
 
 def how_to_stop(home: Path) -> str:
@@ -125,7 +139,7 @@ def take_over(console: Console, home: Path) -> None:
     before = processes.take_over(home, devstack.DEMO)
     if before is not None:
         console.print(f"stopped the demo that was still running, pid {before.pid}", highlight=False)
-    if devstack.running(home) or (home / "data").exists():
+    if names_running(home) or (home / "data").exists():
         console.print(f"stopping what runs under {home} and removing its data", soft_wrap=True, highlight=False)
     devstack.empty(home)
 

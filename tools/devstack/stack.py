@@ -157,8 +157,10 @@ def running(home: Path) -> list[processes.Process]:
     return list({process.pid: process for process in reversed(found)}.values())[::-1]
 
 
-def down(home: Path) -> list[str]:
+def down(home: Path, timeout_s: float = 40.0) -> list[str]:
     """Stops all that runs under the folder and returns the names; the data stays.
+
+    Each process may take so many seconds to end in good order, then it is killed.
 
     A demo comes first, since it would start more; then simulator and services; the servers last.
     """
@@ -168,7 +170,7 @@ def down(home: Path) -> list[str]:
         found = [process for process in running(home) if process.pid != os.getpid()]
         layer = [process for process in found if _layer(process.name) <= last]
         with ThreadPoolExecutor(max_workers=8) as pool:
-            list(pool.map(lambda process: process.stop(timeout_s=40), layer))
+            list(pool.map(lambda process: process.stop(timeout_s), layer))
         stopped += [process.name for process in layer]
     return stopped
 
@@ -186,7 +188,7 @@ def empty(home: Path) -> None:
     home = home.resolve()
     if (home / "data").exists() and not (home / "stack.json").exists():
         raise NotReady(f"{home}/data is not a dev stack's (there is no stack.json): remove it or choose another --home")
-    down(home)
+    down(home, timeout_s=0)  # nobody needs what they would still write
     _discard(home, "data", "log", "simulator", "overlay.yaml")
 
 
