@@ -12,11 +12,11 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup  ## the main job, from nothing to the verified table
+demo: setup  ## the main job, from empty servers to the verified table; any number of times
 	$(VENV)/bin/pmflow demo
 
-down:  ## stop all that the demo started
-	$(VENV)/bin/pmflow dev down
+down:  ## stop the demo and all that it started; the data stays
+	@test ! -x $(VENV)/bin/pmflow || $(VENV)/bin/pmflow dev down
 
 check: setup  ## style, types and unit tests: no servers, about a minute
 	$(VENV)/bin/ruff check

@@ -1,17 +1,24 @@
 """Asks the cluster and changes it: the ends and beginnings of topics, committed offsets, creation of topics."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, sleep
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec  # not exported for type checkers
 from confluent_kafka.cimpl import NewTopic
 
+from shared.errors import Unreachable
 from shared.kafka import consume, record
 from shared.kafka.record import KafkaFailure
 from shared.topics import Topic
+
+PASSING = {
+    *("UNKNOWN_LEADER_EPOCH", "FENCED_LEADER_EPOCH", "LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION"),
+    *("OFFSET_NOT_AVAILABLE", "NETWORK_EXCEPTION", "REQUEST_TIMED_OUT", "_TRANSPORT", "_TIMED_OUT", "_NOENT"),
+}
+"""Errors that pass by themselves: a broker restarts or cannot be reached; _NOENT: no partition has a leader yet."""
 
 
 @contextmanager
@@ -24,18 +31,20 @@ def _refusals(doing: str) -> Iterator[None]:
 
 
 def ends(brokers: str, topic: Topic) -> dict[int, int]:
-    """Where each partition that holds messages ends now: the next offset.
+    """Returns the next offset of each partition that holds records.
 
-    By a client of its own: a consumer that another thread reads with does not answer.
+    Asks with a client of its own: a consumer that another thread reads with does not answer.
+
+    Raises:
+        Unreachable: no answer in time.
     """
-    admin = _admin(brokers)
-    latest = _offsets(admin, topic, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-    earliest = _offsets(admin, topic, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+    latest = _offsets(brokers, topic, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    earliest = _offsets(brokers, topic, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
     return {partition: end for partition, end in latest.items() if end > earliest[partition]}
 
 
 def committed(brokers: str, group: str, topic: Topic) -> dict[int, int]:
-    """The next offset of a group in each partition; negative: none."""
+    """Returns the next offset of a group in each partition; negative: none."""
     asker = consume.Consumer(brokers, group)  # it subscribes to nothing, so it is no member
     try:
         found = asker.committed([record.TopicPartition(topic.name, p) for p in range(topic.partitions)])
@@ -45,9 +54,9 @@ def committed(brokers: str, group: str, topic: Topic) -> dict[int, int]:
 
 
 def begins(brokers: str, topic: Topic, since_ms: int | None = None) -> dict[int, int]:
-    """The first offset of each partition, or the first of a message not older than a time (ms since 1970); -1: none."""
+    """Returns the first offset of each partition, or of its first record since a time (ms since 1970); -1: none."""
     spec = OffsetSpec.earliest() if since_ms is None else OffsetSpec.for_timestamp(since_ms)  # type: ignore[no-untyped-call]
-    return _offsets(_admin(brokers), topic, spec)
+    return _offsets(brokers, topic, spec)
 
 
 def _admin(brokers: str) -> AdminClient:
@@ -55,10 +64,35 @@ def _admin(brokers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": brokers, "log_level": 0})
 
 
+def _offsets(brokers: str, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
+    wanted = {TopicPartition(topic.name, p): spec for p in range(topic.partitions)}
+    return {partition.partition: offset for partition, offset in _list_offsets(brokers, wanted, PASSING).items()}
+
+
 @_refusals("offsets not listed")
-def _offsets(admin: AdminClient, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
-    asked = admin.list_offsets({TopicPartition(topic.name, p): spec for p in range(topic.partitions)})
-    return {place.partition: future.result().offset for place, future in asked.items()}
+def _list_offsets(
+    brokers: str, wanted: Mapping[TopicPartition, OffsetSpec], passing: Collection[str], within_s: float = 30.0
+) -> dict[TopicPartition, int]:
+    """Asks until every partition has answered; each time with a new client, since one may keep a stale leader.
+
+    Raises:
+        Unreachable: a partition still answers with a passing error when the time is over.
+        KafkaFailure: any other error.
+    """
+    found: dict[TopicPartition, int] = {}
+    until_s = monotonic() + within_s
+    while left := {partition: spec for partition, spec in wanted.items() if partition not in found}:
+        admin = _admin(brokers)  # lives until it has answered
+        for partition, future in admin.list_offsets(left, request_timeout=10).items():
+            try:
+                found[partition] = future.result().offset
+            except KafkaException as error:
+                if error.args[0].name() not in passing:
+                    raise
+                if monotonic() > until_s:
+                    raise Unreachable(f"Kafka {brokers}: offsets of {partition}: {error.args[0].str()}") from error
+        sleep(0.05 if len(found) < len(wanted) else 0)
+    return found
 
 
 @_refusals("no broker answers")
@@ -88,6 +122,7 @@ def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
 
     Raises:
         KafkaFailure: a topic has another number of partitions, or the broker refused.
+        Unreachable: a new topic has no leader in time.
     """
     admin = _admin(brokers)
     wanted = {topic.name: topic for topic in topics}
@@ -105,19 +140,8 @@ def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
     return {name: "created" if name in created else "kept" for name in sorted(wanted)}
 
 
-def _wait_until_led(brokers: str, topics: Iterable[Topic], within_s: float = 120.0) -> None:
-    """A topic is created before its partitions have leaders; who reads then is refused.
-
-    Asked by a new client each time: one that was told of no leader may go on believing it.
-    """
+def _wait_until_led(brokers: str, topics: Iterable[Topic]) -> None:
+    """Waits for the leaders of new topics: a topic is created before its partitions have leaders."""
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     wanted = {TopicPartition(t.name, p): latest for t in topics for p in range(t.partitions)}
-    until_s = monotonic() + within_s
-    while wanted:
-        admin = _admin(brokers)  # lives until it has answered
-        asked = admin.list_offsets(wanted, request_timeout=10)
-        refused = {place: why for place, future in asked.items() if (why := future.exception()) is not None}
-        if refused and monotonic() > until_s:
-            place, why = refused.popitem()
-            raise KafkaFailure(f"no leader of {place}: {why}")
-        wanted = dict.fromkeys(refused, latest)
+    _list_offsets(brokers, wanted, PASSING | {"UNKNOWN_TOPIC_OR_PART"}, within_s=120.0)
