@@ -16,9 +16,9 @@ from services.tracker.publisher import CyclePublisher
 from services.tracker.settings import TrackerSettings
 from shared import kafka, log, metrics
 from shared.crash import or_leave
+from shared.cycle_figures import CycleFigures
 from shared.health import Heartbeat, heartbeats
 from shared.inventory import endpoints
-from shared.messages import CycleFigures
 from shared.settings import BadSettings, load
 from shared.topics import CYCLES, FILES_SETTLE, FILES_STATUS, TRACKER_TABLES
 from shared.watch import Watch

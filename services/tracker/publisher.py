@@ -13,9 +13,10 @@ from services.tracker.cycles import CycleStatistics
 from services.tracker.leases import Leases
 from services.tracker.states import State
 from shared import metrics
+from shared.cycle_figures import CycleFigures
 from shared.health import Heartbeat
 from shared.kafka import Consumer, KafkaProducer, Message, Outgoing, about_element, origin, usable
-from shared.messages import BadMessage, CycleFigures, Settle, decode_status
+from shared.messages import BadMessage, Settle, decode_status
 from shared.settings import System
 from shared.topics import CYCLES, FILES_SETTLE
 
@@ -117,7 +118,7 @@ class CyclePublisher:
 
 def commanded(settle: Settle) -> Outgoing:
     """A command, on its way to the partition of its element."""
-    return about_element(FILES_SETTLE, settle.status["element"], settle.file_id, settle.encode())
+    return about_element(FILES_SETTLE, settle.status.element, settle.file_id, settle.encode())
 
 
 def line(figures: CycleFigures) -> dict[str, Any]:

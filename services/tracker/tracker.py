@@ -1,11 +1,11 @@
 """FileProcessingTracker: when is a file through? Pure: the state is two mappings somebody keeps.
 
 A file's batches all lie in one partition, so it is complete in a sink when the sink's position there is beyond the
-file's last offset (DESIGN D2). Statuses and positions of one partition number meet in one task.
+file's last offset. Statuses and positions of one partition number meet in one task.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from services.tracker.waiting import Waiting
@@ -90,7 +90,8 @@ def _plain(status: FileStatus) -> dict[str, Any]:
 
 
 def _settle(file: Mapping[str, Any], to: Literal["done", "error"], stored_s: float = 0.0) -> Settle:
-    return Settle(file_id=file["file_id"], to=to, status={**file, "stored_s": stored_s})
+    status = FileStatus(**{name: file[name] for name in FIELDS if name in file})
+    return Settle(file_id=status.file_id, to=to, status=replace(status, stored_s=stored_s))
 
 
 def _key(sink: str, topic: str, partition: int) -> str:

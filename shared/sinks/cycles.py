@@ -11,10 +11,11 @@ from typing import Any, Literal, get_origin, get_type_hints
 
 import orjson
 
+from shared.cycle_figures import CycleFigures
 from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.kafka import Consumer, KafkaProducer, Message, TopicPartition, commit, dead_letter, origin, usable
-from shared.messages import BadMessage, CycleFigures
+from shared.messages import BadMessage
 from shared.topics import CYCLES
 
 log = logging.getLogger(__name__)

@@ -60,7 +60,7 @@ class Writing:
 
     def _batch(self, element: str) -> CounterBatch:
         return CounterBatch(
-            system="4ga", file_id="1", element=element, group="G", job="", gp_s=900, end_s=1_700_000_100,
+            system="4ga", file_id="0" * 16, element=element, group="G", job="", gp_s=900, end_s=1_700_000_100,
             end_offset_min=0, ver=1, counters=[f"c{n}" for n in range(COUNTERS)],
             rows=[[f"o{o}", 0, *range(10_000, 10_000 + COUNTERS)] for o in range(ROWS)],
         )  # fmt: skip

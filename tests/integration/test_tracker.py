@@ -12,8 +12,9 @@ from time import monotonic, time
 import pytest
 
 from shared import kafka
+from shared.cycle_figures import CycleFigures
 from shared.kafka import KafkaProducer, Outgoing
-from shared.messages import CycleFigures, FileStatus, Settle, SinkPosition, Stage, partition_of
+from shared.messages import FileStatus, Settle, SinkPosition, Stage, partition_of
 from shared.topics import FILES_SETTLE, FILES_STATUS, counters, provisioned
 from tools.cli.cycles import read
 from tools.devstack import stack as devstack

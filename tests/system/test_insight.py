@@ -21,7 +21,8 @@ import yaml
 from typer.testing import CliRunner
 
 from services.mysql_writer.connection import connect
-from shared.messages import CycleFigures, FileStatus
+from shared.cycle_figures import CycleFigures
+from shared.messages import FileStatus
 from shared.settings import SERVICES, Settings
 from tests.system import prometheus
 from tests.system.conftest import OVERRIDES, begin, eventually

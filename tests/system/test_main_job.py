@@ -8,7 +8,8 @@ from pathlib import Path
 
 from services.mysql_writer.connection import connect
 from shared import topics
-from shared.messages import CounterBatch, CycleFigures
+from shared.cycle_figures import CycleFigures
+from shared.messages import CounterBatch
 from shared.settings import Settings
 from tests.system.conftest import begin, eventually
 from tools.cli import cycles, ledger, verify

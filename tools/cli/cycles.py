@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.mysql_writer.connection import connect
-from shared.messages import CycleFigures
+from shared.cycle_figures import CycleFigures
 from shared.settings import Mysql, load
 from shared.sinks.cycles import figures_of
 from shared.topics import CYCLES
