@@ -4,16 +4,16 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from random import uniform
 from time import sleep
 
 from services.fetcher.dispatch import Job
 from services.fetcher.epochs import Epochs
 from services.fetcher.producer import KafkaProducerWorker
-from services.fetcher.settings import FetcherSettings
+from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
 from services.fetcher.settle import Settler
 from services.fetcher.waiting import Announced, Waiting
 from shared import metrics
+from shared.backoff import backoff_s
 from shared.errors import Unreachable
 from shared.kafka import Message, origin
 from shared.messages import BadMessage, FileFound, Settle
@@ -82,7 +82,7 @@ class SettleJobs:
                 event = "file not moved, to be tried later" if last else "move tried again"
                 log.log(level, event, extra={"file": command.file_id, "attempt": attempt, "reason": str(error)})
                 if not last:
-                    sleep(self.settings.first_wait_s * 2 ** (attempt - 1) * uniform(0.5, 1.5))
+                    sleep(backoff_s(attempt, self.settings.first_wait_s, LONGEST_WAIT_S))
             else:
                 break
         done()

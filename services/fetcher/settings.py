@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+LONGEST_WAIT_S = 60.0
+"""The longest wait between two attempts of the same download or move."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetcherSettings:

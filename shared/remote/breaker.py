@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from shared.backoff import backoff_s
+
 TOLERATED = 3
 """Failures in a row before a host is left alone."""
 FIRST_PAUSE_S = 5.0
@@ -32,8 +34,8 @@ class Breaker:
         """Args: jitter: 0 to 1, of the pause's half, so that many clients do not come back together."""
         self.failures += 1
         self.probing = False
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** max(0, self.failures - TOLERATED))
-        self.open_until_s = now_s + pause_s * (0.5 + 0.5 * jitter)
+        refused = self.failures - TOLERATED + 1
+        self.open_until_s = now_s + backoff_s(refused, FIRST_PAUSE_S, LONGEST_PAUSE_S, jitter)
 
     def state(self, now_s: float) -> str:
         """As an operator calls it: closed, open or half-open."""

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_origin, get_type_hints
 
 import orjson
 
+from shared.backoff import backoff_s
 from shared.cycle_figures import CycleFigures
 from shared.errors import Unreachable
 from shared.health import Heartbeat
@@ -19,6 +20,7 @@ from shared.messages import BadMessage
 from shared.topics import CYCLES
 
 log = logging.getLogger(__name__)
+FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 10.0
 Kind = Literal["integer", "number", "json"]
 KINDS: Mapping[Any, Kind] = {int: "integer", float: "number", list: "json", dict: "json"}
@@ -75,17 +77,18 @@ class CycleKeeper:
 
     def _kept(self, figures: Sequence[CycleFigures], stop: Event) -> bool:
         """For as long as it takes; the consumer stays in its group meanwhile."""
-        wait_s = 0.5
+        failures = 0
         while not stop.is_set():
             try:
                 self.keep(figures)
             except Unreachable as error:
+                failures += 1
+                wait_s = backoff_s(failures, FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
                 log.warning("cycles wait for the database", extra={"reason": str(error), "wait_s": wait_s})
                 self.consumer.pause(self.consumer.assignment())
                 usable([self.consumer.poll(wait_s)])
                 self.consumer.resume(self.consumer.assignment())
                 self.heartbeat.progress()
-                wait_s = min(LONGEST_BACKOFF_S, 2 * wait_s)
             else:
                 log.info("cycles kept", extra={"cycles": [f"{f.system}/{f.end_s}" for f in figures]})
                 return True

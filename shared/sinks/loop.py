@@ -13,6 +13,7 @@ from time import monotonic, time
 from typing import Annotated, Protocol
 
 from shared import metrics
+from shared.backoff import backoff_s
 from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.kafka import (
@@ -32,6 +33,7 @@ from shared.sinks.landing import Piece, land, pieces
 from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
+FIRST_BACKOFF_S = 0.4
 MESSAGES_AT_ONCE = 20
 """Of up to 1 MB each: a write goes no further beyond its limits."""
 Place = tuple[str, int]
@@ -271,7 +273,7 @@ class SinkWorker:
         """A pause inside the consumer group: polling goes on, so that nobody takes the partitions away."""
         self.failures += 1
         metrics.WRITE_RETRIES.labels(self.sink.name).inc()
-        wait_s = min(self.limits.longest_backoff_s, 0.2 * 2**self.failures)
+        wait_s = backoff_s(self.failures, FIRST_BACKOFF_S, self.limits.longest_backoff_s)
         log.warning("waiting for the database", extra={"sink": self.sink.name, "reason": str(error), "wait_s": wait_s})
         paused = [TopicPartition(*place) for place in self.ours]
         self.consumer.pause(paused)

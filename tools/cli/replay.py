@@ -18,6 +18,7 @@ from services.mysql_writer.repository import Repository
 from services.mysql_writer.settings import rules_of as mysql_rules
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared import kafka, topics
+from shared.backoff import backoff_s
 from shared.errors import Unreachable
 from shared.messages import CounterBatch, digest_of, set_aside_key
 from shared.settings import Settings, load
@@ -25,6 +26,7 @@ from shared.sinks.landing import Piece, land, pieces
 from shared.sinks.loop import Sink
 
 MESSAGES_AT_ONCE = 500
+FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 10.0
 Times = tuple[int | None, int | None]
 """From and to, ms since 1970 by the messages' own time; None is the topic's end on that side."""
@@ -87,14 +89,14 @@ def replay(
 
 
 def _write(sink: Sink, pieces: Sequence[Piece]) -> None:
-    wait_s = 0.5
+    failures = 0
     while True:
         try:
             sink.write([piece.batch for piece in pieces if piece.batch is not None], {})
         except Unreachable as error:
             typer.echo(f"waiting for the database: {error}", err=True)
-            sleep(wait_s)
-            wait_s = min(LONGEST_BACKOFF_S, 2 * wait_s)
+            failures += 1
+            sleep(backoff_s(failures, FIRST_BACKOFF_S, LONGEST_BACKOFF_S))
         else:
             return
 
