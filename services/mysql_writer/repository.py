@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from services.mysql_writer.connection import ANSWER_S, Connection
 from services.mysql_writer.objects import Objects
 from services.mysql_writer.schema import OWN_TABLES, Schema
-from services.mysql_writer.settings import Rules
-from shared.settings import Mysql
+from services.mysql_writer.settings import Mysql, Rules
 from shared.sinks.loop import Place
 
 

@@ -16,7 +16,7 @@ from services.scanner.leader import Leadership
 from services.scanner.ledger import Ledger
 from services.scanner.performance_management import PerformanceManagement, next_run_s
 from services.scanner.rules import Rules
-from services.scanner.settings import ScannerSettings
+from services.scanner.settings import ScannerSettings, zookeeper_of
 from shared.backoff import backoff_s
 from shared.crash import or_leave
 from shared.health import Heartbeat
@@ -108,7 +108,7 @@ class SystemManager:
         self.ledger = Ledger(brokers)
         self.producer = KafkaProducer(brokers)
         self.elements = FtpServiceManager(settings.elements)
-        self.leadership = Leadership(settings.zookeeper.connection_string, f"{socket.gethostname()}-{os.getpid()}")
+        self.leadership = Leadership(zookeeper_of(settings).connection_string, f"{socket.gethostname()}-{os.getpid()}")
         self.heartbeat = Heartbeat(settings.health.file)
         self.runs: dict[str, SystemRun] = {}
         self.told_refused = ""

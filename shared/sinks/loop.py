@@ -14,6 +14,7 @@ from typing import Annotated, Protocol
 
 from shared import metrics
 from shared.backoff import backoff_s
+from shared.configuration.resolve import Number, Seconds
 from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.kafka import (
@@ -66,12 +67,12 @@ class Sink(Protocol):
 class SinkLimits:
     """How much is written at once."""
 
-    batch_rows: Annotated[int, "a write waits for no more rows"] = 20_000
-    batch_bytes: Annotated[int, "nor for more bytes of messages, as they are in Kafka's clients"] = 16_000_000
-    batch_wait_s: Annotated[float, "nor longer than this"] = 1.0
-    announce_s: Annotated[float, "between two announcements of the position"] = 1.0
-    config_look_s: Annotated[float, "between two looks whether systems came or went"] = 5.0
-    longest_backoff_s: Annotated[float, "between two tries while the database is away"] = 10.0
+    batch_rows: Annotated[Number, "a write waits for no more rows"] = 20_000
+    batch_bytes: Annotated[Number, "nor for more bytes of messages, as they are in Kafka's clients"] = 16_000_000
+    batch_wait_s: Annotated[Seconds, "nor longer than this"] = 1.0
+    announce_s: Annotated[Seconds, "between two announcements of the position"] = 1.0
+    config_look_s: Annotated[Seconds, "between two looks whether systems came or went"] = 5.0
+    longest_backoff_s: Annotated[Seconds, "between two tries while the database is away"] = 10.0
 
 
 class SinkWorker:

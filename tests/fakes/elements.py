@@ -23,7 +23,7 @@ from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
 from pyftpdlib.ioloop import IOLoop
 from pyftpdlib.servers import FTPServer
 
-from shared.inventory import Endpoint
+from shared.inventory import Endpoint, Protocol
 from shared.settings import Remote
 from tools.simulator.elements import Login
 from tools.simulator.serve import known_hosts_line, serve
@@ -139,7 +139,7 @@ def openssh(root: Path, keys: Path) -> Iterator[Element]:
             server.terminate()
 
 
-def _ftp(protocol: str, handler: type[FTPHandler]) -> Serve:
+def _ftp(protocol: Protocol, handler: type[FTPHandler]) -> Serve:
     @contextmanager
     def serve(root: Path, keys: Path) -> Iterator[Element]:
         handlers: list[FTPHandler] = []

@@ -12,11 +12,11 @@ from time import monotonic
 import pytest
 
 from services.mysql_writer.repository import Repository
+from services.mysql_writer.settings import Mysql
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared import metrics
 from shared.kafka import SESSION_TIMEOUT_MS
 from shared.messages import CounterBatch
-from shared.settings import Mysql
 from tests.integration.test_remote_faults import Proxy
 from tests.integration.test_sink_loop import Running, eventually
 from tools.cli.stored import in_mysql

@@ -12,11 +12,10 @@ import pytest
 from services.mysql_writer.partitions import LATER, name
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
-from services.mysql_writer.settings import Rules
+from services.mysql_writer.settings import Mysql, Rules
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared import metrics
 from shared.errors import Unreachable
-from shared.settings import Mysql
 from tests.integration import mariadb
 from tests.integration.test_sinks import Database
 from tools.cli.stored import in_mysql

@@ -16,14 +16,14 @@ ADAPTERS = {
     "paramiko": "shared/remote/sftp.py",
     "ftplib": "shared/remote/ftp.py",
     "confluent_kafka": "shared/kafka.py",
-    "dynaconf": "shared/settings.py",
+    "dynaconf": "shared/configuration/layers.py",
     "kazoo": "services/scanner/leader.py",
     "pymysql": "services/mysql_writer/connection.py",
     "clickhouse_connect": "services/ch_bridge/connection.py",
     "prometheus_client": "shared/metrics.py",
     "faust": "services/tracker/app.py services/tracker/__main__.py",
 }
-AT_MOST_LINES = {"shared": 1850, "remote": 1700, "sinks": 750}
+AT_MOST_LINES = {"shared": 1850, "configuration": 330, "remote": 1700, "sinks": 750}
 """Of what services share: the contract, elements on the other side of a line, what both sinks must keep alike."""
 
 

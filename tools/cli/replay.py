@@ -13,8 +13,10 @@ from rich.progress import Progress
 
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
+from services.ch_bridge.settings import clickhouse_of
 from services.ch_bridge.settings import rules_of as clickhouse_rules
 from services.mysql_writer.repository import Repository
+from services.mysql_writer.settings import mysql_of
 from services.mysql_writer.settings import rules_of as mysql_rules
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared import kafka, topics
@@ -114,9 +116,11 @@ def take_back(producer: kafka.KafkaProducer, sink: str, letters: Sequence[kafka.
 def sink_of(settings: Settings, name: str) -> Sink:
     """The sink as its service has it."""
     if name == "mysql":
-        return MysqlWriterWorker(Repository(settings.mysql, partial(mysql_rules, settings)))
+        return MysqlWriterWorker(Repository(mysql_of(settings), partial(mysql_rules, settings)))
     # Without tokens: what the server lost since it first took these inserts is to come back.
-    return ClickhouseBridge(ClickHouse(settings.clickhouse, partial(clickhouse_rules, settings), drop_repeats=False))
+    return ClickhouseBridge(
+        ClickHouse(clickhouse_of(settings), partial(clickhouse_rules, settings), drop_repeats=False)
+    )
 
 
 def _ms(time: datetime | None) -> int | None:
