@@ -52,8 +52,11 @@ def _environment() -> dict[str, Any]:
         found = Dynaconf(envvar_prefix=PREFIX, settings_files=[]).as_dict()
     except Exception:  # noqa: BLE001 - may show a secret
         raise BadSettings(f"environment: some {PREFIX}_<SECTION>__<KEY>=@... cannot be converted") from None
-    sections = {name: section for name, section in found.items() if f"{PREFIX}_{name}" in names}
-    return {name.lower(): _as_written(section, f"{PREFIX}_{name}") for name, section in sections.items()}
+    return {
+        name.removeprefix(f"{PREFIX}_").lower(): _as_written(found[section], name)
+        for name in sorted(names)
+        if (section := name.removeprefix(f"{PREFIX}_").upper()) in found
+    }
 
 
 def _as_written(value: Any, name: str) -> Any:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from difflib import get_close_matches
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -47,16 +48,15 @@ def resolve(cls: type[T], found: Any, where: str, joint: str = ".") -> T:
     Args:
         cls: its annotations say what each key may hold.
         found: key -> value; None is an empty section.
-        where: the section, for errors; `joint` stands between it and a key.
-        joint: see there.
+        where: the name of the section, for errors.
+        joint: what stands between that name and a key.
 
     Raises:
         BadSettings: an unknown key, a missing one, or a value that is not what it must be.
     """
     if found is not None and not isinstance(found, Mapping):
         raise BadSettings(f"{where} must be a section of keys and values, found {_kind(found)}")
-    known = {spelling: f for f in fields(cls) for spelling in (plain(f.name), plain(f.name.removesuffix("_s")))}  # type: ignore[arg-type]
-    types = get_type_hints(cls, include_extras=True)
+    known, types = _keys(cls)  # type: ignore[arg-type] # a class is hashable
     given: dict[str, Any] = {}
     for key, value in (found or {}).items():
         field = known.get(plain(key))
@@ -70,6 +70,13 @@ def resolve(cls: type[T], found: Any, where: str, joint: str = ".") -> T:
         return cls(**given)
     except BadSettings as error:
         raise BadSettings(f"{where}: {error}") from None
+
+
+@cache
+def _keys(cls: Any) -> tuple[dict[str, Field[Any]], dict[str, Any]]:
+    """The fields of a class by the spellings of their keys, and their types by name."""
+    known = {spelling: f for f in fields(cls) for spelling in (plain(f.name), plain(f.name.removesuffix("_s")))}
+    return known, get_type_hints(cls, include_extras=True)
 
 
 def _required(field: Field[Any]) -> bool:

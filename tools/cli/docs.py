@@ -75,7 +75,8 @@ def _settings() -> Iterator[str]:
     yield "Generated from the code by `pmflow docs`. Files named by `PMFLOW_CONFIG` (comma-separated; later ones"
     yield "override) are read once; `PMFLOW_<SECTION>__<KEY>=...` overrides one value. A key may be written"
     yield "`consumerThreads`, `consumer-threads` or `consumer_threads`; a trailing `_s` (seconds) may be left out."
-    yield "An unknown key is an error."
+    yield "A list may be written as text with commas; a later one replaces an earlier one. In a YAML file, quote a"
+    yield "password of digits that begins with 0. An unknown key, or a value that is not as expected, is an error."
     for section, cls in SETTINGS.items():
         yield from ("", f"## {section}", "", f"{(cls.__doc__ or '').splitlines()[0]}", "")
         yield "| key | expected | default | what |"

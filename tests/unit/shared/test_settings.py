@@ -1,13 +1,20 @@
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from traceback import format_exception
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.mysql_writer.settings import MysqlWriterSettings, mysql_of
 from services.scanner.settings import zookeeper_of
-from shared.settings import STEPS, BadSettings, Settings, load
+from shared.configuration.resolve import resolve
+from shared.inventory import Endpoint
+from shared.settings import STEPS, BadSettings, Schedule, Settings, System, load
 from tools.cli.docs import OWN_SECTIONS
 
+NAMED = (System, Endpoint)
 USERS = """
 spring:
   pm:
@@ -241,13 +248,14 @@ def test_numbers_booleans_and_lists_come_from_the_environment_too(
     monkeypatch.setenv("PMFLOW_4GA__CONSUMER_THREADS", "7")
     monkeypatch.setenv("PMFLOW_4GA__IS_USING_CLICKHOUSE", "True")
     monkeypatch.setenv("PMFLOW_4GA__COMPLETE_ON", "mysql,clickhouse")
+    monkeypatch.setenv("PMFLOW_4ga__depth", "3")
     monkeypatch.setenv("PMFLOW_5GA__ROLLOUT", '["e1", "e2"]')
     monkeypatch.setenv("PMFLOW_SPRING__PM__CRON__SCHEDULE_SCAN", "0 * * * * *")
     monkeypatch.setenv("PMFLOW_ELEMENTS__TIMEOUT_S", "2.5")
     settings = read(tmp_path, USERS)
     four, five = settings.systems
     assert (four.consumer_threads, four.is_using_clickhouse, four.complete_on) == (7, True, ("mysql", "clickhouse"))
-    assert five.rollout == ("e1", "e2")
+    assert (four.depth, five.rollout) == (3, ("e1", "e2"))
     assert (settings.schedule.schedule_scan, settings.elements.timeout_s) == ("0 * * * * *", 2.5)
 
 
@@ -269,6 +277,22 @@ def test_numbers_are_taken_where_text_is_wanted(tmp_path: Path) -> None:
     settings = read(tmp_path, "mysql: {password: 12345}\n4ga: {missing-tokens: [-1, 9999], rollout: 7}")
     assert mysql_of(settings).password == "12345"
     assert (settings.systems[0].missing_tokens, settings.systems[0].rollout) == (("-1", "9999"), ("7",))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates() | st.sampled_from(STEPS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.integers(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize("cls", [System, Schedule, Endpoint, *OWN_SECTIONS.values()])
+@given(data=st.data())
+def test_whatever_a_section_holds_it_is_taken_or_refused_as_bad_settings(cls: type, data: st.DataObject) -> None:
+    names = st.sampled_from([field.name for field in fields(cls)])
+    found = data.draw(st.dictionaries(names, VALUES, max_size=4) | VALUES)
+    with suppress(BadSettings):  # nothing else may escape
+        resolve(cls, found if not isinstance(found, dict) else {"name": "e1", **found} if cls in NAMED else found, "s")
 
 
 def test_a_file_that_dynaconf_would_run_is_refused(tmp_path: Path) -> None:
