@@ -110,7 +110,7 @@ def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with file.open(newline="", encoding="utf-8-sig") as lines:
         reader = csv.DictReader(lines)
         for row in reader:
-            if None in row:
+            if any(row.pop(None, None) or ()):  # the key that csv gives them
                 raise BadSettings(f"{file} line {reader.line_num}: more fields than the first line names columns")
             yield reader.line_num, {key: Given(value) for key, value in row.items() if value}
 
@@ -156,8 +156,8 @@ def expanded(entry: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
             yield {
                 key: Given(value.format(n=n)) if isinstance(value, str) else value for key, value in template.items()
             }
-        except (LookupError, ValueError, AttributeError) as error:
-            raise BadSettings(f"{where}: a template may hold {{n}} or {{n:04}} alone") from error
+        except (LookupError, ValueError, AttributeError):
+            raise BadSettings(f"{where}: a template may hold {{n}} or {{n:04}} alone") from None
 
 
 def numbers(ranges: str, where: str) -> Iterator[int]:

@@ -21,6 +21,10 @@ def test_a_yaml_list_names_elements_one_by_one(tmp_path: Path) -> None:
     ]
 
 
+def test_empty_fields_beyond_the_last_column_are_passed_over(tmp_path: Path) -> None:
+    assert list(endpoints(system(tmp_path, "name,host\na,h,,\nb\n", "e.csv"))) == ["a", "b"]
+
+
 def test_a_csv_file_does_too(tmp_path: Path) -> None:
     found = endpoints(system(tmp_path, "name,host,port,username\na,10.0.0.1,2222,pm\nb,10.0.0.2,,pm\n", "e.csv"))
     assert [(e.name, e.host, e.port) for e in found.values()] == [("a", "10.0.0.1", 2222), ("b", "10.0.0.2", 22)]
@@ -95,6 +99,7 @@ def test_a_missing_inventory_is_named() -> None:
         ("e.yaml", "- {name: a}\n- b\n", " line 2: an element must be a mapping of keys and values"),
         ("e.yaml", "- {name: 'a{n}', range: 5-1}", " line 1: range '5-1' does not go up, or has more than 100,000"),
         ("e.yaml", "- {name: 'a{n}', range: 1-9999999999}", "has more than 100,000 numbers"),
+        ("e.yaml", "- {name: 'a{n}', range: 1, password: '{s3cret}'}", " line 1: a template may hold {n}"),
         ("e.yaml", "- {name: 'a{n.x}', range: 1}", " line 1: a template may hold {n} or {n:04} alone"),
         ("e.yaml", "- {name: a, password: s3cret: x}", ", column 29: expected ',' or '}'"),
         ("e.yaml", "- {name: a, password: *s3cret}", " line 1, column 23: found undefined alias"),
