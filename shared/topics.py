@@ -7,10 +7,10 @@ not exist when it started: docs/decisions/0003-faust-for-state.md). docs/topics.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from shared.cycle_figures import CycleFigures
 from shared.messages import (
     PARTITIONS,
     CounterBatch,
-    CycleFigures,
     FileFound,
     FileStatus,
     Message,

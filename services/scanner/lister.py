@@ -10,6 +10,7 @@ from services.scanner.file_name import read
 from services.scanner.ledger import Known
 from services.scanner.rules import FirstOnes, Rules
 from services.scanner.settings import ScannerSettings
+from shared.backoff import backoff_s
 from shared.inventory import Endpoint
 from shared.messages import FileFound, file_identity, path_text
 from shared.remote.session import Denied, Entry, Gone, Session, child
@@ -24,7 +25,7 @@ def due(known: Known | None, now_s: float, settings: ScannerSettings) -> bool:
         return True
     age_s = now_s - known.at_s
     if known.stage in {"postponed", "lost"}:  # lost, and there again; or what a server calls missing is forbidden
-        return age_s >= min(settings.longest_wait_s, settings.first_wait_s * 2.0 ** min(known.attempt - 1, 30))
+        return age_s >= backoff_s(known.attempt, settings.first_wait_s, settings.longest_wait_s, jitter=1.0)
     return known.stage in {"found", "fetching"} and age_s > settings.lease_s
 
 

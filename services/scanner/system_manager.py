@@ -16,7 +16,8 @@ from services.scanner.leader import Leadership
 from services.scanner.ledger import Ledger
 from services.scanner.performance_management import PerformanceManagement, next_run_s
 from services.scanner.rules import Rules
-from services.scanner.settings import ScannerSettings
+from services.scanner.settings import ScannerSettings, zookeeper_of
+from shared.backoff import backoff_s
 from shared.crash import or_leave
 from shared.health import Heartbeat
 from shared.kafka.produce import Producer
@@ -78,15 +79,16 @@ class SystemRun:
         self.thread.start()
 
     def _run(self) -> None:
-        wait_s = self.again_s
+        failures = 0
         while not self.work.stopping.is_set():
             try:
                 self.work.run()
             except Exception as error:
+                failures += 1
+                wait_s = backoff_s(failures, self.again_s, LONGEST_AGAIN_S)
                 log.exception("system failed, started again", extra={"system": self.plan.system.name, "wait_s": wait_s})
                 self.work.leadership.tell(self.plan.system.name, state="failed", since_s=time(), reason=repr(error))
                 self.work.stopping.wait(wait_s)
-                wait_s = min(LONGEST_AGAIN_S, 2 * wait_s)
 
     def ended(self) -> bool:
         """Stops; False when it is still busy after our patience."""
@@ -106,7 +108,7 @@ class SystemManager:
         self.ledger = Ledger(brokers)
         self.producer = Producer(brokers)
         self.elements = FtpServiceManager(settings.elements)
-        self.leadership = Leadership(settings.zookeeper.connection_string, f"{socket.gethostname()}-{os.getpid()}")
+        self.leadership = Leadership(zookeeper_of(settings).connection_string, f"{socket.gethostname()}-{os.getpid()}")
         self.heartbeat = Heartbeat(settings.health.file)
         self.runs: dict[str, SystemRun] = {}
         self.told_refused = ""

@@ -11,7 +11,8 @@ from math import ceil
 
 from services.tracker.states import State, state_of
 from services.tracker.waiting import Waiting
-from shared.messages import CycleFigures, FileStatus, LedgerRecord, SetAside, SinkPosition
+from shared.cycle_figures import CycleFigures
+from shared.messages import FileStatus, LedgerRecord, SetAside, SinkPosition
 from shared.sink_positions import SinkPositions
 
 Cycle = tuple[str, int]

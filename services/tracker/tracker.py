@@ -6,7 +6,7 @@ one task.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from services.tracker.waiting import Waiting
@@ -92,4 +92,5 @@ def _plain(status: FileStatus) -> dict[str, Any]:
 
 
 def _settle(file: Mapping[str, Any], to: Literal["done", "error"], stored_s: float = 0.0) -> Settle:
-    return Settle(file_id=file["file_id"], to=to, status={**file, "stored_s": stored_s})
+    status = FileStatus(**{name: file[name] for name in FIELDS if name in file})
+    return Settle(file_id=status.file_id, to=to, status=replace(status, stored_s=stored_s))
