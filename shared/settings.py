@@ -71,6 +71,14 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DefectLimits:
+    """Records that each process may set aside because its code failed on them; more end the process."""
+
+    most: Annotated[NumberOrZero, "Records set aside within the time before the process exits"] = 10
+    within_s: Annotated[Seconds, "Time for which a record set aside counts"] = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """Alive means progress."""
 
@@ -181,6 +189,7 @@ class Settings:
     log: Log
     health: Health
     metrics: Metrics
+    defects: DefectLimits
     systems: tuple[System, ...]
     own: Mapping[str, Any]
     """The services' own sections, unresolved: each service knows its keys (`section`)."""
@@ -204,6 +213,7 @@ SECTIONS = {
     "log": Log,
     "health": Health,
     "metrics": Metrics,
+    "defects": DefectLimits,
 }
 SERVICES = ("scanner", "fetcher", "mysql_writer", "ch_bridge", "tracker")
 OWN = (*SERVICES, "zookeeper", "mysql", "clickhouse")
