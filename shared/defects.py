@@ -109,7 +109,7 @@ class Contained(Generic[Work]):
             self.handle(records)
         except PLANNED:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - every exception that nobody planned for
             self.renew()
             if len(records) > 1:
                 middle = len(records) // 2

@@ -84,7 +84,6 @@ def test_a_defect_keeps_its_traceback() -> None:
     def fail() -> None:
         raise KeyError("x")
 
-    try:
+    with pytest.raises(KeyError) as raised:
         fail()
-    except KeyError as error:
-        assert "in fail" in Defect(error).traceback
+    assert "in fail" in Defect(raised.value).traceback
