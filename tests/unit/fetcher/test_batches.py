@@ -5,6 +5,7 @@ import io
 import json
 import string
 import zipfile
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 
 from services.fetcher.assemble.batches import MAX_BYTES, gather, read_file
 from services.fetcher.assemble.result import Counts, Origin, Parsed, Quarantined
+from services.fetcher.assemble.tally import ConservationError
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.blocks import blocks
+from services.fetcher.parse.block import MeasInfoBlock, MeasInfoHead
+from services.fetcher.parse.blocks import read_blocks
 from services.fetcher.parse.unpack import Incomplete, UnpackLimits
 from services.fetcher.parse.values.cells import MISSING
 from shared.messages import CounterBatch
@@ -247,7 +250,7 @@ def test_messages_and_what_is_set_aside_never_exceed_their_limit() -> None:
     rows = "".join(value(f"C={at}", str(at), "text &amp; more") for at in range(400))
     bad = info(rows + '<measValue measObjLdn="C=1"><r p="9">1</r></measValue>', group="bad")
     whole = read_file(document(info(rows), bad), ORIGIN)
-    cut = gather(blocks([document(info(rows), bad)]), ORIGIN, max_bytes=1000)
+    cut = gather(read_blocks([document(info(rows), bad)]), ORIGIN, max_bytes=1000)
     assert max(len(batch.value) for batch in cut.batches) <= 1000
     assert max(len(aside.detail) for aside in cut.quarantined) <= 1000
     assert stored(cut) == stored(whole)
@@ -258,7 +261,7 @@ def test_messages_and_what_is_set_aside_never_exceed_their_limit() -> None:
 
 def test_a_row_that_fits_no_message_makes_a_bad_file() -> None:
     with pytest.raises(BadFile, match="does not fit"):
-        gather(blocks([document(info(value("C=1", "1", "x" * 1000)))]), ORIGIN, max_bytes=1000)
+        gather(read_blocks([document(info(value("C=1", "1", "x" * 1000)))]), ORIGIN, max_bytes=1000)
 
 
 @pytest.mark.parametrize(
@@ -267,6 +270,21 @@ def test_a_row_that_fits_no_message_makes_a_bad_file() -> None:
 def test_a_file_without_any_value_is_a_bad_file(body: bytes) -> None:
     with pytest.raises(BadFile, match="no values"):
         read_file(body, ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("lines", "nulls", "says"),
+    [
+        (['["C=1",0,1,2]'] * 2, 1, "3 values found, but 2 stored and 2 quarantined or dropped"),
+        (['["C=1",0,1,2]', '["C=1",0,1'], 0, "not a row: b'[\"C=1\",0,1'"),
+    ],
+)
+def test_a_lost_value_or_a_broken_row_is_a_defect_that_names_the_file(lines: list[str], nulls: int, says: str) -> None:
+    head = MeasInfoHead(end=END, duration="PT15M", counters=("a", "b"))
+    block = MeasInfoBlock(head, ['"C=1"'] * len(lines), lines, nulls)
+    with pytest.raises(ConservationError) as caught:
+        gather([block], replace(ORIGIN, file_name="A.xml"))
+    assert str(caught.value) == f"file {ORIGIN.file_id} (A.xml) of 4ga/enb-1: {says}"
 
 
 def test_a_file_is_read_however_it_is_packed_and_given() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from services.fetcher.assemble.batches import gather
 from services.fetcher.assemble.result import Origin, Parsed
-from services.fetcher.parse.blocks import blocks
-from services.fetcher.parse.xml.measinfo_lane import PIECE
+from services.fetcher.parse.blocks import read_blocks
+from services.fetcher.parse.xml.measinfo_lane import PIECE_CHARACTERS
 
 ORIGIN = Origin(system="5ga", file_id="0123456789abcdef", element="gnb-1", ver=1)
 
@@ -19,9 +19,9 @@ def cut(data: bytes, size: int) -> Iterator[bytes]:
     return (data[at : at + size] for at in range(0, len(data), size))
 
 
-def parsed(data: bytes, *, fast: bool = True, chunk: int = 1 << 16, piece: int = PIECE) -> Parsed:
+def parsed(data: bytes, *, fast: bool = True, chunk: int = 1 << 16, piece: int = PIECE_CHARACTERS) -> Parsed:
     """One document, read as said."""
-    return gather(blocks(cut(data, chunk), fast=fast, piece=piece), ORIGIN)
+    return gather(read_blocks(cut(data, chunk), fast=fast, piece=piece), ORIGIN)
 
 
 def rows(parsed: Parsed) -> list[Row]:

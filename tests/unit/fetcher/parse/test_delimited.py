@@ -106,7 +106,7 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         "name: own\nend: When\ntime_format: '%d.%m.%Y %H:%M'\ndefault_period: PT5M\n"
         "object: [Site, Sector]\ncounters: 'K.*'\nmissing: [void]\ndelimiters: '|'\nheader_rows: 2\n"
     )
-    (own,) = profile.read([tmp_path])
+    (own,) = profile.read_profiles([tmp_path])
     text = "When|Site|Sector|K1|K2|Remark\n|||pcs|pcs|\n18.05.2020 16:15|S1|2|void|4|ok\n"
     assert rows(read(text, "", own)) == [
         ("by-name", "Sector", "Site=S1,Sector=2", END_S, 300, 0, {"K1": None, "K2": 4})
@@ -118,20 +118,20 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
     [
         ("name: x\nobject: [a]\n", "a column for begin or end"),
         ("name: x\nobjct: [a]\nend: [b]\n", "unknown key 'objct'"),
-        ("name: x\nobject: [a]\nend: [b]\ncounters: '('\n", "is no pattern"),
-        ("- 1\n", "not a mapping"),
+        ("name: x\nobject: [a]\nend: [b]\ncounters: '('\n", "is not a valid pattern"),
+        ("- 1\n", "expected a mapping"),
         ("a: [", "own.yaml"),
         ("name: x\nobject: [a]\nend: [b]\nheader_rows: two\n", "header_rows must be of type"),
         ("object: [a]\nend: [b]\n", "name"),
-        ("name: x\nobject: [a]\nend: [b]\nmissing: [null]\n", "missing must hold texts, in quotes"),
+        ("name: x\nobject: [a]\nend: [b]\nmissing: [null]\n", "missing must be a list of texts; quote"),
         ("name: x\nobject: [a]\nend: [b]\ndecimal: ';'\n", "decimal must be"),
-        ("name: x\nobject: [a]\nend: [b]\nencoding: klingon\n", "no encoding 'klingon'"),
+        ("name: x\nobject: [a]\nend: [b]\nencoding: klingon\n", "unknown encoding 'klingon'"),
     ],
 )
 def test_a_profile_that_cannot_be_used_is_named(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "own.yaml").write_text(text)
     with pytest.raises(BadSettings, match=says.replace("(", r"\(")):
-        list(profile.read([tmp_path]))
+        list(profile.read_profiles([tmp_path]))
 
 
 def test_a_row_of_another_width_is_set_aside_alone() -> None:
@@ -153,11 +153,11 @@ def test_a_row_without_a_time_is_set_aside_alone() -> None:
     ("text", "reason"),
     [
         (HUAWEI[:-6], "cut off within a row: line 5"),
-        (HUAWEI + '2020-05-18 16:00,15,"N', "not a table: unexpected end of data: line 6"),
+        (HUAWEI + '2020-05-18 16:00,15,"N', "not a valid table: unexpected end of data: line 6"),
         (HUAWEI.replace(",12,", ",\x01,"), "control character: line 3, column 89"),
-        ("a,b,c\n1,2,3\n", "neither XML nor a table whose header a profile knows"),
+        ("a,b,c\n1,2,3\n", "neither XML nor a table whose header matches a profile"),
         (HUAWEI.partition("2020")[0], "no values"),
-        (HUAWEI + "x" * (5 << 20), "a line of more than"),
+        (HUAWEI + "x" * (5 << 20), "a line is longer than"),
     ],
 )
 def test_it_is_refused_with_its_place(text: str, reason: str) -> None:
@@ -273,10 +273,10 @@ def test_the_profile_may_tell_the_encoding_and_names_in_the_header_are_read_by_i
 def test_bytes_of_two_encodings_are_refused_at_their_line(chunk: int) -> None:
     first, second = HUAWEI.replace("NODEB1", "Zürich", 1).encode(), HUAWEI.replace("NODEB1", "Zürich").encode("latin-1")
     mixed = b"".join(first.splitlines(keepends=True)[:3] + second.splitlines(keepends=True)[3:])
-    with pytest.raises(BadFile, match="no character, or a control character: line 4"):
+    with pytest.raises(BadFile, match="an undecodable byte or a control character: line 4"):
         in_bytes(mixed, chunk=chunk)
     undefined = HUAWEI.replace("NODEB1", "Z").encode().replace(b"Z/", b"Z\x81\xfc/")
-    with pytest.raises(BadFile, match="no character, or a control character: line 3"):
+    with pytest.raises(BadFile, match="an undecodable byte or a control character: line 3"):
         in_bytes(undefined, chunk=chunk)
 
 
@@ -295,11 +295,11 @@ def test_an_error_in_a_member_of_an_archive_names_it() -> None:
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("good.csv", HUAWEI)
         archive.writestr("pm/bad.csv", HUAWEI[:-6])
-    with pytest.raises(BadFile, match=r"pm/bad.csv: cut off within a row: line 5") as caught:
+    with pytest.raises(BadFile, match=r"pm/bad.csv: the table is cut off within a row: line 5") as caught:
         in_bytes(packed.getvalue())
     assert caught.value.line == 5
 
 
 def test_a_header_that_no_profile_knows_is_shown() -> None:
-    with pytest.raises(BadFile, match=r"what may be one: 'When;Site;K1': line 2"):
+    with pytest.raises(BadFile, match=r"the most likely header: 'When;Site;K1': line 2"):
         read("export\nWhen;Site;K1\n1;2;3\n")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.fetcher.assemble.result import Parsed
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.blocks import blocks
+from services.fetcher.parse.blocks import read_blocks
 from tests import reference
 from tests.unit.fetcher.parse.documents import documents, omes
 from tests.unit.fetcher.parse.reading import ORIGIN, cut, parsed, rows, without_nulls
@@ -168,7 +168,7 @@ def damaged(chance: random.Random) -> str:
 def outcome(data: bytes, *, fast: bool, chunk: int = 1 << 16, piece: int = 1 << 18) -> tuple[object, ...]:
     """All rows and faults, or the error with its place."""
     try:
-        found = list(blocks(cut(data, chunk), fast=fast, piece=piece))
+        found = list(read_blocks(cut(data, chunk), fast=fast, piece=piece))
     except BadFile as error:
         return str(error), error.line, error.column
     by_info: dict[str, list[str]] = {}

@@ -67,7 +67,9 @@ def test_the_walk_through_of_the_docs_works(tmp_path: Path) -> None:
     assert own
     (tmp_path / "german.yaml").write_text(dedent(own[1]))
     origin = Origin("4ga", "aa", "", 1, 0, "export_CELL_20200518.csv")
-    found = rows(read_file(table[1].encode(), origin, profiles=tuple(profile.read([tmp_path, profile.SHIPPED]))))
+    found = rows(
+        read_file(table[1].encode(), origin, profiles=tuple(profile.read_profiles([tmp_path, profile.SHIPPED])))
+    )
     assert [(row["element"], row["group"], row["object"], row["suspect"], row["values"]) for row in found] == [
         ("ENB-17", "CELL", "Anlage=ENB-17,Zelle=1", False, {"Verbindungsversuche": "120", "Last": "12.5"}),
         ("ENB-17", "CELL", "Anlage=ENB-17,Zelle=2", True, {"Verbindungsversuche": None, "Last": "3.25"}),
