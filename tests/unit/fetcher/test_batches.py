@@ -1,4 +1,4 @@
-"""A file's messages: each as the contract has it, every value accounted for, whole or not at all."""
+"""The messages of a file follow the contract and account for every value; a file is read completely or not at all."""
 
 import gzip
 import io
@@ -60,7 +60,7 @@ def messages(parsed: Parsed) -> list[CounterBatch]:
 
 
 def stored(parsed: Parsed) -> dict[str, dict[str, Any]]:
-    """Values by object."""
+    """Returns object -> its stored values."""
     return {
         row[0]: dict(zip(message.counters, row[2:], strict=True))
         for message in messages(parsed)
@@ -310,7 +310,7 @@ def test_a_file_is_read_whole_or_not_at_all() -> None:
 
 
 def cells(xml: str) -> tuple[int, int]:
-    """Cells with a value and without, counted as plainly as can be."""
+    """Counts the cells with a value and those without one, as plainly as possible."""
     root = ET.fromstring(xml)
     texts: list[str] = []
     for node in root.iter():

@@ -1,4 +1,4 @@
-"""Values that are not what the dictionary declared: each is counted, and rows that keep all declared cost little."""
+"""Each value that contradicts its declared type is counted, and rows without such values cost little."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ TYPES = ("integer", "number", "text", "vector", "")
 
 
 def fits(kind: str, value: Any) -> bool:
-    """As plainly as can be."""
+    """Returns True if a value fits its declared type, decided as plainly as possible."""
     is_whole = type(value) is int or (isinstance(value, str) and value.lstrip("-").isdecimal())
     if value is None or kind in {"", "text"} or is_whole:
         return True

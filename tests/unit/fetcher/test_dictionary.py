@@ -1,4 +1,4 @@
-"""The counter dictionary: which files are one, and what they say."""
+"""Counter dictionaries are read in all published forms; other files are refused with their line."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +25,7 @@ pmDictionary: {
   ]
 }
 """
-"""As ONAP's VES event registration has it."""
+"""The form of ONAP's VES event registration."""
 OLDER = """\
 ---
 pmMetaData: {structure: {pmHeader: {presence: required}}}

@@ -1,4 +1,4 @@
-"""What the fetcher knows of a file's element, by the inventory as it is now."""
+"""The fetcher knows a file's element as the inventory describes it now."""
 
 from pathlib import Path
 

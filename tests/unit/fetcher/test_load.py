@@ -1,4 +1,4 @@
-"""What systems want done to what their files say: read from their files, refused with a place, followed at run time."""
+"""The preprocessing of systems is read from their files, refused with a position, and reloaded at run time."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def system(folder: Path, **texts: str) -> System:
-    """With a file for each text."""
+    """Returns a system with one file for each text."""
     files: dict[str, Any] = {}
     for name, text in texts.items():
         file = folder / f"{name}.yaml"
@@ -85,7 +85,7 @@ def test_a_file_that_cannot_be_used_is_refused_with_its_line(tmp_path: Path, tex
 
 
 class Running:
-    """A fetcher's view of a configuration that people change."""
+    """A fetcher's view of a configuration that changes while it runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

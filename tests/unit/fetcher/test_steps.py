@@ -1,4 +1,4 @@
-"""The steps of preprocessing: what each does to a file's values and names, and that none loses a value."""
+"""Each preprocessing step changes values and names as configured, and none loses a value."""
 
 from dataclasses import replace
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Each file ends with one status, whatever it or its neighbours are; large ones never lie in memory."""
+"""Each file ends with one status, whatever it or its neighbours are; large files are never held in memory."""
 
 import gzip
 import logging
@@ -70,7 +70,7 @@ def test_small_and_large_files_are_read_alike(element: Element) -> None:
 def test_a_file_over_which_the_parser_goes_round_for_ever_ends_in_error_and_its_neighbours_are_parsed(
     element: Element,
 ) -> None:
-    """By a profile whose pattern tries all ways to part the object's name, twice as many with each letter."""
+    """The profile's pattern tries all ways to split the object's name, twice as many with each letter."""
     endless = Profile(name="endless", end=("Time",), object=("Cell",), period=("Period",), element_pattern="((?:a+)+)$")
     parsers = ParserPool(ParserPoolLimits(processes=2, timeout_s=2), (endless,))
     fetching = Fetching(element, parsers)

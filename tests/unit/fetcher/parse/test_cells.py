@@ -1,4 +1,4 @@
-"""What becomes of the text of a value."""
+"""Texts of values become JSON: exact numbers, null, arrays or text."""
 
 import json
 

@@ -169,7 +169,7 @@ OWN = Profile(name="own", end=("Time",), object=("Cell",), default_period="PT15M
 
 
 def numbers(text: str, own: Profile = OWN) -> list[object]:
-    """The values of the first row."""
+    """Returns the values of the first row."""
     return list(rows(read(text, "", own))[0][-1].values())  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""Elements and groups that the file does not name outright."""
+"""Elements and groups get names if the file does not state them."""
 
 import pytest
 

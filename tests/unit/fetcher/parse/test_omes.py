@@ -1,4 +1,4 @@
-"""Nokia's OMeS, as public examples of it look."""
+"""Nokia's OMeS is read in the form of public examples."""
 
 import pytest
 

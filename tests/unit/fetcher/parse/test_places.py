@@ -1,4 +1,4 @@
-"""An error is told with the line and column of the file, whatever the lane has taken out before."""
+"""Errors name the line and column in the file, whatever the lane has taken out before."""
 
 import pytest
 

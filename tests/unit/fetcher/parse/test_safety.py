@@ -1,4 +1,4 @@
-"""What no PM file needs is refused, at its place; what is odd but allowed is read."""
+"""Content that no PM file needs is refused with its position; content that is odd but allowed is read."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ WHOLE = HEAD + DATA
 
 
 def refused(text: str | bytes) -> BadFile:
-    """The error, the same by lane and by expat alone."""
+    """Returns the error, which is the same by the lane and by expat alone."""
     data = text if isinstance(text, bytes) else text.encode()
     errors = []
     for fast in (True, False):

@@ -1,4 +1,4 @@
-"""What is too much for memory lies on disk until its file is whole, and changes nothing of what is read."""
+"""Texts that do not fit into memory are on disk until their file is complete, and the result is the same."""
 
 import gc
 from array import array
@@ -44,7 +44,7 @@ def test_a_directory_that_takes_no_file_is_told_as_what_may_pass() -> None:
 
 
 def said(parsed: Parsed) -> object:
-    """All of it, wherever it is held."""
+    """Returns the whole result, wherever its texts are held."""
     batches = [(batch.value, batch.group, batch.end_s, batch.rows, batch.values) for batch in parsed.batches]
     return batches, [(block.detail, block.reason, block.values) for block in parsed.quarantined], parsed.counts
 

@@ -1,4 +1,4 @@
-"""Vendors' tables give what the reference reader sees in them, by golden files and made up, however they are cut."""
+"""Tables, golden and generated, give what the reference reader sees in them, however they are cut."""
 
 import json
 import re
@@ -60,7 +60,7 @@ def test_tables_are_read_as_the_reference_reads_them(table: Table, chunk: int) -
 
 
 def test_the_walk_through_of_the_docs_works(tmp_path: Path) -> None:
-    """Its table and its profile are those of the page."""
+    """The table and the profile in the test are those of the page."""
     page = (DATA.parents[1] / "docs" / "profiles.md").read_text()
     table, own = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("csv", "yaml"))
     assert table

@@ -1,4 +1,4 @@
-"""Packed files: told by their first bytes, bounded, and an early end is not a damage."""
+"""Packed files are recognised by their first bytes and limited in size; an early end is not taken for damage."""
 
 import bz2
 import gzip
