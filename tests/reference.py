@@ -68,18 +68,8 @@ def _merged(blocks: Iterator[Block]) -> list[dict[str, Any]]:
         end_s = round(block.end.timestamp())
         for name, suspect, values in block.rows:
             key = (block.element, block.group, block.gp_s, end_s, name)
-            row = merged.setdefault(
-                key,
-                {
-                    "element": block.element,
-                    "group": block.group,
-                    "object": name,
-                    "end_s": end_s,
-                    "gp_s": block.gp_s,
-                    "suspect": False,
-                    "values": {},
-                },
-            )
+            identity = {"element": block.element, "group": block.group, "object": name, "end_s": end_s}
+            row = merged.setdefault(key, {**identity, "gp_s": block.gp_s, "suspect": False, "values": {}})
             row["suspect"] = row["suspect"] or suspect
             for counter, value in values:
                 if row["values"].get(counter) is None:
