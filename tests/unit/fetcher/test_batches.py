@@ -179,8 +179,8 @@ def test_a_counter_that_comes_twice_is_stored_once() -> None:
         dropped=2,
         reasons={"duplicate value": 2, "conflicting duplicate": 1},
     )
-    (aside,) = parsed.quarantined
-    assert orjson.loads(aside.detail)["values"] == [{"object": "C=1", "counter": "b", "kept": 2, "aside": 9}]
+    (quarantined,) = parsed.quarantined
+    assert orjson.loads(quarantined.detail)["values"] == [{"object": "C=1", "counter": "b", "kept": 2, "aside": 9}]
 
 
 def test_a_counter_that_is_named_twice_in_one_block_is_stored_once() -> None:
@@ -216,26 +216,26 @@ TWICE = '<measValue measObjLdn="C=1"><r p="1">1</r><r p="1">2</r></measValue>'
         (TYPE_A + value("C=1", "1") + TYPE_B + value("C=2", "2", "3"), "counter named after the first row", 3),
     ],
 )
-def test_a_block_that_does_not_fit_is_set_aside_and_the_rest_lands(bad: str, reason: str, values: int) -> None:
+def test_a_block_that_does_not_fit_is_quarantined_and_the_rest_lands(bad: str, reason: str, values: int) -> None:
     parsed = read(GOOD, info(bad, types="", group="bad"), info(value("C=2", "3", "4"), group="good"))
     assert stored(parsed) == {"C=1": {"a": 1, "b": 2}, "C=2": {"a": 3, "b": 4}}
-    assert sum(aside.values for aside in parsed.quarantined) == parsed.counts.quarantined == values
-    assert {(aside.reason, aside.group) for aside in parsed.quarantined} == {(reason, "bad")}
+    assert sum(quarantined.values for quarantined in parsed.quarantined) == parsed.counts.quarantined == values
+    assert {(quarantined.reason, quarantined.group) for quarantined in parsed.quarantined} == {(reason, "bad")}
     assert parsed.counts.reasons == {reason: values}
 
 
 @pytest.mark.parametrize("end", ["", "yesterday", "2023-02-31T00:00:00Z"])
-def test_a_block_without_a_period_is_set_aside(end: str) -> None:
+def test_a_block_without_a_period_is_quarantined(end: str) -> None:
     parsed = read(GOOD, info(value("C=1", "5", " "), group="bad", end=end))
     assert parsed.counts.reasons == {"bad period": 1}
     assert orjson.loads(parsed.quarantined[0].detail)["end"] == end
 
 
-def test_what_is_set_aside_tells_both_counts_and_keeps_the_texts() -> None:
+def test_what_is_quarantined_tells_both_counts_and_keeps_the_texts() -> None:
     body = '<measTypes>a b</measTypes><measValue measObjLdn="C=1"><measResults>007 up &lt;</measResults></measValue>'
     parsed = read(GOOD, info(body, types="", group="bad"))
-    (aside,) = parsed.quarantined
-    detail = orjson.loads(aside.detail)
+    (quarantined,) = parsed.quarantined
+    detail = orjson.loads(quarantined.detail)
     assert (detail["types"], detail["results"], detail["counters"]) == (2, 3, ["a", "b"])
     assert detail["faults"] == [{"object": "C=1", "suspect": False, "results": ["007", "up", "<"], "p": []}]
     assert (detail["system"], detail["file_id"], detail["element"], detail["end"]) == (
@@ -246,13 +246,13 @@ def test_what_is_set_aside_tells_both_counts_and_keeps_the_texts() -> None:
     )
 
 
-def test_messages_and_what_is_set_aside_never_exceed_their_limit() -> None:
+def test_messages_and_what_is_quarantined_never_exceed_their_limit() -> None:
     rows = "".join(value(f"C={at}", str(at), "text &amp; more") for at in range(400))
     bad = info(rows + '<measValue measObjLdn="C=1"><r p="9">1</r></measValue>', group="bad")
     whole = read_file(document(info(rows), bad), ORIGIN)
     cut = gather(read_blocks([document(info(rows), bad)]), ORIGIN, max_bytes=1000)
     assert max(len(batch.value) for batch in cut.batches) <= 1000
-    assert max(len(aside.detail) for aside in cut.quarantined) <= 1000
+    assert max(len(quarantined.detail) for quarantined in cut.quarantined) <= 1000
     assert stored(cut) == stored(whole)
     assert cut.counts == whole.counts
     assert [sum(batch.values for batch in parsed.batches) for parsed in (cut, whole)] == [800, 800]
@@ -340,6 +340,6 @@ def test_values_in_the_file_are_stored_quarantined_or_dropped(text: str, chunk: 
     assert counts.values == sum(v is not None for message in messages(parsed) for row in message.rows for v in row[2:])
     assert counts.rows == sum(len(message.rows) for message in messages(parsed))
     assert counts.quarantined + counts.dropped == sum(counts.reasons.values())
-    assert counts.quarantined == sum(aside.values for aside in parsed.quarantined)
-    assert all(isinstance(json.loads(aside.detail), dict) for aside in parsed.quarantined)
-    assert all(isinstance(aside, Quarantined) for aside in parsed.quarantined)
+    assert counts.quarantined == sum(quarantined.values for quarantined in parsed.quarantined)
+    assert all(isinstance(json.loads(quarantined.detail), dict) for quarantined in parsed.quarantined)
+    assert all(isinstance(quarantined, Quarantined) for quarantined in parsed.quarantined)

@@ -103,8 +103,10 @@ def test_a_counter_of_several_groups_is_known_by_its_group_and_by_its_name_where
 )
 def test_the_words_of_vendors_for_a_type_are_four_types(tmp_path: Path, kind: str, words: str) -> None:
     for word in words.split():
-        (promise,) = read_dictionary(written(tmp_path, one(f"measType: A, measResultType: '{word}'"))).declared("", "A")
-        assert promise.type == kind, word
+        (declared_type,) = read_dictionary(written(tmp_path, one(f"measType: A, measResultType: '{word}'"))).declared(
+            "", "A"
+        )
+        assert declared_type.type == kind, word
 
 
 @pytest.mark.parametrize(
@@ -157,5 +159,5 @@ def test_whatever_stands_there_is_a_dictionary_or_refused(
         assert read_dictionary([file]).by_group
 
 
-def test_nothing_is_promised_by_an_empty_dictionary() -> None:
+def test_an_empty_dictionary_declares_nothing() -> None:
     assert Dictionary().declared("G", "AB") == (T(), T())

@@ -91,7 +91,7 @@ class Running:
         self.folder = folder
         all_of(folder)
         self.configure("")
-        self.meanings = PreprocessingCatalog(self.settings)
+        self.catalog = PreprocessingCatalog(self.settings)
 
     def configure(self, more: str) -> None:
         files = {name: self.folder / f"{name}.yaml" for name in ("counter_dictionary", "counter_renames")}
@@ -114,7 +114,7 @@ def running(tmp_path: Path) -> Running:
 
 
 def test_nothing_is_read_again_until_something_changes(running: Running) -> None:
-    assert running.meanings("4ga") is running.meanings("4ga")
+    assert running.catalog("4ga") is running.catalog("4ga")
 
 
 @pytest.mark.parametrize(
@@ -127,22 +127,24 @@ def test_nothing_is_read_again_until_something_changes(running: Running) -> None
 def test_a_change_is_taken_without_a_restart(
     running: Running, change: Callable[[Running], None], renames: dict[str, str]
 ) -> None:
-    before = running.meanings("4ga")
+    before = running.catalog("4ga")
     change(running)
-    after = running.meanings("4ga")
+    after = running.catalog("4ga")
     assert after is not before
     assert after != before
     assert after.renames == renames
 
 
-def test_a_bad_change_is_told_of_once_and_the_old_one_stays(running: Running, caplog: pytest.LogCaptureFixture) -> None:
-    before = running.meanings("4ga")
+def test_an_unusable_change_is_logged_once_and_the_old_one_stays(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = running.catalog("4ga")
     running.write("counter_dictionary", DICTIONARY + "- what\n")
     with caplog.at_level(logging.INFO):
-        assert running.meanings("4ga") is before
-        assert running.meanings("4ga") is before
+        assert running.catalog("4ga") is before
+        assert running.catalog("4ga") is before
         running.write("counter_dictionary", DICTIONARY.replace("integer", "float"))
-        assert running.meanings("4ga") is not before
+        assert running.catalog("4ga") is not before
     assert [record.message for record in caplog.records] == [
         "preprocessing refused, old one kept",
         "preprocessing changed",
@@ -160,14 +162,14 @@ def test_a_changed_section_that_names_what_cannot_be_used_is_refused_as_a_whole(
 
 def test_a_system_nobody_can_read_is_tried_again_later(running: Running) -> None:
     with pytest.raises(Unreachable, match="system '5ga' is not configured"):
-        running.meanings("5ga")
+        running.catalog("5ga")
     running.write("counter_dictionary", "[")
     with pytest.raises(Unreachable, match="counter_dictionary"):
-        running.meanings("4ga")
+        running.catalog("4ga")
 
 
 def test_the_processes_that_parse_know_what_is_wanted_and_each_change(running: Running) -> None:
-    pool = ParserPool(ParserPoolLimits(processes=1), shipped(), running.meanings)
+    pool = ParserPool(ParserPoolLimits(processes=1), shipped(), running.catalog)
 
     def counters() -> tuple[list[str], dict[str, str]]:
         (batch,) = pool(DATA, ORIGIN).batches

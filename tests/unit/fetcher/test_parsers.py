@@ -77,7 +77,7 @@ def test_a_parser_that_is_killed_over_a_file_tries_it_once_more(parsers: ParserP
         assert answer.result() == read_file(GOOD, ORIGIN)
 
 
-def test_a_file_that_finds_no_end_is_set_aside_and_the_next_is_parsed() -> None:
+def test_a_file_that_takes_too_long_fails_and_the_next_is_parsed() -> None:
     pool = ParserPool(ParserPoolLimits(processes=1, timeout_s=0.001), shipped())
     with pytest.raises(Hopeless, match="the parser process died twice on this file: no result after"):
         pool(GOOD, ORIGIN)
@@ -86,7 +86,7 @@ def test_a_file_that_finds_no_end_is_set_aside_and_the_next_is_parsed() -> None:
     pool.close()
 
 
-def test_a_file_that_takes_too_much_memory_is_set_aside_and_the_next_is_parsed() -> None:
+def test_a_file_that_takes_too_much_memory_fails_and_the_next_is_parsed() -> None:
     pool = ParserPool(ParserPoolLimits(processes=1, memory=ParserMemory(memory_mb=200)), shipped())
     with pytest.raises(Hopeless, match=r"memory|the parser process died"):
         pool(b"".join(many(rows=250_000)), ORIGIN)

@@ -111,16 +111,16 @@ def test_counters_that_get_the_same_name_are_stored_once_and_no_value_is_lost() 
     assert messages(parsed)[0].counters == ["x"]
 
 
-def test_a_value_that_cannot_be_converted_is_set_aside_with_its_unit() -> None:
+def test_a_value_that_cannot_be_converted_is_quarantined_with_its_unit() -> None:
     parsed = read(value("C=1", "many", "1") + value("C=2", "2,x", "") + value("C=3", "2,,0.25", "3"))
     assert stored(parsed) == {
         "C=1": {"a": None, "RSRP": 1},
         "C=2": {"a": None, "RSRP": None},
         "C=3": {"a": [2000, None, 250], "RSRP": 3},
     }
-    (aside,) = parsed.quarantined
-    assert aside.reason == "cannot be converted to its unit"
-    detail = orjson.loads(aside.detail)
+    (quarantined,) = parsed.quarantined
+    assert quarantined.reason == "cannot be converted to its unit"
+    detail = orjson.loads(quarantined.detail)
     assert (detail["element"], detail["group"], detail["gp_s"], detail["end_s"]) == ("S=1,M=1", "A", 900, 1684134900)
     assert detail["values"] == [
         {"object": "C=1", "counter": "a", "value": "many", "unit": "kilobytes", "wanted": "bytes"},
@@ -189,7 +189,7 @@ def test_values_that_contradict_the_dictionary_are_stored_as_they_are_and_counte
     assert (parsed.counts.values, parsed.counts.reasons) == (5, {})
 
 
-def test_what_is_promised_to_be_text_is_text_also_when_it_looks_like_a_number() -> None:
+def test_a_value_declared_as_text_stays_text_even_if_it_looks_like_a_number() -> None:
     texts = Preprocessing(dictionary=Dictionary(by_counter={"b": DeclaredType("text")}))
     rows = ["1.10", "21", "1,,0.50", 'a,"b",1', "NIL", "9" * 30]
     parsed = read(*(value(f"C={at}", "1", text) for at, text in enumerate(rows)), preprocessing=texts)
@@ -262,6 +262,6 @@ def test_no_step_loses_a_value(text: str, preprocessing: Preprocessing) -> None:
     assert values == counts.values + counts.quarantined + counts.dropped + nulled
     assert counts.values == sum(v is not None for batch in messages(parsed) for row in batch.rows for v in row[2:])
     assert counts.quarantined + counts.dropped == sum(counts.reasons.values())
-    assert counts.quarantined == sum(aside.values for aside in parsed.quarantined)
-    if not preprocessing.steps and not any(promise.type == "text" for promise in known.by_counter.values()):
+    assert counts.quarantined == sum(quarantined.values for quarantined in parsed.quarantined)
+    if not preprocessing.steps and not any(declared_type.type == "text" for declared_type in known.by_counter.values()):
         assert [replace(batch, types={}, units={}) for batch in messages(parsed)] == messages(raw)

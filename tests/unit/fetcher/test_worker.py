@@ -165,7 +165,7 @@ def test_a_spool_that_cannot_be_written_postpones_the_large_file_alone(element: 
     assert "cannot spool to disk" in fetching.reason(large)
 
 
-def test_values_that_are_not_what_the_dictionary_promises_are_told_of_and_the_file_lands(
+def test_values_not_of_the_declared_type_are_reported_and_the_file_lands(
     element: Element, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = Preprocessing(dictionary=Dictionary(by_counter={"attTCHSeizures": DeclaredType("integer")}))
@@ -187,7 +187,7 @@ def test_values_that_are_not_what_the_dictionary_promises_are_told_of_and_the_fi
     assert counted._value.get() - before == 1
 
 
-def test_a_parser_is_told_the_aliases_of_the_element(element: Element) -> None:
+def test_a_parser_gets_the_aliases_of_the_element(element: Element) -> None:
     def parse(data: bytes | Path, origin: Origin) -> Parsed:
         assert isinstance(data, bytes)
         return read_file(data, origin, preprocessing=Preprocessing(steps=("element-alias",)))

@@ -134,17 +134,17 @@ def test_a_profile_that_cannot_be_used_is_named(tmp_path: Path, text: str, says:
         list(profile.read_profiles([tmp_path]))
 
 
-def test_a_row_of_another_width_is_set_aside_alone() -> None:
+def test_a_row_of_another_width_is_quarantined_alone() -> None:
     parsed = read(
         HUAWEI + '2020-05-18 16:00,15,"NODEB3/Cell:x",Reliable,1,2,3,4\n2020-05-18 16:00,15,N/C:y,Reliable,5\n'
     )
     assert parsed.counts.reasons == {"count mismatch": 5}
     assert parsed.counts.values == 6
-    details = [orjson.loads(aside.detail) for aside in parsed.quarantined]
+    details = [orjson.loads(quarantined.detail) for quarantined in parsed.quarantined]
     assert [(detail["types"], detail["results"]) for detail in details] == [(3, 4), (3, 1)]
 
 
-def test_a_row_without_a_time_is_set_aside_alone() -> None:
+def test_a_row_without_a_time_is_quarantined_alone() -> None:
     parsed = read(HUAWEI + "soon,15,N/Cell:y,Reliable,1,2,3\n")
     assert (parsed.counts.reasons, parsed.counts.values) == ({"bad period": 3}, 6)
 
@@ -199,7 +199,7 @@ def test_a_row_of_units_is_no_row_whatever_the_profile_says(units: str) -> None:
     assert (parsed.counts.rows, parsed.counts.values, parsed.counts.quarantined) == (1, 2, 0)
 
 
-def test_a_first_row_without_a_time_but_with_a_number_is_set_aside() -> None:
+def test_a_first_row_without_a_time_but_with_a_number_is_quarantined() -> None:
     parsed = read("Time,Cell,a,b\n,C0,7,x\n2020-05-18 16:15,C1,1,2\n", "", OWN)
     assert parsed.counts.reasons == {"bad period": 2}
 
@@ -229,7 +229,7 @@ def test_date_and_time_may_stand_in_two_columns_and_be_written_in_several_ways()
         assert rows(read(f"Day;Time;Cell;a\n{day};{time};C1;1\n", "", own))[0][3] == END_S
 
 
-def test_what_stands_in_a_column_that_is_nothing_is_counted_and_told() -> None:
+def test_values_in_a_column_without_a_role_are_counted_and_reported() -> None:
     own = dataclasses.replace(OWN, counters="a|b", ignore=("Label",))
     parsed = read("Time,Cell,Label,a,x,b\n" + "2020-05-18 16:15,C1,here,1,7,2\n2020-05-18 16:15,C2,,1,NIL,2\n", "", own)
     assert (parsed.counts.values, parsed.counts.dropped) == (4, 1)

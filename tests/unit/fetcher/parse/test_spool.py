@@ -38,7 +38,7 @@ def test_texts_are_in_memory_as_long_as_there_is_room_and_on_disk_then(tmp_path:
     spool.close()
 
 
-def test_a_directory_that_takes_no_file_is_told_as_what_may_pass() -> None:
+def test_a_directory_that_takes_no_file_is_a_temporary_problem() -> None:
     with pytest.raises(Unreachable, match="cannot spool to disk"):
         Spool(0, "/nowhere").put(b"1")
 

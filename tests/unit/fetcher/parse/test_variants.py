@@ -179,7 +179,7 @@ def test_what_follows_the_end_is_refused_at_its_place(after: str) -> None:
     assert caught.value.line >= document().count("\n")
 
 
-def test_a_measinfo_without_any_period_is_set_aside_and_says_why() -> None:
+def test_a_measinfo_without_any_period_is_quarantined_and_says_why() -> None:
     found = parsed(b"".join(cut(document(period="").encode(), 7)))
     assert found.counts.reasons == {"bad period": 2}
     assert b"not a duration: ''" in found.quarantined[0].detail
