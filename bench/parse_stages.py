@@ -94,8 +94,8 @@ def watched() -> Stopwatch:
     watch.around(rows, "measinfo_block", "rows to lines")
     watch.around_each(delimited._Table, "read", "table's cells")
     watch.around(Document, "feed", "expat, the rest")
-    watch.around(batches._File, "add", "gather")
-    watch.around(batches._File, "parsed", "messages")
+    watch.around(batches._Assembler, "add", "gather")
+    watch.around(batches._Assembler, "parsed", "messages")
     return watch
 
 
