@@ -54,14 +54,14 @@ def check(
     try:
         settings = load()
         own = settings.section("scanner", ScannerSettings)
-        preprocessing = [found for found in settings.systems if system in {"", found.name}]
-        check_scanner(settings, own, preprocessing)
-        meanings = {one.name: read_preprocessing(one) for one in preprocessing}
+        wanted = [found for found in settings.systems if system in {"", found.name}]
+        check_scanner(settings, own, wanted)
+        meanings = {one.name: read_preprocessing(one) for one in wanted}
     except BadSettings as error:
         console.print(f"refused: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error
     good = True
-    for one in preprocessing:
+    for one in wanted:
         inventory = Inventory(one).read()
         tried = list(trials(settings, own, one, dict(islice(inventory.items(), elements))))
         good = good and not any(trial.trouble for trial in tried)
@@ -92,11 +92,9 @@ def trials(settings: Settings, own: ScannerSettings, system: System, tried: Mapp
     manager.close()
 
 
-def table(system: System, elements: int, preprocessing: Preprocessing, tried: list[Trial]) -> Table:
+def table(system: System, elements: int, wanted: Preprocessing, tried: list[Trial]) -> Table:
     """A row an element that was tried."""
-    known = (
-        f", {len(preprocessing.dictionary.by_group):,} counters in its dictionary" if preprocessing.dictionary else ""
-    )
+    known = f", {len(wanted.dictionary.by_group):,} counters in its dictionary" if wanted.dictionary else ""
     shown = Table(
         "element", "found", "matching", "settled", "left, why", "trouble",
         title=f"{system.name}: the configuration is good; {elements} elements, {len(tried)} tried{known}",
