@@ -14,8 +14,8 @@ import orjson
 import zstandard
 from isal import isal_zlib
 
-from services.fetcher.parse.values.cells import quoted
-from services.fetcher.parse.values.rows import line
+from services.fetcher.parse.values.cells import json_string
+from services.fetcher.parse.values.rows import json_row
 from services.fetcher.parse.xml import proof
 
 Rows = list[tuple[str, ...]]
@@ -27,10 +27,10 @@ def messages() -> Callable[[list[str], Rows], None]:
     pack = zstandard.ZstdCompressor(1)
 
     def emit(names: list[str], rows: Rows) -> None:
-        values = proof.split(rows, len(names), has_brackets=False)
+        values = proof.prove_value_rows(rows, len(names), has_brackets=False)
         assert values
         lines = [
-            line(quoted(row[0]), "1" if row[-1] == "true" else "0", cells)
+            json_row(json_string(row[0]), "1" if row[-1] == "true" else "0", cells)
             for row, cells in zip(rows, values.lines, strict=True)
         ]
         head = orjson.dumps({"system": "5ga", "gp_s": 900, "counters": names, "rows": []})

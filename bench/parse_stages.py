@@ -86,16 +86,16 @@ def watched() -> Stopwatch:
     watch = Stopwatch()
     watch.around_each(unpack, "_inflated", "unpack")
     watch.around_each(blocks, "texts", "decode")
-    watch.around(lane.Lane, "_rows", "pattern")
+    watch.around(lane.MeasInfoLane, "_rows", "pattern")
     watch.around(omes_lane.OmesLane, "_run", "pattern")
-    watch.around(proof, "split", "proof")
-    watch.around(proof, "listed", "proof")
-    watch.around(lane.Lane, "_block", "rows to lines")
-    watch.around(rows, "block", "rows to lines")
+    watch.around(proof, "prove_value_rows", "proof")
+    watch.around(proof, "prove_list_rows", "proof")
+    watch.around(lane.MeasInfoLane, "_block", "rows to lines")
+    watch.around(rows, "measinfo_block", "rows to lines")
     watch.around_each(delimited._Table, "read", "table's cells")
     watch.around(Document, "feed", "expat, the rest")
-    watch.around(batches._File, "add", "gather")
-    watch.around(batches._File, "parsed", "messages")
+    watch.around(batches._Assembler, "add", "gather")
+    watch.around(batches._Assembler, "parsed", "messages")
     return watch
 
 

@@ -95,7 +95,7 @@ def test_a_file_and_a_block_are_retried_after_a_fix_and_every_value_is_told_of(
 
     away = {"foreign.csv": "error", "blocks.xml": "done", "simulated": "done"}
     eventually(lambda: seen.stages() == away, 90, "all are away")
-    assert "what may be one: 'When;Site;Requests;Successes': line 1" in seen.files()["foreign.csv"].reason
+    assert "the most likely header: 'When;Site;Requests;Successes': line 1" in seen.files()["foreign.csv"].reason
     blocks = seen.files()["blocks.xml"]
     assert (blocks.values, blocks.quarantined, blocks.dropped, blocks.nulls) == (2, 3, 1, 1)
     assert blocks.reason == "duplicate value: 1; count mismatch: 3"

@@ -97,7 +97,7 @@ def trials(settings: Settings, own: ScannerSettings, system: System, tried: Mapp
 
 def table(system: System, elements: int, wanted: Preprocessing, tried: list[Trial]) -> Table:
     """A row an element that was tried."""
-    known = f", {len(wanted.dictionary.of_group):,} counters in its dictionary" if wanted.dictionary else ""
+    known = f", {len(wanted.dictionary.by_group):,} counters in its dictionary" if wanted.dictionary else ""
     shown = Table(
         "element", "found", "matching", "settled", "left, why", "trouble",
         title=f"{system.name}: the configuration is good; {elements} elements, {len(tried)} tried{known}",

@@ -35,13 +35,13 @@ def parse(
     """Print the rows of PM files as JSON lines; exit 1 if one cannot be read."""
     failed = False
     try:
-        known = tuple(profile.read([*(profiles or ()), profile.SHIPPED]))
-        wanted = _wanted(system, dictionary or [])
+        known = tuple(profile.read_profiles([*(profiles or ()), profile.SHIPPED]))
+        preprocessing = _wanted(system, dictionary or [])
     except BadSettings as error:
         raise typer.BadParameter(str(error)) from error
     for file in files:
         try:
-            parsed = read_file(file.read_bytes(), _origin(file), profiles=known, wanted=wanted)
+            parsed = read_file(file.read_bytes(), _origin(file), profiles=known, preprocessing=preprocessing)
         except (Hopeless, Unreachable) as error:
             failed = True
             _print({"file": str(file), "error": str(error)}, to_errors=not summary)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.fetcher.elements import Elements
+from services.fetcher.elements import ConfiguredElements
 from services.fetcher.settle.settler import Settler
 from shared.errors import Unreachable
 from shared.kafka.dead_letters import ORIGIN, REASON, SINK, retraction, settlement, unsettled
@@ -126,7 +126,7 @@ def opened(settings: Settings) -> Quarantine:
     files = ledger.read(brokers).files
     letters = {system.name: ledger.messages(brokers, counters(system.name).dead_letters) for system in settings.systems}
     found = {item.id: item for item in items(files.values(), letters)}
-    elements = Elements(lambda: settings)
+    elements = ConfiguredElements(lambda: settings)
     settler = Settler(elements.session, elements.system, elements.zone)
     return Quarantine(files, found, Producer(brokers), settler)
 

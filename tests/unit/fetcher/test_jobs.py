@@ -20,7 +20,7 @@ from shared.settings import System
 
 @dataclass
 class Out:
-    """What was said."""
+    """The statuses published so far."""
 
     statuses: list[FileStatus] = field(default_factory=list)
 
@@ -48,10 +48,10 @@ def command(path: Path) -> Settle:
     return Settle(file_id=status.file_id, to="done", status=status)
 
 
-def test_a_move_that_is_refused_is_tried_a_few_times_told_and_ends_without_a_word_to_the_ledger(
+def test_a_refused_move_is_tried_a_few_times_and_ends_without_a_status_in_the_ledger(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """So the tracker's lease ends, and it commands again: no loop, no file that counts as moved."""
+    """The tracker's lease then ends and the tracker repeats the command: no endless loop, no file counted as moved."""
     (tmp_path / "A.xml").write_text("a")
     (tmp_path / "done").write_text("a file where the folder should be")
     out, done = Out(), []

@@ -1,4 +1,4 @@
-"""What waits for one endpoint is taken together, within bounds; everything is taken once, in its order."""
+"""Files that wait for one endpoint are taken together, within limits; each is taken once and in order."""
 
 from hypothesis import given
 from hypothesis import strategies as st
