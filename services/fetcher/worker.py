@@ -13,7 +13,7 @@ from typing import IO, BinaryIO, Protocol, cast
 
 from services.fetcher import metrics, reasons
 from services.fetcher.assemble.result import Counts, Origin, Parsed, Quarantined
-from services.fetcher.intake.waiting import Announced
+from services.fetcher.intake.waiting_files import Announced
 from services.fetcher.settings import FetcherSettings
 from shared.errors import Hopeless, Unreachable
 from shared.messages import FileFound, FileStatus, path_bytes, status_of, version_of

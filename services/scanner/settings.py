@@ -1,4 +1,4 @@
-"""The scanner's own settings."""
+"""The settings of the scanner."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,13 +8,13 @@ from typing import Annotated
 class ScannerSettings:
     """Section `scanner`."""
 
-    lease_s: Annotated[float, "an announced file nobody fetched by then is announced again"] = 600.0
-    first_wait_s: Annotated[float, "before a file that could not be fetched is announced again; doubles"] = 1.0
-    longest_wait_s: Annotated[float, "of these waits"] = 3600.0
-    config_look_s: Annotated[float, "between two looks whether the configuration changed"] = 5.0
-    settle_s: Annotated[float, "between the two looks at a file that must find it unchanged"] = 2.0
-    listings: Annotated[int, "elements of a system listed at once"] = 8
-    temporary_suffixes: Annotated[tuple[str, ...], "of files an element is still writing"] = (
+    lease_s: Annotated[float, "an announced file that no fetcher has taken by then is announced again"] = 600.0
+    first_wait_s: Annotated[float, "wait before a file that could not be fetched is announced again; doubles"] = 1.0
+    longest_wait_s: Annotated[float, "longest of these waits"] = 3600.0
+    config_look_s: Annotated[float, "interval between checks for a changed configuration"] = 5.0
+    settle_s: Annotated[float, "interval between the two listings in which a file must be unchanged"] = 2.0
+    listings: Annotated[int, "elements of a system that are listed at the same time"] = 8
+    temporary_suffixes: Annotated[tuple[str, ...], "suffixes of files that an element is still writing"] = (
         ".part",
         ".tmp",
         ".filepart",

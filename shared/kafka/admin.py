@@ -1,4 +1,4 @@
-"""Asks the cluster and changes it: the ends and beginnings of topics, committed offsets, creation of topics."""
+"""Queries and changes the cluster: first and end offsets of topics, committed offsets, creation of topics."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from shared.topics import Topic
 
 @contextmanager
 def _refusals(doing: str) -> Iterator[None]:
-    """Raises this package's own error in place of the client library's."""
+    """Translates errors of the client library into KafkaFailure."""
     try:
         yield
     except KafkaException as error:
@@ -24,9 +24,9 @@ def _refusals(doing: str) -> Iterator[None]:
 
 
 def ends(brokers: str, topic: Topic) -> dict[int, int]:
-    """Where each partition that holds messages ends now: the next offset.
+    """Returns the end offset of each partition that contains records.
 
-    By a client of its own: a consumer that another thread reads with does not answer.
+    It uses a client of its own, as a consumer does not answer while another thread reads with it.
     """
     admin = _admin(brokers)
     latest = _offsets(admin, topic, OffsetSpec.latest())  # type: ignore[no-untyped-call]
@@ -35,8 +35,8 @@ def ends(brokers: str, topic: Topic) -> dict[int, int]:
 
 
 def committed(brokers: str, group: str, topic: Topic) -> dict[int, int]:
-    """The next offset of a group in each partition; negative: none."""
-    asker = consume.Consumer(brokers, group)  # it subscribes to nothing, so it is no member
+    """Returns the committed offset of a group in each partition; negative if there is none."""
+    asker = consume.Consumer(brokers, group)  # it does not subscribe, so it does not join the group
     try:
         found = asker.committed([record.TopicPartition(topic.name, p) for p in range(topic.partitions)])
     finally:
@@ -45,38 +45,38 @@ def committed(brokers: str, group: str, topic: Topic) -> dict[int, int]:
 
 
 def begins(brokers: str, topic: Topic, since_ms: int | None = None) -> dict[int, int]:
-    """The first offset of each partition, or the first of a message not older than a time (ms since 1970); -1: none."""
+    """Returns the first offset of each partition, or the first since a time (ms since 1970); -1 if there is none."""
     spec = OffsetSpec.earliest() if since_ms is None else OffsetSpec.for_timestamp(since_ms)  # type: ignore[no-untyped-call]
     return _offsets(_admin(brokers), topic, spec)
 
 
 def _admin(brokers: str) -> AdminClient:
-    """Short-lived: librdkafka has nothing to tell of it."""
+    """Returns a short-lived client, without log messages of librdkafka."""
     return AdminClient({"bootstrap.servers": brokers, "log_level": 0})
 
 
 @_refusals("offsets not listed")
 def _offsets(admin: AdminClient, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
     asked = admin.list_offsets({TopicPartition(topic.name, p): spec for p in range(topic.partitions)})
-    return {place.partition: future.result().offset for place, future in asked.items()}
+    return {at.partition: future.result().offset for at, future in asked.items()}
 
 
-@_refusals("no broker answers")
+@_refusals("no broker responds")
 def brokers_that_answer(brokers: str, timeout_s: float) -> int:
-    """How many brokers the cluster has.
+    """Returns the number of brokers in the cluster.
 
     Raises:
-        KafkaFailure: none answers in time.
+        KafkaFailure: none responds in time.
     """
     return len(_admin(brokers).list_topics(timeout=timeout_s).brokers)
 
 
 @_refusals("topics not listed")
 def missing(brokers: str, topics: Iterable[Topic]) -> list[str]:
-    """Which topics do not exist.
+    """Returns the names of the topics that do not exist.
 
     Raises:
-        KafkaFailure: no broker answers.
+        KafkaFailure: no broker responds.
     """
     present = _admin(brokers).list_topics(timeout=30).topics
     return [topic.name for topic in topics if topic.name not in present]
@@ -84,10 +84,10 @@ def missing(brokers: str, topics: Iterable[Topic]) -> list[str]:
 
 @_refusals("topics not created")
 def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
-    """Create what is missing; name -> created | kept.
+    """Creates the topics that are missing. Returns topic -> created or kept.
 
     Raises:
-        KafkaFailure: a topic has another number of partitions, or the broker refused.
+        KafkaFailure: a topic has a different number of partitions, or the broker refused.
     """
     admin = _admin(brokers)
     wanted = {topic.name: topic for topic in topics}
@@ -96,7 +96,7 @@ def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
     for name in wanted.keys() & present.keys():
         if len(present[name].partitions) != wanted[name].partitions:
             raise KafkaFailure(
-                f"{name} has {len(present[name].partitions)} partitions, must have {wanted[name].partitions}"
+                f"{name} has {len(present[name].partitions)} partitions, expected {wanted[name].partitions}"
             )
     created = admin.create_topics([NewTopic(t.name, t.partitions, config=t.config) for t in new]) if new else {}
     for future in created.values():
@@ -106,18 +106,18 @@ def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
 
 
 def _wait_until_led(brokers: str, topics: Iterable[Topic], within_s: float = 120.0) -> None:
-    """A topic is created before its partitions have leaders; who reads then is refused.
+    """Waits until all partitions have leaders: a topic is created before, and cannot be read until then.
 
-    Asked by a new client each time: one that was told of no leader may go on believing it.
+    Each request uses a new client, as one that got no leader may cache that answer.
     """
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     wanted = {TopicPartition(t.name, p): latest for t in topics for p in range(t.partitions)}
     until_s = monotonic() + within_s
     while wanted:
-        admin = _admin(brokers)  # lives until it has answered
+        admin = _admin(brokers)  # kept until it has answered
         asked = admin.list_offsets(wanted, request_timeout=10)
-        refused = {place: why for place, future in asked.items() if (why := future.exception()) is not None}
+        refused = {at: why for at, future in asked.items() if (why := future.exception()) is not None}
         if refused and monotonic() > until_s:
-            place, why = refused.popitem()
-            raise KafkaFailure(f"no leader of {place}: {why}")
+            at, why = refused.popitem()
+            raise KafkaFailure(f"no leader for {at}: {why}")
         wanted = dict.fromkeys(refused, latest)

@@ -15,7 +15,7 @@ from shared.topics import (
     FILES_STATUS,
     MESSAGE_MAX_BYTES,
     Topic,
-    counters,
+    counters_topic,
     provisioned,
 )
 
@@ -47,7 +47,7 @@ SAMPLES: dict[type[Message], dict[str, Any]] = {
         "rows": [["NRCellDU=1", 0, 1, 2.5, None], ["NRCellDU=2", 1, "up", [1, None], 0]],
     },
 }  # fmt: skip
-TOPICS = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, CYCLES, counters("5ga"))
+TOPICS = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, CYCLES, counters_topic("5ga"))
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)

@@ -34,10 +34,10 @@ def test_a_bad_change_of_the_file_keeps_the_last_good_elements(tmp_path: Path) -
     file = tmp_path / "4ga.yaml"
     inventory = Inventory(System(name="4ga", inventory=str(file)))
     with pytest.raises(BadSettings):
-        inventory.now()
+        inventory.current()
     file.write_text("- {name: a}")
-    assert list(inventory.now()) == ["a"]
+    assert list(inventory.current()) == ["a"]
     file.write_text("- {name: a, hots: b}")
-    assert list(inventory.now()) == ["a"]
+    assert list(inventory.current()) == ["a"]
     file.write_text("- {name: b}")
-    assert list(inventory.now()) == ["b"]
+    assert list(inventory.current()) == ["b"]

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scanner.rules import FirstOnes, Rules
+from services.scanner.rules import FileRules, NewestFirst
 from shared.remote.session import Entry
 from shared.settings import BadSettings, System
 
 A = Entry(b"A.xml", 10, 100)
 
 
-def rules(**settings: Any) -> Rules:
-    return Rules(System(name="4ga", **settings), (".part",))
+def rules(**settings: Any) -> FileRules:
+    return FileRules(System(name="4ga", **settings), (".part",))
 
 
 @pytest.mark.parametrize(
@@ -29,20 +29,20 @@ def rules(**settings: Any) -> Rules:
     ],
 )
 def test_a_file_that_is_left_has_a_reason(entry: Entry, settings: dict[str, Any], reason: str) -> None:
-    assert rules(**settings).left(entry, now_s=1000.0) == reason
+    assert rules(**settings).reason_left(entry, now_s=1000.0) == reason
 
 
 def test_all_others_are_taken_whatever_bytes_their_names_are() -> None:
     for entry in (A, Entry(b"\xff\n.xml", 1, 1)):
-        assert rules(pattern="*.xml").left(entry, now_s=1000.0) == ""
-    assert rules(pattern=r"regex:A\.xml|.*").left(A, now_s=1000.0) == ""
+        assert rules(pattern="*.xml").reason_left(entry, now_s=1000.0) == ""
+    assert rules(pattern=r"regex:A\.xml|.*").reason_left(A, now_s=1000.0) == ""
 
 
 def test_a_marker_names_the_file_that_is_finished() -> None:
     marking = rules(marker_suffix=".ok", pattern="*.xml")
     assert marking.marked(b"A.xml.ok") == b"A.xml"
     assert marking.marked(b"A.xml") is None
-    assert marking.left(Entry(b"A.xml.ok", 0, 1), now_s=1000.0) == "marker"
+    assert marking.reason_left(Entry(b"A.xml.ok", 0, 1), now_s=1000.0) == "marker"
     assert rules().marked(b"A.xml.ok") is None
 
 
@@ -55,11 +55,11 @@ def test_a_pattern_that_is_none_is_refused() -> None:
 def test_the_newest_come_first_the_oldest_have_their_share_and_there_is_never_more_than_room(
     files: list[int], room: int, share: float
 ) -> None:
-    first = FirstOnes[int](room, share, cycle_of=lambda file: file)
+    first = NewestFirst[int](room, share, cycle_of=lambda file: file)
     for file in files:
         first.offer(file)
     assert len(first.newest) + len(first.oldest) <= 2 * max(room, 0)
-    chosen = first.chosen()
+    chosen = first.selected()
     assert len(chosen) == min(len(files), max(room, 0))
     oldest = int(max(room, 0) * share) if len(files) > room else 0
     expected = sorted(files, reverse=True)

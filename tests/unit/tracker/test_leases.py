@@ -1,4 +1,4 @@
-"""Commands that nobody answered, and those the tracker never gave, are given from the ledger itself."""
+"""Commands that nobody answered, or that the tracker never gave, are given from the ledger itself."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ MYSQL = SinkPosition(sink="mysql", topic="pm.counters.4ga", partition=5, next_of
 def leases(*records: FileStatus | SinkPosition) -> Leases:
     found = Leases(lambda _: ("mysql",), lease_s=60.0)
     for record in records:
-        found.told(record)
+        found.on_record(record)
     return found
 
 
@@ -48,7 +48,7 @@ def test_what_is_moved_or_not_stored_yet_is_left_alone() -> None:
 def test_a_file_that_is_told_again_waits_again() -> None:
     found = leases(PARSED, MYSQL)
     assert list(found.ended(1000.0)) == []
-    found.told(PARSED)
+    found.on_record(PARSED)
     assert list(found.ended(1059.0)) == []
     assert list(found.ended(1118.0)) == []
     assert len(list(found.ended(1119.0))) == 1

@@ -1,4 +1,4 @@
-"""When a tracker counts as alive."""
+"""The conditions under which a tracker counts as alive."""
 
 from services.tracker.progress import progressed
 
