@@ -8,7 +8,7 @@ from services.scanner.inventory import Inventory
 from services.scanner.leader import reported_states
 from services.scanner.lister import ElementListing, Lister, announcement, cycle_of
 from services.scanner.settings import ScannerSettings
-from services.scanner.state import SystemState
+from services.scanner.state import ScanSummary, SystemState
 from services.scanner.system_manager import check_configuration
 from shared.inventory import Endpoint
 from shared.remote.session import Session
@@ -16,6 +16,7 @@ from shared.settings import System
 
 __all__ = [
     "ElementListing",
+    "ScanSummary",
     "ScannerSettings",
     "SystemState",
     "announcement",

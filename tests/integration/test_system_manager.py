@@ -199,7 +199,7 @@ def test_a_killed_leader_is_followed_within_a_session_and_no_file_is_missed(site
             process.stop()
 
 
-def test_a_scanner_that_is_asked_to_end_hands_over_at_once_and_in_order(site: Site) -> None:
+def test_a_scanner_that_is_stopped_hands_over_at_once(site: Site) -> None:
     site.configure(**{site.one: {}, site.two: {}})
     env = {**os.environ, "PMFLOW_CONFIG": str(site.config)}
     scanner = processes.start(site.home, "only", [sys.executable, "-m", "services.scanner"], env=env, cwd=ROOT)

@@ -140,7 +140,7 @@ def tracked(stack: Stack, tmp_path: Path) -> Iterator[Tracked]:
     tracked.close()
 
 
-def test_a_topic_that_is_not_there_yet_is_told_of_and_not_silently_never_read(stack: Stack, tmp_path: Path) -> None:
+def test_a_tracker_exits_with_a_message_if_a_topic_is_missing(stack: Stack, tmp_path: Path) -> None:
     absent = tmp_path / "absent.py"
     absent.write_text(
         "from dataclasses import replace\nfrom services.tracker import wiring as m\n"
@@ -155,7 +155,7 @@ def test_a_topic_that_is_not_there_yet_is_told_of_and_not_silently_never_read(st
     assert "pmflow topics create" in ended.stderr
 
 
-def test_what_failed_is_not_acknowledged_and_comes_again(tracked: Tracked) -> None:
+def test_an_event_that_failed_is_not_acknowledged_and_comes_again(tracked: Tracked) -> None:
     first = tracked.start("-c", FAILS_ONCE)
     files = tracked.tell(0, 10)
     assert first.wait(60) == 70
@@ -164,7 +164,7 @@ def test_what_failed_is_not_acknowledged_and_comes_again(tracked: Tracked) -> No
     tracked.wait_for(files)
 
 
-def test_a_tracker_that_is_up_and_gets_nowhere_gives_no_sign_of_life_and_one_with_nothing_to_do_does(
+def test_a_tracker_without_progress_has_no_heartbeat_and_one_with_nothing_to_do_has(
     tracked: Tracked,
 ) -> None:
     hangs = tracked.start("-c", HANGS)
@@ -180,7 +180,7 @@ def test_a_tracker_that_is_up_and_gets_nowhere_gives_no_sign_of_life_and_one_wit
     tracked.wait_until(tracked.health.exists, 60, lambda: "no sign of life")
 
 
-def test_what_a_stop_or_a_kill_cut_short_comes_again(tracked: Tracked) -> None:
+def test_events_cut_short_by_a_stop_or_a_kill_come_again(tracked: Tracked) -> None:
     tracked.store(0)
     files = tracked.tell(0, 2000)
     for how, stored in ((signal.SIGTERM, 700), (signal.SIGKILL, 1400)):
@@ -194,7 +194,7 @@ def test_what_a_stop_or_a_kill_cut_short_comes_again(tracked: Tracked) -> None:
     tracked.wait_for(files)
 
 
-def test_a_file_that_faust_drops_is_commanded_all_the_same(tracked: Tracked) -> None:
+def test_a_file_that_faust_drops_is_commanded_nevertheless(tracked: Tracked) -> None:
     """Faust may do so between two rebalances: it delivers later records and never these."""
     tracked.start("-c", DEAF, lease_s=1)
     files = tracked.tell(0, 24)

@@ -48,7 +48,7 @@ def command(path: Path) -> Settle:
     return Settle(file_id=status.file_id, to="done", status=asdict(status))
 
 
-def test_a_move_that_is_refused_is_tried_a_few_times_told_and_ends_without_a_word_to_the_ledger(
+def test_a_move_that_is_refused_is_retried_logged_and_ends_without_a_status_in_the_ledger(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The lease of the tracker then ends and it repeats the command: no endless loop, no file that counts as moved."""

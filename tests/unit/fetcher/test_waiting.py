@@ -35,7 +35,7 @@ def test_every_file_is_taken_once_in_order_with_others_of_its_endpoint_within_th
     assert waiting.of_endpoint == {}
 
 
-def test_those_that_fit_are_one_group() -> None:
+def test_files_within_the_bounds_are_taken_as_one_group() -> None:
     waiting = WaitingFiles(max_files=3, max_bytes=100)
     for _ in range(4):
         waiting.put(announced("a", 30))

@@ -31,7 +31,7 @@ def test_a_full_queue_takes_the_newest_cycle_and_some_of_the_backlog_and_leaves_
     assert announced(listings, system, {"on-a": 3}) in ([("on-a", 9)], [("on-b", 9)])
 
 
-def test_one_host_takes_no_more_than_its_own_room() -> None:
+def test_a_host_gets_no_more_files_than_its_own_limit() -> None:
     system = System(name="4ga", in_flight_limit=10, in_flight_per_host=2, backlog_share=0.0)
     listings = [listing_of("a", 1, 2, 3, 9), listing_of("b", 8, 9)]
     assert sorted(announced(listings, system, {"on-a": 1})) == [("on-a", 9), ("on-b", 8), ("on-b", 9)]

@@ -34,7 +34,7 @@ def test_a_file_is_announced_once_until_its_lease_ends_or_it_comes_back() -> Non
 
 
 @pytest.mark.parametrize(("attempt", "wait_s"), [(1, 10.0), (2, 20.0), (3, 40.0), (6, 300.0), (5000, 300.0)])
-def test_one_that_could_not_be_fetched_is_announced_again_after_longer_and_longer_waits(
+def test_a_file_that_could_not_be_fetched_is_announced_again_after_longer_and_longer_waits(
     attempt: int, wait_s: float
 ) -> None:
     for stage in ("postponed", "lost"):
@@ -55,7 +55,7 @@ def test_a_name_of_any_bytes_is_announced_and_found_again() -> None:
     assert (file.element, file.endpoint, file.epoch) == ("e1", "e1", 7)
 
 
-def test_the_cycle_is_the_names_or_else_when_the_file_was_written() -> None:
+def test_the_cycle_is_that_of_the_name_or_else_the_time_of_writing() -> None:
     endpoint = Endpoint(name="e1", host="h", directory="/pm", time_zone="Europe/Rome", aliases=("gnb-7",))
     name = b"A20230715.0700-0715_enb-7.xml"
     file = announcement("4ga", endpoint, b"/pm/" + name, Entry(name, 1, 2), epoch=7)
@@ -86,19 +86,19 @@ def write(endpoint: Endpoint, **files: str) -> None:
         path.write_text(content)
 
 
-def test_what_two_looks_find_alike_is_announced_and_the_rest_has_a_reason(endpoint: Endpoint) -> None:
+def test_files_that_are_the_same_in_two_listings_are_announced_and_the_rest_has_a_reason(endpoint: Endpoint) -> None:
     write(endpoint, whole="a", growing="a", gone="a", empty="")
-    lister_ = lister()
-    listing = lister_.first_listing(LocalSession(), endpoint, limit=10)
+    element_lister = lister()
+    listing = element_lister.first_listing(LocalSession(), endpoint, limit=10)
     assert (listing.listed, listing.matching, names(listing)) == (4, 3, ["gone", "growing", "whole"])
     write(endpoint, growing="ab")
     Path(endpoint.directory, "gone").unlink()
-    listing = lister_.second_listing(LocalSession(), listing)
+    listing = element_lister.second_listing(LocalSession(), listing)
     assert names(listing) == ["whole"]
     assert +listing.left == {"too small": 1, "not settled": 2}
 
 
-def test_what_the_ledger_knows_is_not_announced_but_a_new_version_of_it_is(endpoint: Endpoint) -> None:
+def test_a_file_in_the_ledger_is_not_announced_but_a_new_version_of_it_is(endpoint: Endpoint) -> None:
     write(endpoint, A="a")
     (file,) = lister().first_listing(LocalSession(), endpoint, limit=10).files
     ledger = {file.file_id: KnownFile("4ga", "e1", "done", time())}
@@ -107,23 +107,27 @@ def test_what_the_ledger_knows_is_not_announced_but_a_new_version_of_it_is(endpo
     assert names(lister(ledger).first_listing(LocalSession(), endpoint, limit=10)) == ["A"]
 
 
-def test_a_file_with_a_marker_waits_for_it(endpoint: Endpoint) -> None:
+def test_a_file_waits_for_its_marker(endpoint: Endpoint) -> None:
     write(endpoint, A="a", B="b")
     Path(endpoint.directory, "B.ok").touch()
-    lister_ = lister(marker_suffix=".ok")
-    listing = lister_.second_listing(LocalSession(), lister_.first_listing(LocalSession(), endpoint, limit=10))
+    element_lister = lister(marker_suffix=".ok")
+    listing = element_lister.second_listing(
+        LocalSession(), element_lister.first_listing(LocalSession(), endpoint, limit=10)
+    )
     assert names(listing) == ["B"]
     assert +listing.left == {"marker": 1, "no marker": 1}
 
 
-def test_folders_below_are_looked_at_when_asked_but_never_those_of_files_that_are_through(endpoint: Endpoint) -> None:
+def test_subdirectories_are_listed_to_a_depth_but_never_those_of_finished_files(
+    endpoint: Endpoint,
+) -> None:
     write(endpoint, A="a", sub__B="b", sub__done__C="c", done__D="d", error__E="e", sub__sub__F="f")
     assert names(lister().first_listing(LocalSession(), endpoint, limit=10)) == ["A"]
     assert names(lister(depth=1).first_listing(LocalSession(), endpoint, limit=10)) == ["A", "B"]
     assert names(lister(depth=2).first_listing(LocalSession(), endpoint, limit=10)) == ["A", "B", "F"]
 
 
-def test_a_folder_of_a_day_that_has_none_yet_is_an_empty_one(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_a_missing_directory_of_a_day_counts_as_empty(endpoint: Endpoint, tmp_path: Path) -> None:
     several = Endpoint(name="e1", protocol="local", directory=f"{tmp_path}/%Y%m%d, {endpoint.directory}")
     write(endpoint, A="a")
     listing = lister().first_listing(LocalSession(), several, limit=10)
@@ -142,13 +146,13 @@ class Large(LocalSession):
             yield directory, Entry(b"A20230715.0700-0715_enb-%06d.xml" % number, 1, number)
 
 
-def test_a_directory_is_looked_at_in_the_same_memory_however_large_it_is() -> None:
+def test_a_directory_is_listed_in_the_same_memory_however_large_it_is() -> None:
     peaks = {}
     for files in (1_000, 10_000):
-        lister_, session = lister(), Large(files)
+        element_lister, session = lister(), Large(files)
         tracemalloc.start()
         try:
-            listing = lister_.first_listing(session, Endpoint(name="e1"), limit=100)
+            listing = element_lister.first_listing(session, Endpoint(name="e1"), limit=100)
             peaks[files] = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

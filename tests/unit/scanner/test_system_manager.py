@@ -37,7 +37,7 @@ def test_only_what_changed_is_stopped_and_started() -> None:
         (Schedule(), {"rollout": ("enb-9",)}, "enb-9"),
     ],
 )
-def test_what_cannot_be_scanned_is_said_before_it_is_taken(
+def test_a_configuration_that_cannot_be_scanned_is_rejected_before_it_is_applied(
     schedule: Schedule, system: dict[str, object], says: str, tmp_path: Path
 ) -> None:
     (tmp_path / "4ga.yaml").write_text("- {name: enb-1}")
@@ -74,7 +74,7 @@ class Work:
         self.stopping.set()
 
 
-def test_a_system_that_fails_is_started_again_after_a_while_and_ends_when_it_is_stopped() -> None:
+def test_a_system_that_fails_is_restarted_after_a_wait_and_ends_when_it_is_stopped() -> None:
     work = Work(failures=3)
     run = SystemRun(system_plans(SETTINGS)["4ga"], cast("PerformanceManagement", work), first_wait_s=0.01)
     assert work.well.wait(10)

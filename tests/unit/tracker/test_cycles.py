@@ -59,14 +59,14 @@ def test_the_figures_of_planted_files_are_the_known_ones() -> None:
     )  # fmt: skip
 
 
-def test_what_follows_from_the_counts_is_not_counted_again() -> None:
+def test_rates_follow_from_the_counts() -> None:
     assert figures(PLANTED).rates == {
         "files_per_s": 0.3333, "values_per_s": 1.5556, "bytes_per_s": 33.3333, "rows_per_batch": 2.0,
         "suspect_share": 0.25, "error_share": 0.1667, "retries_per_file": 0.5,
     }  # fmt: skip
 
 
-def test_what_was_set_aside_and_sent_again_is_stored() -> None:
+def test_values_that_were_set_aside_and_sent_again_count_as_stored() -> None:
     statistics = CycleStatistics(lambda _: ("mysql",), lateness_s=900, keep_s=86_400)
     for record in (replace(DONE, file_id="f2"), ASIDE, ASIDE, MYSQL):
         statistics.on_record(record, END_S)
@@ -77,7 +77,7 @@ def test_what_was_set_aside_and_sent_again_is_stored() -> None:
     assert (landed.values_stored, landed.values_set_aside, landed.quarantined) == ({"mysql": 7}, {"mysql": 0}, 0)
 
 
-def test_a_closed_cycle_is_looked_at_again_only_when_something_of_it_changed() -> None:
+def test_a_closed_cycle_is_computed_again_only_if_it_changed() -> None:
     statistics = CycleStatistics(lambda _: ("mysql",), lateness_s=900, keep_s=86_400)
     statistics.on_record(replace(DONE, stage="parsed"), END_S)
 
@@ -94,13 +94,13 @@ def test_a_closed_cycle_is_looked_at_again_only_when_something_of_it_changed() -
     assert closed() == []
 
 
-def test_a_system_that_is_not_configured_any_more_keeps_the_figures_it_had() -> None:
+def test_a_system_that_was_removed_from_the_configuration_keeps_its_figures() -> None:
     statistics = CycleStatistics(lambda _: (), lateness_s=900, keep_s=86_400)
     statistics.on_record(DONE, END_S)
     assert list(statistics.closed(END_S + 900, lambda _: ())) == []
 
 
-def test_a_file_is_in_the_state_its_status_the_positions_and_the_dead_letters_tell() -> None:
+def test_the_state_of_a_file_follows_from_its_status_the_positions_and_the_dead_letters() -> None:
     statistics = CycleStatistics(lambda _: ("mysql",), lateness_s=900, keep_s=86_400)
     for n, stage in enumerate(get_args(Stage)):
         statistics.on_record(replace(DONE, file_id=f"f{n}", stage=stage), END_S)
@@ -137,7 +137,7 @@ def test_a_cycle_closes_at_its_lateness_and_a_late_file_opens_it_again() -> None
     assert (again.missing, again.late, again.found) == ([], 1, 2)
 
 
-def test_a_cycle_is_forgotten_in_the_end_and_what_comes_after_that_does_not_replace_its_figures() -> None:
+def test_a_cycle_is_dropped_in_the_end_and_later_files_do_not_replace_its_figures() -> None:
     statistics = CycleStatistics(lambda _: ("mysql",), lateness_s=900, keep_s=86_400)
     statistics.on_record(DONE, END_S)
     assert list(statistics.closed(END_S + 86_400, lambda _: ())) == []

@@ -19,7 +19,7 @@ def leases(*records: FileStatus | SinkPosition) -> Leases:
     return found
 
 
-def test_a_complete_file_that_stays_where_it_is_is_commanded_again_and_again() -> None:
+def test_the_command_for_a_complete_file_is_repeated_until_it_is_moved() -> None:
     found = leases(PARSED, MYSQL)
     assert list(found.ended(1000.0)) == []
     assert list(found.ended(1059.0)) == []
@@ -37,7 +37,7 @@ def test_a_failed_file_is_commanded_to_error() -> None:
     assert [command.to for command in found.ended(1060.0)] == ["error"]
 
 
-def test_what_is_moved_or_not_stored_yet_is_left_alone() -> None:
+def test_no_command_is_given_for_a_file_that_is_moved_or_not_stored_yet() -> None:
     not_stored = replace(PARSED, file_id="f2", last_offset=10)
     found = leases(PARSED, not_stored, MYSQL, replace(PARSED, stage="done"))
     assert list(found.ended(1000.0)) == []
@@ -45,7 +45,7 @@ def test_what_is_moved_or_not_stored_yet_is_left_alone() -> None:
     assert found.counts() == {"waiting": 1, "moving": 0}
 
 
-def test_a_file_that_is_told_again_waits_again() -> None:
+def test_a_file_that_is_parsed_again_waits_for_a_whole_lease_again() -> None:
     found = leases(PARSED, MYSQL)
     assert list(found.ended(1000.0)) == []
     found.on_record(PARSED)
