@@ -30,17 +30,17 @@ CHUNK = 500
 
 def records(files: int) -> list[tuple[int, str, FileStatus | SinkPosition]]:
     """Returns partition, key and record: all stages of every file, with positions in between."""
-    told: list[tuple[int, str, FileStatus | SinkPosition]] = []
+    written: list[tuple[int, str, FileStatus | SinkPosition]] = []
     for first in range(0, files, CHUNK):
         statuses = [_parsed(n) for n in range(first, first + CHUNK)]
-        told += [(s.partition, s.file_id, replace(s, stage="found")) for s in statuses]
-        told += [(s.partition, s.file_id, replace(s, stage="fetching")) for s in statuses]
-        told += [(s.partition, s.file_id, s) for s in statuses]
+        written += [(s.partition, s.file_id, replace(s, stage="found")) for s in statuses]
+        written += [(s.partition, s.file_id, replace(s, stage="fetching")) for s in statuses]
+        written += [(s.partition, s.file_id, s) for s in statuses]
         for p in range(FILES_STATUS.partitions):
             position = SinkPosition(sink="mysql", topic=TOPIC, partition=p, next_offset=first + CHUNK)
-            told.append((p, f"mysql/{TOPIC}/{p}", position))
-        told += [(s.partition, s.file_id, replace(s, stage="done")) for s in statuses]
-    return told
+            written.append((p, f"mysql/{TOPIC}/{p}", position))
+        written += [(s.partition, s.file_id, replace(s, stage="done")) for s in statuses]
+    return written
 
 
 def _parsed(n: int) -> FileStatus:
@@ -55,10 +55,10 @@ def _parsed(n: int) -> FileStatus:
 def decisions(files: int) -> float:
     """Returns files per second of the pure part."""
     tracker = FileProcessingTracker(lambda _: ("mysql",), TrackedFiles({}), SinkPositions())
-    told = records(files)
+    written = records(files)
     began_s = process_time()
     commands = 0
-    for _, _, record in told:
+    for _, _, record in written:
         decided = tracker.on_status(record, 0.0) if isinstance(record, FileStatus) else tracker.on_position(record, 0.0)
         commands += len(list(decided))
     assert commands == files, commands
@@ -74,8 +74,8 @@ def whole(files: int, home: Path) -> tuple[float, float]:
     try:
         admin.provision(stack.kafka, provisioned(["4ga"]))
         producer = Producer(stack.kafka)
-        told = [Outgoing(FILES_STATUS.name, p, key, record.encode()) for p, key, record in records(files)]
-        producer.deliver(*told)
+        written = [Outgoing(FILES_STATUS.name, p, key, record.encode()) for p, key, record in records(files)]
+        producer.deliver(*written)
         reader = Consumer(stack.kafka, "bench")
         reader.subscribe([FILES_SETTLE.name])
         env = {**os.environ, "PMFLOW_KAFKA__BOOTSTRAP_SERVERS": stack.kafka}

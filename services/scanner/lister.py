@@ -97,7 +97,7 @@ class Lister:
         self.rules = FileRules(system, settings.temporary_suffixes)
         self.ledger = ledger
         self.epoch = epoch
-        self.away = frozenset(
+        self.finished_directories = frozenset(
             where.partition("/")[0].encode() for where in (system.done_directory, system.error_directory)
         )
         """Names of the directories that hold finished files; they are not scanned."""
@@ -147,7 +147,7 @@ class Lister:
         """Yields the entries of all directories of an element; a missing one, as of a future date, counts as empty."""
         for directory in endpoint.directories(time()):
             try:
-                for where, entry in session.tree(directory, self.system.depth, self.away):
+                for where, entry in session.tree(directory, self.system.depth, self.finished_directories):
                     if isinstance(entry, Denied):
                         left["directory refused"] += 1
                         log.warning("directory not listed", extra={"system": self.system.name, "reason": str(entry)})
