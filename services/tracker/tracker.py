@@ -50,7 +50,7 @@ class FileProcessingTracker:
     | (none)  | parsed; to done/ if stored already | to error/      |                            | (none)            |
     | parsed  | parsed; to done/ if stored already | to error/      | to done/                   | (none)            |
 
-    A command does not change what is kept: what was decided before a kill is decided again, and a fetcher that receives a
+    A command does not change what is kept. What was decided before a kill is decided again; a fetcher that receives a
     command twice recognises it. `leases.Leases` repeats a command that nobody answers. All other states of a file
     (`states.State`) are in the ledger alone: found, fetching and postponed concern the scanner, which announces a file
     again when its lease ends.
