@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 .PHONY: setup demo down test fuzz lock
 
-setup: $(VENV)/.ready
+setup: $(VENV)/.ready  ## create .venv with everything
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@sh tools/setup/check.sh $(PYTHON)
@@ -12,11 +12,17 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup  ## the main job, from nothing to the verified table
+demo: setup  ## the main job, from empty servers to the verified table; any number of times
 	$(VENV)/bin/pmflow demo
 
-down:  ## stop all that the demo started
-	$(VENV)/bin/pmflow dev down
+down:  ## stop the demo and all that it started; the data stays
+	@test ! -x $(VENV)/bin/pmflow || $(VENV)/bin/pmflow dev down
+
+check: setup  ## style, types and unit tests: no servers, about a minute
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pytest -q tests/unit
 
 test: setup  ## style, types, unit, contract, integration and end-to-end tests, against the real servers
 	$(VENV)/bin/ruff check
@@ -24,10 +30,14 @@ test: setup  ## style, types, unit, contract, integration and end-to-end tests, 
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest
 
-fuzz: setup  ## the parser, for ten minutes; what it finds lies in .pmflow/fuzz
+fuzz: setup  ## fuzz the parser for ten minutes; findings are written to .pmflow/fuzz
 	mkdir -p .pmflow/fuzz
 	$(VENV)/bin/python -m tests.fuzz -max_total_time=600 -artifact_prefix=.pmflow/fuzz/ .pmflow/fuzz
 
-lock:  ## after a change of dependencies; needs uv
+lock:  ## update requirements.lock after a change of dependencies; requires uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  pyproject.toml --group pyproject.toml:dev services/*/pyproject.toml -o requirements.lock
+
+.PHONY: check help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

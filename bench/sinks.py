@@ -23,14 +23,14 @@ import pymysql
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.connection import client_of
-from services.ch_bridge.settings import Rules
+from services.ch_bridge.settings import Clickhouse, Rules
 from services.ch_bridge.statements import KEYS, ROWS
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.rows import Column, datetime_number, quoted, upserts
 from services.mysql_writer.rows import chunks as chunks_of
+from services.mysql_writer.settings import Mysql
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.messages import CounterBatch
-from shared.settings import Clickhouse, Mysql
 from shared.sinks.names import table_name
 from tools.devstack import processes, stack
 

@@ -1,4 +1,4 @@
-"""What it costs that ClickHouse keeps each counter from the newest file that has it (docs/decisions/versions.md).
+"""What it costs that ClickHouse keeps each counter from the newest file that has it (docs/decisions/0017-versions.md).
 
 Three ways, on one engine in one run: `final` (ReplacingMergeTree(ver), read with FINAL: loses counters a newer file
 leaves out), `read-merge` (the same, but each insert first reads the rows it meets and fills the gaps), and `view`

@@ -10,25 +10,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 import yaml
 
-from shared.settings import BadSettings, System, resolve, secret
+from shared.configuration.layers import problem
+from shared.configuration.resolve import Days, Given, Name, Port, ThreadsOrZero, plain, resolve, zone
+from shared.settings import BadSettings, System, secret
 
-USUAL_PORTS = {"sftp": 22, "ftp": 21, "ftps": 21, "ftps-implicit": 990, "local": 0}
+Protocol = Literal["sftp", "ftp", "ftps", "ftps-implicit", "local"]
+USUAL_PORTS: Mapping[Protocol, int] = {"sftp": 22, "ftp": 21, "ftps": 21, "ftps-implicit": 990, "local": 0}
 RANGE = "range"
+MOST_NUMBERS = 100_000
+"""More from one entry's range are taken for a mistake."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One entry: a host and a directory; the credentials stay here and never travel."""
 
-    name: Annotated[str, "unique in its system"]
-    protocol: Annotated[str, "sftp, ftp, ftps (explicit), ftps-implicit or local"] = "sftp"
-    host: Annotated[str, "address"] = "localhost"
-    port: Annotated[int, "0: the protocol's usual one"] = 0
+    name: Annotated[Name, "unique in its system"]
+    protocol: Annotated[Protocol, "ftps: explicit"] = "sftp"
+    host: Annotated[Name, "address"] = "localhost"
+    port: Annotated[Port, "0: the protocol's usual one"] = 0
     username: Annotated[str, "login"] = ""
     password: Annotated[str, "unless a key is used"] = ""
     password_file: Annotated[str, "a file that holds the password; wins over `password`"] = ""
@@ -37,21 +42,16 @@ class Endpoint:
     agent: Annotated[bool, "SFTP: log in by the keys of the SSH agent"] = False
     legacy_algorithms: Annotated[bool, "SFTP: allow CBC ciphers and MD5 or SHA-1 digests, for old servers"] = False
     active_mode: Annotated[bool, "FTP: the server opens the data lines, for one that cannot be passive"] = False
-    directory: Annotated[str, "where it writes its files; several by commas; may hold a date: /pm/%Y%m%d"] = "/"
-    days_back: Annotated[int, "days before today whose directories are looked at too"] = 1
+    directory: Annotated[Name, "where it writes its files; several by commas; may hold a date: /pm/%Y%m%d"] = "/"
+    days_back: Annotated[Days, "days before today whose directories are looked at too"] = 1
     time_zone: Annotated[str, "of times and dates without one, as in the tz database"] = "UTC"
     aliases: Annotated[tuple[str, ...], "other names its files call the element by"] = ()
-    connections: Annotated[int, "at most to its host, in each process; 0: elements.connections-per-host"] = 0
+    connections: Annotated[ThreadsOrZero, "at most to its host, in each process; 0: elements.connections-per-host"] = 0
 
     def __post_init__(self) -> None:
-        if self.protocol not in USUAL_PORTS:
-            raise BadSettings(f"{self.name}: protocol {self.protocol!r}; there are {', '.join(USUAL_PORTS)}")
         if self.port == 0:
             object.__setattr__(self, "port", USUAL_PORTS[self.protocol])
-        try:
-            ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise BadSettings(f"{self.name}: time-zone {self.time_zone!r} is not in the tz database") from error
+        zone(self.time_zone)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -87,30 +87,57 @@ def endpoints(system: System) -> Mapping[str, Endpoint]:
         raise BadSettings(f"{system.name}: no inventory; set `{system.name}: {{inventory: FILE}}`, YAML or CSV")
     file = Path(system.inventory)
     found: dict[str, Endpoint] = {}
-    for number, entry in enumerate(_entries(system.name, file)):
-        for one in expanded(entry, f"{file}[{number}]"):
-            endpoint = resolve(Endpoint, one, f"{file}[{number}]")
+    for line, entry in _entries(file):
+        for one in expanded(entry, f"{file} line {line}"):
+            endpoint = resolve(Endpoint, one, f"{file} line {line}", joint=": ")
             if endpoint.name in found:
-                raise BadSettings(f"{system.name}: inventory {file}: {endpoint.name} comes twice")
+                raise BadSettings(f"{file} line {line}: {endpoint.name} comes twice")
             found[endpoint.name] = endpoint
     return found
 
 
-def _entries(system: str, file: Path) -> list[dict[str, Any]]:
+def _entries(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Entries with their lines; all values are text, so that a name like 00123 stays what it is."""
     try:
-        if file.suffix == ".csv":
-            with file.open(newline="") as lines:
-                return [{key: _plain(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
-        entries = yaml.safe_load(file.read_text())
-    except (OSError, yaml.YAMLError, csv.Error) as error:
-        raise BadSettings(f"{system}: inventory {file}: {error}") from error
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise BadSettings(f"{system}: inventory {file} is not a YAML list of elements")
-    return entries
+        yield from _csv(file) if file.suffix == ".csv" else _yaml(file)
+    except OSError as error:
+        raise BadSettings(f"{file}: {error.strerror or error}") from error
+    except (yaml.YAMLError, csv.Error, UnicodeDecodeError, RecursionError) as error:
+        raise BadSettings(f"{file}{problem(error)}") from None
 
 
-def _plain(value: str) -> Any:
-    return int(value) if value.isdigit() else value
+def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with file.open(newline="", encoding="utf-8-sig") as lines:
+        reader = csv.DictReader(lines)
+        for row in reader:
+            if any(row.pop(None, None) or ()):  # the key that csv gives them
+                raise BadSettings(f"{file} line {reader.line_num}: more fields than the first line names columns")
+            yield reader.line_num, {key: Given(value) for key, value in row.items() if value}
+
+
+class _TextLoader(yaml.SafeLoader):
+    """YAML whose numbers, dates and booleans stay text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as in its class
+        first: [(tag, form) for tag, form in resolvers if tag.endswith((":null", ":merge"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _yaml(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    loader = _TextLoader(file.read_text(encoding="utf-8"))
+    try:
+        root = loader.get_single_node()
+        if not isinstance(root, yaml.SequenceNode):
+            raise BadSettings(f"{file} is not a YAML list of elements")
+        for node in root.value:
+            line = node.start_mark.line + 1
+            entry = loader.construct_object(node, deep=True)
+            if not isinstance(entry, dict):
+                raise BadSettings(f"{file} line {line}: an element must be a mapping of keys and values")
+            yield line, {key: Given(value) if isinstance(value, str) else value for key, value in entry.items()}
+    finally:
+        loader.dispose()
 
 
 def expanded(entry: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
@@ -119,25 +146,35 @@ def expanded(entry: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
     >>> [e["name"] for e in expanded({"name": "enb-{n:03}", "range": "1-2,7"}, "")]
     ['enb-001', 'enb-002', 'enb-007']
     """
-    if RANGE not in entry:
+    ranges = next((value for key, value in entry.items() if plain(key) == RANGE), None)
+    if ranges is None:
         yield dict(entry)
         return
-    template = {key: value for key, value in entry.items() if key != RANGE}
-    for n in numbers(str(entry[RANGE]), where):
+    template = {key: value for key, value in entry.items() if plain(key) != RANGE}
+    for n in numbers(str(ranges), where):
         try:
-            yield {key: value.format(n=n) if isinstance(value, str) else value for key, value in template.items()}
-        except (KeyError, ValueError, IndexError) as error:
-            raise BadSettings(f"{where}: a template may hold {{n}} or {{n:04}} alone: {error}") from error
+            yield {
+                key: Given(value.format(n=n)) if isinstance(value, str) else value for key, value in template.items()
+            }
+        except (LookupError, ValueError, AttributeError):
+            raise BadSettings(f"{where}: a template may hold {{n}} or {{n:04}} alone") from None
 
 
 def numbers(ranges: str, where: str) -> Iterator[int]:
     """1-3,7 -> 1, 2, 3, 7.
 
     Raises:
-        BadSettings: not of that form.
+        BadSettings: not of that form, backwards, or of too many numbers.
     """
+    total = 0
     for part in ranges.split(","):
-        found = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        found = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", part)
         if found is None:
-            raise BadSettings(f"{where}: range {ranges!r} is not like 1-2000,3001")
-        yield from range(int(found[1]), int(found[2] or found[1]) + 1)
+            raise BadSettings(f"{where}: range {ranges[:80]!r} is not like 1-2000,3001")
+        first, last = int(found[1]), int(found[2] or found[1])
+        total += last - first + 1
+        if last < first or total > MOST_NUMBERS:
+            raise BadSettings(
+                f"{where}: range {ranges[:80]!r} does not go up, or has more than {MOST_NUMBERS:,} numbers"
+            )
+        yield from range(first, last + 1)

@@ -1,16 +1,17 @@
 """The messages that travel between the services: frozen records, strict about what they know, tolerant of the rest.
 
-Keep them flat (plain types only). A new field gets a default; a changed meaning is a new topic.
+orjson writes and reads them, msgspec checks them. A new field gets a default; a changed meaning is a new topic.
 """
 
-from dataclasses import asdict, dataclass, field, fields
-from functools import cache
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
-from typing import Any, ClassVar, Literal, Self, cast, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 from zlib import crc32
 
+import msgspec
 import orjson
+from msgspec import Meta
 
 Stage = Literal["found", "fetching", "postponed", "parsed", "failed", "done", "error", "lost"]
 """What became of a file.
@@ -26,7 +27,20 @@ lost       it vanished from the element before it was fetched
 """
 
 PARTITIONS = 12
-"""Of every topic: a file's messages and the sinks' positions must meet in one partition number (DESIGN D2)."""
+"""Of every topic: a file's messages and the sinks' positions must meet in one partition number.
+
+See docs/decisions/0002-completion-by-offset.md.
+"""
+
+HexId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+"""16 hexadecimal digits, see `digest_of`."""
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Partition = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Mtime = Annotated[int, Meta(ge=-(2**43), le=2**43 - 1)]
+"""Seconds since 1970 UTC that `version_of` can shift by 20 bits."""
+ClockTime = Annotated[float, Meta(ge=0, le=253_402_214_400)]
+"""Seconds since 1970 UTC by a service's clock, not beyond the year 9999."""
 
 
 class BadMessage(ValueError):  # noqa: N818
@@ -83,34 +97,27 @@ class Message:
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
-        """Read what this version knows; ignore fields a newer writer added.
+        """Returns the message; fields a newer writer added are ignored.
 
         Raises:
-            BadMessage: not JSON, a field is missing or of another type.
+            BadMessage: not JSON, or a field is missing or not what it must be; names the path of the wrong field.
         """
         return cls.of(_object(raw), raw)
 
     @classmethod
     def of(cls, found: dict[str, Any], raw: bytes) -> Self:
-        """The record of a JSON object that is read already."""
-        if found.get("kind", cls.kind) != cls.kind:
-            raise BadMessage(f"a {found['kind']}, not a {cls.kind}", raw)
-        types: dict[str, type] = _types(cast("Any", cls))
+        """Returns the record of a JSON object that was read already.
+
+        Raises:
+            BadMessage: as `decode`.
+        """
+        kind = found.get("kind", cls.kind)
+        if kind != cls.kind:
+            raise BadMessage(f"not a {cls.kind}, but {kind!r}" if isinstance(kind, str) else f"not a {cls.kind}", raw)
         try:
-            message = cls(**{name: found[name] for name in types if name in found})
-        except TypeError as error:
-            raise BadMessage(f"not a {cls.__name__}: {error}", raw) from error
-        for name, kind in types.items():
-            if not isinstance(getattr(message, name), kind):
-                raise BadMessage(f"{cls.__name__}.{name} is not {kind.__name__}: {getattr(message, name)!r}", raw)
-        return message
-
-
-@cache
-def _types(cls: Any) -> dict[str, type]:
-    """Of the fields, without what JSON does not tell."""
-    plain: dict[str, Any] = {f.name: str if get_origin(f.type) is Literal else f.type for f in fields(cls)}
-    return {name: get_origin(kind) or kind for name, kind in plain.items()}
+            return msgspec.convert(found, cls)
+        except msgspec.ValidationError as error:
+            raise BadMessage(f"not a {cls.kind}: {error}", raw) from error
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -127,7 +134,7 @@ def _object(raw: bytes) -> dict[str, Any]:
 class File(Message):
     """What every message on a file says of it."""
 
-    file_id: str
+    file_id: HexId
     system: str
     endpoint: str
     """The inventory's name of where to fetch it; one endpoint may serve many elements."""
@@ -135,15 +142,15 @@ class File(Message):
     """The managed element by the file's name (3GPP TS 32.432 clause 5.1.2), else the endpoint; the partition key."""
     path: str
     """Full remote path, see `path_text`."""
-    size: int
-    mtime_s: int
-    epoch: int
+    size: Count
+    mtime_s: Mtime
+    epoch: Count
     """Fencing epoch of the announcing leader: readers drop lower ones."""
-    end_s: int = 0
+    end_s: Int64 = 0
     """End of its period by its name, seconds since 1970 UTC; 0 when the name does not tell."""
-    attempt: int = 1
+    attempt: Count = 1
     """How often it was announced, this time included."""
-    found_s: float = 0.0
+    found_s: ClockTime = 0.0
     """When it was announced first, seconds since 1970 by the scanner's clock; 0: not known."""
     lies_at: str = ""
     """Where it is read, and stays, when it is through already (a backfill); empty: at its path."""
@@ -167,29 +174,29 @@ class FileStatus(File):
 
     kind: ClassVar[str] = "file-status"
     stage: Stage
-    at_s: float
+    at_s: ClockTime
     """When this was said, seconds since 1970 by the sayer's clock."""
     reason: str = ""
     topic: str = ""
-    partition: int = -1
-    last_offset: int = -1
+    partition: Annotated[int, Meta(ge=-1, le=2**31 - 1)] = -1
+    last_offset: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = -1
     """Of the file's last batch: a sink whose position is beyond it has the whole file."""
-    tries: int = 1
+    tries: Count = 1
     """To download it, since it was announced last."""
-    batches: int = 0
+    batches: Count = 0
     """Messages in the topic."""
-    rows: int = 0
-    suspect: int = 0
+    rows: Count = 0
+    suspect: Count = 0
     """Rows the element flagged as suspect."""
-    values: int = 0
-    nulls: int = 0
-    quarantined: int = 0
-    dropped: int = 0
-    fetched_s: float = 0.0
+    values: Count = 0
+    nulls: Count = 0
+    quarantined: Count = 0
+    dropped: Count = 0
+    fetched_s: ClockTime = 0.0
     """When it was downloaded whole; 0: it never was."""
-    parsed_s: float = 0.0
+    parsed_s: ClockTime = 0.0
     """When all its batches were in the topic; kept through later stages, as compaction forgets the earlier ones."""
-    stored_s: float = 0.0
+    stored_s: ClockTime = 0.0
     """When every required sink was beyond it."""
 
 
@@ -205,8 +212,8 @@ class SinkPosition(Message):
     kind: ClassVar[str] = "sink-position"
     sink: str
     topic: str
-    partition: int
-    next_offset: int
+    partition: Partition
+    next_offset: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,14 +223,14 @@ class SetAside(Message):
     kind: ClassVar[str] = "set-aside"
     sink: str
     topic: str
-    partition: int
-    offset: int
-    file_id: str
+    partition: Partition
+    offset: Count
+    file_id: HexId
     element: str
-    values: int
+    values: Count
     reason: str
-    at_s: float
-    content: str
+    at_s: ClockTime
+    content: HexId
     """`digest_of` what was set aside."""
 
     @property
@@ -238,109 +245,48 @@ def set_aside_key(sink: str, file_id: str, content: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CycleFigures(Message):
-    """What became of the files of one period in one system; a newer message replaces an older one."""
-
-    kind: ClassVar[str] = "cycle-figures"
-    system: str
-    end_s: int
-    """End of the period, seconds since 1970 UTC."""
-    told_s: float
-    """When these figures were made; the newest ones count."""
-    expected: int
-    """Entries of the inventory."""
-    missing: list[str]
-    """Those without any file of this period."""
-    elements: int
-    """That brought a file; fewer than files when one brought several."""
-    found: int
-    """Files; each in whatever stage it is now."""
-    late: int
-    """Announced first after the cycle was closed."""
-    fetched: int
-    """Downloaded whole."""
-    parsed: int
-    stored: dict[str, int]
-    """Sink -> files that it is beyond."""
-    done: int
-    error: int
-    lost: int
-    postponed: int
-    quarantined: int
-    """Files with values set aside, by the parser or by a sink; their other values landed."""
-    bytes: int
-    batches: int
-    """Messages in the counters topic."""
-    rows: int
-    suspect: int
-    """Of the rows, flagged by their element."""
-    values: int
-    """In the counters topic."""
-    values_stored: dict[str, int]
-    """Sink -> without what it set aside."""
-    values_set_aside: dict[str, int]
-    """Sink -> in its dead letters."""
-    values_quarantined: int
-    """By the parser."""
-    values_dropped: int
-    retries: int
-    """Announcements and downloads beyond the first of each file."""
-    latency_s: dict[str, list[float]]
-    """From the end of the period until found, fetched, parsed, stored: 50th and 95th percentile, maximum."""
-    took_s: float
-    """From the first file announced to the last one stored."""
-
-    @property
-    def rates(self) -> dict[str, float]:
-        """What follows from the counts: throughput, mean size of a batch, shares."""
-        return {
-            "files_per_s": _share(self.found, self.took_s),
-            "values_per_s": _share(self.values, self.took_s),
-            "bytes_per_s": _share(self.bytes, self.took_s),
-            "rows_per_batch": _share(self.rows, self.batches),
-            "suspect_share": _share(self.suspect, self.rows),
-            "error_share": _share(self.error, self.found),
-            "retries_per_file": _share(self.retries, self.found),
-        }
-
-
-def _share(part: float, whole: float) -> float:
-    return round(part / whole, 4) if whole else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Settle(Message):
     """The tracker's command to a fetcher: move the file away on its element."""
 
     kind: ClassVar[str] = "settle"
-    file_id: str
+    file_id: HexId
     to: Literal["done", "error"]
-    status: dict[str, Any]
-    """The file's status as it was (a FileStatus as plain fields); the fetcher answers with done or error."""
+    status: FileStatus
+    """The file's status as it was; the fetcher answers with done or error."""
+
+
+if TYPE_CHECKING:
+    Rows = list[list[Any]]
+else:
+    Rows = list[Any]  # msgspec would copy each row: `_check_rows` costs half as much, and looks at what matters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterBatch(Message):
-    """Rows of one measurement group and period of one file, columnar: counter names once (DESIGN D4)."""
+    """Rows of one measurement group and period of one file, columnar: counter names once.
+
+    See docs/decisions/0004-columnar-batches.md.
+    """
 
     kind: ClassVar[str] = "counter-batch"
     system: str
-    file_id: str
+    file_id: HexId
     element: str
     """Distinguished name of the managed element the rows belong to."""
     group: str
     """measInfoId."""
     job: str
-    gp_s: int
+    gp_s: Count
     """Granularity period."""
-    end_s: int
+    end_s: Int64
     """End of the granularity period, seconds since 1970 UTC."""
-    end_offset_min: int
+    end_offset_min: Annotated[int, Meta(ge=-(2**15), le=2**15 - 1)]
     """The zone the element wrote that time in."""
-    ver: int
+    ver: Int64
     """See `version_of`."""
     counters: list[str]
-    rows: list[list[Any]]
+    """Unique."""
+    rows: Rows
     """Each [measObjLdn, suspect 0|1, value, ...]: number, text, vector as an array, or null for a missing one."""
     types: dict[str, str] = field(default_factory=dict)
     """Counter -> integer, number, text or vector, as the dictionary promises; of these counters, those it knows.
@@ -350,14 +296,40 @@ class CounterBatch(Message):
     units: dict[str, str] = field(default_factory=dict)
     """Counter -> the unit its values are in; of these counters, those whose unit is known."""
 
+    @classmethod
+    def of(cls, found: dict[str, Any], raw: bytes) -> Self:
+        """Returns the batch; the shape of each row is checked, its values are not.
+
+        Raises:
+            BadMessage: as `decode`.
+        """
+        batch = super(CounterBatch, cls).of(found, raw)
+        if len(set(batch.counters)) < len(batch.counters):
+            twice = next(name for name in batch.counters if batch.counters.count(name) > 1)
+            raise BadMessage(f"not a {cls.kind}: counter {twice!r} comes twice - at `$.counters`", raw)
+        if (number := _bad_row(batch.rows, 2 + len(batch.counters))) is not None:
+            expected = f"`[object, 0|1, value, ...]` of {2 + len(batch.counters)} cells"
+            raise BadMessage(f"not a {cls.kind}: Expected {expected} - at `$.rows[{number}]`", raw)
+        return batch
+
     @property
     def values(self) -> int:
         """How many are there; a vector is one."""
         return sum(len(row) - row.count(None) - 2 for row in self.rows)
 
 
+def _bad_row(rows: Rows, cells: int) -> int | None:
+    """Returns the number of the first row that is not an object, a flag and as many values as there are counters."""
+    for number, row in enumerate(rows):
+        if type(row) is not list or len(row) != cells or type(row[0]) is not str or row[1].__class__ is not int:
+            return number
+        if not 0 <= row[1] <= 1:
+            return number
+    return None
+
+
 LedgerRecord = FileStatus | SinkPosition | SetAside
-LEDGER_KINDS: dict[Any, type[LedgerRecord]] = {SinkPosition.kind: SinkPosition, SetAside.kind: SetAside}
+LEDGER_KINDS: dict[str, type[LedgerRecord]] = {SinkPosition.kind: SinkPosition, SetAside.kind: SetAside}
 
 
 def decode_status(raw: bytes) -> LedgerRecord:
@@ -367,4 +339,5 @@ def decode_status(raw: bytes) -> LedgerRecord:
         BadMessage: none of them.
     """
     found = _object(raw)
-    return LEDGER_KINDS.get(found.get("kind"), FileStatus).of(found, raw)
+    kind = found.get("kind")
+    return LEDGER_KINDS.get(kind if isinstance(kind, str) else "", FileStatus).of(found, raw)

@@ -1,16 +1,16 @@
 """Every topic: what it contains, which services write and read it, its key, partitions and retention.
 
 `pmflow topics create` creates them before the services start, as a Faust worker never consumes a topic that did not
-exist when it started. docs/topics.md is generated from this module.
+exist when it started (docs/decisions/0003-faust-for-state.md). docs/topics.md is generated from this module.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from shared.cycle_figures import CycleFigures
 from shared.messages import (
     PARTITIONS,
     CounterBatch,
-    CycleFigures,
     FileFound,
     FileStatus,
     Message,

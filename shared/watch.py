@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import fields, replace
 from threading import Event, Lock
+from typing import Any
 
 from shared.settings import BadSettings, Settings, load
 
@@ -62,8 +63,8 @@ class Watch:
         return wanted
 
     def _report_restart_needed(self, found: Settings) -> None:
-        names = {field.name for field in fields(Settings)} - CHANGEABLE
-        waiting = frozenset(name for name in names if getattr(found, name) != getattr(self.settings, name))
+        now, then = _sections(found), _sections(self.settings)
+        waiting = frozenset(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
         if waiting - self.waiting:
             log.warning("configuration change needs a restart", extra={"sections": sorted(waiting)})
         self.waiting = waiting
@@ -72,3 +73,10 @@ class Watch:
         """Checks for changes periodically until stopped."""
         while not stop.wait(look_s):
             self.look()
+
+
+def _sections(settings: Settings) -> dict[str, Any]:
+    """All that needs a restart, by section."""
+    own = {name: section for name, section in settings.own.items() if section}
+    names = {field.name for field in fields(Settings)} - CHANGEABLE - {"own"}
+    return {**own, **{name: getattr(settings, name) for name in names}}

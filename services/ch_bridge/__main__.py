@@ -6,7 +6,7 @@ from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.connection import Connection
 from services.ch_bridge.cycles import CycleTable
-from services.ch_bridge.settings import ChBridgeSettings, rules_of
+from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, clickhouse_of, rules_of
 from shared import log, topics
 from shared.crash import exit_on_error, stop_on_signals
 from shared.health import Heartbeat, heartbeats
@@ -14,7 +14,7 @@ from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
-from shared.settings import Settings, load
+from shared.settings import load
 from shared.sinks.cycles import CycleKeeper
 from shared.sinks.loop import SinkWorker
 from shared.watch import Watch
@@ -26,18 +26,19 @@ def follow(watch: Watch, look_s: float, stop: Event) -> None:
         watch.follow(look_s, stop)
 
 
-def keep_cycles(settings: Settings, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
-    """The cycles' figures beside the counters, until stopped."""
+def keep_cycles(brokers: str, database: Clickhouse, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
+    """Stores the figures of the cycles until stopped."""
     with exit_on_error("keep cycles"):
-        connection = Connection(settings.clickhouse)
-        consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge-cycles")
+        connection = Connection(database)
+        consumer = Consumer(brokers, "pmflow-ch-bridge-cycles")
         CycleKeeper(consumer, DeadLetters(producer), CycleTable(connection).keep, heartbeat).run(stop)
         connection.close()
 
 
 def main() -> None:
     settings = load()
-    own = settings.section("ch_bridge", ChBridgeSettings)
+    own, database = settings.section("ch_bridge", ChBridgeSettings), clickhouse_of(settings)
+    brokers = settings.kafka.bootstrap_servers
     log.setup("ch_bridge", settings.log)
     serve_metrics("ch_bridge", settings)
     stop = stop_on_signals()
@@ -54,10 +55,10 @@ def main() -> None:
         while not wanted() and not stop.wait(1.0):
             heartbeat.progress()
             of_cycles.progress()  # no system wants ClickHouse: nothing to do, but well
-        clickhouse = ClickHouse(settings.clickhouse, lambda system: rules_of(watch.settings, system))
-        producer = Producer(settings.kafka.bootstrap_servers)
-        consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge")
-        cycles = Thread(target=keep_cycles, args=(settings, producer, of_cycles, stop))
+        clickhouse = ClickHouse(database, lambda system: rules_of(watch.settings, system))
+        producer = Producer(brokers)
+        consumer = Consumer(brokers, "pmflow-ch-bridge")
+        cycles = Thread(target=keep_cycles, args=(brokers, database, producer, of_cycles, stop))
         cycles.start()
         SinkWorker(ClickhouseBridge(clickhouse), consumer, producer, own, heartbeat).run(wanted, stop)
         cycles.join()

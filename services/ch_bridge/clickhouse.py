@@ -10,10 +10,9 @@ import pyarrow as pa
 from services.ch_bridge import statements
 from services.ch_bridge.columns import Columns
 from services.ch_bridge.connection import Connection
-from services.ch_bridge.settings import Rules
+from services.ch_bridge.settings import Clickhouse, Rules
 from services.ch_bridge.statements import OBJECTS, ROWS, Column, Table
 from shared.errors import Hopeless, Unreachable
-from shared.settings import Clickhouse
 from shared.sinks import metrics
 from shared.sinks.dn import split
 from shared.sinks.landing import NOT_ALLOWED, RefusedCounters

@@ -8,9 +8,10 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, ProgrammingError
 
+from services.ch_bridge.settings import Clickhouse, without_password
 from services.ch_bridge.statements import Where, database, quoted
 from shared.errors import Hopeless, Unreachable
-from shared.settings import BadSettings, Clickhouse, without_password
+from shared.settings import BadSettings
 
 T = TypeVar("T")
 WILL_NEVER_DO = {6, 27, 53, 69, 72, 117, 349}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from services.ch_bridge.connection import Connection
 from services.ch_bridge.statements import ROWS, Where, quoted
-from shared.messages import CycleFigures
+from shared.cycle_figures import CycleFigures
 from shared.sinks.cycles import COLUMNS, Kind, cells
 
 TABLE = "pm_cycle"

@@ -3,7 +3,7 @@
 A wide table for each measurement group. Rows of every version of a file stay apart, and so do rows of one file with
 other counters (`ver` and `part` are in the sorting key, so only a repeated delivery replaces its rows); the view of the
 table's plain name takes each counter from the newest file that has it, as MySQL does on writing
-(docs/decisions/versions.md).
+(docs/decisions/0017-versions.md).
 """
 
 import re

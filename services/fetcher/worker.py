@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from random import uniform
 from tempfile import NamedTemporaryFile
 from time import monotonic, sleep, time
 from typing import IO, BinaryIO, Protocol, cast
@@ -14,7 +13,8 @@ from typing import IO, BinaryIO, Protocol, cast
 from services.fetcher import metrics, reasons
 from services.fetcher.assemble.result import Counts, Origin, Parsed, Quarantined
 from services.fetcher.intake.waiting_files import Announced
-from services.fetcher.settings import FetcherSettings
+from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
+from shared.backoff import backoff_s
 from shared.errors import Hopeless, Unreachable
 from shared.messages import FileFound, FileStatus, path_bytes, status_of, version_of
 from shared.remote.session import Denied, Gone
@@ -106,7 +106,7 @@ class FileProcessorWorker:
                 if attempt == self.settings.attempts:
                     yield from ((announced, Fetched(error, attempt, time())) for announced in left)
                     return
-                wait_s = self.settings.first_wait_s * 2 ** (attempt - 1) * uniform(0.5, 1.5)
+                wait_s = backoff_s(attempt, self.settings.first_wait_s, LONGEST_WAIT_S)
                 ids = [announced.file.file_id for announced in left]
                 metrics.FETCH_RETRIES.labels(left[0].file.system).inc(len(left))
                 log.warning("fetch tried again", extra={"files": ids, "reason": str(error), "wait_s": wait_s})

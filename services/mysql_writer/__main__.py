@@ -6,7 +6,7 @@ from threading import Event, Thread
 from services.mysql_writer.cycles import CycleTable
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
-from services.mysql_writer.settings import MysqlWriterSettings, rules_of
+from services.mysql_writer.settings import Mysql, MysqlWriterSettings, mysql_of, rules_of
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared import log, topics
 from shared.crash import exit_on_error, stop_on_signals
@@ -15,7 +15,7 @@ from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
-from shared.settings import Settings, load
+from shared.settings import load
 from shared.sinks.cycles import CycleKeeper
 from shared.sinks.loop import SinkWorker
 from shared.watch import Watch
@@ -29,26 +29,26 @@ def work(watch: Watch, own: MysqlWriterSettings, producer: Producer, heartbeat: 
 
     with exit_on_error("write to MySQL"):
         settings = watch.settings
-        repository = Repository(settings.mysql, lambda system: rules_of(watch.settings, system))
+        repository = Repository(mysql_of(settings), lambda system: rules_of(watch.settings, system))
         consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer")
         sink = MysqlWriterWorker(repository, heartbeat)
         SinkWorker(sink, consumer, producer, own, heartbeat).run(wanted, stop)
         repository.close()
 
 
-def keep_cycles(settings: Settings, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
-    """The cycles' figures beside the counters, until stopped."""
+def keep_cycles(brokers: str, database: Mysql, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
+    """Stores the figures of the cycles until stopped."""
     with exit_on_error("keep cycles"):
-        table = CycleTable(settings.mysql)
-        consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer-cycles")
+        table = CycleTable(database)
+        consumer = Consumer(brokers, "pmflow-mysql-writer-cycles")
         CycleKeeper(consumer, DeadLetters(producer), table.keep, heartbeat).run(stop)
         table.close()
 
 
-def keep_partitions(watch: Watch, look_s: float, stop: Event) -> None:
+def keep_partitions(watch: Watch, database: Mysql, look_s: float, stop: Event) -> None:
     """The day partitions of all systems, until stopped."""
     with exit_on_error("keep partitions"):
-        retention = Retention(watch.settings.mysql)
+        retention = Retention(database)
         while not stop.is_set():
             for system in watch.settings.systems:
                 retention.keep(system.name, system.retention_days, datetime.now(UTC).date())
@@ -58,16 +58,17 @@ def keep_partitions(watch: Watch, look_s: float, stop: Event) -> None:
 
 def main() -> None:
     settings = load()
-    own = settings.section("mysql_writer", MysqlWriterSettings)
+    own, database = settings.section("mysql_writer", MysqlWriterSettings), mysql_of(settings)
+    brokers = settings.kafka.bootstrap_servers
     log.setup("mysql_writer", settings.log)
     serve_metrics("mysql_writer", settings)
     stop = stop_on_signals()
-    producer = Producer(settings.kafka.bootstrap_servers)
+    producer = Producer(brokers)
     watch = Watch(settings)
     of_cycles, *of_writers = heartbeats(settings.health.file, 1 + own.writers)
     threads = [Thread(target=work, args=(watch, own, producer, heartbeat, stop)) for heartbeat in of_writers]
-    threads.append(Thread(target=keep_partitions, args=(watch, own.partition_look_s, stop)))
-    threads.append(Thread(target=keep_cycles, args=(settings, producer, of_cycles, stop)))
+    threads.append(Thread(target=keep_partitions, args=(watch, database, own.partition_look_s, stop)))
+    threads.append(Thread(target=keep_cycles, args=(brokers, database, producer, of_cycles, stop)))
     for thread in threads:
         thread.start()
     watch.follow(own.config_look_s, stop)

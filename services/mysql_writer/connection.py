@@ -9,8 +9,9 @@ from typing import Any
 import pymysql
 
 from services.mysql_writer.rows import quoted
+from services.mysql_writer.settings import Mysql
 from shared.errors import Hopeless, Unreachable
-from shared.settings import Mysql, secret
+from shared.settings import secret
 
 log = logging.getLogger(__name__)
 ANSWER_S = 60.0

@@ -6,8 +6,8 @@ from typing import Any
 from services.mysql_writer.connection import Connection
 from services.mysql_writer.rows import datetime_number, quoted
 from services.mysql_writer.schema import present
-from shared.messages import CycleFigures
-from shared.settings import Mysql
+from services.mysql_writer.settings import Mysql
+from shared.cycle_figures import CycleFigures
 from shared.sinks.cycles import COLUMNS, Kind, cells
 
 TABLE = "pm_cycle"

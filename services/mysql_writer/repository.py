@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from services.mysql_writer.connection import ANSWER_S, Connection
 from services.mysql_writer.objects import Objects
 from services.mysql_writer.schema import OWN_TABLES, Schema
-from services.mysql_writer.settings import Rules
+from services.mysql_writer.settings import Mysql, Rules
 from shared.kafka.record import TopicPartition
-from shared.settings import Mysql
 
 
 class Fenced(Exception):  # noqa: N818

@@ -8,8 +8,8 @@ from services.mysql_writer.connection import ANSWER_S, Connection, Execute
 from services.mysql_writer.partitions import LATER, day_of, listed, name, new, partitioned, plan
 from services.mysql_writer.rows import quoted
 from services.mysql_writer.schema import OWN_TABLES, marks
+from services.mysql_writer.settings import Mysql
 from shared.errors import Hopeless, Unreachable
-from shared.settings import Mysql
 from shared.sinks import metrics
 
 log = logging.getLogger(__name__)

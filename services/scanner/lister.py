@@ -11,6 +11,7 @@ from services.scanner.file_name import parse_file_name
 from services.scanner.ledger import KnownFile
 from services.scanner.rules import FileRules, NewestFirst
 from services.scanner.settings import ScannerSettings
+from shared.backoff import backoff_s
 from shared.inventory import Endpoint
 from shared.messages import FileFound, file_identity, path_text
 from shared.remote.session import Denied, Entry, Gone, Session, child
@@ -29,7 +30,7 @@ def is_due(known: KnownFile | None, now_s: float, settings: ScannerSettings) -> 
         return True
     age_s = now_s - known.at_s
     if known.stage in {"postponed", "lost"}:  # a lost file is listed again, or its server hides that access is denied
-        return age_s >= min(settings.longest_wait_s, settings.first_wait_s * 2.0 ** min(known.attempt - 1, 30))
+        return age_s >= backoff_s(known.attempt, settings.first_wait_s, settings.longest_wait_s, jitter=1.0)
     return known.stage in {"found", "fetching"} and age_s > settings.lease_s
 
 

@@ -7,7 +7,7 @@ from services.scanner.file_name import element_of
 from services.scanner.inventory import Inventory
 from services.scanner.leader import reported_states
 from services.scanner.lister import ElementListing, Lister, announcement, cycle_of
-from services.scanner.settings import ScannerSettings
+from services.scanner.settings import ScannerSettings, Zookeeper, zookeeper_of
 from services.scanner.state import ScanSummary, SystemState
 from services.scanner.system_manager import check_configuration
 from shared.inventory import Endpoint
@@ -19,6 +19,7 @@ __all__ = [
     "ScanSummary",
     "ScannerSettings",
     "SystemState",
+    "Zookeeper",
     "announcement",
     "check_configuration",
     "cycle_of",
@@ -26,6 +27,7 @@ __all__ = [
     "elements_to_scan",
     "reported_states",
     "trial_listing",
+    "zookeeper_of",
 ]
 
 

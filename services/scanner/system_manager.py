@@ -16,8 +16,9 @@ from services.scanner.leader import Leadership
 from services.scanner.ledger import LedgerFollower
 from services.scanner.performance_management import PerformanceManagement, next_run_s
 from services.scanner.rules import FileRules
-from services.scanner.settings import ScannerSettings
+from services.scanner.settings import ScannerSettings, zookeeper_of
 from services.scanner.state import SystemState
+from shared.backoff import backoff_s
 from shared.crash import exit_on_error
 from shared.health import Heartbeat
 from shared.kafka.produce import Producer
@@ -81,17 +82,18 @@ class SystemRun:
         self.thread.start()
 
     def _run(self) -> None:
-        wait_s = self.first_wait_s
+        failures = 0
         while not self.work.stopping.is_set():
             try:
                 self.work.run()
             except Exception as error:
+                failures += 1
+                wait_s = backoff_s(failures, self.first_wait_s, LONGEST_RESTART_WAIT_S)
                 log.exception("system failed, restarting", extra={"system": self.plan.system.name, "wait_s": wait_s})
                 self.work.leadership.report(
                     SystemState(system=self.plan.system.name, state="failed", since_s=time(), reason=repr(error))
                 )
                 self.work.stopping.wait(wait_s)
-                wait_s = min(LONGEST_RESTART_WAIT_S, 2 * wait_s)
 
     def ended(self) -> bool:
         """Stops the system; returns False if its thread has not ended in time."""
@@ -117,7 +119,7 @@ class SystemManager:
         self.ledger = LedgerFollower(brokers)
         self.producer = Producer(brokers)
         self.elements = FtpServiceManager(settings.elements)
-        self.leadership = Leadership(settings.zookeeper.connection_string, f"{socket.gethostname()}-{os.getpid()}")
+        self.leadership = Leadership(zookeeper_of(settings).connection_string, f"{socket.gethostname()}-{os.getpid()}")
         self.heartbeat = Heartbeat(settings.health.file)
         self.runs: dict[str, SystemRun] = {}
         self.reported_refusal = ""

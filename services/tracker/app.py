@@ -1,7 +1,8 @@
 """The Faust app that passes pm.files.status through the tracker. This module and `wiring` are those that import faust.
 
 Faust acknowledges an event also if its handling failed or was cut short by a stop. Therefore events are acknowledged by
-hand, after the changes of the tables and the commands are durable, and no exception unwinds the agent.
+hand, after the changes of the tables and the commands are durable, and no exception unwinds the agent
+(docs/decisions/0003-faust-for-state.md).
 """
 
 import asyncio

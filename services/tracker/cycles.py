@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from services.tracker.figures import CycleFiles, figures_of_cycle
 from services.tracker.files_by_offset import FilesByOffset
 from services.tracker.states import State, state_of
-from shared.messages import CycleFigures, FileStatus, LedgerRecord, SetAside, SinkPosition
+from shared.cycle_figures import CycleFigures
+from shared.messages import FileStatus, LedgerRecord, SetAside, SinkPosition
 from shared.sink_positions import SinkPositions
 
 Cycle = tuple[str, int]

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from shared.messages import CycleFigures, FileStatus, SetAside
+from shared.cycle_figures import CycleFigures
+from shared.messages import FileStatus, SetAside
 
 
 @dataclass(frozen=True, slots=True)

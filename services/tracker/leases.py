@@ -5,7 +5,7 @@ to skip records, so a tracker may not learn of a file until it is restarted.
 """
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from shared.messages import FileStatus, LedgerRecord, Settle, SinkPosition
@@ -47,7 +47,7 @@ class Leases:
                 continue
             if now_s - self.since_s.setdefault(file.file_id, now_s) >= self.lease_s:
                 self.since_s[file.file_id] = now_s
-                status = asdict(file) | ({"stored_s": now_s} if file.stage == "parsed" else {})
+                status = replace(file, stored_s=now_s) if file.stage == "parsed" else file
                 yield Settle(file_id=file.file_id, to=DESTINATIONS[file.stage], status=status)
 
     def counts(self) -> dict[str, int]:

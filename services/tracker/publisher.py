@@ -11,11 +11,12 @@ from services.tracker import metrics
 from services.tracker.cycles import CycleStatistics
 from services.tracker.leases import Leases
 from services.tracker.states import State
+from shared.cycle_figures import CycleFigures
 from shared.health import Heartbeat
 from shared.kafka.consume import Consumer
 from shared.kafka.produce import Outgoing, Producer, about_element
 from shared.kafka.record import Record
-from shared.messages import BadMessage, CycleFigures, Settle, decode_status
+from shared.messages import BadMessage, Settle, decode_status
 from shared.settings import System
 from shared.topics import CYCLES, FILES_SETTLE
 
@@ -117,7 +118,7 @@ class CyclePublisher:
 
 def outgoing_command(settle: Settle) -> Outgoing:
     """Returns a command as a record for the partition of its element."""
-    return about_element(FILES_SETTLE, settle.status["element"], settle.file_id, settle.encode())
+    return about_element(FILES_SETTLE, settle.status.element, settle.file_id, settle.encode())
 
 
 def log_fields(figures: CycleFigures) -> dict[str, Any]:

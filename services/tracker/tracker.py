@@ -1,11 +1,12 @@
 """FileProcessingTracker: decides when a file is complete and commands its move. Pure: its state is two mappings.
 
-A file is complete when every required sink has stored it (`shared.sink_positions.SinkPositions`). Statuses and
-positions of one partition number are handled by one task, as a file's messages and positions share that number.
+A file is complete when every required sink has stored it (`shared.sink_positions.SinkPositions`,
+docs/decisions/0002-completion-by-offset.md). Statuses and positions of one partition number are handled by one task, as
+a file's messages and positions share that number.
 """
 
 from collections.abc import Callable, Collection, Iterator, MutableMapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from services.tracker.files_by_offset import FilesByOffset
@@ -117,4 +118,4 @@ def _status(found: dict[str, Any]) -> FileStatus:
 
 
 def _settle(status: FileStatus, to: Literal["done", "error"], stored_s: float = 0.0) -> Settle:
-    return Settle(file_id=status.file_id, to=to, status=_plain(status) | {"stored_s": stored_s})
+    return Settle(file_id=status.file_id, to=to, status=replace(status, stored_s=stored_s))

@@ -16,11 +16,11 @@ from services.tracker.publisher import CyclePublisher
 from services.tracker.settings import TrackerSettings
 from shared import log
 from shared.crash import exit_on_error
+from shared.cycle_figures import CycleFigures
 from shared.health import Heartbeat, heartbeats
 from shared.inventory import endpoints
 from shared.kafka import admin, consume
 from shared.kafka.produce import Producer
-from shared.messages import CycleFigures
 from shared.metrics import serve_metrics
 from shared.settings import BadSettings, load
 from shared.topics import CYCLES, FILES_SETTLE, FILES_STATUS, TRACKER_TABLES

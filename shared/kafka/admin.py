@@ -1,17 +1,24 @@
 """Queries and changes the cluster: first and end offsets of topics, committed offsets, creation of topics."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, sleep
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec  # not exported for type checkers
 from confluent_kafka.cimpl import NewTopic
 
+from shared.errors import Unreachable
 from shared.kafka import consume, record
 from shared.kafka.record import KafkaFailure
 from shared.topics import Topic
+
+PASSING = {
+    *("UNKNOWN_LEADER_EPOCH", "FENCED_LEADER_EPOCH", "LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION"),
+    *("OFFSET_NOT_AVAILABLE", "NETWORK_EXCEPTION", "REQUEST_TIMED_OUT", "_TRANSPORT", "_TIMED_OUT", "_NOENT"),
+}
+"""Errors that pass by themselves: a broker restarts or cannot be reached; _NOENT: no partition has a leader yet."""
 
 
 @contextmanager
@@ -27,10 +34,12 @@ def ends(brokers: str, topic: Topic) -> dict[int, int]:
     """Returns the end offset of each partition that contains records.
 
     It uses a client of its own, as a consumer does not answer while another thread reads with it.
+
+    Raises:
+        Unreachable: no answer in time.
     """
-    admin = _admin(brokers)
-    latest = _offsets(admin, topic, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-    earliest = _offsets(admin, topic, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+    latest = _offsets(brokers, topic, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    earliest = _offsets(brokers, topic, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
     return {partition: end for partition, end in latest.items() if end > earliest[partition]}
 
 
@@ -47,7 +56,7 @@ def committed(brokers: str, group: str, topic: Topic) -> dict[int, int]:
 def begins(brokers: str, topic: Topic, since_ms: int | None = None) -> dict[int, int]:
     """Returns the first offset of each partition, or the first since a time (ms since 1970); -1 if there is none."""
     spec = OffsetSpec.earliest() if since_ms is None else OffsetSpec.for_timestamp(since_ms)  # type: ignore[no-untyped-call]
-    return _offsets(_admin(brokers), topic, spec)
+    return _offsets(brokers, topic, spec)
 
 
 def _admin(brokers: str) -> AdminClient:
@@ -55,10 +64,35 @@ def _admin(brokers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": brokers, "log_level": 0})
 
 
+def _offsets(brokers: str, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
+    wanted = {TopicPartition(topic.name, p): spec for p in range(topic.partitions)}
+    return {partition.partition: offset for partition, offset in _list_offsets(brokers, wanted, PASSING).items()}
+
+
 @_refusals("offsets not listed")
-def _offsets(admin: AdminClient, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
-    asked = admin.list_offsets({TopicPartition(topic.name, p): spec for p in range(topic.partitions)})
-    return {at.partition: future.result().offset for at, future in asked.items()}
+def _list_offsets(
+    brokers: str, wanted: Mapping[TopicPartition, OffsetSpec], passing: Collection[str], within_s: float = 30.0
+) -> dict[TopicPartition, int]:
+    """Asks until every partition has answered; each time with a new client, since one may keep a stale leader.
+
+    Raises:
+        Unreachable: a partition still answers with a passing error when the time is over.
+        KafkaFailure: any other error.
+    """
+    found: dict[TopicPartition, int] = {}
+    until_s = monotonic() + within_s
+    while left := {partition: spec for partition, spec in wanted.items() if partition not in found}:
+        admin = _admin(brokers)  # lives until it has answered
+        for partition, future in admin.list_offsets(left, request_timeout=10).items():
+            try:
+                found[partition] = future.result().offset
+            except KafkaException as error:
+                if error.args[0].name() not in passing:
+                    raise
+                if monotonic() > until_s:
+                    raise Unreachable(f"Kafka {brokers}: offsets of {partition}: {error.args[0].str()}") from error
+        sleep(0.05 if len(found) < len(wanted) else 0)
+    return found
 
 
 @_refusals("no broker responds")
@@ -88,6 +122,7 @@ def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
 
     Raises:
         KafkaFailure: a topic has a different number of partitions, or the broker refused.
+        Unreachable: a new topic got no leader in time.
     """
     admin = _admin(brokers)
     wanted = {topic.name: topic for topic in topics}
@@ -105,19 +140,8 @@ def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
     return {name: "created" if name in created else "kept" for name in sorted(wanted)}
 
 
-def _wait_until_led(brokers: str, topics: Iterable[Topic], within_s: float = 120.0) -> None:
-    """Waits until all partitions have leaders: a topic is created before, and cannot be read until then.
-
-    Each request uses a new client, as one that got no leader may cache that answer.
-    """
+def _wait_until_led(brokers: str, topics: Iterable[Topic]) -> None:
+    """Waits for the leaders of new topics: a topic is created before its partitions have leaders."""
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     wanted = {TopicPartition(t.name, p): latest for t in topics for p in range(t.partitions)}
-    until_s = monotonic() + within_s
-    while wanted:
-        admin = _admin(brokers)  # kept until it has answered
-        asked = admin.list_offsets(wanted, request_timeout=10)
-        refused = {at: why for at, future in asked.items() if (why := future.exception()) is not None}
-        if refused and monotonic() > until_s:
-            at, why = refused.popitem()
-            raise KafkaFailure(f"no leader for {at}: {why}")
-        wanted = dict.fromkeys(refused, latest)
+    _list_offsets(brokers, wanted, PASSING | {"UNKNOWN_TOPIC_OR_PART"}, within_s=120.0)

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 SESSION_TIMEOUT_MS = 10_000
 """A killed member's partitions move to another member after this."""
 COMMITTED_TIMEOUT_S = 30.0
+SILENT_S = 30.0
+"""A topic with records left to read that sends nothing for this time counts as unreachable."""
 NO_SUCH_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}
 NO_LONGER_OURS = {
     KafkaError.ILLEGAL_GENERATION,
@@ -242,12 +244,24 @@ def read_range(brokers: str, group: str, part: OffsetRange, most: int) -> Iterat
 
 
 def read_until(reader: Consumer, topic: Topic, ends: Mapping[int, int], most: int = 1000) -> Iterator[list[Record]]:
-    """Yields records until the reader has reached the end offset of each partition; some may lie beyond it."""
-    left = dict(ends)
+    """Yields records until the reader has reached the end offset of each partition; some may lie beyond it.
+
+    Raises:
+        Unreachable: Kafka has sent nothing for SILENT_S although there is more to read.
+    """
+    left, until_s = dict(ends), monotonic() + SILENT_S
     while left:
-        yield reader.poll(most, 0.5)
+        records = reader.poll(most, 0.5)
+        yield records
         positions = reader.position([TopicPartition(topic.name, p) for p in left])
-        left = {at.partition: left[at.partition] for at, offset in positions.items() if offset < left[at.partition]}
+        before, left = (
+            left,
+            {at.partition: left[at.partition] for at, offset in positions.items() if offset < left[at.partition]},
+        )
+        if records or len(left) < len(before):
+            until_s = monotonic() + SILENT_S
+        elif monotonic() > until_s:
+            raise Unreachable(f"{topic.name}: nothing read for {SILENT_S:.0f} s although there is more to read")
 
 
 def follow_all(brokers: str, topic: Topic) -> Consumer:

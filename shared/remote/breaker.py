@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from shared.backoff import backoff_s
+
 TOLERATED = 3
 """Consecutive failures that open the breaker."""
 FIRST_PAUSE_S = 5.0
@@ -38,8 +40,8 @@ class Breaker:
         """
         self.failures += 1
         self.probing = False
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** max(0, self.failures - TOLERATED))
-        self.open_until_s = now_s + pause_s * (0.5 + 0.5 * jitter)
+        refused = self.failures - TOLERATED + 1
+        self.open_until_s = now_s + backoff_s(refused, FIRST_PAUSE_S, LONGEST_PAUSE_S, jitter)
 
     def state(self, now_s: float) -> str:
         """Returns the name of the state: closed, open or half-open."""

@@ -12,15 +12,18 @@ from typing import Any, Literal, get_origin, get_type_hints
 import orjson
 
 from shared import metrics
+from shared.backoff import backoff_s
+from shared.cycle_figures import CycleFigures
 from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.record import Record
-from shared.messages import BadMessage, CycleFigures
+from shared.messages import BadMessage
 from shared.topics import CYCLES
 
 log = logging.getLogger(__name__)
+FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 10.0
 Kind = Literal["integer", "number", "json"]
 KINDS: Mapping[Any, Kind] = {int: "integer", float: "number", list: "json", dict: "json"}
@@ -74,15 +77,16 @@ class CycleKeeper:
 
     def _kept(self, figures: Sequence[CycleFigures], stop: Event) -> bool:
         """For as long as it takes; the consumer stays in its group meanwhile."""
-        wait_s = 0.5
+        failures = 0
         while not stop.is_set():
             try:
                 self.keep(figures)
             except Unreachable as error:
+                failures += 1
+                wait_s = backoff_s(failures, FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
                 log.warning("cycles wait for the database", extra={"reason": str(error), "wait_s": wait_s})
                 self.consumer.wait_paused(wait_s)
                 self.heartbeat.progress()
-                wait_s = min(LONGEST_BACKOFF_S, 2 * wait_s)
             else:
                 log.info("cycles kept", extra={"cycles": [f"{f.system}/{f.end_s}" for f in figures]})
                 return True

@@ -12,6 +12,8 @@ from threading import Event
 from time import monotonic, time
 from typing import Annotated, Protocol
 
+from shared.backoff import backoff_s
+from shared.configuration.resolve import Number, Seconds
 from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.kafka.consume import Consumer
@@ -25,6 +27,7 @@ from shared.sinks.landing import Piece, land, pieces
 from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
+FIRST_BACKOFF_S = 0.4
 MESSAGES_AT_ONCE = 20
 """Of up to 1 MB each: a write goes no further beyond its limits."""
 
@@ -55,12 +58,12 @@ class Sink(Protocol):
 class SinkLimits:
     """How much is written at once."""
 
-    batch_rows: Annotated[int, "a write waits for no more rows"] = 20_000
-    batch_bytes: Annotated[int, "nor for more bytes of messages, as they are in Kafka's clients"] = 16_000_000
-    batch_wait_s: Annotated[float, "nor longer than this"] = 1.0
-    announce_s: Annotated[float, "between two announcements of the position"] = 1.0
-    config_look_s: Annotated[float, "between two looks whether systems came or went"] = 5.0
-    longest_backoff_s: Annotated[float, "between two tries while the database is away"] = 10.0
+    batch_rows: Annotated[Number, "a write waits for no more rows"] = 20_000
+    batch_bytes: Annotated[Number, "nor for more bytes of messages, as they are in Kafka's clients"] = 16_000_000
+    batch_wait_s: Annotated[Seconds, "nor longer than this"] = 1.0
+    announce_s: Annotated[Seconds, "between two announcements of the position"] = 1.0
+    config_look_s: Annotated[Seconds, "between two looks whether systems came or went"] = 5.0
+    longest_backoff_s: Annotated[Seconds, "between two tries while the database is away"] = 10.0
 
 
 class SinkWorker:
@@ -249,7 +252,7 @@ class SinkWorker:
         """A pause inside the consumer group: polling goes on, so that nobody takes the partitions away."""
         self.failures += 1
         metrics.WRITE_RETRIES.labels(self.sink.name).inc()
-        wait_s = min(self.limits.longest_backoff_s, 0.2 * 2**self.failures)
+        wait_s = backoff_s(self.failures, FIRST_BACKOFF_S, self.limits.longest_backoff_s)
         log.warning("waiting for the database", extra={"sink": self.sink.name, "reason": str(error), "wait_s": wait_s})
         self.consumer.wait_paused(wait_s)
         self._count_lag()

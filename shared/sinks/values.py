@@ -1,4 +1,4 @@
-"""What a column must be to hold counters unchanged: alike in both databases (docs/decisions/types.md)."""
+"""What a column must be to hold counters unchanged: alike in both databases (docs/decisions/0018-types.md)."""
 
 from collections.abc import Sequence
 from math import hypot

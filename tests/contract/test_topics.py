@@ -7,7 +7,8 @@ import pytest
 
 from services.fetcher.assemble.batches import read_file
 from services.fetcher.assemble.result import Origin
-from shared.messages import CounterBatch, CycleFigures, FileFound, FileStatus, Message, SetAside, Settle, SinkPosition
+from shared.cycle_figures import CycleFigures
+from shared.messages import CounterBatch, FileFound, FileStatus, Message, SetAside, Settle, SinkPosition
 from shared.topics import (
     CYCLES,
     FILES_FOUND,
@@ -55,7 +56,8 @@ def test_the_topics_messages_are_read_as_documented_and_unknown_fields_pass(topi
     for message in topic.messages:
         raw = orjson.dumps({"kind": message.kind, **SAMPLES[message], "of_a_newer_version": 1})
         read = message.decode(raw)
-        assert {name: getattr(read, name) for name in SAMPLES[message]} == SAMPLES[message]
+        expected = {n: FileStatus(**value) if n == "status" else value for n, value in SAMPLES[message].items()}
+        assert {name: getattr(read, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)

@@ -23,7 +23,7 @@ from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
 from pyftpdlib.ioloop import IOLoop
 from pyftpdlib.servers import FTPServer
 
-from shared.inventory import Endpoint
+from shared.inventory import Endpoint, Protocol
 from shared.settings import Remote
 from tools.simulator.elements import Login
 from tools.simulator.serve import known_hosts_line, serve
@@ -204,7 +204,7 @@ def _ftp_handler(base: type[FTPHandler], root: Path, keys: Path, handlers: list[
     return Handler
 
 
-def _ftp(protocol: str, handler: type[FTPHandler]) -> ElementServer:
+def _ftp(protocol: Protocol, handler: type[FTPHandler]) -> ElementServer:
     @contextmanager
     def serve_element(root: Path, keys: Path) -> Iterator[Element]:
         server = _FtpServer(handler, root, keys)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from services.mysql_writer.connection import connect
-from shared.settings import Mysql
+from services.mysql_writer.settings import Mysql
 from tests.fakes.elements import free_port
 from tests.integration import mariadb
 from tools.devstack import downloads, processes

@@ -13,10 +13,9 @@ from kazoo.client import KazooClient
 from services.ch_bridge import cycles, statements
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
-from services.ch_bridge.settings import Rules
+from services.ch_bridge.settings import Clickhouse, Rules
 from services.ch_bridge.statements import Column, Table, Where
 from shared.errors import Unreachable
-from shared.settings import Clickhouse
 from tests.integration.test_sinks import Database
 from tools.cli.stored import in_clickhouse
 from tools.devstack.stack import Stack
@@ -151,7 +150,7 @@ from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.settings import Rules
 from shared.messages import CounterBatch
-from shared.settings import Clickhouse
+from services.ch_bridge.settings import Clickhouse
 from tools.cli.stored import in_clickhouse
 at = Clickhouse(url=sys.argv[1])
 clickhouse = ClickHouse(at, lambda _: Rules(split_dn=True))

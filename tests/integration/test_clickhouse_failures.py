@@ -11,9 +11,9 @@ from threading import Event, Thread
 
 import pytest
 
+from services.ch_bridge.settings import Clickhouse
 from shared.errors import Unreachable
 from shared.messages import CounterBatch
-from shared.settings import Clickhouse
 from tests.fakes.elements import certificate
 from tests.integration.test_clickhouse import Bridge
 from tests.integration.test_clickhouse_front import Front, free_port

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from threading import Event, Thread
 
 from services.tracker.cycles import CycleStatistics
+from shared.cycle_figures import CycleFigures
 from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.kafka import admin
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Outgoing, Producer
-from shared.messages import CycleFigures
 from shared.sinks.cycles import CycleKeeper
 from shared.topics import CYCLES
 from tests.integration.test_sink_loop import eventually, read

@@ -1,6 +1,7 @@
 """The dev stack itself: real servers that keep their data over a kill, and leave nothing behind."""
 
 import json
+import socket
 import uuid
 from pathlib import Path
 from urllib.error import HTTPError
@@ -8,11 +9,14 @@ from urllib.request import Request, urlopen
 
 import pymysql
 import pytest
+import yaml
 
 from shared import topics
 from shared.kafka import admin
+from tools.cli import ledger
 from tools.devstack import processes, stack
 from tools.devstack.downloads import Missing, java
+from tools.devstack.servers import NotReady
 from tools.devstack.stack import COMPONENTS, Stack
 
 
@@ -56,6 +60,9 @@ def test_killed_it_comes_up_again_with_its_data_on_its_ports_and_goes_down_witho
 
         again = stack.up(tmp_path)
         assert again == first
+        assert admin.ends(again.kafka, topics.FILES_FOUND) == {}
+        assert list(ledger.messages(again.kafka, topics.FILES_FOUND)) == []
+        assert set(admin.begins(again.kafka, topics.FILES_FOUND).values()) == {0}
         assert admin.provision(again.kafka, [topics.FILES_FOUND]) == {"pm.files.found": "kept"}
         assert mysql(again, "SELECT a FROM kept.t") == ((7,),)
         assert clickhouse(again, "SELECT a FROM kept") == b"7\n"
@@ -64,6 +71,30 @@ def test_killed_it_comes_up_again_with_its_data_on_its_ports_and_goes_down_witho
     assert processes.running(tmp_path) == []
     stack.reset(tmp_path)
     assert not (tmp_path / "data").exists()
+
+
+def test_a_port_that_another_program_has_taken_is_replaced_in_the_overlay_too(tmp_path: Path) -> None:
+    try:
+        first = stack.up(tmp_path)
+        first.write_overlay({"4ga": {"counter-dictionary": "mine.yaml"}})
+        stack.down(tmp_path)
+        with socket.create_server(("127.0.0.1", first.ports["zookeeper"])):
+            again = stack.up(tmp_path)
+        assert stack.Stack.load(tmp_path) == again
+        assert again.ports["zookeeper"] != first.ports["zookeeper"]
+        assert again.ports == {**first.ports, "zookeeper": again.ports["zookeeper"]}
+        overlay = yaml.safe_load(again.overlay_file.read_text())
+        assert overlay["zookeeper"] == {"connectionString": again.zookeeper}
+        assert overlay["4ga"]["counter-dictionary"] == "mine.yaml"
+    finally:
+        stack.reset(tmp_path)
+
+
+def test_data_that_no_dev_stack_made_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(NotReady, match="choose another --home"):
+        stack.empty(tmp_path)
+    assert (tmp_path / "data").exists()
 
 
 def test_a_missing_jdk_is_named_with_the_way_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from time import monotonic
 import pytest
 
 from services.mysql_writer.repository import Repository
+from services.mysql_writer.settings import Mysql
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.kafka.consume import SESSION_TIMEOUT_MS
 from shared.messages import CounterBatch
-from shared.settings import Mysql
 from shared.sinks import metrics
 from tests.integration.test_remote_faults import Proxy
 from tests.integration.test_sink_loop import Running, eventually
@@ -60,7 +60,7 @@ class Writing:
 
     def _batch(self, element: str) -> CounterBatch:
         return CounterBatch(
-            system="4ga", file_id="1", element=element, group="G", job="", gp_s=900, end_s=1_700_000_100,
+            system="4ga", file_id="0" * 16, element=element, group="G", job="", gp_s=900, end_s=1_700_000_100,
             end_offset_min=0, ver=1, counters=[f"c{n}" for n in range(COUNTERS)],
             rows=[[f"o{o}", 0, *range(10_000, 10_000 + COUNTERS)] for o in range(ROWS)],
         )  # fmt: skip

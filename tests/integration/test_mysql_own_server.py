@@ -9,10 +9,11 @@ import pytest
 
 from services.mysql_writer.connection import connect
 from services.mysql_writer.repository import Repository
+from services.mysql_writer.settings import Mysql
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.errors import Unreachable
 from shared.kafka.record import TopicPartition
-from shared.settings import BadSettings, Mysql
+from shared.settings import BadSettings
 from tests.fakes.elements import certificate
 from tests.integration import mariadb
 from tests.integration.mysqls import administrator, full_disk, served

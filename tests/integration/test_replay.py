@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from hashlib import blake2b
 
@@ -10,11 +10,13 @@ import clickhouse_connect
 import pymysql
 import pytest
 
+from services.ch_bridge.settings import Clickhouse
+from services.mysql_writer.settings import Mysql
 from shared import topics
 from shared.kafka import admin
 from shared.kafka.produce import Outgoing, Producer
 from shared.messages import CounterBatch, SetAside, SinkPosition, digest_of
-from shared.settings import Clickhouse, Mysql, Settings, load
+from shared.settings import Settings, load
 from shared.sinks.loop import Sink
 from shared.topics import FILES_STATUS
 from tests.integration.test_sink_loop import PARTITION, Running, eventually
@@ -95,7 +97,7 @@ def sink(topic: Topic) -> Iterator[Sink]:
 
 
 def settings_of(topic: Topic) -> Settings:
-    return replace(load(()), mysql=topic.mysql, clickhouse=topic.clickhouse)
+    return replace(load(()), own={"mysql": asdict(topic.mysql), "clickhouse": asdict(topic.clickhouse)})
 
 
 def close(sink: Sink) -> None:

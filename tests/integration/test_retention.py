@@ -12,11 +12,10 @@ import pytest
 from services.mysql_writer.partitions import LATER, name
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
-from services.mysql_writer.settings import Rules
+from services.mysql_writer.settings import Mysql, Rules
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.errors import Unreachable
 from shared.kafka.record import TopicPartition
-from shared.settings import Mysql
 from shared.sinks import metrics
 from tests.integration import mariadb
 from tests.integration.test_sinks import Database

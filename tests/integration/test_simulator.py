@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from tests.unit.simulator.test_generate import read
 from tools.simulator.truth import Manifest, Written, expected_rows
 
 ROOT = Path(__file__).parents[2]
+ONE = ("--systems", "5ga:1", "--cycles", "1")
 
 
 @dataclass
@@ -201,3 +203,21 @@ def test_killed_and_started_again_it_keeps_its_promise_its_port_and_its_keys(tmp
     assert len(served) == 1
     periods = sorted({row.end_s for row in expected_rows(tmp_path)})
     assert periods == list(range(periods[0], periods[0] + cycles * 900, 900))
+
+
+def test_a_second_simulator_of_a_folder_is_refused_and_names_the_first(tmp_path: Path) -> None:
+    with running(tmp_path, *ONE) as first:
+        argv = [sys.executable, "-m", "tools.simulator", "--dir", str(tmp_path), *ONE]
+        second = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert second.returncode == 1
+        assert second.stderr == f"simulator runs already under {tmp_path}, pid {first.process.pid}: stop it first\n"
+
+
+def test_a_port_that_is_in_use_by_now_is_replaced_everywhere(tmp_path: Path) -> None:
+    with running(tmp_path, *ONE) as first:
+        before = first.entry()["port"]
+    with socket.create_server(("127.0.0.1", before)), running(tmp_path, *ONE) as second:
+        port = second.entry()["port"]
+        assert port != before
+        assert f"[127.0.0.1]:{port} " in (tmp_path / "known_hosts").read_text()
+        assert second.serving == f"127.0.0.1:{port}"

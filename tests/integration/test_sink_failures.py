@@ -11,11 +11,12 @@ import pytest
 
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
+from services.ch_bridge.settings import Clickhouse
 from services.mysql_writer.repository import Repository
+from services.mysql_writer.settings import Mysql
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.errors import Unreachable
 from shared.messages import CounterBatch
-from shared.settings import Clickhouse, Mysql
 from tests.integration.mysqls import administrator
 from tests.integration.test_sink_loop import Running, eventually
 from tests.integration.test_sinks import PARTITION, Database

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
+from services.ch_bridge.settings import Clickhouse
 from services.ch_bridge.settings import Rules as ClickhouseRules
 from services.mysql_writer.objects import MOST_COLUMNS
 from services.mysql_writer.repository import Fenced, Repository
-from services.mysql_writer.settings import Rules
+from services.mysql_writer.settings import Mysql, Rules
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared.errors import Hopeless, Unreachable
 from shared.kafka.record import Record, TopicPartition
 from shared.messages import CounterBatch
-from shared.settings import Clickhouse, Mysql
 from shared.sinks.dn import split
 from shared.sinks.landing import Piece, RefusedCounters, land, parted
 from shared.sinks.loop import Sink
@@ -155,7 +155,7 @@ def test_the_newest_file_wins_counter_by_counter_in_any_order(
     database: Database, files: list[tuple[int, int | None, int | None]]
 ) -> None:
     if database.sink.name == "mysql":
-        files = files[:2]  # a row remembers one version: docs/decisions/versions.md says what that costs
+        files = files[:2]  # a row remembers one version: docs/decisions/0017-versions.md says what that costs
     database.group = f"G{uuid.uuid4().hex[:8]}"
     for ver, a, b in files:
         database.write(database.batch([["o1", 0, a, b]], ver=ver))

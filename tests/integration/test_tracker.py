@@ -11,10 +11,11 @@ from time import monotonic, time
 
 import pytest
 
+from shared.cycle_figures import CycleFigures
 from shared.kafka import admin
 from shared.kafka.consume import Consumer
 from shared.kafka.produce import Outgoing, Producer
-from shared.messages import CycleFigures, FileStatus, Settle, SinkPosition, Stage, partition_of
+from shared.messages import FileStatus, Settle, SinkPosition, Stage, partition_of
 from shared.topics import FILES_SETTLE, FILES_STATUS, counters_topic, provisioned
 from tools.cli.cycles import read
 from tools.devstack import stack as devstack

@@ -20,8 +20,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from services.ch_bridge.settings import clickhouse_of
 from services.mysql_writer.connection import connect
-from shared.messages import CycleFigures, FileStatus
+from services.mysql_writer.settings import mysql_of
+from shared.cycle_figures import CycleFigures
+from shared.messages import FileStatus
 from shared.settings import SERVICES, Settings
 from tests.system import prometheus
 from tests.system.conftest import OVERRIDES, begin, eventually
@@ -166,8 +169,10 @@ def test_the_figures_of_every_cycle_equal_the_known_answers(run: Run) -> None:
 
 
 def test_the_figures_are_kept_in_both_databases_and_printed(run: Run) -> None:
-    eventually(lambda: cycles.latest(cycles.history(run.settings.mysql)) == run.told(), 30, "MySQL has the newest ones")
-    base, _, database = run.settings.clickhouse.url.rpartition("/")
+    eventually(
+        lambda: cycles.latest(cycles.history(mysql_of(run.settings))) == run.told(), 30, "MySQL has the newest ones"
+    )
+    base, _, database = clickhouse_of(run.settings).url.rpartition("/")
     wanted = {(f.system, f.end_s, f.found, f.values) for f in run.told()}
 
     def in_clickhouse() -> set[tuple[Any, ...]]:
@@ -176,7 +181,7 @@ def test_the_figures_are_kept_in_both_databases_and_printed(run: Run) -> None:
         return set(map(tuple, rows))
 
     eventually(lambda: in_clickhouse() == wanted, 30, "ClickHouse has the newest ones")
-    with connect(run.settings.mysql, run.settings.mysql.database) as line, line.cursor() as cursor:
+    with connect(mysql_of(run.settings), mysql_of(run.settings).database) as line, line.cursor() as cursor:
         cursor.execute("SELECT COUNT(*) FROM pm_cycle")
         assert cursor.fetchone() == (2 * CYCLES,)
     printed = CliRunner().invoke(app, ["cycles"], env={**run.pipeline.env, "COLUMNS": "300"})

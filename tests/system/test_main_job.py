@@ -6,9 +6,12 @@ from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
+from services.ch_bridge.settings import clickhouse_of
 from services.mysql_writer.connection import connect
+from services.mysql_writer.settings import mysql_of
 from shared import topics
-from shared.messages import CounterBatch, CycleFigures
+from shared.cycle_figures import CycleFigures
+from shared.messages import CounterBatch
 from shared.settings import Settings
 from tests.system.conftest import begin, eventually
 from tools.cli import cycles, ledger, verify
@@ -85,16 +88,16 @@ def backfilled(pipeline: Pipeline, settings: Settings, end_s: int) -> None:
     """What is lost by hand comes back from done/; all else stays as it is: values, files, what the ledger says."""
 
     def rows() -> dict[str, str]:
-        clickhouse = in_clickhouse(settings.clickhouse, "4ga", {group: set() for group in groups})
+        clickhouse = in_clickhouse(clickhouse_of(settings), "4ga", {group: set() for group in groups})
         return {
-            sink: checksum(rows) for sink, rows in (("mysql", in_mysql(settings.mysql)), ("clickhouse", clickhouse))
+            sink: checksum(rows) for sink, rows in (("mysql", in_mysql(mysql_of(settings))), ("clickhouse", clickhouse))
         }
 
     def files() -> dict[str, tuple[str, int, int]]:
         found = ledger.read(settings.kafka.bootstrap_servers).files.values()
         return {f.file_id: (f.stage, f.values, f.nulls) for f in found}
 
-    groups = {row.key[1] for row in in_mysql(settings.mysql) if row.key[0] == "4ga"}
+    groups = {row.key[1] for row in in_mysql(mysql_of(settings)) if row.key[0] == "4ga"}
     before, before_files = rows(), files()
     lying = sorted(path for path in pipeline.simulator.rglob("*") if path.is_file() and "done" in path.parts)
     assert before["mysql"] != before["clickhouse"] != checksum([])
@@ -102,7 +105,7 @@ def backfilled(pipeline: Pipeline, settings: Settings, end_s: int) -> None:
     assert system is not None
     for lost in (False, True):
         if lost:
-            with connect(settings.mysql, settings.mysql.database) as line, line.cursor() as cursor:
+            with connect(mysql_of(settings), mysql_of(settings).database) as line, line.cursor() as cursor:
                 cursor.execute("SELECT `table_name` FROM pm_group WHERE `system` = '4ga' AND part > 0")
                 for (table,) in cursor.fetchall():
                     cursor.execute(f"DELETE FROM `{table}` WHERE ts = FROM_UNIXTIME({end_s}) AND obj % 2 = 0")

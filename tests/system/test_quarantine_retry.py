@@ -9,6 +9,7 @@ from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.mysql_writer.settings import mysql_of
 from shared.messages import FileStatus
 from shared.settings import Settings
 from tests.system.conftest import begin, eventually
@@ -53,7 +54,7 @@ class Observer:
 
     def stored(self) -> dict[str, Any]:
         """Values by group and object, of the planted files."""
-        rows = [row for row in in_mysql(self.settings.mysql) if row.key[1] in ("good", "bad", "foreign")]
+        rows = [row for row in in_mysql(mysql_of(self.settings)) if row.key[1] in ("good", "bad", "foreign")]
         return {f"{row.key[1]} {row.key[3]}": dict(row.values) for row in rows}
 
     def metered(self) -> dict[tuple[str, str], float]:

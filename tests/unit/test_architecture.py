@@ -16,7 +16,7 @@ ADAPTERS = {
     "paramiko": "shared/remote/sftp.py",
     "ftplib": "shared/remote/ftp.py",
     "confluent_kafka": "shared/kafka/admin.py shared/kafka/consume.py shared/kafka/produce.py",
-    "dynaconf": "shared/settings.py",
+    "dynaconf": "shared/configuration/layers.py",
     "kazoo": "services/scanner/leader.py",
     "pymysql": "services/mysql_writer/connection.py",
     "clickhouse_connect": "services/ch_bridge/connection.py",
@@ -30,7 +30,7 @@ FETCHER_ORDER = (
     "worker", "wiring", "__main__", "operate",
 )  # fmt: skip
 """The fetcher's modules and folders: each imports only those before it."""
-AT_MOST_LINES = {"shared": 1700, "kafka": 750, "remote": 1850, "sinks": 850}
+AT_MOST_LINES = {"shared": 1700, "configuration": 330, "kafka": 750, "remote": 1850, "sinks": 850}
 """Of what services share: the contract, elements on the other side of a line, what both sinks must keep alike."""
 
 

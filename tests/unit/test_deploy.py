@@ -1,14 +1,15 @@
 """No container engine here: what deploys is checked against schemas, and against what the tests run."""
 
 import ast
+import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from string import Template
 
-import kubernetes_validate
 import pytest
 import typer
 import yaml
@@ -19,10 +20,7 @@ from tools.cli.run import command
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-K8S = ROOT / "deploy" / "k8s"
-MANIFESTS = [file for file in sorted(K8S.glob("*.yaml")) if "apiVersion" in file.read_text()]
 TOOLS_DOCKERFILE = (ROOT / "tools" / "Dockerfile").read_text()
-TOPICS_CREATE = ["python", "-m", "tools.cli", "topics", "create"]
 USERS_YAML = """
 spring:
   pm:
@@ -39,18 +37,14 @@ zookeeper:
 CHECK_SCHEMA = [str(Path(sys.executable).with_name("check-jsonschema")), "--builtin-schema", "vendor.compose-spec"]
 
 
-def manifest(service: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((K8S / f"{service.replace('_', '-')}.yaml").read_text())
-    return loaded
-
-
-def container(service: str) -> dict[str, Any]:
-    (found,) = manifest(service)["spec"]["template"]["spec"]["containers"]
-    return dict(found)
-
-
 def dockerfile_of(service: str) -> str:
-    return (ROOT / "services" / service / "Dockerfile").read_text()
+    """Returns the Dockerfile that compose builds the service from, with the build arguments filled in."""
+    built = COMPOSE[service]["build"]
+    text = (ROOT / built["context"] / built.get("dockerfile", "Dockerfile")).read_text()
+    arguments = built.get("args", {})
+    return re.sub(
+        r"^(?:COPY|ENV) .+$", lambda line: Template(line[0]).safe_substitute(arguments), text, flags=re.MULTILINE
+    )
 
 
 def test_compose_is_valid() -> None:
@@ -67,64 +61,52 @@ def test_the_compose_check_can_fail(tmp_path: Path) -> None:
     assert "imagee" in checked.stdout
 
 
-@pytest.mark.parametrize("file", [f for f in MANIFESTS if f.name != "kustomization.yaml"], ids=lambda f: f.name)
-def test_a_manifest_is_valid(file: Path) -> None:
-    kubernetes_validate.validate(yaml.safe_load(file.read_text()), "1.33", strict=True)
-
-
-def test_the_manifest_check_can_fail() -> None:
-    broken = manifest("scanner")
-    broken["spec"]["replicaz"] = 1
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(broken, "1.33", strict=True)
-
-
-def test_kustomization_names_every_manifest() -> None:
-    named = yaml.safe_load((K8S / "kustomization.yaml").read_text())["resources"]
-    assert sorted([*named, "kustomization.yaml"]) == [file.name for file in MANIFESTS]
-
-
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_is_started_alike_everywhere(service: str) -> None:
     module = ["python", *command(service)[1:]]
-    dockerfile = dockerfile_of(service)
     assert module == ["python", "-m", f"services.{service}"]
     assert COMPOSE[service]["command"] == module
-    assert container(service)["command"] == module
-    assert f"CMD {str(module).replace(chr(39), chr(34))}" in dockerfile
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_service_is_watched_and_not_root(service: str) -> None:
+def test_an_image_starts_its_service_as_the_process_that_gets_the_signals(service: str, tmp_path: Path) -> None:
+    """Runs the command of the image with a stand-in for the service that reports how it was started."""
     dockerfile = dockerfile_of(service)
+    (cmd,) = re.findall(r"^CMD (.+)$", dockerfile, re.MULTILINE)
+    (chosen,) = re.findall(r"^ENV .*\bSERVICE=(\S+)", dockerfile, re.MULTILINE)
+    stand_in = tmp_path / "services" / service
+    stand_in.mkdir(parents=True)
+    for package in (stand_in.parent, stand_in):
+        (package / "__init__.py").touch()  # found before the installed ones
+    (stand_in / "__main__.py").write_text("import json, os, sys; print(json.dumps([os.getpid(), sys.orig_argv]))")
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "SERVICE": chosen}
+    with subprocess.Popen(json.loads(cmd), cwd=tmp_path, env=environment, stdout=subprocess.PIPE) as started:
+        try:
+            output, _ = started.communicate(timeout=30)
+        finally:
+            started.kill()
+    assert json.loads(output) == [started.pid, COMPOSE[service]["command"]]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_is_watched(service: str) -> None:
     health = ["python", "-m", "shared.health"]
-    assert 'CMD ["python", "-m", "shared.health"]' in dockerfile
+    assert 'CMD ["python", "-m", "shared.health"]' in dockerfile_of(service)
     assert COMPOSE[service]["healthcheck"]["test"] == ["CMD", *health]
-    assert manifest(service)["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"] is True
     assert not {"container_name", "ports"} & COMPOSE[service].keys()  # --scale
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_metrics_and_health_are_served_where_they_are_looked_for(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PMFLOW_CONFIG", raising=False)
-    ports = {load((ROOT / "deploy" / where / "overlay.yaml",)).metrics.port for where in ("compose", "k8s")}
-    (port,) = container(service)["ports"]
-    assert ports == {port["containerPort"]} == set(map(int, COMPOSE[service]["expose"]))
-    assert {
-        probe: container(service)[f"{probe}Probe"]["httpGet"] for probe in ("startup", "readiness", "liveness")
-    } == {
-        "startup": {"path": "/readyz", "port": port["name"]},
-        "readiness": {"path": "/readyz", "port": port["name"]},
-        "liveness": {"path": "/healthz", "port": port["name"]},
-    }
-    assert {"name": "PMFLOW_HEALTH__FILE", "value": "/tmp/health"} in container(service)["env"]
+def test_images_have_the_same_version_everywhere() -> None:
+    version = COMPOSE["topics"]["image"].removeprefix("pmflow-tools:")
+    for service in SERVICES:
+        assert COMPOSE[service]["image"] == f"pmflow-{service.replace('_', '-')}:{version}"
+    texts = [(ROOT / file).read_text() for file in ("docs/operations.md", "Dockerfile", "tools/Dockerfile")]
+    assert {tag for text in texts for tag in re.findall(r"pmflow-[\w-]+:(\d[\w.]*)", text)} == {version}
 
 
 @pytest.mark.parametrize("service", [*SERVICES, "topics", "simulator"])
 def test_no_image_of_ours_runs_as_root(service: str) -> None:
-    built = COMPOSE[service]["build"]
-    dockerfile = (ROOT / built["context"] / built["dockerfile"]).read_text()
-    users = re.findall(r"^USER (.+)$", dockerfile.rpartition("\nFROM ")[2], re.MULTILINE)
+    users = re.findall(r"^USER (.+)$", dockerfile_of(service).rpartition("\nFROM ")[2], re.MULTILINE)
     assert users == ["10001"]
     assert "user" not in COMPOSE[service]
 
@@ -139,32 +121,30 @@ def test_an_image_gets_the_shared_code_and_its_own_only(service: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("dockerfile", [*(f"services/{service}" for service in SERVICES), "tools"])
+def test_a_stage_declares_the_build_argument_before_it_uses_it() -> None:
+    for stage in re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)[1:]:
+        before, _, _ = re.split(r"(\$\{?SERVICE)", stage, maxsplit=1)
+        assert "\nARG SERVICE\n" in before
+
+
+@pytest.mark.parametrize("dockerfile", ["Dockerfile", "tools/Dockerfile"])
 def test_libraries_of_an_image_are_those_of_the_lock_by_their_hashes(dockerfile: str) -> None:
-    text = (ROOT / dockerfile / "Dockerfile").read_text()
+    text = (ROOT / dockerfile).read_text()
     assert "-c requirements.lock" in text  # uv checks the hashes that a constraint has
     assert re.findall(r"pip install --no-cache-dir (.+)", text) == re.findall(
         r"pip install --no-cache-dir (.+)", TOOLS_DOCKERFILE
     )
 
 
-def test_everything_else_in_compose_is_watched_too() -> None:
-    assert {name for name, service in COMPOSE.items() if "healthcheck" not in service} == {"topics"}
-
-
 def test_topics_are_made_before_the_services_start() -> None:
     assert COMPOSE["topics"]["command"] == ["topics", "create"]
     for service in SERVICES:
         assert COMPOSE[service]["depends_on"]["topics"] == {"condition": "service_completed_successfully"}
-    (job,) = yaml.safe_load((K8S / "topics.yaml").read_text())["spec"]["template"]["spec"]["containers"]
-    assert job["command"] == TOPICS_CREATE
     assert 'ENTRYPOINT ["python", "-m", "tools.cli"]' in TOOLS_DOCKERFILE
 
 
-def test_the_tracker_does_not_start_before_its_topics_even_if_the_job_is_late() -> None:
-    (first,) = manifest("tracker")["spec"]["template"]["spec"]["initContainers"]
-    assert first["command"] == TOPICS_CREATE
-    assert first["securityContext"] == container("tracker")["securityContext"]
+def test_everything_else_in_compose_is_watched_too() -> None:
+    assert {name for name, service in COMPOSE.items() if "healthcheck" not in service} == {"topics"}
 
 
 @pytest.mark.parametrize("service", ["topics", "simulator"])
@@ -201,10 +181,6 @@ def test_the_users_yaml_loads_with_each_overlay(overlay: str, monkeypatch: pytes
     assert [system.name for system in settings.systems] == ["4ga", "5ga"]
     assert all(system.inventory for system in settings.systems)
     assert settings.schedule.schedule_scan == "50 */5 * * * *"
-
-
-def test_kubernetes_gets_the_users_yaml_unchanged() -> None:
-    assert (K8S / "pmflow.yaml").read_text() == (ROOT / "deploy" / "pmflow.yaml").read_text()
 
 
 def test_files_that_compose_mounts_exist() -> None:

@@ -17,6 +17,7 @@ from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.remote.service_manager import FtpServiceManager
 from shared.settings import BadSettings, Settings, System, load
+from tools.cli.docs import OWN_SECTIONS
 
 app = typer.Typer(no_args_is_help=True, help="The configuration.")
 
@@ -50,6 +51,8 @@ def check(
     try:
         settings = load()
         own = settings.section("scanner", ScannerSettings)
+        for name, cls in OWN_SECTIONS.items():
+            settings.section(name, cls)
         wanted = [found for found in settings.systems if system in {"", found.name}]
         check_configuration(settings, own, wanted)
         meanings = {one.name: read_preprocessing(one) for one in wanted}

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from services.mysql_writer.connection import connect
-from shared.messages import CycleFigures
-from shared.settings import Mysql, load
+from services.mysql_writer.settings import Mysql, mysql_of
+from shared.cycle_figures import CycleFigures
+from shared.settings import load
 from shared.sinks.cycles import figures_of
 from shared.topics import CYCLES
 from tools.cli import ledger
@@ -32,7 +33,7 @@ def cycles(
     settings = load()
     kept: list[CycleFigures] = []
     try:
-        kept = history(settings.mysql, period)
+        kept = history(mysql_of(settings), period)
     except pymysql.Error as error:
         typer.echo(f"older ones are not shown, MySQL does not answer: {error}", err=True)
     known = latest([*kept, *read(settings.kafka.bootstrap_servers)])

@@ -1,11 +1,15 @@
-"""`pmflow demo`: the main job on this machine, from nothing to the verified table."""
+"""`pmflow demo`: the main job on this machine, from empty servers to the verified table, any number of times."""
 
 import json
 import os
+import signal
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console, Group
@@ -13,96 +17,232 @@ from rich.live import Live
 from rich.table import Table
 
 from shared import topics
+from shared.errors import Unreachable
 from shared.kafka import admin
-from shared.settings import Settings
+from shared.kafka.record import KafkaFailure
+from shared.settings import SERVICES, BadSettings, Settings
 from tools.cli import ledger, status, verify
 from tools.cli.cycles import read as closed_cycles
 from tools.cli.cycles import table as cycles_table
 from tools.cli.pipeline import ROOT, Pipeline
 from tools.cli.run import HOME
+from tools.devstack import processes
 from tools.devstack import stack as devstack
-from tools.devstack.processes import Process
+from tools.devstack.downloads import Missing
+from tools.devstack.servers import NotReady
 
 SAMPLES = ROOT / "tests" / "data" / "samples"
 DEMO_SCHEDULE = {
     "spring": {"pm": {"cron": {"schedule-scan": "*/5 * * * * *"}, "immediate-run-delay": 1}},
     "tracker": {"lateness_s": 1},
 }
-"""A scan each five seconds instead of five minutes, and cycles that close at once; all else is the user's YAML."""
+"""A scan every five seconds instead of five minutes, and cycles that close at once; all else is the user's YAML."""
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+MUST_RUN = (*devstack.COMPONENTS, "simulator", *SERVICES)
 
 
-def with_dictionaries(simulator: Path) -> dict[str, Any]:
-    """What the simulated elements' vendor says of their counters."""
-    return {name: {"counter-dictionary": str(simulator / "dictionary" / f"{name}.yaml")} for name in ("4ga", "5ga")}
+class Ended(RuntimeError):  # noqa: N818
+    """A process of the demo ended by itself."""
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+UNDERSTANDABLE = (
+    *(Ended, NotReady, Missing, processes.Running),
+    *(BadSettings, Unreachable, KafkaFailure, OSError),
+)
+"""Errors whose text tells a user enough; any other one is a defect and shows its traceback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much the demo does, and how long it may take."""
+
+    elements: int
+    cycles: int
+    cycle_s: float
+    patience_s: float
 
 
 def demo(
-    elements: Annotated[int, typer.Option(help="of each of the two systems")] = 20,
-    cycles: Annotated[int, typer.Option(help="reporting periods the elements write")] = 3,
+    elements: Annotated[int, typer.Option(help="number of elements of each of the two systems")] = 20,
+    cycles: Annotated[int, typer.Option(help="number of reporting periods that the elements write")] = 3,
     cycle_s: Annotated[float, typer.Option(help="real seconds between two of them")] = 20.0,
-    patience_s: Annotated[float, typer.Option(help="give up after")] = 600.0,
-    home: Annotated[Path, typer.Option(help="where all of it goes")] = HOME,
+    patience_s: Annotated[float, typer.Option(help="seconds after which the demo gives up")] = 600.0,
+    home: Annotated[Path, typer.Option(help="folder of all data; what an earlier demo left there is removed")] = HOME,
 ) -> None:
-    """Start the dev stack, simulated elements and all services; show the way of the files; verify every value."""
+    """Run the whole job: empty servers, simulated elements, all services; show the files' way; verify every value.
+
+    A demo that still runs is stopped first, and the data of the one before is removed.
+    """
     console = Console()
     home = home.resolve()
+    with ended_plainly(console, home):
+        take_over(console, home)
+        right = run(console, home, Size(elements, cycles, cycle_s, patience_s))
+    raise typer.Exit(0 if right else 1)
+
+
+@contextmanager
+def ended_plainly(console: Console, home: Path) -> Iterator[None]:
+    """Turns an interruption, and errors that a user can understand, into one line and an exit code."""
+
+    def terminate(*_: object) -> NoReturn:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except KeyboardInterrupt:
+        ignore_signals()
+        code, message = int(INTERRUPTED), f"interrupted; {what_still_runs(home)}"
+    except Terminated:
+        ignore_signals()
+        code, message = int(TERMINATED), "stopped: `make down` or another `make demo` has ended this demo"
+    except UNDERSTANDABLE as error:
+        ignore_signals()
+        code, message = 1, f"the demo failed: {error}\n{what_still_runs(home)}"
+    else:
+        return
+    finally:
+        registered = processes.find(home, devstack.DEMO)
+        if registered is not None and registered.pid == os.getpid():
+            registered.forget()
+    console.print()  # ends the line of a table, or of the ^C that a terminal shows
+    console.print(message, soft_wrap=True, highlight=False, markup=False)
+    raise typer.Exit(code)
+
+
+def ignore_signals() -> None:
+    """Keeps a second Ctrl-C from cutting the last message short."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def what_still_runs(home: Path) -> str:
+    """Returns the names of what runs, and how to stop it."""
+    names = names_running(home)
+    return f"still running: {', '.join(names)}; stop them with: {how_to_stop(home)}" if names else "nothing runs"
+
+
+def names_running(home: Path) -> list[str]:
+    """Returns what runs under the folder besides this demo."""
+    return [process.name for process in devstack.running(home) if process.pid != os.getpid()]
+
+
+def how_to_stop(home: Path) -> str:
+    return "make down" if home == HOME.resolve() else f".venv/bin/pmflow dev down --home {home}"
+
+
+def take_over(console: Console, home: Path) -> None:
+    """Stops the demo that still runs and everything it started, and removes its data."""
+    before = processes.take_over(home, devstack.DEMO)
+    if before is not None:
+        console.print(f"stopped the demo that was still running, pid {before.pid}", highlight=False)
+    if names_running(home) or (home / "data").exists():
+        console.print(f"stopping what runs under {home} and removing its data", soft_wrap=True, highlight=False)
+    devstack.empty(home)
+
+
+def run(console: Console, home: Path, size: Size) -> bool:
+    """Runs the demo on empty servers; returns True if every value is stored once and right."""
     console.print("starting Kafka, ZooKeeper, MySQL and the ClickHouse engine (the first time downloads them)")
     stack = devstack.up(home)
     pipeline = Pipeline(home, stack, overrides=DEMO_SCHEDULE | with_dictionaries(stack.simulator))
     simulator = pipeline.simulate(
-        "--systems", f"4ga:{elements},5ga:{elements}", "--cycles", str(cycles), "--cycle-s", str(cycle_s),
-        "--plant", str(SAMPLES),
+        "--systems", f"4ga:{size.elements},5ga:{size.elements}", "--cycles", str(size.cycles),
+        "--cycle-s", str(size.cycle_s), "--plant", str(SAMPLES),
     )  # fmt: skip
     settings = pipeline.configure()
-    wait_for_inventory(pipeline, simulator)
-    admin.provision(settings.kafka.bootstrap_servers, topics.provisioned(s.name for s in settings.systems))
+    with explained(pipeline, (*devstack.COMPONENTS, "simulator")):
+        wait_for_inventory(pipeline, simulator)
+        admin.provision(settings.kafka.bootstrap_servers, topics.provisioned(s.name for s in settings.systems))
     pipeline.start()
-    through = watch(console, pipeline, settings, cycles, patience_s)
-    found = verify.settled_outcomes(settings, pipeline.simulator, within_s=60)
-    console.print()
-    console.print(samples_table(settings))
-    console.print(verify.table(found))
-    console.print(cycles_table(closed_cycles(settings.kafka.bootstrap_servers)))
+    with explained(pipeline, MUST_RUN):
+        through = watch(console, pipeline, settings, size)
+        found = verify.settled_outcomes(settings, pipeline.simulator, within_s=60)
+        check(pipeline, MUST_RUN)
+        console.print()
+        console.print(samples_table(settings))
+        console.print(verify.table(found))
+        console.print(cycles_table(closed_cycles(settings.kafka.bootstrap_servers)))
     console.print("[dim]late: the simulated periods had ended before the demo began[/dim]")
+    if not through:
+        console.print(f"not all files were through within {size.patience_s:.0f} s: see pmflow status, pmflow errors")
     console.print(where_to_look(pipeline), soft_wrap=True, highlight=False)
-    raise typer.Exit(0 if through and all(outcome.right for outcome in found) else 1)
+    return through and all(outcome.right for outcome in found)
 
 
-def wait_for_inventory(pipeline: Pipeline, simulator: Process, within_s: float = 60.0) -> None:
-    """The simulator writes it once its elements can be reached."""
+def check(pipeline: Pipeline, names: Sequence[str]) -> None:
+    """Looks whether the processes of these names run.
+
+    Raises:
+        Ended: one does not; says which and where its log is.
+    """
+    ended = pipeline.ended(names)
+    if ended:
+        raise Ended("; ".join(f"{name} has ended unexpectedly, see its log {log}" for name, log in ended.items()))
+
+
+@contextmanager
+def explained(pipeline: Pipeline, names: Sequence[str]) -> Iterator[None]:
+    """Names a process that has ended in place of the errors that follow from it."""
+    try:
+        yield
+    except Ended:
+        raise
+    except Exception:
+        check(pipeline, names)
+        raise
+
+
+def with_dictionaries(simulator: Path) -> dict[str, Any]:
+    """Returns settings that name the dictionaries of the simulated elements' counters."""
+    return {name: {"counter-dictionary": str(simulator / "dictionary" / f"{name}.yaml")} for name in ("4ga", "5ga")}
+
+
+def wait_for_inventory(pipeline: Pipeline, simulator: processes.Process, within_s: float = 60.0) -> None:
+    """Waits for the inventory, which the simulator writes once its elements can be reached."""
     until_s = monotonic() + within_s
     while not (pipeline.simulator / "inventory" / "5ga.yaml").exists():
         if not simulator.alive() or monotonic() > until_s:
-            raise RuntimeError(f"the simulator did not start; see {simulator.log_path}")
+            raise NotReady(f"the simulator did not start, see its log {simulator.log_path}")
         sleep(0.1)
 
 
 def written(pipeline: Pipeline) -> dict[str, int]:
-    """What the simulator has written so far: cycles, files, values."""
+    """Returns what the simulator has written so far: cycles, files, values."""
     file = pipeline.simulator / "written.json"
     return dict(json.loads(file.read_text())) if file.exists() else {}
 
 
-def watch(console: Console, pipeline: Pipeline, settings: Settings, cycles: int, patience_s: float) -> bool:
-    """Show the files on their way until the last one is through; False when the patience ends before."""
-    until_s = monotonic() + patience_s
+def watch(console: Console, pipeline: Pipeline, settings: Settings, size: Size) -> bool:
+    """Shows the files on their way until the last one is through; returns False if the patience ends before.
+
+    Raises:
+        Ended: a process of the demo ended by itself.
+    """
+    until_s = monotonic() + size.patience_s
     with Live(console=console, refresh_per_second=2) as live:
         while monotonic() < until_s:
+            check(pipeline, MUST_RUN)
             so_far = written(pipeline)
             files = ledger.read(settings.kafka.bootstrap_servers).files.values()
             stages = Counter(file.stage for file in files)
             through = stages["done"] + stages["error"]
             cycle, files_written = so_far.get("cycles", 0), so_far.get("files", 0)
-            says = f"cycle {cycle} of {cycles}: {files_written} files written, {through} through"
+            says = f"cycle {cycle} of {size.cycles}: {files_written} files written, {through} through"
             live.update(Group(status.table(files), says))
-            if cycle >= cycles and through >= files_written and stages.total() == through:
+            if cycle >= size.cycles and through >= files_written and stages.total() == through:
                 return True
             sleep(1.0)
     return False
 
 
 def samples_table(settings: Settings) -> Table:
-    """What became of the real files."""
+    """Returns a table of what became of the real files."""
     shown = Table("real file", "stage", "values", "nulls", "set aside", "dropped", "why")
     files = ledger.read(settings.kafka.bootstrap_servers).files.values()
     for file in sorted((f for f in files if f.endpoint == "samples"), key=lambda f: f.path):
@@ -112,7 +252,7 @@ def samples_table(settings: Settings) -> Table:
 
 
 def where_to_look(pipeline: Pipeline) -> str:
-    """The next things a curious person does."""
+    """Returns commands to try next."""
     stack, config = pipeline.stack, ",".join(os.path.relpath(file) for file in pipeline.config)
     mysql = f"mysql -h {stack.mysql_host} -P {stack.mysql_port} -u root pmflow"
     return f"""
@@ -127,5 +267,6 @@ All of it still runs. Where to look next:
   {pipeline.simulator}/files/            the elements' folders: pm/, pm/done/, pm/error/
   {mysql} -e 'DESCRIBE pm_group'
   curl '{stack.clickhouse_url}/?database=pmflow' -d 'SHOW TABLES'
-Stop everything: make down
+Stop everything: {how_to_stop(pipeline.home)}
+Run it again, with empty servers: make demo
 """

@@ -8,12 +8,13 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from services.ch_bridge.settings import ChBridgeSettings
+from services.ch_bridge.settings import ChBridgeSettings, Clickhouse
 from services.fetcher.operate import FetcherSettings
-from services.mysql_writer.settings import MysqlWriterSettings
-from services.scanner.operate import ScannerSettings
+from services.mysql_writer.settings import Mysql, MysqlWriterSettings
+from services.scanner.operate import ScannerSettings, Zookeeper
 from services.tracker.operate import TrackerSettings
 from shared import topics
+from shared.configuration.resolve import expected
 from shared.inventory import Endpoint
 from shared.metrics import DECLARED, Declared
 from shared.settings import SECTIONS, Schedule, System
@@ -26,16 +27,23 @@ METRICS = (
     "shared.remote.metrics",
 )
 """The modules that declare metrics."""
-SETTINGS = {
-    "spring.pm": Schedule,
-    "<system> (4ga, 5ga, ...)": System,
-    "an entry of an inventory": Endpoint,
-    **SECTIONS,
+OWN_SECTIONS: dict[str, type] = {
+    "zookeeper": Zookeeper,
+    "mysql": Mysql,
+    "clickhouse": Clickhouse,
     "scanner": ScannerSettings,
     "fetcher": FetcherSettings,
     "mysql_writer": MysqlWriterSettings,
     "ch_bridge": ChBridgeSettings,
     "tracker": TrackerSettings,
+}
+"""What `shared.settings.OWN` names; each belongs to a service."""
+SETTINGS = {
+    "spring.pm": Schedule,
+    "<system> (4ga, 5ga, ...)": System,
+    "an entry of an inventory": Endpoint,
+    **SECTIONS,
+    **OWN_SECTIONS,
 }
 
 
@@ -84,15 +92,17 @@ def _settings() -> Iterator[str]:
     yield "Generated from the code by `pmflow docs`. Files named by `PMFLOW_CONFIG` (comma-separated; later ones"
     yield "override) are read once; `PMFLOW_<SECTION>__<KEY>=...` overrides one value. A key may be written"
     yield "`consumerThreads`, `consumer-threads` or `consumer_threads`; a trailing `_s` (seconds) may be left out."
-    yield "An unknown key is an error."
+    yield "A list may be written as text with commas; a later one replaces an earlier one. In a YAML file, quote a"
+    yield "password of digits that begins with 0. An unknown key, or a value that is not as expected, is an error."
     for section, cls in SETTINGS.items():
         yield from ("", f"## {section}", "", f"{(cls.__doc__ or '').splitlines()[0]}", "")
-        yield "| key | type | default | what |"
+        yield "| key | expected | default | what |"
         yield "|---|---|---|---|"
         hints = get_type_hints(cls, include_extras=True)
         for field in fields(cls):
-            kind, about = get_args(hints[field.name])
-            yield f"| `{field.name}` | {getattr(kind, '__name__', kind)} | {_default(field)} | {about} |"
+            kind = hints[field.name]
+            about = next(part for part in get_args(kind) if isinstance(part, str))
+            yield f"| `{field.name}` | {expected(kind)} | {_default(field)} | {about} |"
 
 
 def _default(field: Field[Any]) -> str:

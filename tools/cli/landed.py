@@ -7,10 +7,12 @@ import pymysql
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from services.ch_bridge.connection import client_of
+from services.ch_bridge.settings import Clickhouse, clickhouse_of
 from services.ch_bridge.statements import ROWS, quoted
 from services.mysql_writer.connection import connect
+from services.mysql_writer.settings import Mysql, mysql_of
 from shared.messages import FileStatus, version_of
-from shared.settings import Clickhouse, Mysql, Settings
+from shared.settings import Settings
 from shared.sinks.names import table_name
 
 DAY = timedelta(days=1)
@@ -22,7 +24,8 @@ def rows_of(settings: Settings, file: FileStatus) -> Iterator[tuple[str, str, st
     system = settings.system(file.system)
     for sink in system.sinks if system else ():
         try:
-            tables = in_mysql(settings.mysql, file) if sink == "mysql" else in_clickhouse(settings.clickhouse, file)
+            mysql, clickhouse = mysql_of(settings), clickhouse_of(settings)
+            tables = in_mysql(mysql, file) if sink == "mysql" else in_clickhouse(clickhouse, file)
             for table, rows in tables.items():
                 if rows:
                     yield sink, table, f"{rows:,} rows"

@@ -38,8 +38,10 @@ def of(said: Iterable[Record]) -> Ledger:
 def messages(brokers: str, topic: Topic) -> Iterator[Record]:
     """All of a topic, up to where it ends now; each partition's in their order."""
     reader = follow_all(brokers, topic)
-    yield from until_now(reader, brokers, topic)
-    reader.close()
+    try:
+        yield from until_now(reader, brokers, topic)
+    finally:
+        reader.close()
 
 
 def until_now(reader: Consumer, brokers: str, topic: Topic) -> Iterator[Record]:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,10 @@ class Pipeline:
             return self.env
         health, port = str(self.home / f"{service}.health"), str(self.ports[service])
         return {**self.env, "PMFLOW_METRICS__PORT": port, "PMFLOW_HEALTH__FILE": health}
+
+    def ended(self, names: Iterable[str]) -> dict[str, Path]:
+        """Returns those of the processes that do not run, with their logs."""
+        return {name: self.home / "log" / f"{name}.log" for name in names if processes.find(self.home, name) is None}
 
     def process(self, name: str) -> processes.Process:
         found = processes.find(self.home, name)

@@ -13,11 +13,14 @@ from rich.progress import Progress
 
 from services.ch_bridge.bridge import ClickhouseBridge
 from services.ch_bridge.clickhouse import ClickHouse
+from services.ch_bridge.settings import clickhouse_of
 from services.ch_bridge.settings import rules_of as clickhouse_rules
 from services.mysql_writer.repository import Repository
+from services.mysql_writer.settings import mysql_of
 from services.mysql_writer.settings import rules_of as mysql_rules
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared import topics
+from shared.backoff import backoff_s
 from shared.errors import Unreachable
 from shared.kafka import admin
 from shared.kafka.consume import OffsetRange, read_range
@@ -30,6 +33,7 @@ from shared.sinks.landing import Piece, land, pieces
 from shared.sinks.loop import Sink
 
 MESSAGES_AT_ONCE = 500
+FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 10.0
 Times = tuple[int | None, int | None]
 """From and to, ms since 1970 by the messages' own time; None is the topic's end on that side."""
@@ -92,14 +96,14 @@ def replay(
 
 
 def _write(sink: Sink, pieces: Sequence[Piece]) -> None:
-    wait_s = 0.5
+    failures = 0
     while True:
         try:
             sink.write([piece.batch for piece in pieces if piece.batch is not None], {})
         except Unreachable as error:
             typer.echo(f"waiting for the database: {error}", err=True)
-            sleep(wait_s)
-            wait_s = min(LONGEST_BACKOFF_S, 2 * wait_s)
+            failures += 1
+            sleep(backoff_s(failures, FIRST_BACKOFF_S, LONGEST_BACKOFF_S))
         else:
             return
 
@@ -116,9 +120,11 @@ def take_back(producer: Producer, sink: str, letters: Sequence[Record]) -> None:
 def sink_of(settings: Settings, name: str) -> Sink:
     """The sink as its service has it."""
     if name == "mysql":
-        return MysqlWriterWorker(Repository(settings.mysql, partial(mysql_rules, settings)))
+        return MysqlWriterWorker(Repository(mysql_of(settings), partial(mysql_rules, settings)))
     # Without tokens: what the server lost since it first took these inserts is to come back.
-    return ClickhouseBridge(ClickHouse(settings.clickhouse, partial(clickhouse_rules, settings), drop_repeats=False))
+    return ClickhouseBridge(
+        ClickHouse(clickhouse_of(settings), partial(clickhouse_rules, settings), drop_repeats=False)
+    )
 
 
 def _ms(time: datetime | None) -> int | None:

@@ -33,8 +33,12 @@ def command(service: str) -> list[str]:
 
 
 def run_all(home: Path) -> None:
-    """Start all, wait for a signal or the end of one, stop all."""
+    """Starts all services, waits for a signal or the end of one of them, then stops all."""
     stop = stop_on_signals()
+    running = [process.name for process in processes.running(home) if process.name in SERVICES]
+    if running:
+        typer.echo(f"already running: {', '.join(running)}; stop them with: pmflow dev down --home {home}", err=True)
+        raise typer.Exit(1)
     started = [processes.start(home, service, command(service)) for service in SERVICES]
     for process in started:
         typer.echo(f"{process.name}: pid {process.pid}, log {process.log_path}")

@@ -8,7 +8,7 @@ from typing import get_args
 from rich.console import Console
 from rich.table import Table
 
-from services.scanner.operate import SystemState, reported_states
+from services.scanner.operate import SystemState, reported_states, zookeeper_of
 from shared.errors import Unreachable
 from shared.messages import FileStatus, Stage
 from shared.settings import load
@@ -22,7 +22,7 @@ def status() -> None:
     """Who scans which system, how many files are at which stage, and how many values they brought."""
     settings, console = load(), Console()
     try:
-        console.print(systems(reported_states(settings.zookeeper.connection_string)))
+        console.print(systems(reported_states(zookeeper_of(settings).connection_string)))
     except Unreachable as error:
         console.print(f"systems: {error}", markup=False)
     console.print(table(ledger.read(settings.kafka.bootstrap_servers).files.values()))

@@ -11,8 +11,9 @@ import orjson
 from pymysql.cursors import DictCursor, SSDictCursor
 
 from services.ch_bridge.connection import client_of
+from services.ch_bridge.settings import Clickhouse
 from services.mysql_writer.connection import connect
-from shared.settings import Clickhouse, Mysql
+from services.mysql_writer.settings import Mysql
 from shared.sinks.names import KEY_COLUMNS, column_name, table_name
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")

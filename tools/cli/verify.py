@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from services.ch_bridge.settings import clickhouse_of
+from services.mysql_writer.settings import mysql_of
 from shared.settings import Settings, load
 from tools.cli.stored import Key, StoredRow, canonical, in_clickhouse, in_mysql
 from tools.simulator.truth import TruthRow, expected_rows
@@ -95,7 +97,7 @@ def _compare_row(outcome: Outcome, wanted: tuple[bool, Mapping[str, Any]] | None
 def outcomes(settings: Settings, directory: Path) -> Iterator[Outcome]:
     """Of every system in every sink it has."""
     truth = truth_of(expected_rows(directory))
-    mysql_rows = list(in_mysql(settings.mysql))
+    mysql_rows = list(in_mysql(mysql_of(settings)))
     for system in settings.systems:
         yield compare("mysql", system.name, truth, mysql_rows)
         if system.is_using_clickhouse:
@@ -103,7 +105,7 @@ def outcomes(settings: Settings, directory: Path) -> Iterator[Outcome]:
             for key, (_, values) in truth.items():
                 if key[0] == system.name:
                     groups.setdefault(key[1], set()).update(values)
-            yield compare("clickhouse", system.name, truth, in_clickhouse(settings.clickhouse, system.name, groups))
+            yield compare("clickhouse", system.name, truth, in_clickhouse(clickhouse_of(settings), system.name, groups))
 
 
 def settled_outcomes(settings: Settings, directory: Path, within_s: float) -> list[Outcome]:

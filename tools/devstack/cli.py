@@ -8,11 +8,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tools.devstack import processes, stack
+from tools.devstack import stack
 from tools.devstack.downloads import Missing
+from tools.devstack.processes import Running
+from tools.devstack.servers import NotReady
 
 app = typer.Typer(no_args_is_help=True)
-Home = Annotated[Path, typer.Option(help="where its data, logs and pid files lie")]
+Home = Annotated[Path, typer.Option(help="folder of its data, logs and pid files")]
 HOME = Path(".pmflow")
 
 
@@ -21,7 +23,7 @@ def up(home: Home = HOME) -> None:
     """Start what does not run; returns when each server answers a real request."""
     try:
         started = stack.up(home, usual_ports=True)
-    except (Missing, stack.NotReady) as reason:
+    except (Missing, Running, NotReady) as reason:
         typer.echo(str(reason), err=True)
         raise typer.Exit(1) from reason
     show(home)
@@ -32,8 +34,9 @@ def up(home: Home = HOME) -> None:
 
 @app.command()
 def down(home: Home = HOME) -> None:
-    """Stop the servers, and all else that was started under the folder; the data stays."""
-    stack.down(home)
+    """Stop the servers, and all else that was started under the folder, a running demo too; the data stays."""
+    stopped = stack.down(home)
+    typer.echo(f"stopped: {', '.join(stopped)}" if stopped else f"nothing runs under {home.resolve()}")
 
 
 @app.command()
@@ -44,12 +47,16 @@ def status(home: Home = HOME) -> None:
 
 @app.command()
 def reset(home: Home = HOME) -> None:
-    """Stop all and forget all data; what was downloaded stays."""
-    stack.reset(home)
+    """Stop all and remove all data; what was downloaded stays."""
+    try:
+        stack.reset(home)
+    except NotReady as reason:
+        typer.echo(str(reason), err=True)
+        raise typer.Exit(1) from reason
 
 
 def show(home: Path) -> None:
-    """A row a server, and what else runs."""
+    """Print one row per server, and per other process that runs."""
     home = home.resolve()
     if not (home / "stack.json").exists():
         typer.echo("nothing there yet: pmflow dev up")
@@ -58,7 +65,7 @@ def show(home: Path) -> None:
     shown = Table("server", "is", "at")
     for component, state in stack.status(home).items():
         shown.add_row(component, state, f"127.0.0.1:{ports[component]}")
-    for process in processes.running(home):
+    for process in stack.running(home):
         if process.name not in stack.COMPONENTS:
             shown.add_row(process.name, "runs", f"pid {process.pid}")
     Console().print(shown)

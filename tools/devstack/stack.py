@@ -4,38 +4,28 @@ import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
-import pymysql
 import yaml
 
-from shared.kafka.admin import brokers_that_answer
-from shared.kafka.record import KafkaFailure
-from tools.devstack import downloads, processes
+from tools.devstack import downloads, processes, servers
+from tools.devstack.servers import NotReady
 
-COMPONENTS = ("kafka", "zookeeper", "mysql", "clickhouse")
+COMPONENTS = ("zookeeper", "mysql", "clickhouse", "kafka")
+"""In the order of their start: Kafka formats its storage first, and the others start meanwhile."""
 USUAL_PORTS = {"kafka": 19092, "kafka_controller": 19093, "zookeeper": 12181, "mysql": 13306, "clickhouse": 18123}
-"""Of the developer's own stack; those taken are replaced by free ones."""
+"""Ports of the developer's own stack; those in use by other programs are replaced by free ones."""
+DEMO = "demo"
+"""The name under which a running demo is registered."""
 READY_WITHIN_S = 90.0
 LOOK_S = 0.1
-SOCKET = "mysqld.sock"
-"""In the data directory, and by a relative name: the path below a test's folder is longer than a socket's may be."""
-CLUSTER_ID = "cG1mbG93LWRldi1zdGFjaw"
 ROOT = Path(__file__).parents[2]
-
-
-class NotReady(RuntimeError):  # noqa: N818
-    """A server ended or does not answer; says which, and how its log ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +79,8 @@ class Stack:
         }
 
     def write_overlay(self, overrides: Mapping[str, Any]) -> None:
-        """The overlay with other sections over it."""
-        overlay = self.overlay()
-        for section, values in overrides.items():
-            overlay[section] = {**overlay.get(section, {}), **values}
-        self.overlay_file.write_text(yaml.safe_dump(overlay))
+        """Writes the overlay with other sections over it."""
+        _replace(self.overlay_file, yaml.safe_dump(_merged(self.overlay(), overrides)))
 
     @classmethod
     def load(cls, home: Path) -> "Stack":
@@ -102,67 +89,125 @@ class Stack:
 
     def save(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
-        (self.home / "stack.json").write_text(json.dumps({"ports": dict(self.ports)}))
+        _replace(self.home / "stack.json", json.dumps({"ports": dict(self.ports)}))
+
+
+def _merged(sections: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    return {**sections, **{name: {**sections.get(name, {}), **values} for name, values in over.items()}}
+
+
+def _replace(target: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    partial = target.with_suffix(f".{os.getpid()}")
+    partial.write_text(text)
+    partial.replace(target)
 
 
 def up(home: Path, *, usual_ports: bool = False) -> Stack:
-    """Start what does not run, on the ports it had before, and wait until each server answers a real request.
+    """Starts what does not run, and waits until each server answers a real request.
+
+    A server gets the port it had before, or a free one where another program uses that port by now.
 
     Raises:
         Missing: something of the machine is missing.
         NotReady: a server does not answer; the end of its log says why.
     """
-    home = home.resolve()
-    if (home / "stack.json").exists():
-        stack = Stack.load(home)
-    else:
-        stack = Stack(home=home, ports=_free_ports(USUAL_PORTS if usual_ports else dict.fromkeys(USUAL_PORTS, 0)))
-        stack.save()
-    downloads.everything()  # before the threads: two Mavens at once spoil their common store
-    with ThreadPoolExecutor(max_workers=len(COMPONENTS)) as pool:
-        list(pool.map(lambda component: _bring_up(stack, component), COMPONENTS))
+    stack = _with_free_ports(home.resolve(), USUAL_PORTS if usual_ports else dict.fromkeys(USUAL_PORTS, 0))
+    downloads.everything()
+    for component in COMPONENTS:
+        if processes.find(stack.home, component) is None:
+            start_component(stack.home, component)
+    for component in COMPONENTS:
+        wait_ready(stack, component)
     return stack
 
 
-def _bring_up(stack: Stack, component: str) -> None:
-    if processes.find(stack.home, component) is None:
-        start_component(stack.home, component)
-    wait_ready(stack, component)
+def _with_free_ports(home: Path, wanted: Mapping[str, int]) -> Stack:
+    before = Stack.load(home) if (home / "stack.json").exists() else Stack(home=home, ports={})
+    known = {**wanted, **before.ports}
+    stopped = [component for component in COMPONENTS if processes.find(home, component) is None]
+    free = _free_ports({name: port for name, port in known.items() if name.removesuffix("_controller") in stopped})
+    stack = replace(before, ports={**known, **free})
+    if stack != before:
+        stack.save()
+        if stack.overlay_file.exists():  # what else was configured there stays
+            found = yaml.safe_load(stack.overlay_file.read_text()) or {}
+            _replace(stack.overlay_file, yaml.safe_dump(_merged(found, stack.overlay())))
+    return stack
 
 
 def start_component(home: Path, component: str) -> None:
-    """Start one server; does not wait for it."""
+    """Starts one server; does not wait for it."""
     home = home.resolve()
     stack = Stack.load(home)
-    data = home / "data" / component
-    prepared = _PREPARE[component](stack, data)
-    processes.start(home, component, prepared, cwd=ROOT)
+    argv = servers.prepared(component, stack.ports, home / "data" / component)
+    processes.start(home, component, argv, cwd=ROOT)
 
 
 def stop_component(home: Path, component: str) -> None:
-    """Stop one server in good order, if it runs."""
+    """Stops one server in good order, if it runs."""
     found = processes.find(home.resolve(), component)
     if found is not None:
         found.stop(timeout_s=40)
 
 
-def down(home: Path) -> None:
-    """Stop all that runs under the folder, the newest layer first; the data stays."""
+def running(home: Path) -> list[processes.Process]:
+    """Returns all processes of the folder, a simulator that was started by hand on its elements among them."""
+    found = [*processes.running(home), *processes.running(home / "simulator")]
+    return list({process.pid: process for process in reversed(found)}.values())[::-1]
+
+
+def down(home: Path, timeout_s: float = 40.0) -> list[str]:
+    """Stops all that runs under the folder and returns the names; the data stays.
+
+    Each process may take so many seconds to end in good order, then it is killed.
+
+    A demo comes first, since it would start more; then simulator and services; the servers last.
+    """
     home = home.resolve()
-    servers = [process for process in processes.running(home) if process.name in COMPONENTS]
-    others = [process for process in processes.running(home) if process.name not in COMPONENTS]
-    for layer in (others, servers):
+    stopped: list[str] = []
+    for last in (0, 1, 2):
+        found = [process for process in running(home) if process.pid != os.getpid()]
+        layer = [process for process in found if _layer(process.name) <= last]
         with ThreadPoolExecutor(max_workers=8) as pool:
-            list(pool.map(processes.Process.stop, layer))
+            list(pool.map(lambda process: process.stop(timeout_s), layer))
+        stopped += [process.name for process in layer]
+    return stopped
+
+
+def _layer(name: str) -> int:
+    return 0 if name == DEMO else 2 if name in COMPONENTS else 1
+
+
+def empty(home: Path) -> None:
+    """Stops all and removes all data, logs and simulated elements; the ports and what was downloaded stay.
+
+    Raises:
+        NotReady: the folder has data, but is not one of a dev stack.
+    """
+    home = home.resolve()
+    if (home / "data").exists() and not (home / "stack.json").exists():
+        raise NotReady(f"{home}/data is not a dev stack's (there is no stack.json): remove it or choose another --home")
+    down(home, timeout_s=0)  # nobody needs what they would still write
+    _discard(home, "data", "log", "simulator", "overlay.yaml")
 
 
 def reset(home: Path) -> None:
-    """Stop all and forget all data; what was downloaded stays."""
-    down(home)
-    for name in ("data", "log", "run", "simulator"):
-        shutil.rmtree(home / name, ignore_errors=True)
-    for name in ("stack.json", "overlay.yaml"):
-        (home / name).unlink(missing_ok=True)
+    """Stops all and removes all data and ports; what was downloaded stays."""
+    empty(home)
+    _discard(home.resolve(), "run", "stack.json")
+
+
+def _discard(home: Path, *names: str) -> None:
+    """Renames before it removes: after an interruption nothing half removed is taken for data."""
+    discarded = home / "discarded"
+    if discarded.exists():
+        shutil.rmtree(discarded)
+    discarded.mkdir(parents=True)
+    for name in names:
+        if (home / name).exists():
+            (home / name).rename(discarded / name)
+    shutil.rmtree(discarded)
 
 
 def status(home: Path) -> dict[str, str]:
@@ -173,154 +218,27 @@ def status(home: Path) -> dict[str, str]:
         if processes.find(home, component) is None:
             found[component] = "stopped"
         else:
-            found[component] = "ready" if _answers(Stack.load(home), component) else "does not answer"
+            found[component] = "ready" if servers.answers(component, Stack.load(home).ports) else "does not answer"
     return found
 
 
 def wait_ready(stack: Stack, component: str) -> None:
-    """Until it answers.
+    """Waits until a server answers.
 
     Raises:
         NotReady: it ended, or does not answer in time.
     """
     until_s = monotonic() + READY_WITHIN_S
-    while not _answers(stack, component):
+    while True:
         process = processes.find(stack.home, component)
+        if process is not None and servers.answers(component, stack.ports):
+            return
         if process is None or monotonic() > until_s:
-            log = (stack.home / "log" / f"{component}.log").read_text(errors="replace")[-3000:]
-            raise NotReady(f"{component} {'ended' if process is None else 'does not answer'}; its log ends:\n{log}")
+            file = stack.home / "log" / f"{component}.log"
+            tail = file.read_text(errors="replace")[-3000:] if file.exists() else ""
+            state = "ended" if process is None else f"does not answer within {READY_WITHIN_S:.0f} s"
+            raise NotReady(f"{component} {state}; the end of its log, {file}:\n{tail}")
         sleep(LOOK_S)
-
-
-def _answers(stack: Stack, component: str) -> bool:
-    return _ANSWERS[component](stack)
-
-
-def _kafka_answers(stack: Stack) -> bool:
-    try:
-        return brokers_that_answer(stack.kafka, timeout_s=1.0) > 0
-    except KafkaFailure:
-        return False
-
-
-def _zookeeper_answers(stack: Stack) -> bool:
-    """By its command `srvr`, which a server that does not serve yet refuses."""
-    try:
-        with socket.create_connection(("127.0.0.1", stack.ports["zookeeper"]), timeout=2) as line:
-            line.sendall(b"srvr")
-            return b"Mode: " in line.recv(4096)
-    except OSError:
-        return False
-
-
-def _mysql_answers(stack: Stack) -> bool:
-    try:
-        with pymysql.connect(
-            host=stack.mysql_host, port=stack.mysql_port, user="root", connect_timeout=2
-        ) as connection:
-            return bool(connection.cursor().execute("SELECT 1"))
-    except pymysql.OperationalError:
-        return False
-
-
-def _clickhouse_answers(stack: Stack) -> bool:
-    try:
-        with urlopen(f"{stack.clickhouse_url}/?query=SELECT%201", timeout=2) as answer:  # noqa: S310 - http, ours
-            return bool(answer.read() == b"1\n")
-    except (URLError, OSError):
-        return False
-
-
-_ANSWERS: Mapping[str, Callable[[Stack], bool]] = {
-    "kafka": _kafka_answers,
-    "zookeeper": _zookeeper_answers,
-    "mysql": _mysql_answers,
-    "clickhouse": _clickhouse_answers,
-}
-
-
-def _prepare_kafka(stack: Stack, data: Path) -> list[str]:
-    """One node, broker and controller (KRaft)."""
-    data.mkdir(parents=True, exist_ok=True)
-    config = data.parent / "kafka.properties"
-    controller = f"127.0.0.1:{stack.ports['kafka_controller']}"
-    settings = {
-        "process.roles": "broker,controller",
-        "node.id": 1,
-        "controller.quorum.voters": f"1@{controller}",
-        "listeners": f"PLAINTEXT://{stack.kafka},CONTROLLER://{controller}",
-        "controller.listener.names": "CONTROLLER",
-        "log.dirs": data,
-        "auto.create.topics.enable": "false",
-        "offsets.topic.replication.factor": 1,
-        "offsets.topic.num.partitions": 5,
-        "transaction.state.log.replication.factor": 1,
-        "transaction.state.log.min.isr": 1,
-        "group.initial.rebalance.delay.ms": 0,
-        # a killed broker is refused until its last session ends, 9 s by default
-        "broker.session.timeout.ms": 3000,
-        "broker.heartbeat.interval.ms": 500,
-        "log.cleaner.dedupe.buffer.size": 16 << 20,
-    }
-    config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-    log4j = f"-Dlog4j2.configurationFile={Path(__file__).parent / 'log4j2.properties'}"
-    jvm = [downloads.java(), log4j, "-cp", f"{downloads.jars('kafka')}/*"]
-    if not (data / "meta.properties").exists():
-        storage = [*jvm, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(config)]
-        formatted = subprocess.run(storage, capture_output=True, text=True, check=False)
-        if formatted.returncode:
-            raise NotReady(
-                f"kafka's storage cannot be formatted:\n{formatted.stdout[-1000:]}{formatted.stderr[-2000:]}"
-            )
-    return [*jvm[:1], "-Xmx512m", "-Xms256m", *jvm[1:], "kafka.Kafka", str(config)]
-
-
-def _prepare_zookeeper(stack: Stack, data: Path) -> list[str]:
-    data.mkdir(parents=True, exist_ok=True)
-    config = data.parent / "zoo.cfg"
-    config.write_text(
-        f"tickTime=1000\ndataDir={data}\nclientPort={stack.ports['zookeeper']}\nclientPortAddress=127.0.0.1\n"
-        "admin.enableServer=false\nmaxClientCnxns=0\n4lw.commands.whitelist=srvr\n"
-    )
-    classes = f"{downloads.jars('zookeeper')}/*"
-    main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-    return [downloads.java(), "-Xmx128m", "-cp", classes, main, str(config)]
-
-
-def _prepare_mysql(stack: Stack, data: Path) -> list[str]:
-    if not data.exists():
-        partial = data.with_name(f"mysql.{os.getpid()}")  # a copy cut short must not pass for data
-        shutil.copytree(downloads.mysql_template(), partial, dirs_exist_ok=True)
-        downloads.publish(partial, data)
-    # A killed server leaves it; mysqld does not start when its pid is by now another process's.
-    (data / f"{SOCKET}.lock").unlink(missing_ok=True)
-    return [
-        *downloads.mysqld(data),
-        f"--port={stack.mysql_port}",
-        "--bind-address=127.0.0.1",
-        f"--socket={SOCKET}",
-        f"--pid-file={data}/mysqld.pid",
-        "--mysqlx=OFF",
-        "--skip-log-bin",
-        "--character-set-server=utf8mb4",
-        "--innodb-buffer-pool-size=256M",
-        "--innodb-log-file-size=134217728",
-        "--max-connections=200",
-    ]
-
-
-def _prepare_clickhouse(stack: Stack, data: Path) -> list[str]:
-    data.mkdir(parents=True, exist_ok=True)
-    port = str(stack.ports["clickhouse"])
-    return [sys.executable, "-m", "tools.devstack.clickhouse_front", "--path", str(data), "--port", port]
-
-
-_PREPARE: Mapping[str, Callable[[Stack, Path], list[str]]] = {
-    "kafka": _prepare_kafka,
-    "zookeeper": _prepare_zookeeper,
-    "mysql": _prepare_mysql,
-    "clickhouse": _prepare_clickhouse,
-}
 
 
 def _free_ports(wanted: Mapping[str, int]) -> dict[str, int]:
@@ -330,8 +248,11 @@ def _free_ports(wanted: Mapping[str, int]) -> dict[str, int]:
         for name, port in wanted.items():
             probe = held.enter_context(socket.socket())
             try:
+                # connections of a server that has ended do not count, as they do not for the server itself
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(port > 0))
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
                 probe.bind(("127.0.0.1", 0))
             found[name] = probe.getsockname()[1]
     return found

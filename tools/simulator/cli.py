@@ -3,7 +3,8 @@
 import asyncio
 import json
 import signal
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -11,11 +12,12 @@ from typing import Annotated
 
 import typer
 
+from tools.devstack import processes
 from tools.simulator.anomalies import ANOMALIES, Anomaly
-from tools.simulator.elements import SimulatedElements
+from tools.simulator.elements import Login, SimulatedElements
 from tools.simulator.files import replace
 from tools.simulator.generate import Shape
-from tools.simulator.serve import known_hosts_line, serve
+from tools.simulator.serve import SSHAcceptor, known_hosts_line, serve
 
 SAMPLES = "samples"
 """The element that real files are put on, unless another is named."""
@@ -75,13 +77,28 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option
         sizes = {name: int(many) for name, _, many in (system.partition(":") for system in systems.split(","))}
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    elements = SimulatedElements(directory.resolve(), sizes, shape, in_place_share, chosen(anomalies), late_s)
-    if plant:
-        samples, system, element = planted(plant, next(iter(sizes)))
-        elements.plant(samples, system, element)
-    newest_s = int(time()) // gp_s * gp_s
-    pace = Pace(start or newest_s - max(cycles - 1, 0) * gp_s, cycle_s, cycles)
-    asyncio.run(_run(elements, Place(host, advertise or host, port), pace))
+    with _alone(directory.resolve()):
+        elements = SimulatedElements(directory.resolve(), sizes, shape, in_place_share, chosen(anomalies), late_s)
+        if plant:
+            samples, system, element = planted(plant, next(iter(sizes)))
+            elements.plant(samples, system, element)
+        newest_s = int(time()) // gp_s * gp_s
+        pace = Pace(start or newest_s - max(cycles - 1, 0) * gp_s, cycle_s, cycles)
+        asyncio.run(_run(elements, Place(host, advertise or host, port), pace))
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keeps a second simulator from writing to the same folder, and lets `pmflow dev down` find this one."""
+    try:
+        registered = processes.register(directory, "simulator")
+    except processes.Running as reason:
+        typer.echo(str(reason), err=True)
+        raise typer.Exit(1) from reason
+    try:
+        yield
+    finally:
+        registered.forget()
 
 
 def chosen(option: str) -> tuple[Anomaly, ...]:
@@ -114,7 +131,7 @@ async def _run(elements: SimulatedElements, place: Place, pace: Pace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     logins = elements.logins()
-    server = await serve(elements.directory, logins, place.host, _usual(elements.directory, place.port))
+    server = await _serve_on_usual_port(elements, logins, place)
     port = server.get_port()
     _tell_how_to_connect(elements, place.advertised, port)
     typer.echo(json.dumps({"serving": f"{place.advertised}:{port}", "elements": len(logins)}))
@@ -123,10 +140,16 @@ async def _run(elements: SimulatedElements, place: Place, pace: Pace) -> None:
     server.close()  # not waited for: collectors keep their connections open
 
 
-def _usual(directory: Path, port: int) -> int:
-    """The port it had before, so that clients find it again after a restart."""
-    file = directory / "port"
-    return port or (int(file.read_text()) if file.exists() else 0)
+async def _serve_on_usual_port(elements: SimulatedElements, logins: Mapping[str, Login], place: Place) -> SSHAcceptor:
+    """Listens on the port it had before, so that clients find it again; on a free one if that is in use by now."""
+    file = elements.directory / "port"
+    usual = place.port or (int(file.read_text()) if file.exists() else 0)
+    try:
+        return await serve(elements.directory, logins, place.host, usual)
+    except OSError:
+        if place.port or not usual:
+            raise
+        return await serve(elements.directory, logins, place.host, 0)
 
 
 def _tell_how_to_connect(elements: SimulatedElements, host: str, port: int) -> None:

@@ -5,9 +5,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import asyncssh
+from asyncssh import SSHAcceptor
 
 from tools.simulator.elements import Login
 from tools.simulator.files import save_secret
+
+__all__ = ["SSHAcceptor", "known_hosts_line", "serve"]
 
 LOGIN_TIMEOUT_S = 30
 BACKLOG = 512
@@ -40,7 +43,7 @@ async def serve(
     host: str,
     port: int,
     connected: Callable[[asyncssh.SSHServerConnection], None] = lambda _: None,
-) -> asyncssh.SSHAcceptor:
+) -> SSHAcceptor:
     """Listen, on a free port if it is 0; the host key is made once and kept. asyncssh sets TCP_NODELAY itself.
 
     Args:

@@ -1,4 +1,7 @@
-"""Epochs: recognises announcements of a former leader, which are discarded. Pure."""
+"""Epochs: recognises announcements of a former leader, which are discarded. Pure.
+
+See docs/decisions/0010-leader-election.md.
+"""
 
 
 class Epochs:

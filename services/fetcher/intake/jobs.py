@@ -4,14 +4,14 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from random import uniform
 from time import sleep
 
 from services.fetcher import metrics
 from services.fetcher.intake.dispatch import Job
 from services.fetcher.intake.epochs import Epochs
 from services.fetcher.intake.waiting_files import Announced, WaitingFiles
-from services.fetcher.settings import FetcherSettings
+from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
+from shared.backoff import backoff_s
 from shared.errors import Unreachable
 from shared.kafka.record import Record
 from shared.messages import BadMessage, FileFound, FileStatus, Settle
@@ -91,7 +91,7 @@ class SettleJobs:
                 event = "file not moved, left for a later command" if last else "file not moved, retrying"
                 log.log(level, event, extra={"file": command.file_id, "attempt": attempt, "reason": str(error)})
                 if not last:
-                    sleep(self.settings.first_wait_s * 2 ** (attempt - 1) * uniform(0.5, 1.5))
+                    sleep(backoff_s(attempt, self.settings.first_wait_s, LONGEST_WAIT_S))
             else:
                 break
         done()

@@ -44,7 +44,7 @@ class Settler:
 
     def settle(self, command: Settle) -> FileStatus:
         """The file's last status: done or error."""
-        status = FileStatus.of(command.status, b"")
+        status = command.status
         what = "leave" if status.lies_at else action(self.system(status), command.to)
         if what != "leave":
             with self.session(status) as element:

@@ -1,8 +1,9 @@
 import pytest
 
 from services.ch_bridge.connection import Connection, address
+from services.ch_bridge.settings import Clickhouse
 from shared.errors import Unreachable
-from shared.settings import BadSettings, Clickhouse
+from shared.settings import BadSettings
 
 
 @pytest.mark.parametrize(

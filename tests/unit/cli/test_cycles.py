@@ -5,7 +5,7 @@ from dataclasses import replace
 from rich.console import Console
 from rich.table import Table
 
-from shared.messages import CycleFigures
+from shared.cycle_figures import CycleFigures
 from tools.cli.cycles import newest, table, whole
 
 GOOD = CycleFigures(

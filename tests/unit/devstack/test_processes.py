@@ -1,5 +1,7 @@
 import errno
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,3 +99,63 @@ def test_another_process_that_got_the_same_pid_is_never_touched(home: Path) -> N
     processes.Process(home, "one", **other).kill()
     assert process.alive()
     process.kill()
+
+
+def test_a_pid_file_of_an_earlier_boot_names_no_process_that_runs_now(home: Path) -> None:
+    """Pids and start times, which count from the boot, may repeat; the boot does not."""
+    process = started(home, SLEEPER)
+    ticks, boot = process.started.split(" ")
+    process.pid_file.write_text(json.dumps({"pid": process.pid, "started": f"{ticks} not-{boot}"}))
+    assert processes.find(home, "one") is None
+    process.kill()
+
+
+@pytest.mark.parametrize("text", ["", '{"pid": 1', '{"pid": 1}', "[]"])
+def test_a_pid_file_that_cannot_be_read_names_no_process(home: Path, text: str) -> None:
+    process = started(home, SLEEPER)
+    process.pid_file.write_text(text)
+    assert processes.find(home, "one") is None
+    assert processes.running(home) == []
+    process.kill()
+
+
+def test_a_stopped_process_leaves_the_pid_file_of_its_successor_alone(home: Path) -> None:
+    first = started(home, SLEEPER)
+    first.kill()
+    second = processes.start(home, "one", SLEEPER)
+    first.stop()
+    assert processes.find(home, "one") == second
+
+
+def test_a_process_takes_over_a_name_and_stops_the_one_that_had_it(home: Path) -> None:
+    before = started(home, SLEEPER)
+    assert processes.take_over(home, "one") == before
+    assert not before.alive()
+    mine = processes.find(home, "one")
+    assert mine is not None
+    assert mine.pid == os.getpid()
+    assert processes.register(home, "one") == mine
+    mine.forget()
+    assert processes.take_over(home, "one") is None
+    mine.forget()
+
+
+def test_a_name_that_is_taken_is_not_registered_again(home: Path) -> None:
+    process = started(home, SLEEPER)
+    with pytest.raises(processes.Running, match=f"one runs already under .*, pid {process.pid}: stop it first"):
+        processes.register(home, "one")
+
+
+def test_an_interruption_waits_until_the_pid_file_is_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C between the start of a process and its pid file must not leave a process that nobody finds."""
+    at_start = processes._start_time
+
+    def interrupted(pid: int) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return at_start(pid)
+
+    monkeypatch.setattr(processes, "_start_time", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        processes.start(home, "one", SLEEPER)
+    monkeypatch.undo()
+    assert processes.find(home, "one") is not None

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def command(path: Path) -> Settle:
         file_id="0123456789abcdef", system="4ga", endpoint="e1", element="e1", path=path_text(bytes(path)),
         size=seen.st_size, mtime_s=int(seen.st_mtime), epoch=1, stage="parsed", at_s=0.0,
     )  # fmt: skip
-    return Settle(file_id=status.file_id, to="done", status=asdict(status))
+    return Settle(file_id=status.file_id, to="done", status=status)
 
 
 def test_a_move_that_is_refused_is_retried_logged_and_ends_without_a_status_in_the_ledger(

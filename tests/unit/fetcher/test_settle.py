@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from typing import Any, Literal
 
@@ -60,7 +60,7 @@ def settler(element: Element, **settings: Any) -> Settler:
 
 
 def command(to: Literal["done", "error"], status: FileStatus = STATUS) -> Settle:
-    return Settle(file_id=status.file_id, to=to, status=asdict(status))
+    return Settle(file_id=status.file_id, to=to, status=status)
 
 
 def test_a_finished_file_moves_to_done() -> None:
@@ -148,6 +148,6 @@ def test_a_file_of_a_backfill_stays_where_it_lies() -> None:
     element = Element({b"/pm/done/A.xml": (3, 7)})
     status = replace(STATUS, lies_at="/pm/done/A.xml")
     for end in ("done", "error"):
-        command = Settle(file_id=STATUS.file_id, to=end, status=asdict(status))
+        command = Settle(file_id=STATUS.file_id, to=end, status=status)
         assert settler(element).settle(command).stage == end
     assert element.files == {b"/pm/done/A.xml": (3, 7)}

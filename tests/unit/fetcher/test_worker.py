@@ -4,7 +4,7 @@ import gzip
 import logging
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,7 +82,7 @@ def test_a_file_over_which_the_parser_goes_round_for_ever_ends_in_error_and_its_
     assert found == {"A.xml": ["parsed"], "poison.csv": ["failed"], "good.csv": ["parsed"], "B.xml": ["parsed"]}
     assert [said.file_id for said in fetching.said][-1] == poison.file_id
     assert len(fetching.done) == 4
-    command = Settle(file_id=poison.file_id, to="error", status=asdict(fetching.said_of(poison)))
+    command = Settle(file_id=poison.file_id, to="error", status=fetching.said_of(poison))
     assert fetching.settler.settle(command).stage == "error"
     assert "kills the parser: no end after 2 s" in (element.pm / "error" / "poison.csv.reason.json").read_text()
     assert not (element.pm / "poison.csv").exists()

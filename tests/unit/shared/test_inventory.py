@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 from pathlib import Path
+from traceback import format_exception
 
 import pytest
 
@@ -18,6 +19,10 @@ def test_a_yaml_list_names_elements_one_by_one(tmp_path: Path) -> None:
         ("a", "10.0.0.1", "sftp", 22),
         ("b", "localhost", "ftp", 21),
     ]
+
+
+def test_empty_fields_beyond_the_last_column_are_passed_over(tmp_path: Path) -> None:
+    assert list(endpoints(system(tmp_path, "name,host\na,h,,\nb\n", "e.csv"))) == ["a", "b"]
 
 
 def test_a_csv_file_does_too(tmp_path: Path) -> None:
@@ -59,7 +64,7 @@ def test_a_password_may_lie_in_a_file_and_never_shows(tmp_path: Path) -> None:
         ("- {name: a}\n- {name: a}", "a comes twice"),
         ("- {nam: a}", "did you mean 'name'"),
         ("- {host: h}", "name is missing"),
-        ("- {name: a, protocol: scp}", "there are sftp, ftp"),
+        ("- {name: a, protocol: scp}", "protocol must be sftp, ftp, ftps, ftps-implicit or local, found 'scp'"),
         ("- {name: a, time-zone: Rome}", "tz database"),
         ("- {name: 'a{n}', range: '1..3'}", "not like 1-2000"),
         ("- {name: 'a{m}', range: '1-3'}", "alone"),
@@ -77,3 +82,69 @@ def test_a_missing_inventory_is_named() -> None:
         endpoints(System(name="4ga"))
     with pytest.raises(BadSettings, match="nowhere"):
         endpoints(System(name="4ga", inventory="/nowhere.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("e.yaml", "- {name: a}\n- name: b\n  port: 99999\n", " line 2: port must be 0-65535, found 99999"),
+        ("e.yaml", "- {name: a}\n\n- {name: b, prot: 1}", " line 3: unknown key 'prot'; did you mean 'port'?"),
+        ("e.yaml", "- {name: ''}", " line 1: name must be text, not empty, found ''"),
+        ("e.yaml", "- {name: a, port: ssh}", " line 1: port must be 0-65535, found 'ssh'"),
+        ("e.yaml", "- {name: a, agent: maybe}", " line 1: agent must be true or false, found 'maybe'"),
+        ("e.yaml", "- {name: a, days-back: -1}", " line 1: days-back must be 0-36500, found -1"),
+        ("e.yaml", "- {name: a, connections: 1.5}", " line 1: connections must be 0-1000, found 1.5"),
+        ("e.yaml", "- {name: a, host: [h]}", " line 1: host must be text, not empty, found a list"),
+        ("e.yaml", "- {name: a, time-zone: Rome}", " line 1: time-zone must be in the tz database, found 'Rome'"),
+        ("e.yaml", "- {name: a}\n- b\n", " line 2: an element must be a mapping of keys and values"),
+        ("e.yaml", "- {name: 'a{n}', range: 5-1}", " line 1: range '5-1' does not go up, or has more than 100,000"),
+        ("e.yaml", "- {name: 'a{n}', range: 1-9999999999}", "has more than 100,000 numbers"),
+        ("e.yaml", "- {name: 'a{n}', range: 1, password: '{s3cret}'}", " line 1: a template may hold {n}"),
+        ("e.yaml", "- {name: 'a{n.x}', range: 1}", " line 1: a template may hold {n} or {n:04} alone"),
+        ("e.yaml", "- {name: a, password: s3cret: x}", ", column 29: expected ',' or '}'"),
+        ("e.yaml", "- {name: a, password: *s3cret}", " line 1, column 23: found undefined alias"),
+        ("e.yaml", "- {name: a, password: {s3cret: 1}}", " line 1: password must be text, found a section"),
+        ("e.yaml", "- {name: a, password:s3cret}", " line 1: unknown key 'password...'; did you mean 'password'?"),
+        ("e.yaml", "- &a [*a]", " line 1, column 3: found unconstructable recursive node"),
+        ("e.yaml", "\0", ": cannot be read (ReaderError)"),
+        ("e.csv", "name,port\na,22\n\nb,99999\n", " line 4: port must be 0-65535, found 99999"),
+        ("e.csv", "name,prot\na,22\n", " line 2: unknown key 'prot'; did you mean 'port'?"),
+        ("e.csv", "name\na,s3cret\n", " line 2: more fields than the first line names columns"),
+        ("e.csv", "name,agent\na,maybe\n", " line 2: agent must be true or false, found 'maybe'"),
+    ],
+)
+def test_a_wrong_entry_is_refused_with_its_file_and_line(tmp_path: Path, name: str, text: str, says: str) -> None:
+    with pytest.raises(BadSettings) as refused:
+        endpoints(system(tmp_path, text, name))
+    assert name in str(refused.value)
+    assert says in str(refused.value)
+    assert "s3cret" not in "".join(format_exception(refused.value))
+
+
+@pytest.mark.parametrize("name", ["e.yaml", "e.csv"])
+def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"name\n\xff\xfe")
+    with pytest.raises(BadSettings, match=rf"{name}: cannot be read \(UnicodeDecodeError\)"):
+        endpoints(System(name="4ga", inventory=str(tmp_path / name)))
+
+
+def test_names_and_passwords_stay_as_they_are_written(tmp_path: Path) -> None:
+    wanted = {"00123": "007", "no": "1e5", "2026-11-27": "0x1F", "12:30:00": "true"}
+    table = "\ufeffname,password\n" + "".join(f"{name},{password}\n" for name, password in wanted.items())
+    entries = "".join(f"- {{name: {name}, password: {password}}}\n" for name, password in wanted.items())
+    for text, file in ((table, "e.csv"), (entries, "e.yaml")):
+        found = endpoints(system(tmp_path, text, file))
+        assert {endpoint.name: endpoint.password for endpoint in found.values()} == wanted
+
+
+@pytest.mark.parametrize(("said", "agent"), [("true", True), ("yes", True), ("1", True), ("no", False), ("off", False)])
+def test_a_boolean_may_be_written_as_people_do(tmp_path: Path, said: str, agent: bool) -> None:
+    for text, file in ((f"name,agent\na,{said}\n", "e.csv"), (f"- {{name: a, agent: {said}}}", "e.yaml")):
+        assert endpoints(system(tmp_path, text, file))["a"].agent is agent
+
+
+def test_entries_may_share_keys_by_yamls_anchors(tmp_path: Path) -> None:
+    text = "- &first {name: a, host: h, port: 23, aliases: [x, 7]}\n- {<<: *first, name: b, aliases: 'y, z'}\n"
+    a, b = endpoints(system(tmp_path, text)).values()
+    assert (a.host, a.port, a.aliases) == (b.host, b.port, ("x", "7"))
+    assert b.aliases == ("y", "z")

@@ -7,8 +7,11 @@ import sys
 
 import pytest
 
+from services.ch_bridge.settings import Clickhouse
+from services.mysql_writer.settings import Mysql
+from shared.configuration.resolve import resolve
 from shared.inventory import Endpoint
-from shared.settings import BadSettings, Clickhouse, Log, Mysql
+from shared.settings import BadSettings, Log
 
 TALKS = """
 import logging, os, signal
@@ -44,10 +47,11 @@ def test_on_a_console_the_same_stands_for_people() -> None:
 
 
 def test_a_form_or_level_that_is_none_is_refused() -> None:
-    with pytest.raises(BadSettings, match="log: form"):
-        Log(form="xml")
-    with pytest.raises(BadSettings, match="log: level"):
-        Log(level="LOUD")
+    with pytest.raises(BadSettings, match=r"log\.form must be json or console, found 'xml'"):
+        resolve(Log, {"form": "xml"}, "log")
+    with pytest.raises(BadSettings, match=r"log\.level must be DEBUG, INFO, WARNING or ERROR, found 'LOUD'"):
+        resolve(Log, {"level": "LOUD"}, "log")
+    assert resolve(Log, {"level": "debug"}, "log").level == "DEBUG"
 
 
 def test_no_secret_is_in_what_settings_and_endpoints_say_of_themselves() -> None:

@@ -1,14 +1,21 @@
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.cycle_figures import CycleFigures
 from shared.messages import (
     PARTITIONS,
     BadMessage,
     CounterBatch,
     FileFound,
     FileStatus,
+    Message,
+    SetAside,
     Settle,
     SinkPosition,
     decode_status,
@@ -20,8 +27,9 @@ from shared.messages import (
 )
 
 FOUND = FileFound(file_id="0" * 16, system="4ga", endpoint="e1", element="e1", path="/pm/A", size=1, mtime_s=2, epoch=3)
+STATUS = FileStatus(**asdict(FOUND), stage="found", at_s=1.5)
 TEXT = st.text()
-NUMBER = st.integers(-(2**63), 2**63 - 1)
+COUNT = st.integers(0, 2**63 - 1)
 
 
 @given(path=st.binary())
@@ -36,7 +44,7 @@ def test_all_of_an_element_goes_to_one_partition(element: str) -> None:
     assert partition_of(element) == partition_of(element)
 
 
-@given(element=TEXT, size=NUMBER, epoch=NUMBER)
+@given(element=TEXT, size=COUNT, epoch=COUNT)
 def test_a_message_comes_back_as_it_went(element: str, size: int, epoch: int) -> None:
     message = FileFound(
         file_id="0" * 16, system="4ga", endpoint="e1", element=element, path="/pm/A", size=size, mtime_s=2, epoch=epoch
@@ -54,6 +62,8 @@ def test_a_field_of_a_newer_writer_is_passed_over() -> None:
     [
         b"",
         b"[]",
+        b"[" * 100_000,
+        b'{"kind":%s%s}' % (b"[" * 1000, b"]" * 1000),
         b"{}",
         b'{"kind":"file-found"}',
         FOUND.encode().replace(b'"size":1', b'"size":"1"'),
@@ -68,17 +78,14 @@ def test_what_is_no_such_message_is_refused_with_its_bytes(raw: bytes) -> None:
 
 def test_the_ledger_carries_statuses_and_positions() -> None:
     position = SinkPosition(sink="mysql", topic="t", partition=0, next_offset=1)
-    status = FileStatus(
-        file_id="0" * 16, system="4ga", endpoint="e1", element="e1", path="/pm/A", size=1, mtime_s=2, epoch=3,
-        stage="found", at_s=1.5,
-    )  # fmt: skip
     assert decode_status(position.encode()) == position
-    assert decode_status(status.encode()) == status
+    assert decode_status(STATUS.encode()) == STATUS
 
 
 def test_a_command_carries_the_status_it_answers() -> None:
-    command = Settle(file_id="0" * 16, to="done", status={"a": 1})
+    command = Settle(file_id="0" * 16, to="done", status=STATUS)
     assert Settle.decode(command.encode()) == command
+    assert orjson.loads(command.encode())["status"] == asdict(STATUS)  # plain fields, as older fetchers read them
 
 
 def test_the_same_name_with_other_content_is_another_file() -> None:
@@ -115,3 +122,112 @@ def test_a_batch_of_an_older_writer_has_no_types_and_units() -> None:
 def test_types_and_units_that_are_no_mapping_are_refused(name: str) -> None:
     with pytest.raises(BadMessage, match=name):
         CounterBatch.decode(orjson.dumps(orjson.loads(BATCH.encode()) | {name: ["integer"]}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"size": 2**63}, "Expected `int` <= 9223372036854775807 - at `$.size`"),
+        ({"size": "1"}, "Expected `int`, got `str` - at `$.size`"),
+        ({"size": True}, "Expected `int`, got `bool` - at `$.size`"),
+        ({"mtime_s": 2**43}, "Expected `int` <= 8796093022207 - at `$.mtime_s`"),
+        ({"epoch": -1}, "Expected `int` >= 0 - at `$.epoch`"),
+        ({"file_id": "0123456789ABCDEF"}, "Expected `str` matching regex '^[0-9a-f]{16}$' - at `$.file_id`"),
+        ({"system": None}, "Expected `str`, got `null` - at `$.system`"),
+        ({"stage": "eaten"}, "Invalid enum value 'eaten' - at `$.stage`"),
+        ({"at_s": 1e300}, "Expected `float` <= 253402214400.0 - at `$.at_s`"),
+        ({"partition": -2}, "Expected `int` >= -1 - at `$.partition`"),
+        ({"kind": "settle"}, "not a file-status, but 'settle'"),
+        ({"kind": []}, "not a file-status"),
+        ({"kind": {"a": []}}, "not a file-status"),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_is_expected_and_found(changed: dict[str, Any], says: str) -> None:
+    raw = orjson.dumps(orjson.loads(STATUS.encode()) | changed)
+    for decode in (FileStatus.decode, decode_status):
+        with pytest.raises(BadMessage) as refused:
+            decode(raw)
+        assert says in str(refused.value)
+        assert refused.value.raw == raw
+
+
+def test_the_status_in_a_command_is_checked_too() -> None:
+    raw = Settle(file_id="0" * 16, to="done", status=STATUS).encode().replace(b'"size":1', b'"size":-1')
+    with pytest.raises(BadMessage, match=r"Expected `int` >= 0 - at `\$\.status\.size`"):
+        Settle.decode(raw)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"counters": ["a", 1]}, "Expected `str`, got `int` - at `$.counters[1]`"),
+        ({"counters": ["a", "a"]}, "counter 'a' comes twice - at `$.counters`"),
+        ({"rows": {}}, "Expected `array`, got `object` - at `$.rows`"),
+        ({"rows": [["o", 0, 1, None], "oops"]}, "cells - at `$.rows[1]`"),
+        ({"rows": [["o", 0, 1]]}, "Expected `[object, 0|1, value, ...]` of 4 cells - at `$.rows[0]`"),
+        ({"rows": [["o", 0, 1, 2, 3]]}, "cells - at `$.rows[0]`"),
+        ({"rows": [[]]}, "cells - at `$.rows[0]`"),
+        ({"rows": [[7, 0, 1, 2]]}, "cells - at `$.rows[0]`"),
+        ({"rows": [["o", 2, 1, 2]]}, "cells - at `$.rows[0]`"),
+        ({"rows": [["o", -1, 1, 2]]}, "cells - at `$.rows[0]`"),
+        ({"rows": [["o", True, 1, 2]]}, "cells - at `$.rows[0]`"),
+        ({"rows": [["o", 1.0, 1, 2]]}, "cells - at `$.rows[0]`"),
+        ({"rows": [["o", [0], 1, 2]]}, "cells - at `$.rows[0]`"),
+        ({"types": {"a": 1}}, "Expected `str`, got `int` - at `$.types[...]`"),
+    ],
+)
+def test_the_shape_of_a_batch_is_checked(changed: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadMessage) as refused:
+        CounterBatch.decode(orjson.dumps(orjson.loads(BATCH.encode()) | changed))
+    assert says in str(refused.value)
+
+
+FIGURES = CycleFigures(
+    system="4ga", end_s=900, told_s=1.0, expected=2, missing=["e2"], elements=1, found=1, late=0, fetched=1, parsed=1,
+    stored={"mysql": 1}, done=1, error=0, lost=0, postponed=0, quarantined=0, bytes=1, batches=1, rows=1, suspect=0,
+    values=2, values_stored={"mysql": 2}, values_set_aside={}, values_quarantined=0, values_dropped=0, retries=0,
+    latency_s={"parsed": [1.0, 2.0, 3.0], "stored": []}, took_s=2.5,
+)  # fmt: skip
+MESSAGES: list[Message] = [
+    FOUND,
+    STATUS,
+    SinkPosition(sink="mysql", topic="t", partition=0, next_offset=1),
+    SetAside(
+        sink="mysql", topic="t", partition=0, offset=1, file_id="0" * 16, element="e1", values=1, reason="", at_s=1.0,
+        content="f" * 16,
+    ),
+    Settle(file_id="0" * 16, to="done", status=STATUS),
+    BATCH,
+    FIGURES,
+]  # fmt: skip
+BIG = st.sampled_from([2**31, 2**53, -(2**63), 2**63, 2**64 - 1])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | BIG | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def decodes_or_is_refused(kind: type[Message], raw: bytes) -> None:
+    for decode in (kind.decode, decode_status):
+        with suppress(BadMessage):  # nothing else may escape
+            message = decode(raw)
+            assert type(message).decode(message.encode()) == message
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.kind)
+@given(data=st.data())
+def test_any_bytes_and_any_json_decode_or_are_a_bad_message(message: Message, data: st.DataObject) -> None:
+    decodes_or_is_refused(type(message), data.draw(st.binary() | JSON.map(orjson.dumps)))
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.kind)
+@given(data=st.data())
+def test_a_message_with_anything_in_a_field_decodes_or_is_a_bad_message(message: Message, data: st.DataObject) -> None:
+    fields = orjson.loads(message.encode())
+    for name in data.draw(st.sets(st.sampled_from(sorted(fields)), min_size=1, max_size=3)):
+        if data.draw(st.booleans()):
+            fields[name] = data.draw(JSON | st.lists(st.lists(JSON, min_size=3, max_size=5), max_size=3))
+        else:
+            del fields[name]
+    decodes_or_is_refused(type(message), orjson.dumps(fields))

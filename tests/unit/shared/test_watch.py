@@ -61,7 +61,7 @@ def test_what_needs_a_restart_is_said_and_not_taken(caplog: pytest.LogCaptureFix
     caplog.set_level(logging.WARNING)
     files = Files()
     watch = Watch(load(()), read=files.read)
-    files.now = replace(load(()), kafka=Kafka(bootstrap_servers="elsewhere:9092"))
+    files.now = replace(load(()), kafka=Kafka(bootstrap_servers="elsewhere:9092"), own={"mysql": {"host": "other"}})
     assert (watch.look(), watch.look()) == (None, None)
     assert watch.settings.kafka == Kafka()
-    assert [vars(record)["sections"] for record in caplog.records] == [["kafka"]]
+    assert [vars(record)["sections"] for record in caplog.records] == [["kafka", "mysql"]]

@@ -21,7 +21,7 @@ def test_every_counter_is_in_it_and_no_value_contradicts_it(system: str, tmp_pat
     file.write_bytes(dictionary(SHAPE, system))
     wanted = Preprocessing(dictionary=fetchers.read([file]))
     parsed = read_file(
-        pm_file(SHAPE, system, "e-1", 1_700_000_100, "").xml, Origin(system, "0", "e-1", 1), wanted=wanted
+        pm_file(SHAPE, system, "e-1", 1_700_000_100, "").xml, Origin(system, "0" * 16, "e-1", 1), wanted=wanted
     )
     batches = [CounterBatch.decode(batch.value) for batch in parsed.batches]
     assert all(set(batch.counters) == set(batch.types) == set(batch.units) for batch in batches)

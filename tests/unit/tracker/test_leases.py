@@ -25,7 +25,7 @@ def test_the_command_for_a_complete_file_is_repeated_until_it_is_moved() -> None
     assert list(found.ended(1059.0)) == []
     (command,) = found.ended(1060.0)
     assert (command.file_id, command.to) == ("f1", "done")
-    assert FileStatus.of(command.status, b"") == replace(PARSED, stored_s=1060.0)
+    assert command.status == replace(PARSED, stored_s=1060.0)
     assert list(found.ended(1061.0)) == []
     assert len(list(found.ended(1120.0))) == 1
     assert found.counts() == {"waiting": 0, "moving": 1}

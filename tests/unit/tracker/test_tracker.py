@@ -31,7 +31,7 @@ def test_a_file_is_done_when_the_sink_is_past_its_last_offset() -> None:
     assert list(t.on_position(position("mysql", 10, partition=6), NOW_S)) == []
     (command,) = t.on_position(position("mysql", 10), NOW_S)
     assert (command.file_id, command.to) == ("f1", "done")
-    assert FileStatus.of(command.status, b"") == replace(PARSED, stored_s=NOW_S)
+    assert command.status == replace(PARSED, stored_s=NOW_S)
 
 
 def test_it_waits_for_every_required_sink_and_for_no_other() -> None:
@@ -133,7 +133,7 @@ def test_a_file_parsed_again_waits_for_its_new_last_offset() -> None:
     list(t.on_status(PARSED, NOW_S))
     list(t.on_status(replace(PARSED, last_offset=20), NOW_S))
     assert list(t.on_position(position("mysql", 10), NOW_S)) == []
-    assert [c.status["last_offset"] for c in t.on_position(position("mysql", 21), NOW_S)] == [20]
+    assert [c.status.last_offset for c in t.on_position(position("mysql", 21), NOW_S)] == [20]
 
 
 def test_a_table_of_another_version_is_read() -> None:

@@ -237,7 +237,7 @@ def test_what_stands_in_a_column_that_is_nothing_is_counted_and_told() -> None:
 
 
 def in_bytes(data: bytes, *profiles: Profile, chunk: int = 1 << 16) -> Parsed:
-    return read_file(cut(data, chunk), Origin("4ga", "aa", "e", 1), profiles=profiles or None)
+    return read_file(cut(data, chunk), Origin("4ga", "00000000000000aa", "e", 1), profiles=profiles or None)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 16])
@@ -285,7 +285,7 @@ def test_members_of_an_archive_tell_their_groups_by_their_own_names() -> None:
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("pm/pmresult_1526726700_15_202005181600_202005181615.csv", HUAWEI)
         archive.writestr("pmresult_1526726800_15_202005181600_202005181615.csv.gz", gzip.compress(HUAWEI.encode()))
-    parsed = read_file(packed.getvalue(), Origin("4ga", "aa", "e", 1, 0, "pmresult_1_15.zip"))
+    parsed = read_file(packed.getvalue(), Origin("4ga", "00000000000000aa", "e", 1, 0, "pmresult_1_15.zip"))
     assert {row[1] for row in rows(parsed)} == {"1526726700", "1526726800"}
     assert parsed.counts.values == 12
 

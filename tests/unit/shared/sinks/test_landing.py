@@ -15,10 +15,14 @@ POISON = -1
 Values = set[tuple[str, str, str, int]]
 
 
+def file_id(offset: int) -> str:
+    return f"{offset:016x}"
+
+
 def piece(offset: int, counters: list[str], rows: list[list[Any]]) -> Piece:
     batch = CounterBatch(
-        system="s", file_id=f"f{offset}", element="e", group="G", job="", gp_s=900, end_s=900, end_offset_min=0, ver=1,
-        counters=counters, rows=rows,
+        system="s", file_id=file_id(offset), element="e", group="G", job="", gp_s=900, end_s=900,
+        end_offset_min=0, ver=1, counters=counters, rows=rows,
     )  # fmt: skip
     return Piece(Record("t", 0, offset, b"e", batch.encode(), 1.0), batch)
 
@@ -67,7 +71,7 @@ def test_a_poison_row_and_a_refused_counter_cost_only_themselves(
     database = Database()
     land(database.write, pieces, database.set_aside)
     poisoned = {
-        (f"f{at}", f"o{n}") for at, (strange, rows) in enumerate(sent) for n, row in enumerate(rows)
+        (file_id(at), f"o{n}") for at, (strange, rows) in enumerate(sent) for n, row in enumerate(rows)
         if POISON in (row[:1] if strange else row)
     }  # fmt: skip
     everything = values([p.batch for p in pieces if p.batch is not None])

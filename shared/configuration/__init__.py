@@ -1,0 +1,1 @@
+"""How settings come from files, the environment and inventories into frozen objects."""

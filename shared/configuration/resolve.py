@@ -1,0 +1,210 @@
+"""Turns a section of a configuration, or an entry of an inventory, into a frozen object whose fields msgspec checked.
+
+Keys may be written as the user likes: consumerThreads, consumer-threads, CONSUMER_THREADS.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from difflib import get_close_matches
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Meta
+
+T = TypeVar("T")
+
+Name = Annotated[str, Meta(min_length=1)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Number = Annotated[int, Meta(ge=1, le=2**53)]
+NumberOrZero = Annotated[int, Meta(ge=0, le=2**53)]
+Threads = Annotated[int, Meta(ge=1, le=1000)]
+ThreadsOrZero = Annotated[int, Meta(ge=0, le=1000)]
+Days = Annotated[int, Meta(ge=0, le=36500)]
+Seconds = Annotated[float, Meta(gt=0, le=10**9)]
+SecondsOrZero = Annotated[float, Meta(ge=0, le=10**9)]
+
+HIGH = 10**9
+"""Limits from here on only keep out what no machine could do, and are not worth a word."""
+YES_OR_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
+
+
+class BadSettings(ValueError):  # noqa: N818
+    """The configuration cannot be used: names the key, what is expected and what was found."""
+
+
+class Given(str):
+    """A value where all is text, as in the environment: a number or a boolean is written as one."""
+
+    __slots__ = ()
+
+
+def resolve(cls: type[T], found: Any, where: str, joint: str = ".") -> T:
+    """Returns a frozen dataclass from a section.
+
+    Args:
+        cls: its annotations say what each key may hold.
+        found: key -> value; None is an empty section.
+        where: the name of the section, for errors.
+        joint: what stands between that name and a key.
+
+    Raises:
+        BadSettings: an unknown key, a missing one, or a value that is not what it must be.
+    """
+    if found is not None and not isinstance(found, Mapping):
+        raise BadSettings(f"{where} must be a section of keys and values, found {_kind(found)}")
+    known, types = _keys(cls)  # type: ignore[arg-type] # a class is hashable
+    given: dict[str, Any] = {}
+    for key, value in (found or {}).items():
+        field = known.get(plain(key))
+        if field is None:
+            raise BadSettings(f"{where}: unknown key {harmless(key)!r}{meant(key, [f.name for f in known.values()])}")
+        given[field.name] = checked(value, types[field.name], f"{where}{joint}{key}")
+    missing = [f.name for f in known.values() if _required(f) and f.name not in given]
+    if missing:
+        raise BadSettings(f"{where}: {missing[0]} is missing")
+    try:
+        return cls(**given)
+    except BadSettings as error:
+        raise BadSettings(f"{where}: {error}") from None
+
+
+@cache
+def _keys(cls: Any) -> tuple[dict[str, Field[Any]], dict[str, Any]]:
+    """The fields of a class by the spellings of their keys, and their types by name."""
+    known = {spelling: f for f in fields(cls) for spelling in (plain(f.name), plain(f.name.removesuffix("_s")))}
+    return known, get_type_hints(cls, include_extras=True)
+
+
+def _required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def checked(value: Any, kind: Any, where: str) -> Any:
+    """Returns a value as the type it is declared with.
+
+    Raises:
+        BadSettings: it is not of that type, or out of its range.
+    """
+    prepared = _prepared(value, _bare(kind))
+    try:
+        return msgspec.convert(prepared, kind, strict=not isinstance(value, Given))
+    except msgspec.ValidationError:
+        raise BadSettings(f"{where} must be {expected(kind)}, found {_found(prepared, kind)}") from None
+
+
+def _prepared(value: Any, kind: Any) -> Any:
+    """What may be written in more forms than one, in the one that msgspec takes; all else as it is."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and (kind is str or get_origin(kind) is tuple):
+        value = str(value)  # a password of digits comes out of YAML as a number
+    if get_origin(kind) is tuple:
+        parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        return [_prepared(part, _bare(get_args(kind)[0])) for part in parts] if isinstance(parts, list) else parts
+    if kind is bool and isinstance(value, Given):
+        return YES_OR_NO.get(value.lower(), str(value))
+    if isinstance(value, str):
+        return next((option for option in options(kind) if option.lower() == value.lower()), str(value))
+    return value
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def options(kind: Any) -> tuple[str, ...]:
+    """Returns the values of a Literal, or of a list of them."""
+    kind = _bare(kind)
+    if get_origin(kind) is tuple:
+        return options(get_args(kind)[0])
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def expected(kind: Any) -> str:
+    """Returns what values a type has, in plain English.
+
+    >>> expected(Port), expected(Seconds), expected(tuple[Literal["mysql", "clickhouse"], ...])
+    ('0-65535', 'a number above 0', 'a list of mysql, clickhouse')
+    """
+    metas = [part for part in get_args(kind)[1:] if isinstance(part, Meta)] if get_origin(kind) is Annotated else []
+    meta, bare = (metas[0] if metas else Meta()), _bare(kind)
+    if get_origin(bare) is tuple:
+        part = get_args(bare)[0]
+        parts = ", ".join(options(part)) or ("texts" if part is str else "texts, none empty")
+        return f"a list of {'one or more of ' if meta.min_length else ''}{parts}"
+    if options(bare):
+        *others, last = options(bare)
+        return f"{', '.join(others)} or {last}"
+    if bare in {int, float}:
+        return _range("a whole number" if bare is int else "a number", meta)
+    if bare is str and meta.pattern:
+        return f"text that matches {meta.pattern}"
+    return {str: "text, not empty" if meta.min_length else "text", bool: "true or false"}[bare]
+
+
+def _range(kind: str, meta: Meta) -> str:
+    if meta.ge is not None and meta.le is not None and meta.le < HIGH:
+        return f"{meta.ge:g}-{meta.le:g}" if kind == "a number" else f"{meta.ge}-{meta.le}"
+    least = f"above {meta.gt}" if meta.gt is not None else f"of at least {meta.ge}"
+    return f"{kind} {least}" if meta.le is None or meta.le >= HIGH else f"{kind} {least}, at most {meta.le:g}"
+
+
+def _found(value: Any, kind: Any) -> str:
+    """What is wrong; text only where no secret can be expected."""
+    known = options(kind)
+    if isinstance(value, list) and known:
+        value = next((part for part in value if part not in known), value)
+    if isinstance(value, str) and known:
+        return repr(value[:80]) + meant(value, list(known), known=False)
+    if value == "" or isinstance(value, bool):
+        return repr(value).lower()
+    if isinstance(value, (int, float)) and _bare(kind) is not str:
+        return repr(value)
+    if isinstance(value, str) and _bare(kind) in {int, float, bool}:
+        return value[:80] if re.fullmatch(r"-?\d+(\.\d+)?", value) else repr(value[:80])
+    return _kind(value)
+
+
+def _kind(value: Any) -> str:
+    kinds = {
+        bool: "a boolean", int | float: "a number", str: "text", list | tuple: "a list", Mapping: "a section",
+        type(None): "nothing",
+    }  # fmt: skip
+    return next((name for kind, name in kinds.items() if isinstance(value, kind)), f"a {type(value).__name__}")
+
+
+def plain(key: object) -> str:
+    """Returns a key without what spellings differ in."""
+    return re.sub("[^a-z0-9]", "", str(key).lower())
+
+
+def harmless(key: object) -> str:
+    """Returns the first word of a key: the rest may be a secret, as in `password:s3cret` without a space.
+
+    >>> harmless("password:s3cret")
+    'password...'
+    """
+    word = re.match(r"[\w-]*", str(key))
+    return str(key) if word is None or word[0] == str(key) else f"{word[0]}..."
+
+
+def meant(key: object, names: list[str], *, known: bool = True) -> str:
+    """Returns the name that was probably meant, else all of them."""
+    close = get_close_matches(plain(harmless(key)), names, n=1) or get_close_matches(harmless(key), names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(sorted(set(names)))}" if known else ""
+
+
+def zone(name: str) -> ZoneInfo:
+    """Returns a time zone.
+
+    Raises:
+        BadSettings: no such zone.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise BadSettings(f"time-zone must be in the tz database, found {name!r}") from error
