@@ -20,7 +20,7 @@ from time import perf_counter
 
 from bench.pm_files import SHAPES, document
 from services.fetcher.intake.pools import Pools
-from services.fetcher.intake.waiting import Announced, Waiting
+from services.fetcher.intake.waiting_files import Announced, WaitingFiles
 from services.fetcher.parse.blocks import shipped
 from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
 from shared.messages import FileFound
@@ -46,7 +46,7 @@ def fetching(protocol: str, processes: int) -> Iterator[Fetching]:
 
 
 def files_per_second(one: Fetching, files: list[FileFound], together: int) -> float:
-    waiting, pools = Waiting(together, 16 << 20), Pools(lambda: {"5ga": THREADS})
+    waiting, pools = WaitingFiles(together, 16 << 20), Pools(lambda: {"5ga": THREADS})
 
     def process(near: FileFound) -> None:
         if group := waiting.take(near):

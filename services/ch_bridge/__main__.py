@@ -8,7 +8,7 @@ from services.ch_bridge.connection import Connection
 from services.ch_bridge.cycles import CycleTable
 from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, clickhouse_of, rules_of
 from shared import log, topics
-from shared.crash import or_leave, stop_on_signals
+from shared.crash import exit_on_error, stop_on_signals
 from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
@@ -22,13 +22,13 @@ from shared.watch import Watch
 
 def follow(watch: Watch, look_s: float, stop: Event) -> None:
     """The configuration, until stopped."""
-    with or_leave("follow the configuration"):
+    with exit_on_error("follow the configuration"):
         watch.follow(look_s, stop)
 
 
 def keep_cycles(brokers: str, database: Clickhouse, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
     """Stores the figures of the cycles until stopped."""
-    with or_leave("keep cycles"):
+    with exit_on_error("keep cycles"):
         connection = Connection(database)
         consumer = Consumer(brokers, "pmflow-ch-bridge-cycles")
         CycleKeeper(consumer, DeadLetters(producer), CycleTable(connection).keep, heartbeat).run(stop)
@@ -46,10 +46,12 @@ def main() -> None:
     heartbeat, of_cycles = heartbeats(settings.health.file, 2)
 
     def wanted() -> list[str]:
-        return [topics.counters(system.name).name for system in watch.settings.systems if system.is_using_clickhouse]
+        return [
+            topics.counters_topic(system.name).name for system in watch.settings.systems if system.is_using_clickhouse
+        ]
 
     Thread(target=follow, args=(watch, own.config_look_s, stop), daemon=True).start()
-    with or_leave("write to ClickHouse"):
+    with exit_on_error("write to ClickHouse"):
         while not wanted() and not stop.wait(1.0):
             heartbeat.progress()
             of_cycles.progress()  # no system wants ClickHouse: nothing to do, but well

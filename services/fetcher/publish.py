@@ -8,7 +8,7 @@ from shared.kafka.dead_letters import dead_letter
 from shared.kafka.produce import Deliveries, Outgoing, Producer, about_element
 from shared.kafka.record import TopicPartition
 from shared.messages import FileFound, FileStatus, partition_of
-from shared.topics import FILES_STATUS, counters
+from shared.topics import FILES_STATUS, counters_topic
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class KafkaProducerWorker:
         return self.producers[partition % len(self.producers)]
 
     def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int]:
-        topic, partition = counters(file.system).name, partition_of(file.element)
+        topic, partition = counters_topic(file.system).name, partition_of(file.element)
         deliveries = Deliveries()
         for batch in batches:
             self._producer(partition).send(Outgoing(topic, partition, file.element, batch), deliveries)
         return topic, partition, deliveries.wait()
 
     def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None:
-        at = TopicPartition(counters(file.system).name, partition_of(file.element))
+        at = TopicPartition(counters_topic(file.system).name, partition_of(file.element))
         deliveries = Deliveries()
         for block in blocks:
             letter = dead_letter(at, file.element, block.detail, block.reason, file.path)

@@ -12,7 +12,7 @@ from services.fetcher.elements import ConfiguredElements
 from services.fetcher.intake.dispatch import Dispatch
 from services.fetcher.intake.jobs import FetchJobs, SettleJobs
 from services.fetcher.intake.pools import Pools
-from services.fetcher.intake.waiting import Waiting
+from services.fetcher.intake.waiting_files import WaitingFiles
 from services.fetcher.parse.tables import profile
 from services.fetcher.parse_pool.child import ParserMemory
 from services.fetcher.parse_pool.memory import MemoryBudget
@@ -23,7 +23,7 @@ from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker
 from shared import log
-from shared.crash import or_leave, stop_on_signals
+from shared.crash import exit_on_error, stop_on_signals
 from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
@@ -75,7 +75,7 @@ def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
         consumer=Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-fetcher"),
         letters=DeadLetters(parts.producers[0]),
         pools=Pools(threads),
-        job_of=FetchJobs(worker, is_configured, Waiting(own.files_per_session, own.spool_bytes)),
+        job_of=FetchJobs(worker, is_configured, WaitingFiles(own.files_per_session, own.spool_bytes)),
         in_flight_per_thread=own.in_flight_per_thread,
         heartbeat=heartbeat,
     )
@@ -114,7 +114,7 @@ def build_parts(watch: Watch, own: FetcherSettings) -> Parts:
 
 def run_loop(topic: Topic, dispatch: Dispatch, stop: Event) -> None:
     """Runs a loop until stopped; an unexpected error ends the process."""
-    with or_leave(f"dispatch {topic.name}"):
+    with exit_on_error(f"dispatch {topic.name}"):
         dispatch.run(topic.name, stop)
 
 

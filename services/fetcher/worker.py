@@ -12,7 +12,7 @@ from typing import IO, BinaryIO, Protocol, cast
 
 from services.fetcher import metrics, reasons
 from services.fetcher.assemble.result import Counts, Origin, Parsed, Quarantined
-from services.fetcher.intake.waiting import Announced
+from services.fetcher.intake.waiting_files import Announced
 from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
 from shared.backoff import backoff_s
 from shared.errors import Hopeless, Unreachable

@@ -9,7 +9,7 @@ from services.mysql_writer.retention import Retention
 from services.mysql_writer.settings import Mysql, MysqlWriterSettings, mysql_of, rules_of
 from services.mysql_writer.writer import MysqlWriterWorker
 from shared import log, topics
-from shared.crash import or_leave, stop_on_signals
+from shared.crash import exit_on_error, stop_on_signals
 from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
@@ -25,9 +25,9 @@ def work(watch: Watch, own: MysqlWriterSettings, producer: Producer, heartbeat: 
     """One writer thread, from its connections to its partitions."""
 
     def wanted() -> list[str]:
-        return [topics.counters(system.name).name for system in watch.settings.systems]
+        return [topics.counters_topic(system.name).name for system in watch.settings.systems]
 
-    with or_leave("write to MySQL"):
+    with exit_on_error("write to MySQL"):
         settings = watch.settings
         repository = Repository(mysql_of(settings), lambda system: rules_of(watch.settings, system))
         consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer")
@@ -38,7 +38,7 @@ def work(watch: Watch, own: MysqlWriterSettings, producer: Producer, heartbeat: 
 
 def keep_cycles(brokers: str, database: Mysql, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
     """Stores the figures of the cycles until stopped."""
-    with or_leave("keep cycles"):
+    with exit_on_error("keep cycles"):
         table = CycleTable(database)
         consumer = Consumer(brokers, "pmflow-mysql-writer-cycles")
         CycleKeeper(consumer, DeadLetters(producer), table.keep, heartbeat).run(stop)
@@ -47,7 +47,7 @@ def keep_cycles(brokers: str, database: Mysql, producer: Producer, heartbeat: He
 
 def keep_partitions(watch: Watch, database: Mysql, look_s: float, stop: Event) -> None:
     """The day partitions of all systems, until stopped."""
-    with or_leave("keep partitions"):
+    with exit_on_error("keep partitions"):
         retention = Retention(database)
         while not stop.is_set():
             for system in watch.settings.systems:

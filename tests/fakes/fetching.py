@@ -9,7 +9,7 @@ from typing import Any
 
 from services.fetcher.assemble.batches import read_file
 from services.fetcher.assemble.result import Origin, Parsed, Quarantined
-from services.fetcher.intake.waiting import Announced
+from services.fetcher.intake.waiting_files import Announced
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker, FilePublisher

@@ -12,7 +12,7 @@ import pytest
 from services.fetcher.intake.dispatch import Dispatch
 from services.fetcher.intake.jobs import FetchJobs
 from services.fetcher.intake.pools import Pools
-from services.fetcher.intake.waiting import Waiting
+from services.fetcher.intake.waiting_files import WaitingFiles
 from services.fetcher.parse.blocks import shipped
 from services.fetcher.parse_pool.child import ParserMemory
 from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
@@ -106,7 +106,7 @@ def dispatching(stack: Stack, topic: str, group: str, work: Fetching) -> Iterato
         consumer=Consumer(stack.kafka, group),
         letters=DeadLetters(producer),
         pools=Pools(lambda: {"5ga": 2}),
-        job_of=FetchJobs(work.worker, lambda system: system == "5ga", Waiting(16, 16 << 20)),
+        job_of=FetchJobs(work.worker, lambda system: system == "5ga", WaitingFiles(16, 16 << 20)),
         in_flight_per_thread=8,
         heartbeat=Heartbeat(""),
     )

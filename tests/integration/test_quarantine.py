@@ -33,7 +33,7 @@ class Aside:
     def __init__(self, brokers: str, home: Path) -> None:
         self.brokers = brokers
         self.system = uuid.uuid4().hex[:8]
-        self.topic = topics.counters(self.system)
+        self.topic = topics.counters_topic(self.system)
         admin.provision(brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
         self.producer = Producer(brokers)
         self.place = home / "A1.xml"

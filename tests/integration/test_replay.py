@@ -34,7 +34,7 @@ class Topic:
 
     def __init__(self, stack: Stack, sink: str) -> None:
         self.brokers = stack.kafka
-        self.topic = topics.counters(f"r{uuid.uuid4().hex[:6]}")
+        self.topic = topics.counters_topic(f"r{uuid.uuid4().hex[:6]}")
         self.system = self.topic.name.removeprefix("pm.counters.")
         database = f"replay_{self.system}"
         self.mysql = Mysql(host=stack.mysql_host, port=stack.mysql_port, user="root", database=database)

@@ -71,7 +71,7 @@ class Running(Generic[S]):
 
     def __init__(self, brokers: str, sink: S, topic: Topic | None = None) -> None:
         self.brokers = brokers
-        self.topic = topic or topics.counters(uuid.uuid4().hex[:8])
+        self.topic = topic or topics.counters_topic(uuid.uuid4().hex[:8])
         admin.provision(brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
         self.producer = Producer(brokers)
         self.sink = sink

@@ -255,7 +255,7 @@ def test_each_hop_of_a_file_is_found_by_its_id_in_the_logs_and_each_line_is_one_
         ("fetcher", "file processed"),
         ("mysql_writer", "stored"),
         ("ch_bridge", "stored"),
-        ("tracker", "file through"),
+        ("tracker", "file complete"),
         ("fetcher", "file settled"),
     }
     closed = [line for line in run.lines("tracker") if line["event"] == "cycle closed"]

@@ -50,7 +50,7 @@ def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(pipel
 
     batches = [
         CounterBatch.decode(record.value or b"")
-        for record in ledger.messages(settings.kafka.bootstrap_servers, topics.counters("5ga"))
+        for record in ledger.messages(settings.kafka.bootstrap_servers, topics.counters_topic("5ga"))
     ]
     assert all(set(batch.counters) == set(batch.types) == set(batch.units) for batch in batches)
     assert {kind for batch in batches for kind in batch.types.values()} == {"number", "vector"}

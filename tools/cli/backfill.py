@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from services.fetcher.settle.destination import destination
-from services.scanner.lister import cycle_of, found
+from services.fetcher.operate import destination
+from services.scanner.operate import announcement, cycle_of
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint, endpoints
 from shared.kafka.consume import Consumer, follow_all
@@ -78,12 +78,12 @@ def _origins(
     directory: bytes, entry: Entry, parents: Iterable[bytes], endpoint: Endpoint, system: System
 ) -> Iterator[FileFound]:
     if system.on_done == "leave":
-        yield found(system.name, endpoint, child(directory, entry.name), entry, epoch=0)
+        yield announcement(system.name, endpoint, child(directory, entry.name), entry, epoch=0)
         return
     names = {MARK.sub(b"", entry.name): True, entry.name: False} if MARK.search(entry.name) else {entry.name: False}
     for parent in parents:
         for name, again in names.items():
-            file = found(system.name, endpoint, child(parent, name), replace(entry, name=name), epoch=0)
+            file = announcement(system.name, endpoint, child(parent, name), replace(entry, name=name), epoch=0)
             if destination(file, "done", system, endpoint.zone, again=again) == child(directory, entry.name):
                 yield file
 

@@ -4,19 +4,15 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from time import sleep, time
+from time import time
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.fetcher.preprocess.load import read_preprocessing
-from services.fetcher.preprocess.steps import Preprocessing
-from services.scanner.inventory import Inventory
-from services.scanner.lister import Lister
-from services.scanner.settings import ScannerSettings
-from services.scanner.system_manager import check as check_scanner
+from services.fetcher.operate import Preprocessing, read_preprocessing
+from services.scanner.operate import ScannerSettings, check_configuration, elements_to_scan, trial_listing
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.remote.service_manager import FtpServiceManager
@@ -58,14 +54,14 @@ def check(
         for name, cls in OWN_SECTIONS.items():
             settings.section(name, cls)
         wanted = [found for found in settings.systems if system in {"", found.name}]
-        check_scanner(settings, own, wanted)
+        check_configuration(settings, own, wanted)
         meanings = {one.name: read_preprocessing(one) for one in wanted}
     except BadSettings as error:
         console.print(f"refused: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error
     good = True
     for one in wanted:
-        inventory = Inventory(one).read()
+        inventory = elements_to_scan(one)
         tried = list(trials(settings, own, one, dict(islice(inventory.items(), elements))))
         good = good and not any(trial.trouble for trial in tried)
         console.print(table(one, len(inventory), meanings[one.name], tried))
@@ -75,20 +71,17 @@ def check(
 def trials(settings: Settings, own: ScannerSettings, system: System, tried: Mapping[str, Endpoint]) -> Iterator[Trial]:
     """Log in to each element and list it twice, as a scan would."""
     manager = FtpServiceManager(settings.elements)
-    lister = Lister(system, own, ledger={})
 
     def trial(endpoint: Endpoint) -> Trial:
         try:
             with manager.session(endpoint) as session:
-                look = lister.first_look(session, endpoint, system.in_flight_limit)
-                sleep(own.settle_s)
-                look = lister.second_look(session, look)
+                listing = trial_listing(session, endpoint, system, own)
         except (Unreachable, Hopeless) as error:
             return Trial(endpoint.name, trouble=str(error))
-        left = ", ".join(f"{count} {reason}" for reason, count in sorted((+look.left).items()))
-        nowhere = look.left["no such directory"] == len(endpoint.directories(time()))
+        left = ", ".join(f"{count} {reason}" for reason, count in sorted((+listing.left).items()))
+        nowhere = listing.left["no such directory"] == len(endpoint.directories(time()))
         trouble = f"no such directory: {endpoint.directory}" if nowhere else ""
-        return Trial(endpoint.name, look.listed, look.matching, len(look.files), left, trouble)
+        return Trial(endpoint.name, listing.listed, listing.matching, len(listing.files), left, trouble)
 
     with ThreadPoolExecutor(own.listings) as pool:
         yield from pool.map(trial, tried.values())

@@ -9,10 +9,10 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from services.ch_bridge.settings import ChBridgeSettings, Clickhouse
-from services.fetcher.settings import FetcherSettings
+from services.fetcher.operate import FetcherSettings
 from services.mysql_writer.settings import Mysql, MysqlWriterSettings
-from services.scanner.settings import ScannerSettings, Zookeeper
-from services.tracker.settings import TrackerSettings
+from services.scanner.operate import ScannerSettings, Zookeeper
+from services.tracker.operate import TrackerSettings
 from shared import topics
 from shared.configuration.resolve import expected
 from shared.inventory import Endpoint
@@ -71,7 +71,13 @@ def _topics() -> Iterator[str]:
     yield ""
     yield "| topic | what | messages | written by | read by | key | partitions | kept |"
     yield "|---|---|---|---|---|---|---|---|"
-    known = (topics.FILES_FOUND, topics.FILES_STATUS, topics.FILES_SETTLE, topics.counters("<system>"), topics.CYCLES)
+    known = (
+        topics.FILES_FOUND,
+        topics.FILES_STATUS,
+        topics.FILES_SETTLE,
+        topics.counters_topic("<system>"),
+        topics.CYCLES,
+    )
     for topic in (*known, *topics.TRACKER_TABLES):
         days = "for ever" if topic.retention_ms == topics.FOR_EVER else f"{topic.retention_ms // topics.DAY_MS} days"
         kept = days + (", compacted" if topic.compacted else "")

@@ -10,12 +10,8 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from services.fetcher.assemble.batches import read_file
-from services.fetcher.assemble.result import Origin, Parsed
-from services.fetcher.parse.tables import profile
-from services.fetcher.preprocess.load import read_preprocessing
-from services.fetcher.preprocess.steps import Preprocessing
-from services.scanner.file_name import element_of
+from services.fetcher.operate import Origin, Parsed, Preprocessing, profiles_of, read_file, read_preprocessing
+from services.scanner.operate import element_of
 from shared.errors import Hopeless, Unreachable
 from shared.messages import file_identity, path_text, version_of
 from shared.settings import BadSettings, System, load
@@ -35,7 +31,7 @@ def parse(
     """Print the rows of PM files as JSON lines; exit 1 if one cannot be read."""
     failed = False
     try:
-        known = tuple(profile.read_profiles([*(profiles or ()), profile.SHIPPED]))
+        known = profiles_of(profiles or ())
         preprocessing = _wanted(system, dictionary or [])
     except BadSettings as error:
         raise typer.BadParameter(str(error)) from error

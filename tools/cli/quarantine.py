@@ -10,15 +10,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.fetcher.elements import ConfiguredElements
-from services.fetcher.settle.settler import Settler
+from services.fetcher.operate import Settler, settler_of
 from shared.errors import Unreachable
 from shared.kafka.dead_letters import ORIGIN, REASON, SINK, retraction, settlement, unsettled
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import Record
 from shared.messages import CounterBatch, FileStatus, partition_of
 from shared.settings import Settings, load
-from shared.topics import FILES_STATUS, counters
+from shared.topics import FILES_STATUS, counters_topic
 from tools.cli import ledger
 
 app = typer.Typer(no_args_is_help=True, help="What was set aside: list, show, retry, discard.")
@@ -86,7 +85,7 @@ class Quarantine:
         """
         if item.what == "batch":
             _, partition, _ = item.id.rsplit("/", 2)
-            topic = counters(item.system).name
+            topic = counters_topic(item.system).name
             self.producer.deliver(
                 Outgoing(topic, int(partition), item.element, item.content),
                 retraction(item.sink, item.file_id, item.content, int(partition)),
@@ -124,11 +123,11 @@ def opened(settings: Settings) -> Quarantine:
     """Read it."""
     brokers = settings.kafka.bootstrap_servers
     files = ledger.read(brokers).files
-    letters = {system.name: ledger.messages(brokers, counters(system.name).dead_letters) for system in settings.systems}
+    letters = {
+        system.name: ledger.messages(brokers, counters_topic(system.name).dead_letters) for system in settings.systems
+    }
     found = {item.id: item for item in items(files.values(), letters)}
-    elements = ConfiguredElements(lambda: settings)
-    settler = Settler(elements.session, elements.system, elements.zone)
-    return Quarantine(files, found, Producer(brokers), settler)
+    return Quarantine(files, found, Producer(brokers), settler_of(settings))
 
 
 @app.command("list")

@@ -23,7 +23,7 @@ from shared import topics
 from shared.backoff import backoff_s
 from shared.errors import Unreachable
 from shared.kafka import admin
-from shared.kafka.consume import OffsetRange, read
+from shared.kafka.consume import OffsetRange, read_range
 from shared.kafka.dead_letters import retraction
 from shared.kafka.produce import Producer
 from shared.kafka.record import Record
@@ -85,7 +85,7 @@ def replay(
     """
     done = Replayed()
     refused = Refused()
-    for records in read(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, MESSAGES_AT_ONCE):
+    for records in read_range(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, MESSAGES_AT_ONCE):
         done.read += len(records)
         land(partial(_write, sink), pieces(records, refused), refused)
         landed([record for record in records if record.origin not in refused.origins])
@@ -146,7 +146,7 @@ def command(  # noqa: PLR0913 - the options of a command
         raise typer.BadParameter(f"no system {system!r}; there are {', '.join(s.name for s in settings.systems)}")
     if since is not None and offset is not None:
         raise typer.BadParameter("--from or --offset, not both")
-    topic = topics.counters(system)
+    topic = topics.counters_topic(system)
     brokers = settings.kafka.bootstrap_servers
     part = offset_range(brokers, topic.dead_letters if set_aside else topic, (_ms(since), _ms(until)), offset)
     producer = Producer(brokers)

@@ -1,15 +1,14 @@
 """`pmflow status`: files and values, per system and stage."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import get_args
 
 from rich.console import Console
 from rich.table import Table
 
-from services.scanner.leader import told
-from services.scanner.settings import zookeeper_of
+from services.scanner.operate import SystemState, reported_states, zookeeper_of
 from shared.errors import Unreachable
 from shared.messages import FileStatus, Stage
 from shared.settings import load
@@ -23,27 +22,28 @@ def status() -> None:
     """Who scans which system, how many files are at which stage, and how many values they brought."""
     settings, console = load(), Console()
     try:
-        console.print(systems(told(zookeeper_of(settings).connection_string)))
+        console.print(systems(reported_states(zookeeper_of(settings).connection_string)))
     except Unreachable as error:
         console.print(f"systems: {error}", markup=False)
     console.print(table(ledger.read(settings.kafka.bootstrap_servers).files.values()))
 
 
-def systems(states: Iterable[Mapping[str, Any]]) -> Table:
+def systems(states: Iterable[SystemState]) -> Table:
     """A row for each system of each scanner: what it does with it, and what its last scan found."""
     shown = Table(
         "system", "scanner", "state", "since", "last scan", "elements", "unreachable", "announced", "held back", "why",
         title="systems",
     )  # fmt: skip
     for state in states:
-        counts = [str(state.get(name, "")) for name in ("elements", "unreachable", "announced", "held_back")]
-        since, scanned = _clock(state.get("since_s")), _clock(state.get("scanned_s"))
-        why = state.get("reason") or ", ".join(f"{n} {reason}" for reason, n in state.get("left", {}).items())
-        shown.add_row(state["system"], state["scanner"], state["state"], since, scanned, *counts, why)
+        scan = state.scan
+        counts = (scan.elements, scan.unreachable, scan.announced, scan.held_back) if scan else ("",) * 4
+        since, scanned = _clock(state.since_s), _clock(state.scanned_s)
+        why = state.reason or ", ".join(f"{n} {reason}" for reason, n in (scan.left if scan else {}).items())
+        shown.add_row(state.system, state.scanner, state.state, since, scanned, *map(str, counts), why)
     return shown
 
 
-def _clock(at_s: float | None) -> str:
+def _clock(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if at_s else ""
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.fetcher.settle.destination import destination
-from services.scanner.lister import found
+from services.scanner.lister import announcement
 from shared.inventory import Endpoint
 from shared.messages import FileFound, path_bytes, status_of
 from shared.remote.session import Entry
@@ -23,7 +23,7 @@ def collected(path: str, system: System, mtime_s: int = END_S + 60) -> FileFound
     """As the scanner announced it."""
     _, _, name = path.rpartition("/")
     return replace(
-        found(system.name, ENDPOINT, path.encode(), Entry(name.encode(), 3, mtime_s), epoch=4),
+        announcement(system.name, ENDPOINT, path.encode(), Entry(name.encode(), 3, mtime_s), epoch=4),
     )
 
 

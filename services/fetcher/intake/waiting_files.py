@@ -1,4 +1,4 @@
-"""Files that wait for a download thread: those of one endpoint are taken together, over one session."""
+"""Files that wait for a download thread. Those of one endpoint are taken together and fetched over one session."""
 
 from collections import deque
 from collections.abc import Callable
@@ -10,20 +10,20 @@ from shared.messages import FileFound
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Announced:
-    """A file, and what is to be called once its last word is durable. The same file may be announced twice."""
+    """An announced file, and the function to call once its outcome is durable. A file may be announced twice."""
 
     file: FileFound
     done: Callable[[], None]
 
 
 @dataclass
-class Waiting:
-    """Shared by the thread that reads the announcements and those that download."""
+class WaitingFiles:
+    """The queue of each endpoint. Shared by the thread that reads announcements and the threads that download."""
 
     max_files: int
-    """Of those taken together."""
+    """Most files that are taken together."""
     max_bytes: int
-    """Of those taken together, unless the first alone is larger."""
+    """Most bytes that are taken together; a single file may be larger."""
     of_endpoint: dict[tuple[str, str], deque[Announced]] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
 
@@ -32,7 +32,7 @@ class Waiting:
             self.of_endpoint.setdefault(_endpoint(announced.file), deque()).append(announced)
 
     def take(self, near: FileFound) -> list[Announced]:
-        """The oldest files that wait for the endpoint of this one; none when others took them all."""
+        """Removes and returns the oldest files that wait for the endpoint of this one; none if all were taken."""
         taken: list[Announced] = []
         left_bytes = self.max_bytes
         with self.lock:
