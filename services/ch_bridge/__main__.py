@@ -1,12 +1,12 @@
-"""Wiring: settings -> the bridge -> run until SIGTERM."""
+"""Starts the service: one thread for counters and one for cycle statistics, until SIGTERM."""
 
 from threading import Event, Thread
 
-from services.ch_bridge.bridge import ClickhouseBridge
-from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.connection import Connection
 from services.ch_bridge.cycles import CycleTable
-from services.ch_bridge.settings import ChBridgeSettings, rules_of
+from services.ch_bridge.repository import ClickhouseRepository
+from services.ch_bridge.settings import ChBridgeSettings
+from services.ch_bridge.sink import ClickhouseBridge
 from shared import log, topics
 from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat, heartbeats
@@ -17,17 +17,18 @@ from shared.metrics import serve_metrics
 from shared.settings import Settings, load
 from shared.sinks.cycles import CycleKeeper
 from shared.sinks.loop import SinkWorker
+from shared.sinks.rules import storage_rules
 from shared.watch import Watch
 
 
 def follow(watch: Watch, look_s: float, stop: Event) -> None:
-    """The configuration, until stopped."""
+    """Follows changes of the configuration, until stopped."""
     with or_leave("follow the configuration"):
         watch.follow(look_s, stop)
 
 
 def keep_cycles(settings: Settings, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
-    """The cycles' figures beside the counters, until stopped."""
+    """Stores cycle statistics, until stopped."""
     with or_leave("keep cycles"):
         connection = Connection(settings.clickhouse)
         consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge-cycles")
@@ -42,7 +43,7 @@ def main() -> None:
     serve_metrics("ch_bridge", settings)
     stop = stop_on_signals()
     watch = Watch(settings)
-    heartbeat, of_cycles = heartbeats(settings.health.file, 2)
+    heartbeat, cycle_heartbeat = heartbeats(settings.health.file, 2)
 
     def wanted() -> list[str]:
         return [topics.counters(system.name).name for system in watch.settings.systems if system.is_using_clickhouse]
@@ -51,16 +52,16 @@ def main() -> None:
     with or_leave("write to ClickHouse"):
         while not wanted() and not stop.wait(1.0):
             heartbeat.progress()
-            of_cycles.progress()  # no system wants ClickHouse: nothing to do, but well
-        clickhouse = ClickHouse(settings.clickhouse, lambda system: rules_of(watch.settings, system))
+            cycle_heartbeat.progress()  # no system uses ClickHouse: idle, but healthy
+        repository = ClickhouseRepository(settings.clickhouse, lambda system: storage_rules(watch.settings, system))
         producer = Producer(settings.kafka.bootstrap_servers)
         consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-ch-bridge")
-        cycles = Thread(target=keep_cycles, args=(settings, producer, of_cycles, stop))
+        cycles = Thread(target=keep_cycles, args=(settings, producer, cycle_heartbeat, stop))
         cycles.start()
-        SinkWorker(ClickhouseBridge(clickhouse), consumer, producer, own, heartbeat).run(wanted, stop)
+        SinkWorker(ClickhouseBridge(repository), consumer, producer, own, heartbeat).run(wanted, stop)
         cycles.join()
         producer.close()
-        clickhouse.close()
+        repository.close()
 
 
 if __name__ == "__main__":

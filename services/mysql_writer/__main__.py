@@ -1,4 +1,4 @@
-"""Wiring: settings -> writer threads, and one that keeps the partitions -> run until SIGTERM."""
+"""Starts the service: writer threads, one thread for partitions and one for cycle statistics, until SIGTERM."""
 
 from datetime import UTC, datetime
 from threading import Event, Thread
@@ -6,8 +6,8 @@ from threading import Event, Thread
 from services.mysql_writer.cycles import CycleTable
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
-from services.mysql_writer.settings import MysqlWriterSettings, rules_of
-from services.mysql_writer.writer import MysqlWriterWorker
+from services.mysql_writer.settings import MysqlWriterSettings, mysql_rules
+from services.mysql_writer.sink import MysqlWriterWorker
 from shared import log, topics
 from shared.crash import or_leave, stop_on_signals
 from shared.health import Heartbeat, heartbeats
@@ -22,14 +22,14 @@ from shared.watch import Watch
 
 
 def work(watch: Watch, own: MysqlWriterSettings, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
-    """One writer thread, from its connections to its partitions."""
+    """Runs one writer thread with connections of its own, until stopped."""
 
     def wanted() -> list[str]:
         return [topics.counters(system.name).name for system in watch.settings.systems]
 
     with or_leave("write to MySQL"):
         settings = watch.settings
-        repository = Repository(settings.mysql, lambda system: rules_of(watch.settings, system))
+        repository = Repository(settings.mysql, lambda system: mysql_rules(watch.settings, system))
         consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer")
         sink = MysqlWriterWorker(repository, heartbeat)
         SinkWorker(sink, consumer, producer, own, heartbeat).run(wanted, stop)
@@ -37,7 +37,7 @@ def work(watch: Watch, own: MysqlWriterSettings, producer: Producer, heartbeat: 
 
 
 def keep_cycles(settings: Settings, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
-    """The cycles' figures beside the counters, until stopped."""
+    """Stores cycle statistics, until stopped."""
     with or_leave("keep cycles"):
         table = CycleTable(settings.mysql)
         consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer-cycles")
@@ -46,7 +46,7 @@ def keep_cycles(settings: Settings, producer: Producer, heartbeat: Heartbeat, st
 
 
 def keep_partitions(watch: Watch, look_s: float, stop: Event) -> None:
-    """The day partitions of all systems, until stopped."""
+    """Maintains the day partitions of all systems, until stopped."""
     with or_leave("keep partitions"):
         retention = Retention(watch.settings.mysql)
         while not stop.is_set():
@@ -64,10 +64,10 @@ def main() -> None:
     stop = stop_on_signals()
     producer = Producer(settings.kafka.bootstrap_servers)
     watch = Watch(settings)
-    of_cycles, *of_writers = heartbeats(settings.health.file, 1 + own.writers)
-    threads = [Thread(target=work, args=(watch, own, producer, heartbeat, stop)) for heartbeat in of_writers]
+    cycle_heartbeat, *writer_heartbeats = heartbeats(settings.health.file, 1 + own.writers)
+    threads = [Thread(target=work, args=(watch, own, producer, heartbeat, stop)) for heartbeat in writer_heartbeats]
     threads.append(Thread(target=keep_partitions, args=(watch, own.partition_look_s, stop)))
-    threads.append(Thread(target=keep_cycles, args=(settings, producer, of_cycles, stop)))
+    threads.append(Thread(target=keep_cycles, args=(settings, producer, cycle_heartbeat, stop)))
     for thread in threads:
         thread.start()
     watch.follow(own.config_look_s, stop)

@@ -12,7 +12,7 @@ from time import monotonic
 import pytest
 
 from services.mysql_writer.repository import Repository
-from services.mysql_writer.writer import MysqlWriterWorker
+from services.mysql_writer.sink import MysqlWriterWorker
 from shared.kafka.consume import SESSION_TIMEOUT_MS
 from shared.messages import CounterBatch
 from shared.settings import Mysql
@@ -79,7 +79,7 @@ def writing(stack: Stack) -> Iterator[Writing]:
     line = Line(stack.mysql_port)
     mysql = Mysql(host="127.0.0.1", port=stack.mysql_port, user="root", database=f"out_{uuid.uuid4().hex[:8]}")
     behind = Mysql(host="127.0.0.1", port=line.port, user="root", database=mysql.database)
-    repository = Repository(behind, answer_s=3)
+    repository = Repository(behind, timeout_s=3)
     running = Running(stack.kafka, MysqlWriterWorker(repository))
     running.start()
     made = Writing(line, mysql, running)
@@ -124,4 +124,4 @@ def test_while_the_database_is_away_the_writer_stays_in_its_group(
         writing.line.after(FOR_EVER, cut=False)
         writing.all_landed()
     assert retries() > before + 10
-    assert "reading" not in [record.message for record in caplog.records]  # as at each assignment
+    assert "reading partitions" not in [record.message for record in caplog.records]  # as at each assignment

@@ -9,7 +9,7 @@ import pytest
 
 from services.mysql_writer.connection import connect
 from services.mysql_writer.repository import Repository
-from services.mysql_writer.writer import MysqlWriterWorker
+from services.mysql_writer.sink import MysqlWriterWorker
 from shared.errors import Unreachable
 from shared.kafka.record import TopicPartition
 from shared.settings import BadSettings, Mysql

@@ -9,11 +9,11 @@ from functools import partial
 
 import pytest
 
-from services.mysql_writer.partitions import LATER, name
+from services.mysql_writer.partitions import LATER, partition_name
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
-from services.mysql_writer.settings import Rules
-from services.mysql_writer.writer import MysqlWriterWorker
+from services.mysql_writer.settings import MysqlRules
+from services.mysql_writer.sink import MysqlWriterWorker
 from shared.errors import Unreachable
 from shared.kafka.record import TopicPartition
 from shared.settings import Mysql
@@ -36,7 +36,7 @@ class Kept(Database):
     """A table with a retention, and who keeps it."""
 
     def __init__(self, server: Mysql) -> None:
-        self.rules = Rules(retention_days=3)
+        self.rules = MysqlRules(retention_days=3)
         self.repository = Repository(server, lambda _: self.rules)
         self.retention = Retention(server)
         self.today = datetime.now(UTC).date()
@@ -52,7 +52,7 @@ class Kept(Database):
         self.write(self.batch([[measured, 0, 1, 2]], end_s=int(noon.timestamp())))
 
     def keep(self, days_from_now: int = 0) -> None:
-        self.retention.keep("4ga", self.rules.retention_days, self.today + days_from_now * DAY)
+        self.retention.keep("4ga", self.rules.retention_days or 0, self.today + days_from_now * DAY)
 
     def objects(self) -> list[str]:
         return sorted(measured for _, measured in self.rows())
@@ -70,7 +70,7 @@ class Kept(Database):
 
     def named(self, first: int, last: int) -> list[str]:
         """Partitions of days from today."""
-        return [*(name(self.today + n * DAY) for n in range(first, last + 1)), LATER]
+        return [*(partition_name(self.today + n * DAY) for n in range(first, last + 1)), LATER]
 
 
 @pytest.fixture
@@ -154,17 +154,17 @@ def test_writers_go_on_while_partitions_come_and_go(kept: Kept, server: Mysql) -
     assert len(kept.objects()) == 31
 
 
-def test_a_table_of_before_the_retention_stays_in_one_piece_until_it_is_parted(kept: Kept) -> None:
+def test_a_table_of_before_the_retention_stays_unpartitioned_until_it_is_parted(kept: Kept) -> None:
     kept.rules = replace(kept.rules, retention_days=0)
     for days in (-400, -3, 0):
         kept.send(f"day {days}", days)
     kept.rules = replace(kept.rules, retention_days=3)
     kept.keep()
     assert kept.objects() == ["day -3", "day -400", "day 0"]
-    assert kept.retention.in_one_piece("4ga") == [kept.table]
-    kept.retention.part(kept.table, 3, kept.today)
-    kept.retention.part(kept.table, 3, kept.today)
+    assert kept.retention.unpartitioned("4ga") == [kept.table]
+    kept.retention.partition(kept.table, 3, kept.today)
+    kept.retention.partition(kept.table, 3, kept.today)
     assert kept.objects() == ["day -3", "day -400", "day 0"]
     kept.keep()
     assert kept.objects() == ["day -3", "day 0"]
-    assert kept.retention.in_one_piece("4ga") == []
+    assert kept.retention.unpartitioned("4ga") == []

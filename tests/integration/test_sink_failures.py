@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from services.ch_bridge.bridge import ClickhouseBridge
-from services.ch_bridge.clickhouse import ClickHouse
+from services.ch_bridge.repository import ClickhouseRepository
+from services.ch_bridge.sink import ClickhouseBridge
 from services.mysql_writer.repository import Repository
-from services.mysql_writer.writer import MysqlWriterWorker
+from services.mysql_writer.sink import MysqlWriterWorker
 from shared.errors import Unreachable
 from shared.messages import CounterBatch
 from shared.settings import Clickhouse, Mysql
@@ -129,7 +129,7 @@ def test_a_schema_changed_by_another_is_read_again_and_mended(mysql: Mysql, data
 def test_clickhouse_that_is_down_does_not_hold_up_mysql_and_catches_up(
     stack: Stack, mysql: Mysql, repository: Repository
 ) -> None:
-    clickhouse = ClickHouse(Clickhouse(url="http://127.0.0.1:1/x"))
+    clickhouse = ClickhouseRepository(Clickhouse(url="http://127.0.0.1:1/x"))
     at = Clickhouse(url=f"{stack.clickhouse_url}/{mysql.database}")
     first = Running(stack.kafka, MysqlWriterWorker(repository))
     second = Running(stack.kafka, ClickhouseBridge(clickhouse), first.topic)

@@ -17,7 +17,7 @@ from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import Record, TopicPartition
 from shared.messages import CounterBatch, SetAside, SinkPosition, decode_status
 from shared.sinks.landing import RefusedCounters
-from shared.sinks.loop import MESSAGES_AT_ONCE, Sink, SinkLimits, SinkWorker
+from shared.sinks.loop import MESSAGES_PER_POLL, Sink, SinkLimits, SinkWorker
 from shared.topics import FILES_STATUS, Topic
 from tools.devstack.stack import Stack
 
@@ -147,12 +147,12 @@ def test_what_is_stored_moves_the_position_the_ledger_is_told(loop: Running[Memo
 @pytest.mark.parametrize("limit", [{"batch_rows": 1}, {"batch_bytes": 1}])
 def test_a_write_waits_for_no_more_than_its_limits(stack: Stack, limit: dict[str, int]) -> None:
     running = Running(stack.kafka, Memory())
-    running.send(*(batch(str(n)) for n in range(3 * MESSAGES_AT_ONCE)))
+    running.send(*(batch(str(n)) for n in range(3 * MESSAGES_PER_POLL)))
     running.start(**limit)
-    eventually(lambda: running.position() == 3 * MESSAGES_AT_ONCE)
+    eventually(lambda: running.position() == 3 * MESSAGES_PER_POLL)
     running.end()
-    assert running.sink.largest <= MESSAGES_AT_ONCE
-    assert len(running.sink.stored) == 3 * MESSAGES_AT_ONCE
+    assert running.sink.largest <= MESSAGES_PER_POLL
+    assert len(running.sink.stored) == 3 * MESSAGES_PER_POLL
 
 
 def test_a_poisonous_batch_stands_alone_in_the_dead_letters_and_the_others_land(loop: Running[Memory]) -> None:

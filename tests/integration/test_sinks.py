@@ -11,21 +11,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.ch_bridge.bridge import ClickhouseBridge
-from services.ch_bridge.clickhouse import ClickHouse
-from services.ch_bridge.settings import Rules as ClickhouseRules
+from services.ch_bridge.repository import ClickhouseRepository
+from services.ch_bridge.sink import ClickhouseBridge
 from services.mysql_writer.objects import MOST_COLUMNS
 from services.mysql_writer.repository import Fenced, Repository
-from services.mysql_writer.settings import Rules
-from services.mysql_writer.writer import MysqlWriterWorker
+from services.mysql_writer.settings import MysqlRules
+from services.mysql_writer.sink import MysqlWriterWorker
 from shared.errors import Hopeless, Unreachable
 from shared.kafka.record import Record, TopicPartition
 from shared.messages import CounterBatch
 from shared.settings import Clickhouse, Mysql
-from shared.sinks.dn import split
-from shared.sinks.landing import Piece, RefusedCounters, land, parted
+from shared.sinks.dn import dn_components
+from shared.sinks.landing import Piece, RefusedCounters, land, split_counters
 from shared.sinks.loop import Sink
 from shared.sinks.names import KEY_COLUMNS
+from shared.sinks.rules import StorageRules
 from tests.integration import mariadb
 from tools.cli.stored import StoredRow, canonical, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
@@ -96,16 +96,16 @@ def server(request: pytest.FixtureRequest, mysql: Mysql) -> Mysql:
 
 @pytest.fixture(params=["mysql", *mariadb.IF_THERE, "clickhouse"])
 def database(request: pytest.FixtureRequest, stack: Stack, mysql: Mysql) -> Iterator[Database]:
-    closing: list[Repository | ClickHouse] = []
+    closing: list[Repository | ClickhouseRepository] = []
     server = of_server(request, mysql)
 
     def to_mysql(*, add_columns: bool = True) -> Sink:
-        repository = Repository(server, lambda _: Rules(add_columns=add_columns))
+        repository = Repository(server, lambda _: MysqlRules(add_columns=add_columns))
         closing.append(repository)
         return MysqlWriterWorker(repository)
 
     def to_clickhouse(*, add_columns: bool = True) -> Sink:
-        clickhouse = ClickHouse(at, lambda _: ClickhouseRules(add_columns=add_columns))
+        clickhouse = ClickhouseRepository(at, lambda _: StorageRules(add_columns=add_columns))
         closing.append(clickhouse)
         return ClickhouseBridge(clickhouse)
 
@@ -270,7 +270,7 @@ def test_an_unknown_counter_is_refused_when_columns_may_not_be_added_and_lands_w
     with pytest.raises(RefusedCounters, match="is-auto-adding-column is false") as refused:
         strict.write([batch], {})
     assert refused.value.reasons.keys() == {("4ga", database.group, "c")}
-    aside, kept = parted(batch, {"c"})
+    aside, kept = split_counters(batch, {"c"})
     strict.write([kept], {})
     known = {("e1", "o1"): {"a": 5, "b": 4}, ("e1", "o2"): {"a": 7}}
     assert database.rows("a", "b", "c") == known
@@ -300,7 +300,7 @@ def test_a_server_that_is_away_is_unreachable_not_hopeless(stack: Stack) -> None
     with pytest.raises(Unreachable):
         Repository(Mysql(host="127.0.0.1", port=1)).take_over([PARTITION])
     with pytest.raises(Unreachable):
-        ClickHouse(Clickhouse(url="http://127.0.0.1:1/x")).check()
+        ClickhouseRepository(Clickhouse(url="http://127.0.0.1:1/x")).check()
 
 
 def test_a_former_owner_of_a_partition_writes_no_more_and_the_new_one_goes_on_where_it_was(server: Mysql) -> None:
@@ -344,13 +344,13 @@ def parts_of(repository: Repository) -> dict[str, dict[str, str]]:
 
 def test_parts_of_an_objects_name_stand_in_columns_made_as_they_come(server: Mysql) -> None:
     own = replace(server, database=f"dn_{uuid.uuid4().hex[:8]}")
-    rules = Rules()
+    rules = MysqlRules()
     repository = Repository(own, lambda _: rules)
     made = Database(lambda: MysqlWriterWorker(repository), lambda _: in_mysql(own))
     cell = "ManagedElement=1,GNBDUFunction=2,NRCellDU=a\\,b"
     made.write(made.batch([[cell, 0, 1, 2], ["no name", 0, 3, 4]]))
     assert parts_of(repository) == {cell: {}, "no name": {}}
-    rules = Rules(split_dn=True)
+    rules = MysqlRules(split_dn=True)
     more = "ManagedElement=1,LDN=x,ldn=y,A%`b=z"
     with ThreadPoolExecutor(3) as pool:  # other writers, as after a restart: they fill the columns of old objects too
         others = [Repository(own, lambda _: rules) for _ in range(3)]
@@ -367,7 +367,7 @@ def test_parts_of_an_objects_name_stand_in_columns_made_as_they_come(server: Mys
 def test_objects_keep_their_numbers_and_parts_while_others_add_columns(server: Mysql) -> None:
     for _ in range(8):
         own = replace(server, database=f"dn_{uuid.uuid4().hex[:8]}")
-        repositories = [Repository(own, lambda _: Rules(split_dn=True)) for _ in range(4)]
+        repositories = [Repository(own, lambda _: MysqlRules(split_dn=True)) for _ in range(4)]
         repositories[0].take_over([TopicPartition("t", 1)])  # the tables are there
         together = Barrier(len(repositories))
 
@@ -384,7 +384,7 @@ def test_objects_keep_their_numbers_and_parts_while_others_add_columns(server: M
             there = {(element, ldn): i for i, element, ldn in execute("SELECT id, element, ldn FROM pm_object")}
         for repository in repositories:
             assert repository.objects.numbers == {key: there[key[1:]] for key in repository.objects.numbers}
-        assert parts_of(repositories[0]) == {ldn: split(ldn) for _, ldn in there}
+        assert parts_of(repositories[0]) == {ldn: dn_components(ldn) for _, ldn in there}
         for repository in repositories:
             repository.close()
 
@@ -401,7 +401,7 @@ def land_alone(repository: Repository, batch: CounterBatch) -> None:
 
 def test_no_more_parts_get_columns_than_the_dictionary_has_room_for(server: Mysql) -> None:
     own = replace(server, database=f"dn_{uuid.uuid4().hex[:8]}")
-    repository = Repository(own, lambda _: Rules(split_dn=True))
+    repository = Repository(own, lambda _: MysqlRules(split_dn=True))
     made = Database(lambda: MysqlWriterWorker(repository), lambda _: in_mysql(own))
     for at in (0, 60):
         many = ",".join(f"C{n}={n}" for n in range(at, at + 60))

@@ -12,7 +12,7 @@ from pymysql.cursors import DictCursor
 from rich.console import Console
 from rich.table import Table
 
-from services.mysql_writer.connection import connect
+from services.mysql_writer.operate import connect
 from shared.messages import CycleFigures
 from shared.settings import Mysql, load
 from shared.sinks.cycles import figures_of

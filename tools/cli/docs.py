@@ -8,9 +8,9 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from services.ch_bridge.settings import ChBridgeSettings
+from services.ch_bridge.operate import ChBridgeSettings
 from services.fetcher.settings import FetcherSettings
-from services.mysql_writer.settings import MysqlWriterSettings
+from services.mysql_writer.operate import MysqlWriterSettings
 from services.scanner.settings import ScannerSettings
 from services.tracker.settings import TrackerSettings
 from shared import topics

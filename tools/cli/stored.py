@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 from pymysql.cursors import DictCursor, SSDictCursor
 
-from services.ch_bridge.connection import client_of
-from services.mysql_writer.connection import connect
+from services.ch_bridge.operate import client_of
+from services.mysql_writer.operate import connect
 from shared.settings import Clickhouse, Mysql
 from shared.sinks.names import KEY_COLUMNS, column_name, table_name
 

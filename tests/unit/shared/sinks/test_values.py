@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.sinks.values import HELD_BY, Content, Kind, are_exact, as_text, content_of, kind_of, widened
+from shared.sinks.values import (
+    HELD_BY,
+    ColumnKind,
+    ValueKind,
+    are_exact,
+    as_text,
+    column_kind,
+    value_kind,
+    widened,
+)  # fmt: skip
 
 values = (
     st.none()
@@ -18,7 +27,7 @@ declared = st.none() | st.sampled_from(("number", "integer", "vector", "text"))
 
 
 @pytest.mark.parametrize(
-    ("column", "content"),
+    ("column", "kind"),
     [
         ([], "count"),
         ([None, 1, 2**53], "count"),
@@ -32,19 +41,19 @@ declared = st.none() | st.sampled_from(("number", "integer", "vector", "text"))
         ([[1], 1], "mixed"),
     ],
 )
-def test_values_are_looked_at_together(column: list[Any], content: Content) -> None:
-    assert content_of(column) == content
+def test_values_are_looked_at_together(column: list[Any], kind: ValueKind) -> None:
+    assert value_kind(column) == kind
 
 
 def test_a_column_is_what_the_dictionary_says_when_its_values_keep_their_value_there() -> None:
-    assert kind_of("count") == "number"
-    assert kind_of("count", "integer") == "integer"
-    assert kind_of("fraction", "integer") == "number"
-    assert kind_of("count", "vector") == "number"
-    assert kind_of("vector", "text") == "text"
+    assert column_kind("count") == "number"
+    assert column_kind("count", "integer") == "integer"
+    assert column_kind("fraction", "integer") == "number"
+    assert column_kind("count", "vector") == "number"
+    assert column_kind("vector", "text") == "text"
 
 
-def held(kind: Kind, value: Any) -> bool:
+def held(kind: ColumnKind, value: Any) -> bool:
     match kind:
         case "number":
             return isinstance(value, (int, float)) and float(value) == value
@@ -58,9 +67,9 @@ def held(kind: Kind, value: Any) -> bool:
 
 @given(batches=st.lists(st.lists(values, max_size=4), min_size=1), declared=declared)
 def test_a_column_holds_all_it_ever_got_whatever_the_order(batches: list[list[Any]], declared: str | None) -> None:
-    kind = kind_of(content_of(batches[0]), declared)
+    kind = column_kind(value_kind(batches[0]), declared)
     for number, batch in enumerate(batches):
-        kind = widened(kind, content_of(batch))
+        kind = widened(kind, value_kind(batch))
         assert all(held(kind, v) for earlier in batches[: number + 1] for v in earlier if v is not None)
 
 
@@ -80,7 +89,7 @@ numbers = st.none() | st.integers(-(2**54), 2**54) | st.floats(-1e6, 1e6)
 
 @given(column=st.lists(numbers) | st.lists(values))
 def test_a_short_look_never_takes_for_exact_what_a_long_one_does_not(column: list[Any]) -> None:
-    assert not are_exact(column) or "number" in HELD_BY[content_of(column)]
+    assert not are_exact(column) or "number" in HELD_BY[value_kind(column)]
 
 
 @pytest.mark.parametrize("column", [[], [None], [1, None, 0.5], [2**53 - 1], [-5.0] * 1000])

@@ -3,7 +3,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.mysql_writer.rows import Column, chunks, datetime_number, sql_rows, text_literal, upserts
+from services.mysql_writer.ddl import CounterColumn
+from services.mysql_writer.render import chunks, datetime_number, sql_rows, text_literal, upserts
 from shared.messages import CounterBatch
 
 
@@ -29,7 +30,7 @@ def test_a_counter_without_any_value_needs_no_column() -> None:
 def test_rows_are_sorted_by_primary_key_and_ver_is_assigned_last() -> None:
     (chunk,) = chunks([batch()])
     (statement,) = upserts(
-        "4ga_g", {"a": Column("t", "a", "number")}, chunk, {("e1", "o1"): 1, ("e1", "o2"): 2}, most_rows=10
+        "4ga_g", {"a": CounterColumn("t", "a", "number")}, chunk, {("e1", "o1"): 1, ("e1", "o2"): 2}, most_rows=10
     )
     rows, update = statement.split(b" ON DUPLICATE KEY UPDATE ")
     assert rows.endswith(b"VALUES (19700101001500,1,900,1,1,2),(19700101001500,2,900,0,1,1)")
@@ -38,14 +39,14 @@ def test_rows_are_sorted_by_primary_key_and_ver_is_assigned_last() -> None:
 
 def test_row_by_row_is_a_statement_a_row() -> None:
     (chunk,) = chunks([batch()])
-    columns = {"a": Column("t", "a", "number")}
+    columns = {"a": CounterColumn("t", "a", "number")}
     assert len(list(upserts("t", columns, chunk, {("e1", "o1"): 1, ("e1", "o2"): 2}, most_rows=1))) == 2
 
 
 def test_long_texts_go_in_statements_that_a_server_takes() -> None:
     (chunk,) = chunks([batch(counters=["a"], rows=[[f"o{n}", 0, "x" * 300_000] for n in range(9)])])
     ids = {("e1", f"o{n}"): n for n in range(9)}
-    statements = list(upserts("t", {"a": Column("t", "a", "text")}, chunk, ids, most_rows=100))
+    statements = list(upserts("t", {"a": CounterColumn("t", "a", "text")}, chunk, ids, most_rows=100))
     assert len(statements) > 1
     assert max(map(len, statements)) < 2_100_000
     assert sum(statement.count(b"(19700101001500,") for statement in statements) == 9
