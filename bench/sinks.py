@@ -1,7 +1,7 @@
 """Measures the CPU time per stored value, client and server together: pmflow against the usual way, in one run.
 
-`python -m bench.sinks [--rounds N]` starts servers of its own. MySQL: the writer against PyMySQL's executemany of the same
-upsert into the same table, with 10, 50 and 200 counters, and a replay of stored rows against their first write.
+`python -m bench.sinks [--rounds N]` starts servers of its own. MySQL: the writer against PyMySQL's executemany of the
+same upsert into the same table, with 10, 50 and 200 counters, and a replay of stored rows against their first write.
 ClickHouse: the bridge against JSONEachRow into the same table. All start from decoded messages; pmflow does more, as it
 resolves objects, sorts, and stores positions and tokens. Rounds are interleaved, each has its own periods, and the best
 round counts. The last line is a JSON object of ratios; larger is better for pmflow, and keys without a number of

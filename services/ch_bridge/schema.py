@@ -13,7 +13,7 @@ from services.ch_bridge.ddl import (
     column_comment,
     next_statements,
     table_state,
-)  # fmt: skip
+)
 from services.ch_bridge.render import ColumnarRows
 from shared.errors import Unreachable
 from shared.sinks import metrics

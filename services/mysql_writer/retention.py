@@ -14,7 +14,7 @@ from services.mysql_writer.partitions import (
     partition_list,
     partition_name,
     partition_plan,
-)  # fmt: skip
+)
 from shared.errors import Hopeless, Unreachable
 from shared.settings import Mysql
 from shared.sinks import metrics
@@ -70,7 +70,8 @@ class Retention:
             Unreachable: the database does not answer, or another process holds the table's lock.
             Hopeless: the server refuses the statement.
         """
-        days = initial_days(today, retention_days + 1)  # the oldest holds all older rows until it is dropped
+        # The oldest partition holds all older rows; the next check drops it.
+        days = initial_days(today, retention_days + 1)
         with self.connection.ddl(table) as execute:
             if not _partitions([table], execute)[table]:
                 execute(f"ALTER TABLE {quoted_identifier(table)}{partition_clause(days)}")
@@ -106,7 +107,8 @@ def _partitions(tables: Sequence[str], execute: Execute) -> TablePartitions:
     if tables:
         for table, partition in execute(
             "SELECT table_name, partition_name FROM information_schema.partitions WHERE table_schema = DATABASE() "
-            f"AND partition_name IS NOT NULL AND table_name IN ({placeholders(tables)}) ORDER BY partition_ordinal_position",
+            f"AND partition_name IS NOT NULL AND table_name IN ({placeholders(tables)}) "
+            "ORDER BY partition_ordinal_position",
             tables,
         ):
             found[table].append(partition)

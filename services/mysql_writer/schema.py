@@ -18,7 +18,7 @@ from services.mysql_writer.catalog import (
     allocated_table,
     columns_of_group,
     tables_of_group,
-)  # fmt: skip
+)
 from services.mysql_writer.connection import Connection, Execute
 from services.mysql_writer.ddl import CounterColumn, column_definition, create_table, create_view, quoted_identifier
 from services.mysql_writer.partitions import DAYS_BEHIND, initial_days, partition_clause

@@ -18,7 +18,7 @@ from services.ch_bridge.ddl import (
     create_database,
     create_object_table,
     next_statements,
-)  # fmt: skip
+)
 from services.ch_bridge.repository import ClickhouseRepository
 from services.ch_bridge.sink import ClickhouseBridge
 from shared.errors import Unreachable

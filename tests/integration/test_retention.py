@@ -1,4 +1,4 @@
-"""Day partitions on MySQL and MariaDB: made ahead, dropped when all in them is too old; no row is lost or held up."""
+"""Day partitions on MySQL and MariaDB: created ahead, dropped when all rows are too old; no row is lost or delayed."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def server(request: pytest.FixtureRequest, stack: Stack) -> Mysql:
 
 
 class Kept(Database):
-    """A table with a retention, and who keeps it."""
+    """A table with a retention, its writer and its Retention."""
 
     def __init__(self, server: Mysql) -> None:
         self.rules = MysqlRules(retention_days=3)
@@ -47,7 +47,7 @@ class Kept(Database):
         return f"4ga_{self.group.lower()}"
 
     def send(self, measured: str, days: int) -> None:
-        """A row of noon, so many days from now."""
+        """Stores a row of noon on a day counted from today."""
         noon = datetime.combine(self.today + days * DAY, time(12), UTC)
         self.write(self.batch([[measured, 0, 1, 2]], end_s=int(noon.timestamp())))
 
@@ -69,7 +69,7 @@ class Kept(Database):
             ]
 
     def named(self, first: int, last: int) -> list[str]:
-        """Partitions of days from today."""
+        """Returns the names of the partitions for days counted from today, with the last one."""
         return [*(partition_name(self.today + n * DAY) for n in range(first, last + 1)), LATER]
 
 
@@ -81,7 +81,7 @@ def kept(server: Mysql) -> Iterator[Kept]:
     made.retention.close()
 
 
-def test_a_day_goes_when_all_of_it_is_too_old_and_the_next_days_are_there(kept: Kept) -> None:
+def test_a_day_is_dropped_when_all_of_it_is_too_old_and_the_next_days_exist(kept: Kept) -> None:
     for days in (-3, -2, 0):
         kept.send(f"day {days}", days)
     assert kept.partitions() == kept.named(-3, 3)
@@ -92,7 +92,7 @@ def test_a_day_goes_when_all_of_it_is_too_old_and_the_next_days_are_there(kept: 
     assert kept.objects() == ["day -2", "day 0"]
 
 
-def test_rows_of_days_without_a_partition_have_a_place_and_go_in_time(kept: Kept) -> None:
+def test_rows_of_days_without_a_partition_are_stored_and_dropped_in_time(kept: Kept) -> None:
     kept.send("today", 0)
     kept.keep(days_from_now=3)
     kept.send("late", -2)  # its day's partition is gone: by this clock nothing is too old yet
@@ -119,7 +119,7 @@ def test_rows_older_than_the_retention_are_dropped_and_counted(kept: Kept) -> No
 
 
 def retried(do: Callable[[], object]) -> None:
-    """As the sink's loop does."""
+    """Stores batches like the sink loop."""
     while True:
         try:
             do()
@@ -128,7 +128,7 @@ def retried(do: Callable[[], object]) -> None:
         return
 
 
-def test_writers_go_on_while_partitions_come_and_go(kept: Kept, server: Mysql) -> None:
+def test_writers_continue_while_partitions_are_created_and_dropped(kept: Kept, server: Mysql) -> None:
     kept.send("first", 0)
 
     def write(writer: int) -> None:
@@ -154,7 +154,7 @@ def test_writers_go_on_while_partitions_come_and_go(kept: Kept, server: Mysql) -
     assert len(kept.objects()) == 31
 
 
-def test_a_table_of_before_the_retention_stays_unpartitioned_until_it_is_parted(kept: Kept) -> None:
+def test_a_table_older_than_the_retention_stays_unpartitioned_until_it_is_partitioned(kept: Kept) -> None:
     kept.rules = replace(kept.rules, retention_days=0)
     for days in (-400, -3, 0):
         kept.send(f"day {days}", days)

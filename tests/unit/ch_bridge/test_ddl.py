@@ -13,7 +13,7 @@ from services.ch_bridge.ddl import (
     quoted_identifier,
     string_literal,
     table_state,
-)  # fmt: skip
+)
 
 CLUSTER = Deployment("pm", "ReplicatedReplacingMergeTree")
 
@@ -26,7 +26,7 @@ def table(*columns: str, days: int = 0, exists: bool = True, viewed: tuple[str, 
 NONE = table(exists=False, viewed=None)
 
 
-def test_a_table_is_made_with_its_columns_and_then_its_view_of_what_exists_by_then() -> None:
+def test_a_table_is_created_with_its_columns_and_then_its_view_of_all_present_columns() -> None:
     create, alter = next_statements(NONE, table("a", days=30), Deployment())
     assert create.startswith("CREATE TABLE IF NOT EXISTS `s_G_rows` (")
     assert "ENGINE = ReplacingMergeTree PARTITION BY" in create
@@ -40,7 +40,7 @@ def test_a_table_is_made_with_its_columns_and_then_its_view_of_what_exists_by_th
     assert next_statements(table("a", viewed=("a",)), table(), Deployment()) == []
 
 
-def test_a_view_that_lacks_a_column_or_has_one_of_another_type_is_made_again() -> None:
+def test_a_view_that_lacks_a_column_or_has_one_of_another_type_is_replaced() -> None:
     assert next_statements(table("a", "b", viewed=("a",)), table(), Deployment())
     widened = TableState("s_G", "G", {"a": ColumnDefinition("text")}, in_view={"a": "number"})
     assert next_statements(widened, table(), Deployment())
@@ -58,11 +58,11 @@ def test_all_changes_of_a_table_are_one_statement() -> None:
     )
 
 
-def test_a_retention_that_ends_is_removed() -> None:
+def test_the_ttl_is_removed_when_the_retention_ends() -> None:
     assert next_statements(table(days=7), table(), Deployment()) == ["ALTER TABLE `s_G_rows` REMOVE TTL"]
 
 
-def test_in_a_cluster_every_statement_is_for_all_its_servers_and_every_engine_replicates() -> None:
+def test_in_a_cluster_every_statement_runs_on_all_servers_and_every_engine_replicates() -> None:
     told = [
         create_database("pm", CLUSTER),
         create_object_table(CLUSTER),
@@ -77,12 +77,12 @@ def test_in_a_cluster_every_statement_is_for_all_its_servers_and_every_engine_re
 
 
 @pytest.mark.parametrize("name", ["a`b", "a\\b", "a'b", "%s", "{a:String}"])
-def test_names_and_texts_end_where_they_should(name: str) -> None:
+def test_no_name_or_text_ends_its_quotes(name: str) -> None:
     assert quoted_identifier(name).replace("\\`", "").replace("\\\\", "").count("`") == 2
     assert string_literal(name).replace("\\'", "").replace("\\\\", "").count("'") == 2
 
 
-def test_what_the_server_says_of_a_table_is_read() -> None:
+def test_the_present_state_is_read_from_the_servers_answers() -> None:
     rows = [("ts", "DateTime('UTC')", ""), ("a", "Nullable(Float64)", "s"), ("b", "Nullable(String)", "")]
     found = table_state("s_G", "G", [("ReplacingMergeTree TTL ts + toIntervalDay(3)",)], rows, rows[:2])
     assert found == TableState(

@@ -19,7 +19,7 @@ def batch(**changes: Any) -> CounterBatch:
 
 
 def values(found: ColumnarRows, column: str) -> dict[str, Any]:
-    """By object."""
+    """Returns a column's values by object."""
     return dict(zip(found.keys["object"].to_pylist(), found.values(column), strict=True))
 
 
@@ -44,14 +44,14 @@ def test_a_counter_without_any_value_needs_no_column() -> None:
     assert found.counters == {}
 
 
-def test_a_counter_called_like_a_key_gets_another_column() -> None:
+def test_a_counter_named_like_a_key_gets_another_column_name() -> None:
     (found,) = columnar_rows([batch(counters=["ts"])])
     ((name, counter),) = found.counters.items()
     assert name.startswith("ts_")
     assert counter == "ts"
 
 
-def test_what_the_dictionary_says_is_known_from_any_batch_that_tells_it() -> None:
+def test_the_declared_type_and_unit_come_from_any_batch_that_has_them() -> None:
     (found,) = columnar_rows(
         [batch(counters=["a", "b"], rows=[["o", 0, 1, 2]]), batch(types={"a": "text"}, units={"a": "s"})]
     )
@@ -64,7 +64,7 @@ def test_what_the_dictionary_says_is_known_from_any_batch_that_tells_it() -> Non
      {"rows": [["o", 0, 1, 2]]}, {"end_s": 2**32}, {"end_s": -1}, {"gp_s": -1}, {"ver": 2**63},
      {"rows": [["o", 256, 1]]}, {"rows": [[7, 0, 1]]}, {"rows": [["o", None, None], ["o", "x", None]]}],
 )  # fmt: skip
-def test_rows_that_no_table_takes_are_hopeless(changes: dict[str, Any]) -> None:
+def test_rows_that_no_table_accepts_are_hopeless(changes: dict[str, Any]) -> None:
     with pytest.raises(Hopeless, match="G: "):
         list(columnar_rows([batch(), batch(**changes)]))
 
@@ -95,7 +95,7 @@ def test_values_are_packed_exactly_or_not_at_all(batches: list[list[list[Any]]])
 
 
 def assert_held(found: ColumnarRows, name: str, sent: list[Any]) -> None:
-    """In each kind of column that holds them they are what they were."""
+    """Asserts that the values are unchanged in each kind of column that holds them."""
     held = set(HELD_BY[value_kind(sent)])
     assert set(HELD_BY[found.value_kind(name)]) >= held
     assert (found.numbers[name] is None) == ("number" not in held)

@@ -12,5 +12,5 @@ def test_a_systems_section_says_how_its_counters_are_stored() -> None:
     assert found == MysqlRules(add_columns=False, row_by_row=True, split_dn=True, retention_days=9)
 
 
-def test_what_is_left_of_a_system_that_is_gone_is_stored_by_the_defaults_and_kept() -> None:
+def test_rows_of_a_removed_system_are_stored_by_the_defaults() -> None:
     assert mysql_rules(load(()), "gone") == MysqlRules()

@@ -15,12 +15,12 @@ SPECIAL = re.compile(r'[,=+<>#;\\"\r\n ]')
 
 
 def escaped(value: str) -> str:
-    """As RFC 2253 clause 2.4 writes it."""
+    """Escapes a value as in RFC 2253 clause 2.4."""
     return SPECIAL.sub(lambda found: "\\" + found[0], value)
 
 
 def in_pairs(value: str) -> str:
-    """As TS 32.300 clause 7.2 writes it: each byte of what is special as a hexadecimal pair."""
+    """Escapes a value as in TS 32.300 clause 7.2: each special byte as a hexadecimal pair."""
     return SPECIAL.sub(lambda found: f"\\{ord(found[0]):02X}", value)
 
 
@@ -59,13 +59,13 @@ def test_a_name_is_split_at_its_components(dn: str, components: dict[str, str]) 
      "Cell=1,,Id=2", "Cell=1,2", "=1", " =1",
      'Cell="1', 'Cell="1"2', "Cell=1\\", "Cell=\\ff", "Ce\\,ll=1"],
 )  # fmt: skip
-def test_what_is_no_such_name_has_no_components(text: str) -> None:
+def test_a_text_that_is_not_a_name_has_no_components(text: str) -> None:
     assert dn_components(text) == {}
 
 
 @given(components=st.dictionaries(CLASSES.map(lambda text: text.strip(" ")), VALUES, min_size=1))
 @pytest.mark.parametrize("written", [escaped, in_pairs, quoted])
-def test_a_name_comes_back_as_it_was_written(written: Callable[[str], str], components: dict[str, str]) -> None:
+def test_a_name_is_split_into_what_it_was_made_of(written: Callable[[str], str], components: dict[str, str]) -> None:
     dn = ",".join(f"{name}={written(value)}" for name, value in components.items())
     assert dn_components(dn) == components
 

@@ -6,7 +6,7 @@ from shared.sinks.names import KEY_COLUMNS, LONGEST_IDENTIFIER, column_name, tab
 TEXT = st.text(min_size=1)
 
 
-def test_plain_groups_keep_their_name_and_others_get_a_mark() -> None:
+def test_plain_groups_keep_their_name_and_others_get_a_digest() -> None:
     assert table_name("4ga", "EUtranCellFDD") == "4ga_EUtranCellFDD"
     assert table_name("5ga", "PM=1,PmGroup=NRCellCU").startswith("5ga_PM_1_PmGroup_NRCellCU_")
 
