@@ -1,9 +1,9 @@
 """Measures the cost of taking each counter from the newest file that has it (docs/decisions/versions.md).
 
-Compares three ways on one engine in one run: `final` (ReplacingMergeTree(ver), read with FINAL, which loses the counters
-that a newer file omits), `read-merge` (the same, but each insert first reads the rows it replaces and fills the gaps),
-and `view` (pmflow's way: `ver` in the sorting key, argMaxIf in a view). Prints milliseconds; the last line is a JSON
-object of ratios.
+Compares three ways on one engine. `final` is ReplacingMergeTree(ver), read with FINAL; it loses the counters that a
+newer file omits. `read-merge` is the same, but each insert first reads the rows it replaces and fills the gaps. `view`
+is the way of pmflow: `ver` in the sorting key, argMaxIf in a view. Prints milliseconds; the last line is a JSON object
+of ratios.
 
     python bench/versions.py            # starts the dev stack's engine in a directory of its own
 """

@@ -11,5 +11,5 @@ class ChBridgeSettings(SinkLimits):
     """Section `ch_bridge`. Its writes are larger than MySQL's, as each insert creates a data part in ClickHouse."""
 
     batch_rows: Annotated[int, "a write stops gathering at this many rows"] = 100_000
-    batch_bytes: Annotated[int, "or at this many bytes of messages (uncompressed)"] = 64_000_000
-    batch_wait_s: Annotated[float, "or after this time"] = 2.0
+    batch_bytes: Annotated[int, "a write stops gathering at this many bytes of messages (uncompressed)"] = 64_000_000
+    batch_wait_s: Annotated[float, "a write stops gathering after this time"] = 2.0

@@ -15,7 +15,7 @@ NOT_ALLOWED = "unknown, and is-auto-adding-column is false"
 
 
 class RefusedCounters(Hopeless):
-    """These counters cannot be stored; nothing of the write has been stored, and the other counters can be."""
+    """These counters cannot be stored, the others can. Of this write, some rows may be stored already."""
 
     def __init__(self, reasons: Mapping[CounterKey, str]) -> None:
         super().__init__(f"{len(reasons)} counters refused: {'; '.join(sorted(set(reasons.values())))}")

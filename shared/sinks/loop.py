@@ -56,8 +56,8 @@ class SinkLimits:
     """Limits of one write, and the intervals of the loop."""
 
     batch_rows: Annotated[int, "a write stops gathering at this many rows"] = 20_000
-    batch_bytes: Annotated[int, "or at this many bytes of messages (uncompressed)"] = 16_000_000
-    batch_wait_s: Annotated[float, "or after this time"] = 1.0
+    batch_bytes: Annotated[int, "a write stops gathering at this many bytes of messages (uncompressed)"] = 16_000_000
+    batch_wait_s: Annotated[float, "a write stops gathering after this time"] = 1.0
     announce_s: Annotated[float, "interval between announcements of the position"] = 1.0
     config_look_s: Annotated[float, "interval between checks for added and removed systems"] = 5.0
     longest_backoff_s: Annotated[float, "between two tries while the database is away"] = 10.0
