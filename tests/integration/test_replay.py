@@ -1,4 +1,4 @@
-"""A replay changes nothing that is right and brings back what is missing, by checksums of every value."""
+"""A replay changes no correct row and restores missing ones, as checksums over every value show."""
 
 import uuid
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ WHOLE = (None, None)
 
 
 class Topic:
-    """A system's topic with a corrected file before the one it corrects, a poison message and plain ones."""
+    """A system's topic: a correction before the file it corrects, a poison message and plain messages."""
 
     def __init__(self, stack: Stack, sink: str) -> None:
         self.brokers = stack.kafka
@@ -57,7 +57,7 @@ class Topic:
         producer.close()
 
     def rows(self, groups: Mapping[str, set[str]] = GROUPS) -> list[StoredRow]:
-        """All that a reader finds."""
+        """Returns a checksum of everything that a reader finds."""
         if self.sink_name == "mysql":
             return list(in_mysql(self.mysql))
         return sorted(in_clickhouse(self.clickhouse, self.system, groups), key=lambda row: row.key)
@@ -68,7 +68,7 @@ class Topic:
         return blake2b("\n".join(seen).encode()).hexdigest() if seen else ""
 
     def lose_rows(self) -> None:
-        """By hand, as an operator's mistake would."""
+        """Damages the stored rows, as an operator's mistake would."""
         if self.sink_name == "clickhouse":
             base, _, database = self.clickhouse.url.rpartition("/")
             with clickhouse_connect.get_client(dsn=base, database=database, autogenerate_session_id=False) as client:
@@ -108,7 +108,7 @@ def again(topic: Topic, sink: Sink, offset: int | None = None) -> Replayed:
     return replay(sink, topic.brokers, offset_range(topic.brokers, topic.topic, WHOLE, offset), lambda read: None)
 
 
-def test_a_replay_from_anywhere_changes_nothing_that_is_right(topic: Topic, sink: Sink) -> None:
+def test_a_replay_from_any_offset_changes_no_correct_row(topic: Topic, sink: Sink) -> None:
     assert again(topic, sink) == Replayed(read=4, stored=4)
     before = topic.checksum()
     assert before
@@ -117,7 +117,7 @@ def test_a_replay_from_anywhere_changes_nothing_that_is_right(topic: Topic, sink
     assert topic.checksum() == before
 
 
-def test_a_replay_brings_back_what_is_missing(topic: Topic, sink: Sink) -> None:
+def test_a_replay_restores_missing_rows(topic: Topic, sink: Sink) -> None:
     again(topic, sink)
     before = topic.checksum()
     topic.lose_rows()
@@ -135,7 +135,7 @@ def test_messages_outside_the_times_are_not_read(topic: Topic, sink: Sink) -> No
     assert told[-1] == 4
 
 
-def test_what_was_set_aside_is_replayed_from_the_dead_letters_and_what_is_no_batch_is_refused(
+def test_batches_set_aside_are_replayed_from_the_dead_letters_and_other_messages_are_refused(
     topic: Topic, sink: Sink
 ) -> None:
     letters = topic.topic.dead_letters
@@ -155,7 +155,7 @@ def test_what_was_set_aside_is_replayed_from_the_dead_letters_and_what_is_no_bat
     assert aside.key not in ledger.read(topic.brokers).set_aside
 
 
-def test_unknown_counters_are_set_aside_while_none_may_be_added_and_land_by_a_replay_when_they_may(
+def test_unknown_counters_are_set_aside_and_a_replay_stores_them_once_columns_may_be_added(
     topic: Topic, sink: Sink
 ) -> None:
     again(topic, sink)

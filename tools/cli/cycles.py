@@ -12,8 +12,7 @@ from pymysql.cursors import DictCursor
 from rich.console import Console
 from rich.table import Table
 
-from services.mysql_writer.connection import connect
-from services.mysql_writer.settings import Mysql, mysql_of
+from services.mysql_writer.operate import Mysql, connect, mysql_of
 from shared.cycle_figures import CycleFigures
 from shared.settings import load
 from shared.sinks.cycles import figures_of

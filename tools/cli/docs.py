@@ -8,9 +8,9 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from services.ch_bridge.settings import ChBridgeSettings, Clickhouse
+from services.ch_bridge.operate import ChBridgeSettings, Clickhouse
 from services.fetcher.operate import FetcherSettings
-from services.mysql_writer.settings import Mysql, MysqlWriterSettings
+from services.mysql_writer.operate import Mysql, MysqlWriterSettings
 from services.scanner.operate import ScannerSettings, Zookeeper
 from services.tracker.operate import TrackerSettings
 from shared import topics

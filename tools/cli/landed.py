@@ -6,11 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pymysql
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from services.ch_bridge.connection import client_of
-from services.ch_bridge.settings import Clickhouse, clickhouse_of
-from services.ch_bridge.statements import ROWS, quoted
-from services.mysql_writer.connection import connect
-from services.mysql_writer.settings import Mysql, mysql_of
+from services.ch_bridge.operate import ROWS_SUFFIX, Clickhouse, clickhouse_of, client_of, quoted_identifier
+from services.mysql_writer.operate import Mysql, connect, mysql_of
 from shared.messages import FileStatus, version_of
 from shared.settings import Settings
 from shared.sinks.names import table_name
@@ -57,12 +54,12 @@ def in_clickhouse(settings: Clickhouse, file: FileStatus) -> dict[str, int]:
         names = client.query(
             "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, {prefix:String}) "
             "AND endsWith(name, {suffix:String})",
-            parameters={"prefix": table_name(file.system, ""), "suffix": ROWS},
+            parameters={"prefix": table_name(file.system, ""), "suffix": ROWS_SUFFIX},
         ).result_rows
         found = {}
         for (table,) in names:
             ((rows,),) = client.query(
-                f"SELECT count() FROM {quoted(table)} "  # noqa: S608 - a name pmflow gave
+                f"SELECT count() FROM {quoted_identifier(table)} "  # noqa: S608 - a name pmflow gave
                 "WHERE ts BETWEEN {begin:DateTime('UTC')} AND {end:DateTime('UTC')} AND ver = {ver:Int64}",
                 parameters=parameters,
             ).result_rows

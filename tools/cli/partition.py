@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
-from services.mysql_writer.retention import Retention
-from services.mysql_writer.settings import mysql_of
+from services.mysql_writer.operate import Retention, mysql_of
 from shared.settings import BadSettings, load
 
 
@@ -17,9 +16,9 @@ def command(system: Annotated[str, typer.Option(help="whose tables")]) -> None:
     found = settings.system(system)
     if found is None or not found.retention_days:
         raise BadSettings(f"{system}: no such system with retention-days; without, tables stay in one piece")
-    retention = Retention(mysql_of(settings), answer_s=None)
-    tables = retention.in_one_piece(system)
+    retention = Retention(mysql_of(settings), timeout_s=None)
+    tables = retention.unpartitioned(system)
     for table in track(tables, "tables"):
-        retention.part(table, found.retention_days, datetime.now(UTC).date())
+        retention.partition(table, found.retention_days, datetime.now(UTC).date())
     retention.close()
     typer.echo(f"{len(tables)} tables parted")

@@ -11,14 +11,8 @@ from uuid import uuid4
 import typer
 from rich.progress import Progress
 
-from services.ch_bridge.bridge import ClickhouseBridge
-from services.ch_bridge.clickhouse import ClickHouse
-from services.ch_bridge.settings import clickhouse_of
-from services.ch_bridge.settings import rules_of as clickhouse_rules
-from services.mysql_writer.repository import Repository
-from services.mysql_writer.settings import mysql_of
-from services.mysql_writer.settings import rules_of as mysql_rules
-from services.mysql_writer.writer import MysqlWriterWorker
+from services.ch_bridge.operate import replay_sink as clickhouse_sink
+from services.mysql_writer.operate import replay_sink as mysql_sink
 from shared import topics
 from shared.backoff import backoff_s
 from shared.errors import Unreachable
@@ -29,7 +23,7 @@ from shared.kafka.produce import Producer
 from shared.kafka.record import Record
 from shared.messages import CounterBatch
 from shared.settings import Settings, load
-from shared.sinks.landing import Piece, land, pieces
+from shared.sinks.landing import Piece, land, pieces_of
 from shared.sinks.loop import Sink
 
 MESSAGES_AT_ONCE = 500
@@ -87,7 +81,7 @@ def replay(
     refused = Refused()
     for records in read_range(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, MESSAGES_AT_ONCE):
         done.read += len(records)
-        land(partial(_write, sink), pieces(records, refused), refused)
+        land(partial(_write, sink), pieces_of(records, refused), refused)
         landed([record for record in records if record.origin not in refused.origins])
         done.refused = len(refused.origins)
         done.stored = done.read - done.refused
@@ -119,12 +113,7 @@ def take_back(producer: Producer, sink: str, letters: Sequence[Record]) -> None:
 
 def sink_of(settings: Settings, name: str) -> Sink:
     """The sink as its service has it."""
-    if name == "mysql":
-        return MysqlWriterWorker(Repository(mysql_of(settings), partial(mysql_rules, settings)))
-    # Without tokens: what the server lost since it first took these inserts is to come back.
-    return ClickhouseBridge(
-        ClickHouse(clickhouse_of(settings), partial(clickhouse_rules, settings), drop_repeats=False)
-    )
+    return mysql_sink(settings) if name == "mysql" else clickhouse_sink(settings)
 
 
 def _ms(time: datetime | None) -> int | None:

@@ -10,10 +10,8 @@ from typing import Any
 import orjson
 from pymysql.cursors import DictCursor, SSDictCursor
 
-from services.ch_bridge.connection import client_of
-from services.ch_bridge.settings import Clickhouse
-from services.mysql_writer.connection import connect
-from services.mysql_writer.settings import Mysql
+from services.ch_bridge.operate import Clickhouse, client_of
+from services.mysql_writer.operate import Mysql, connect
 from shared.sinks.names import KEY_COLUMNS, column_name, table_name
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.ch_bridge.settings import clickhouse_of
-from services.mysql_writer.settings import mysql_of
+from services.ch_bridge.operate import clickhouse_of
+from services.mysql_writer.operate import mysql_of
 from shared.settings import Settings, load
 from tools.cli.stored import Key, StoredRow, canonical, in_clickhouse, in_mysql
 from tools.simulator.truth import TruthRow, expected_rows
