@@ -1,9 +1,13 @@
 """The message of pm.cycles: what became of the files of one period in one system."""
 
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from shared.messages import ClockTime, Count, Int64, Message
+from shared.messages import BadMessage, ClockTime, Count, Int64, Message
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,3 +79,12 @@ class CycleFigures(Message):
 
 def _share(part: float, whole: float) -> float:
     return round(part / whole, 4) if whole else 0.0
+
+
+def readable(values: Iterable[bytes | None]) -> Iterator[CycleFigures]:
+    """Decodes the values of pm.cycles; one that cannot be read costs itself, as the sinks set it aside."""
+    for value in values:
+        try:
+            yield CycleFigures.decode(value or b"")
+        except BadMessage as error:
+            log.warning("cycle figures not readable", extra={"reason": str(error)})

@@ -16,7 +16,7 @@ from services.tracker.publisher import CyclePublisher
 from services.tracker.settings import TrackerSettings
 from shared import log
 from shared.crash import exit_on_error
-from shared.cycle_figures import CycleFigures
+from shared.cycle_figures import CycleFigures, readable
 from shared.health import Heartbeat, heartbeats
 from shared.inventory import endpoints
 from shared.kafka import admin, consume
@@ -73,7 +73,7 @@ def published_figures(brokers: str) -> dict[tuple[str, int], CycleFigures]:
     """Returns the figures that earlier trackers published, by system and end of the period."""
     part = consume.OffsetRange(CYCLES, admin.begins(brokers, CYCLES), admin.ends(brokers, CYCLES))
     records = chain.from_iterable(consume.read_range(brokers, "pmflow-tracker-cycles", part, 1000))
-    figures = (CycleFigures.decode(record.value or b"") for record in records)
+    figures = readable(record.value for record in records)
     return {(f.system, f.end_s): f for f in figures}
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.mysql_writer.operate import Mysql, connect, mysql_of
-from shared.cycle_figures import CycleFigures
+from shared.cycle_figures import CycleFigures, readable
 from shared.settings import load
 from shared.sinks.cycles import figures_of
 from shared.topics import CYCLES
@@ -55,7 +55,7 @@ def cycles(
 
 def read(brokers: str) -> list[CycleFigures]:
     """As the tracker published them, in the order of systems and time."""
-    return latest(CycleFigures.decode(record.value or b"") for record in ledger.messages(brokers, CYCLES))
+    return latest(readable(record.value for record in ledger.messages(brokers, CYCLES)))
 
 
 def latest(figures: Iterable[CycleFigures]) -> list[CycleFigures]:
