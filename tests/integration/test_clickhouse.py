@@ -17,7 +17,7 @@ from services.ch_bridge.settings import Clickhouse, Rules
 from services.ch_bridge.statements import Column, Table, Where
 from shared.errors import Unreachable
 from tests.integration.test_sinks import Database
-from tools.cli.stored import in_clickhouse
+from tools.cli.operate.stored import in_clickhouse
 from tools.devstack.stack import Stack
 
 ROOT = Path(__file__).parents[2]
@@ -151,7 +151,7 @@ from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.settings import Rules
 from shared.messages import CounterBatch
 from services.ch_bridge.settings import Clickhouse
-from tools.cli.stored import in_clickhouse
+from tools.cli.operate.stored import in_clickhouse
 at = Clickhouse(url=sys.argv[1])
 clickhouse = ClickHouse(at, lambda _: Rules(split_dn=True))
 batch = CounterBatch(

@@ -13,7 +13,7 @@ import yaml
 
 from shared import topics
 from shared.kafka import admin
-from tools.cli import ledger
+from tools.cli.operate import ledger
 from tools.devstack import processes, stack
 from tools.devstack.downloads import Missing, java
 from tools.devstack.servers import NotReady

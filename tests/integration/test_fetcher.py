@@ -30,7 +30,7 @@ from shared.settings import Remote
 from shared.topics import FILES_FOUND, FILES_STATUS
 from tests.fakes.elements import Element, sftp
 from tests.fakes.fetching import PM, Fetching
-from tools.cli import ledger
+from tools.cli.operate import ledger
 from tools.devstack.stack import Stack
 
 

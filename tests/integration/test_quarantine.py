@@ -17,8 +17,8 @@ from shared.messages import CounterBatch, File, FileStatus, SetAside, digest_of,
 from shared.remote.local import LocalSession
 from shared.settings import System
 from shared.topics import FILES_STATUS
-from tools.cli import ledger
-from tools.cli.quarantine import Item, Quarantine, items
+from tools.cli.operate import ledger
+from tools.cli.operate.quarantine import Item, Quarantine, items
 from tools.devstack.stack import Stack
 
 BATCH = CounterBatch(

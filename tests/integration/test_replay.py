@@ -20,9 +20,9 @@ from shared.settings import Settings, load
 from shared.sinks.loop import Sink
 from shared.topics import FILES_STATUS
 from tests.integration.test_sink_loop import PARTITION, Running, eventually
-from tools.cli import ledger
-from tools.cli.replay import Replayed, offset_range, replay, sink_of, take_back
-from tools.cli.stored import StoredRow, in_clickhouse, in_mysql
+from tools.cli.operate import ledger
+from tools.cli.operate.replay import Replayed, offset_range, replay, sink_of, take_back
+from tools.cli.operate.stored import StoredRow, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
 GROUPS = {"G": {"a", "b"}, "H": {"a", "b"}}

@@ -20,7 +20,7 @@ from services.scanner.system_manager import SystemManager
 from shared import topics
 from shared.kafka import admin
 from shared.settings import Settings, load
-from tools.cli import ledger
+from tools.cli.operate import ledger
 from tools.devstack import processes
 from tools.devstack.stack import Stack
 

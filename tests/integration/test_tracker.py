@@ -17,7 +17,7 @@ from shared.kafka.consume import Consumer
 from shared.kafka.produce import Outgoing, Producer
 from shared.messages import FileStatus, Settle, SinkPosition, Stage, partition_of
 from shared.topics import FILES_SETTLE, FILES_STATUS, counters, provisioned
-from tools.cli.cycles import read
+from tools.cli.operate.cycles import read
 from tools.devstack import stack as devstack
 from tools.devstack.stack import Stack
 

@@ -10,8 +10,8 @@ import pytest
 from shared import topics
 from shared.kafka import admin
 from shared.settings import Settings
-from tools.cli.demo import DEMO_SCHEDULE, wait_for_inventory
-from tools.cli.pipeline import Pipeline
+from tools.cli.dev.demo import DEMO_SCHEDULE, wait_for_inventory
+from tools.cli.dev.pipeline import Pipeline
 from tools.devstack import stack as devstack
 
 OVERRIDES = {

@@ -16,8 +16,8 @@ from time import monotonic
 import pytest
 
 from shared.settings import SERVICES
-from tools.cli.demo import MUST_RUN
-from tools.cli.pipeline import ROOT
+from tools.cli.dev.demo import MUST_RUN
+from tools.cli.dev.pipeline import ROOT
 from tools.devstack import processes
 from tools.devstack import stack as devstack
 

@@ -30,10 +30,10 @@ from tests.system import prometheus
 from tests.system.conftest import OVERRIDES, begin, eventually
 from tests.system.prometheus import Prometheus
 from tests.unit.test_alerts import PANELS, RULES, filled_in
-from tools.cli import cycles, ledger, verify
-from tools.cli.demo import written
+from tools.cli.dev.demo import written
+from tools.cli.dev.pipeline import Pipeline
 from tools.cli.main import app
-from tools.cli.pipeline import Pipeline
+from tools.cli.operate import cycles, ledger, verify
 from tools.devstack import stack as devstack
 from tools.simulator.anomalies import ExpectedFigures
 

@@ -7,9 +7,9 @@ import pytest
 
 from shared.settings import SERVICES, Settings
 from tests.system.conftest import eventually
-from tools.cli import ledger, verify
-from tools.cli.demo import written
-from tools.cli.pipeline import Pipeline
+from tools.cli.dev.demo import written
+from tools.cli.dev.pipeline import Pipeline
+from tools.cli.operate import ledger, verify
 
 
 @pytest.mark.timeout(600)

@@ -14,11 +14,11 @@ from shared.cycle_figures import CycleFigures
 from shared.messages import CounterBatch
 from shared.settings import Settings
 from tests.system.conftest import begin, eventually
-from tools.cli import cycles, ledger, verify
-from tools.cli.backfill import backfill
-from tools.cli.demo import SAMPLES, with_dictionaries, written
-from tools.cli.pipeline import Pipeline
-from tools.cli.stored import StoredRow, in_clickhouse, in_mysql
+from tools.cli.dev.demo import SAMPLES, with_dictionaries, written
+from tools.cli.dev.pipeline import Pipeline
+from tools.cli.operate import cycles, ledger, verify
+from tools.cli.operate.backfill import backfill
+from tools.cli.operate.stored import StoredRow, in_clickhouse, in_mysql
 from tools.simulator.truth import Manifest, Written
 
 ERICSSON = "A20230515.0700_0100-0715_0100_GNODEB-0.xml"

@@ -13,9 +13,9 @@ from services.mysql_writer.settings import mysql_of
 from shared.messages import FileStatus
 from shared.settings import Settings
 from tests.system.conftest import begin, eventually
-from tools.cli import ledger, quarantine
-from tools.cli.pipeline import Pipeline
-from tools.cli.stored import in_mysql
+from tools.cli.dev.pipeline import Pipeline
+from tools.cli.operate import ledger, quarantine
+from tools.cli.operate.stored import in_mysql
 
 FOREIGN = "When;Site;Requests;Successes\n18.05.2020 16:15;S1;7;6\n18.05.2020 16:15;S2;5;void\n"
 PROFILE = (

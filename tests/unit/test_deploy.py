@@ -15,8 +15,8 @@ import typer
 import yaml
 
 from shared.settings import SERVICES, load
+from tools.cli.dev.run import command
 from tools.cli.main import app
-from tools.cli.run import command
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]

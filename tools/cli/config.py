@@ -21,7 +21,7 @@ from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.remote.service_manager import FtpServiceManager
 from shared.settings import BadSettings, Settings, System, load
-from tools.cli.docs import OWN_SECTIONS
+from tools.cli.dev.docs import OWN_SECTIONS
 
 app = typer.Typer(no_args_is_help=True, help="The configuration.")
 

@@ -4,20 +4,20 @@ import typer
 
 from shared import settings, topics
 from shared.kafka import admin
-from tools.cli import backfill as backfill_
 from tools.cli import config as config_
-from tools.cli import cycles as cycles_
-from tools.cli import demo as demo_
-from tools.cli import docs as docs_
-from tools.cli import errors as errors_
-from tools.cli import parse as parse_
-from tools.cli import partition as partition_
-from tools.cli import quarantine as quarantine_
-from tools.cli import replay as replay_
-from tools.cli import run as run_
-from tools.cli import status as status_
-from tools.cli import trace as trace_
-from tools.cli import verify as verify_
+from tools.cli.dev import demo as demo_
+from tools.cli.dev import docs as docs_
+from tools.cli.dev import parse as parse_
+from tools.cli.dev import run as run_
+from tools.cli.operate import backfill as backfill_
+from tools.cli.operate import cycles as cycles_
+from tools.cli.operate import errors as errors_
+from tools.cli.operate import partition as partition_
+from tools.cli.operate import quarantine as quarantine_
+from tools.cli.operate import replay as replay_
+from tools.cli.operate import status as status_
+from tools.cli.operate import trace as trace_
+from tools.cli.operate import verify as verify_
 from tools.devstack.cli import app as dev
 from tools.simulator.cli import simulate
 

@@ -12,7 +12,7 @@ from shared.inventory import Endpoint
 from shared.messages import FileFound, path_bytes, status_of
 from shared.remote.session import Entry
 from shared.settings import System
-from tools.cli.backfill import TRIES, Backfill, again, folders, settled
+from tools.cli.operate.backfill import TRIES, Backfill, again, folders, settled
 
 END_S = 1_700_000_100  # 2023-11-14 22:15 UTC, the 15th in Warsaw
 ALL = (0, 2**40)

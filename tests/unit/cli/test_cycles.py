@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.cycle_figures import CycleFigures
-from tools.cli.cycles import newest, table, whole
+from tools.cli.operate.cycles import newest, table, whole
 
 GOOD = CycleFigures(
     system="4ga", end_s=1764082800, told_s=1764083700.0, expected=2000, missing=[], elements=2000, found=2000, late=0,

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from shared.messages import FileStatus, SetAside, SinkPosition
-from tools.cli.errors import failures, grouped
-from tools.cli.trace import TracedRecord, hops_of
+from tools.cli.operate.errors import failures, grouped
+from tools.cli.operate.trace import TracedRecord, hops_of
 
 PARSED = FileStatus(
     file_id="f1", system="4ga", endpoint="e1", element="e1", path="/pm/A1.xml", size=1, mtime_s=2, epoch=3,

@@ -12,7 +12,7 @@ from services.scanner.settings import zookeeper_of
 from shared.configuration.resolve import resolve
 from shared.inventory import Endpoint
 from shared.settings import STEPS, BadSettings, Schedule, Settings, System, load
-from tools.cli.docs import OWN_SECTIONS
+from tools.cli.dev.docs import OWN_SECTIONS
 
 NAMED = (System, Endpoint)
 USERS = """

@@ -13,7 +13,7 @@ from services.scanner.settings import zookeeper_of
 from shared.errors import Unreachable
 from shared.messages import FileStatus, Stage
 from shared.settings import load
-from tools.cli import ledger
+from tools.cli.operate import ledger
 
 STAGES = get_args(Stage)
 COUNTS = ("values", "nulls", "quarantined", "dropped")

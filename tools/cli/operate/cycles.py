@@ -18,7 +18,7 @@ from shared.cycle_figures import CycleFigures
 from shared.settings import load
 from shared.sinks.cycles import figures_of
 from shared.topics import CYCLES
-from tools.cli import ledger
+from tools.cli.operate import ledger
 
 MOST = 10_000
 """Of the figures in MySQL, at once."""

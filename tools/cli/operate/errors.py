@@ -11,7 +11,7 @@ from rich.table import Table
 from shared.messages import FileStatus, SetAside
 from shared.settings import load
 from shared.topics import system_of
-from tools.cli import ledger
+from tools.cli.operate import ledger
 
 STAGES = frozenset({"failed", "error", "lost", "postponed"})
 VARYING = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)

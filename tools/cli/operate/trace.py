@@ -15,8 +15,8 @@ from shared.messages import BadMessage, FileStatus, LedgerRecord, SetAside, Sink
 from shared.settings import load
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
-from tools.cli import ledger
-from tools.cli.landed import rows_of
+from tools.cli.operate import ledger
+from tools.cli.operate.landed import rows_of
 
 TracedRecord = tuple[str, LedgerRecord]
 """Where it lies (topic/partition/offset), and what it says."""

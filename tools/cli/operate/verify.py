@@ -13,7 +13,7 @@ from rich.table import Table
 from services.ch_bridge.settings import clickhouse_of
 from services.mysql_writer.settings import mysql_of
 from shared.settings import Settings, load
-from tools.cli.stored import Key, StoredRow, canonical, in_clickhouse, in_mysql
+from tools.cli.operate.stored import Key, StoredRow, canonical, in_clickhouse, in_mysql
 from tools.simulator.truth import TruthRow, expected_rows
 
 AGAIN_S = 1.0

@@ -19,7 +19,7 @@ from shared.kafka.record import Record
 from shared.messages import CounterBatch, FileStatus, partition_of
 from shared.settings import Settings, load
 from shared.topics import FILES_STATUS, counters
-from tools.cli import ledger
+from tools.cli.operate import ledger
 
 app = typer.Typer(no_args_is_help=True, help="What was set aside: list, show, retry, discard.")
 DISCARDED = "discarded: "

@@ -23,7 +23,7 @@ from shared.remote.service_manager import FtpServiceManager
 from shared.remote.session import Denied, Entry, Gone, Session, child
 from shared.settings import BadSettings, Settings, System, load
 from shared.topics import FILES_FOUND, FILES_STATUS
-from tools.cli import ledger
+from tools.cli.operate import ledger
 
 MARK = re.compile(rb"\.[0-9a-f]{16}\Z")
 """Of a file whose name was taken in done/."""

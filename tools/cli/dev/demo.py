@@ -21,11 +21,11 @@ from shared.errors import Unreachable
 from shared.kafka import admin
 from shared.kafka.record import KafkaFailure
 from shared.settings import SERVICES, BadSettings, Settings
-from tools.cli import ledger, status, verify
-from tools.cli.cycles import read as closed_cycles
-from tools.cli.cycles import table as cycles_table
-from tools.cli.pipeline import ROOT, Pipeline
-from tools.cli.run import HOME
+from tools.cli.dev.pipeline import ROOT, Pipeline
+from tools.cli.dev.run import HOME
+from tools.cli.operate import ledger, status, verify
+from tools.cli.operate.cycles import read as closed_cycles
+from tools.cli.operate.cycles import table as cycles_table
 from tools.devstack import processes
 from tools.devstack import stack as devstack
 from tools.devstack.downloads import Missing

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from shared.settings import SERVICES, Settings, load
-from tools.cli.run import command
+from tools.cli.dev.run import command
 from tools.devstack import processes
 from tools.devstack.stack import Stack
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 USERS_YAML = ROOT / "deploy" / "pmflow.yaml"
 
 
