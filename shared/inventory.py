@@ -16,11 +16,11 @@ from zoneinfo import ZoneInfo
 import yaml
 
 from shared.configuration.layers import problem
-from shared.configuration.resolve import Days, Given, Name, Port, ThreadsOrZero, plain, resolve, zone
+from shared.configuration.resolve import Days, Given, Name, Port, ThreadsOrZero, plain_key, resolve, zone
 from shared.settings import BadSettings, System, secret
 
 Protocol = Literal["sftp", "ftp", "ftps", "ftps-implicit", "local"]
-USUAL_PORTS: Mapping[Protocol, int] = {"sftp": 22, "ftp": 21, "ftps": 21, "ftps-implicit": 990, "local": 0}
+PROTOCOL_PORTS: Mapping[Protocol, int] = {"sftp": 22, "ftp": 21, "ftps": 21, "ftps-implicit": 990, "local": 0}
 RANGE = "range"
 MOST_NUMBERS = 100_000
 """More from one entry's range are taken for a mistake."""
@@ -50,7 +50,7 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if self.port == 0:
-            object.__setattr__(self, "port", USUAL_PORTS[self.protocol])
+            object.__setattr__(self, "port", PROTOCOL_PORTS[self.protocol])
         zone(self.time_zone)
 
     @property
@@ -146,11 +146,11 @@ def expanded(entry: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
     >>> [e["name"] for e in expanded({"name": "enb-{n:03}", "range": "1-2,7"}, "")]
     ['enb-001', 'enb-002', 'enb-007']
     """
-    ranges = next((value for key, value in entry.items() if plain(key) == RANGE), None)
+    ranges = next((value for key, value in entry.items() if plain_key(key) == RANGE), None)
     if ranges is None:
         yield dict(entry)
         return
-    template = {key: value for key, value in entry.items() if plain(key) != RANGE}
+    template = {key: value for key, value in entry.items() if plain_key(key) != RANGE}
     for n in numbers(str(ranges), where):
         try:
             yield {

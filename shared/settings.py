@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from msgspec import Meta
 
-from shared.configuration.layers import read
+from shared.configuration.layers import read_layers
 from shared.configuration.resolve import BadSettings as BadSettings  # noqa: PLC0414 - who reads settings, catches it
 from shared.configuration.resolve import (
     Days,
@@ -27,14 +27,14 @@ from shared.configuration.resolve import (
     Threads,
     harmless,
     meant,
-    plain,
+    plain_key,
     resolve,
     zone,
 )
 
-T = TypeVar("T")
-Sink = Literal["mysql", "clickhouse"]
-Sinks = Annotated[tuple[Sink, ...], Meta(min_length=1)]
+_T = TypeVar("_T")
+SinkName = Literal["mysql", "clickhouse"]
+SinkNames = Annotated[tuple[SinkName, ...], Meta(min_length=1)]
 Step = Literal["missing-tokens", "element-alias", "rename-counters", "units", "split-dn"]
 STEPS: tuple[Step, ...] = get_args(Step)
 """What may be done to what a file says, in the order in which it is done unless a system says another."""
@@ -92,7 +92,7 @@ class System:
     consumer_threads: Annotated[Threads, "files downloaded at once, in each fetcher"] = 4
     batch_insert_counter: Annotated[bool, "false: row by row, to find a poison row"] = True
     is_using_clickhouse: Annotated[bool, "land in ClickHouse too"] = False
-    complete_on: Annotated[Sinks, "sinks a file waits for before it moves to done/"] = ("mysql",)
+    complete_on: Annotated[SinkNames, "sinks a file waits for before it moves to done/"] = ("mysql",)
     preprocessing: Annotated[tuple[Step, ...], "the steps, in their order; else by is-preprocessing-data"] = ()
     missing_tokens: Annotated[tuple[str, ...], "no value, besides NIL, NULL, NaN, - and N/A"] = ()
     counter_renames: Annotated[str, "YAML file: counter in the files -> its name in the databases"] = ""
@@ -123,7 +123,7 @@ class System:
     retention_days: Annotated[Days, "rows of older periods are dropped, and not stored again; 0: none"] = 0
 
     @property
-    def sinks(self) -> tuple[Sink, ...]:
+    def sinks(self) -> tuple[SinkName, ...]:
         """All its files land in, waited for or not."""
         return ("mysql", "clickhouse") if self.is_using_clickhouse else ("mysql",)
 
@@ -189,7 +189,7 @@ class Settings:
         """The system of that name, if it is configured."""
         return next((system for system in self.systems if system.name == name), None)
 
-    def section(self, name: str, cls: type[T]) -> T:
+    def section(self, name: str, cls: type[_T]) -> _T:
         """A service's own settings.
 
         Raises:
@@ -217,8 +217,8 @@ def load(files: tuple[Path, ...] | None = None) -> Settings:
         BadSettings: a file is missing, a key unknown, a value not what it must be.
     """
     named = files if files is not None else tuple(Path(f) for f in os.environ.get("PMFLOW_CONFIG", "").split(",") if f)
-    spelled = {plain(name): name for name in (*SECTIONS, *OWN)}
-    return _settings({spelled.get(plain(name), name): section for name, section in read(named).items()})
+    spelled = {plain_key(name): name for name in (*SECTIONS, *OWN)}
+    return _settings({spelled.get(plain_key(name), name): section for name, section in read_layers(named).items()})
 
 
 def _settings(found: Mapping[str, Any]) -> Settings:
@@ -235,9 +235,9 @@ def _schedule(spring: Any) -> Schedule:
     pm = resolve(_Spring, spring, "spring").pm
     if not isinstance(pm, Mapping):
         return resolve(Schedule, pm, "spring.pm")
-    cron = next((value for key, value in pm.items() if plain(key) == "cron"), None)
+    cron = next((value for key, value in pm.items() if plain_key(key) == "cron"), None)
     resolve(Schedule, cron, "spring.pm.cron")  # so that an error names the key where it stands
-    outside = {key: value for key, value in pm.items() if plain(key) != "cron"}
+    outside = {key: value for key, value in pm.items() if plain_key(key) != "cron"}
     return resolve(Schedule, {**outside, **(cron or {})}, "spring.pm")
 
 
@@ -245,7 +245,7 @@ def _system(name: str, section: Any, usual: Mapping[str, Any]) -> System:
     known = [*SECTIONS, *OWN, "spring"]
     if not isinstance(section, Mapping):
         raise BadSettings(f"{harmless(name)}: neither a section nor a system{meant(name, known)}")
-    if "name" in map(plain, section):
+    if "name" in map(plain_key, section):
         raise BadSettings(f"{name}: unknown key 'name'; a system is named by its section")
     try:
         return resolve(System, {**usual, **section, "name": name}, name)

@@ -11,7 +11,7 @@ from typing import Any
 
 from dynaconf import Dynaconf
 
-from shared.configuration.resolve import BadSettings, Given, plain
+from shared.configuration.resolve import BadSettings, Given, plain_key
 
 PREFIX = "PMFLOW"
 SUFFIXES = (".yaml", ".yml", ".toml", ".json")
@@ -20,7 +20,7 @@ _HARMLESS = re.compile(r"""(?:[^'"]|'(?:\\?.|<[a-z ]+>)'|',' or '.')*""")
 """The part of an explanation before its first quotation of more than a character: that may be a secret."""
 
 
-def read(files: tuple[Path, ...]) -> dict[str, Any]:
+def read_layers(files: tuple[Path, ...]) -> dict[str, Any]:
     """Returns the sections by name in lower case; later files override earlier ones, the environment overrides all.
 
     Raises:
@@ -73,10 +73,10 @@ def _overlaid(below: Any, above: Any) -> Any:
     """The later value; of two mappings, the keys of both, a key being the same in any spelling."""
     if not isinstance(below, Mapping) or not isinstance(above, Mapping):
         return below if above is None else above
-    found = {plain(key): (key, value) for key, value in below.items()}
+    found = {plain_key(key): (key, value) for key, value in below.items()}
     for key, value in above.items():
-        _, old = found.pop(plain(key), (key, None))
-        found[plain(key)] = key, _overlaid(old, value) if isinstance(old, Mapping) else value
+        _, old = found.pop(plain_key(key), (key, None))
+        found[plain_key(key)] = key, _overlaid(old, value) if isinstance(old, Mapping) else value
     return dict(found.values())
 
 

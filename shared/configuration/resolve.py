@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 Name = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -42,7 +42,7 @@ class Given(str):
     __slots__ = ()
 
 
-def resolve(cls: type[T], found: Any, where: str, joint: str = ".") -> T:
+def resolve(cls: type[_T], found: Any, where: str, joint: str = ".") -> _T:
     """Returns a frozen dataclass from a section.
 
     Args:
@@ -59,7 +59,7 @@ def resolve(cls: type[T], found: Any, where: str, joint: str = ".") -> T:
     known, types = _keys(cls)  # type: ignore[arg-type] # a class is hashable
     given: dict[str, Any] = {}
     for key, value in (found or {}).items():
-        field = known.get(plain(key))
+        field = known.get(plain_key(key))
         if field is None:
             raise BadSettings(f"{where}: unknown key {harmless(key)!r}{meant(key, [f.name for f in known.values()])}")
         given[field.name] = checked(value, types[field.name], f"{where}{joint}{key}")
@@ -75,7 +75,7 @@ def resolve(cls: type[T], found: Any, where: str, joint: str = ".") -> T:
 @cache
 def _keys(cls: Any) -> tuple[dict[str, Field[Any]], dict[str, Any]]:
     """The fields of a class by the spellings of their keys, and their types by name."""
-    known = {spelling: f for f in fields(cls) for spelling in (plain(f.name), plain(f.name.removesuffix("_s")))}
+    known = {spelling: f for f in fields(cls) for spelling in (plain_key(f.name), plain_key(f.name.removesuffix("_s")))}
     return known, get_type_hints(cls, include_extras=True)
 
 
@@ -93,7 +93,7 @@ def checked(value: Any, kind: Any, where: str) -> Any:
     try:
         return msgspec.convert(prepared, kind, strict=not isinstance(value, Given))
     except msgspec.ValidationError:
-        raise BadSettings(f"{where} must be {expected(kind)}, found {_found(prepared, kind)}") from None
+        raise BadSettings(f"{where} must be {described_type(kind)}, found {_found(prepared, kind)}") from None
 
 
 def _prepared(value: Any, kind: Any) -> Any:
@@ -122,10 +122,10 @@ def options(kind: Any) -> tuple[str, ...]:
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
-def expected(kind: Any) -> str:
+def described_type(kind: Any) -> str:
     """Returns what values a type has, in plain English.
 
-    >>> expected(Port), expected(Seconds), expected(tuple[Literal["mysql", "clickhouse"], ...])
+    >>> described_type(Port), described_type(Seconds), described_type(tuple[Literal["mysql", "clickhouse"], ...])
     ('0-65535', 'a number above 0', 'a list of mysql, clickhouse')
     """
     metas = [part for part in get_args(kind)[1:] if isinstance(part, Meta)] if get_origin(kind) is Annotated else []
@@ -175,7 +175,7 @@ def _kind(value: Any) -> str:
     return next((name for kind, name in kinds.items() if isinstance(value, kind)), f"a {type(value).__name__}")
 
 
-def plain(key: object) -> str:
+def plain_key(key: object) -> str:
     """Returns a key without what spellings differ in."""
     return re.sub("[^a-z0-9]", "", str(key).lower())
 
@@ -192,7 +192,7 @@ def harmless(key: object) -> str:
 
 def meant(key: object, names: list[str], *, known: bool = True) -> str:
     """Returns the name that was probably meant, else all of them."""
-    close = get_close_matches(plain(harmless(key)), names, n=1) or get_close_matches(harmless(key), names, n=1)
+    close = get_close_matches(plain_key(harmless(key)), names, n=1) or get_close_matches(harmless(key), names, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known: {', '.join(sorted(set(names)))}" if known else ""

@@ -163,7 +163,7 @@ def test_when_kafka_refuses_a_file_nothing_of_it_counts_as_done(stack: Stack, el
     fetching = Fetching(element, out=KafkaProducerWorker([producer]))
     file = replace(fetching.file("A.xml"), system=f"no-topic-{uuid.uuid4().hex[:8]}", file_id=uuid.uuid4().hex[:16])
     fetching.fetch(file)
-    status = ledger.read(stack.kafka).files[file.file_id]
+    status = ledger.read_ledger(stack.kafka).files[file.file_id]
     assert (status.stage, status.values, fetching.done) == ("postponed", 0, [file])
     assert "Kafka did not take" in status.reason
     producer.close()

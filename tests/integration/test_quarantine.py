@@ -18,7 +18,7 @@ from shared.remote.local import LocalSession
 from shared.settings import System
 from shared.topics import FILES_STATUS
 from tools.cli.operate import ledger
-from tools.cli.operate.quarantine import Item, Quarantine, items
+from tools.cli.operate.quarantine import Quarantine, QuarantinedItem, quarantined_items
 from tools.devstack.stack import Stack
 
 BATCH = CounterBatch(
@@ -67,16 +67,16 @@ class Aside:
         yield LocalSession()
 
     def opened(self) -> Quarantine:
-        files = {f.file_id: f for f in ledger.read(self.brokers).files.values() if f.system == self.system}
-        letters = {self.system: ledger.messages(self.brokers, self.topic.dead_letters)}
+        files = {f.file_id: f for f in ledger.read_ledger(self.brokers).files.values() if f.system == self.system}
+        letters = {self.system: ledger.topic_records(self.brokers, self.topic.dead_letters)}
         settler = Settler(self.session, lambda file: System(name=file.system), lambda _: UTC)
-        return Quarantine(files, {i.id: i for i in items(files.values(), letters)}, self.producer, settler)
+        return Quarantine(files, {i.id: i for i in quarantined_items(files.values(), letters)}, self.producer, settler)
 
-    def shown(self) -> list[Item]:
+    def shown(self) -> list[QuarantinedItem]:
         return list(self.opened().items.values())
 
     def status(self) -> FileStatus:
-        return ledger.read(self.brokers).files[self.file.file_id]
+        return ledger.read_ledger(self.brokers).files[self.file.file_id]
 
 
 @pytest.fixture
@@ -109,13 +109,13 @@ def test_a_file_whose_name_was_taken_meanwhile_stays(aside: Aside) -> None:
 def test_a_batch_goes_to_its_topic_again_once(aside: Aside) -> None:
     aside.letter(BATCH, "out of range")
     told = aside.set_aside(BATCH)
-    assert ledger.read(aside.brokers).set_aside[told.key] == told
+    assert ledger.read_ledger(aside.brokers).set_aside[told.key] == told
     batch = aside.shown()[1]
     assert (batch.what, batch.reason, batch.element) == ("batch", "out of range", "e")
     aside.opened().retry(batch)
-    assert [record.value for record in ledger.messages(aside.brokers, aside.topic)] == [BATCH]
+    assert [record.value for record in ledger.topic_records(aside.brokers, aside.topic)] == [BATCH]
     assert [item.what for item in aside.shown()] == ["file"]
-    assert told.key not in ledger.read(aside.brokers).set_aside
+    assert told.key not in ledger.read_ledger(aside.brokers).set_aside
 
 
 def test_a_block_brings_its_file_back(aside: Aside) -> None:

@@ -147,12 +147,12 @@ def test_what_was_set_aside_is_replayed_from_the_dead_letters_and_what_is_no_bat
     )  # fmt: skip
     producer = Producer(topic.brokers)
     producer.deliver(Outgoing(FILES_STATUS.name, 5, aside.key, aside.encode()))
-    assert ledger.read(topic.brokers).set_aside[aside.key] == aside
+    assert ledger.read_ledger(topic.brokers).set_aside[aside.key] == aside
     landed = partial(take_back, producer, topic.sink_name)
     done = replay(sink, topic.brokers, offset_range(topic.brokers, letters, WHOLE), lambda read: None, landed)
     producer.close()
     assert done == Replayed(read=2, stored=1, refused=1)
-    assert aside.key not in ledger.read(topic.brokers).set_aside
+    assert aside.key not in ledger.read_ledger(topic.brokers).set_aside
 
 
 def test_unknown_counters_are_set_aside_while_none_may_be_added_and_land_by_a_replay_when_they_may(

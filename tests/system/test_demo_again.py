@@ -17,7 +17,6 @@ import pytest
 
 from shared.settings import SERVICES
 from tools.cli.dev.demo import MUST_RUN
-from tools.cli.dev.pipeline import ROOT
 from tools.devstack import processes
 from tools.devstack import stack as devstack
 
@@ -76,17 +75,23 @@ def start(home: Path, demos: list[Demo]) -> Demo:
     argv = [*PMFLOW, "demo", "--home", str(home), *SMALL]
     env = {**os.environ, "COLUMNS": "200"}
     with output.open("wb") as file:
-        process = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=file, stderr=file, start_new_session=True)
+        process = subprocess.Popen(
+            argv, cwd=devstack.REPOSITORY, env=env, stdout=file, stderr=file, start_new_session=True
+        )
     demos.append(Demo(process, output))
     return demos[-1]
 
 
 def down(home: Path) -> str:
     done = subprocess.run(
-        [*PMFLOW, "dev", "down", "--home", str(home)], cwd=ROOT, capture_output=True, text=True, check=False
+        [*PMFLOW, "dev", "down", "--home", str(home)],
+        cwd=devstack.REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert devstack.running(home) == []
+    assert devstack.running_processes(home) == []
     return done.stdout
 
 
@@ -106,7 +111,7 @@ def values(demo: Demo) -> list[tuple[str, ...]]:
 
 
 def names(home: Path) -> set[str]:
-    return {process.name for process in devstack.running(home)}
+    return {process.name for process in devstack.running_processes(home)}
 
 
 def test_after_make_down_it_verifies_every_value_again(home: Path, demos: list[Demo]) -> None:
@@ -159,7 +164,7 @@ def test_after_a_kill_of_everything_it_verifies_every_value_on_other_ports(home:
     demo = start(home, demos)
     demo.wait_until_runs(home, "tracker")
     os.killpg(demo.process.pid, signal.SIGKILL)
-    for process in devstack.running(home):
+    for process in devstack.running_processes(home):
         if process.pid != demo.process.pid:
             process.kill()
     (home / "overlay.yaml").write_text("kafka: {bootstrap")

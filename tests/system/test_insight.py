@@ -30,7 +30,7 @@ from tests.system import prometheus
 from tests.system.conftest import OVERRIDES, begin, eventually
 from tests.system.prometheus import Prometheus
 from tests.unit.test_alerts import PANELS, RULES, filled_in
-from tools.cli.dev.demo import written
+from tools.cli.dev.demo import written_so_far
 from tools.cli.dev.pipeline import Pipeline
 from tools.cli.main import app
 from tools.cli.operate import cycles, ledger, verify
@@ -63,7 +63,7 @@ class Run:
         return list(json.loads((self.pipeline.simulator / "answers.json").read_text()))
 
     def told(self) -> list[CycleFigures]:
-        return cycles.read(self.settings.kafka.bootstrap_servers)
+        return cycles.read_cycles(self.settings.kafka.bootstrap_servers)
 
     def lines(self, service: str) -> list[dict[str, Any]]:
         """Of its log, since its first start."""
@@ -79,7 +79,7 @@ class Run:
         return any(line["event"] == "waiting for the database" for line in self.lines(service))
 
     def files(self) -> list[FileStatus]:
-        return list(ledger.read(self.settings.kafka.bootstrap_servers).files.values())
+        return list(ledger.read_ledger(self.settings.kafka.bootstrap_servers).files.values())
 
 
 def answered(figures: CycleFigures) -> dict[str, Any]:
@@ -132,15 +132,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             eventually(lambda service=service: bool(found.lines(service)), 60, f"{service} runs")  # type: ignore[misc]
             os.kill(pipeline.process(service).pid, signal.SIGUSR1)
             eventually(lambda service=service: found.levels(service) == ["DEBUG"], 20, f"{service} tells more")  # type: ignore[misc]
-        eventually(lambda: written(pipeline).get("cycles", 0) >= 2, 60, "the second cycle")
+        eventually(lambda: written_so_far(pipeline).get("cycles", 0) >= 2, 60, "the second cycle")
         for service in ("tracker", "mysql_writer"):
             pipeline.process(service).kill()
         devstack.stop_component(home, "clickhouse")
-        eventually(lambda: written(pipeline)["cycles"] == CYCLES, 60, "a cycle without them")
+        eventually(lambda: written_so_far(pipeline)["cycles"] == CYCLES, 60, "a cycle without them")
         eventually(lambda: found.waited("ch_bridge"), 30, "ClickHouse is missed")
         devstack.start_component(home, "clickhouse")
         pipeline.start(["tracker", "mysql_writer"])
-        eventually(lambda: bool(written(pipeline)["over"]), 120, "late files and corrections are written")
+        eventually(lambda: bool(written_so_far(pipeline)["over"]), 120, "late files and corrections are written")
         through = Counter({"done": 2 * CYCLES * 8, "error": 2 * CYCLES})
         eventually(lambda: Counter(f.stage for f in found.files()) == through, 120, f"{through}")
         yield found
@@ -170,7 +170,9 @@ def test_the_figures_of_every_cycle_equal_the_known_answers(run: Run) -> None:
 
 def test_the_figures_are_kept_in_both_databases_and_printed(run: Run) -> None:
     eventually(
-        lambda: cycles.latest(cycles.history(mysql_of(run.settings))) == run.told(), 30, "MySQL has the newest ones"
+        lambda: cycles.latest_figures(cycles.stored_cycles(mysql_of(run.settings))) == run.told(),
+        30,
+        "MySQL has the newest ones",
     )
     base, _, database = clickhouse_of(run.settings).url.rpartition("/")
     wanted = {(f.system, f.end_s, f.found, f.values) for f in run.told()}

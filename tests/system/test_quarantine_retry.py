@@ -45,7 +45,7 @@ class Observer:
 
     def files(self) -> dict[str, FileStatus]:
         """By name."""
-        found = ledger.read(self.settings.kafka.bootstrap_servers).files.values()
+        found = ledger.read_ledger(self.settings.kafka.bootstrap_servers).files.values()
         return {file.path.rpartition("/")[2]: file for file in found}
 
     def stages(self) -> dict[str, str]:
@@ -64,12 +64,12 @@ class Observer:
             samples = [s for family in families for s in family.samples if s.name == "pmflow_values_total"]
         return {(s.labels["outcome"], s.labels["reason"]): s.value for s in samples if s.labels["system"] == "5ga"}
 
-    def set_aside(self) -> list[quarantine.Item]:
-        with closing((found := quarantine.opened(self.settings)).producer):
+    def set_aside(self) -> list[quarantine.QuarantinedItem]:
+        with closing((found := quarantine.read_quarantine(self.settings)).producer):
             return sorted(found.items.values(), key=lambda item: item.what, reverse=True)
 
-    def retry(self, item: quarantine.Item) -> None:
-        with closing((found := quarantine.opened(self.settings)).producer):
+    def retry(self, item: quarantine.QuarantinedItem) -> None:
+        with closing((found := quarantine.read_quarantine(self.settings)).producer):
             assert "the next scan" in found.retry(item)
 
 

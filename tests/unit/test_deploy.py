@@ -15,7 +15,7 @@ import typer
 import yaml
 
 from shared.settings import SERVICES, load
-from tools.cli.dev.run import command
+from tools.cli.dev.run import service_command
 from tools.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def test_the_compose_check_can_fail(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_is_started_alike_everywhere(service: str) -> None:
-    module = ["python", *command(service)[1:]]
+    module = ["python", *service_command(service)[1:]]
     assert module == ["python", "-m", f"services.{service}"]
     assert COMPOSE[service]["command"] == module
 

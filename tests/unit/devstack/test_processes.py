@@ -142,7 +142,7 @@ def test_a_process_takes_over_a_name_and_stops_the_one_that_had_it(home: Path) -
 
 def test_a_name_that_is_taken_is_not_registered_again(home: Path) -> None:
     process = started(home, SLEEPER)
-    with pytest.raises(processes.Running, match=f"one runs already under .*, pid {process.pid}: stop it first"):
+    with pytest.raises(processes.AlreadyRunning, match=f"one runs already under .*, pid {process.pid}: stop it first"):
         processes.register(home, "one")
 
 

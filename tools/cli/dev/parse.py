@@ -21,7 +21,7 @@ from shared.messages import file_identity, path_text, version_of
 from shared.settings import BadSettings, System, load
 
 
-def parse(
+def parse_files(
     files: Annotated[
         list[Path], typer.Argument(help="PM files: XML or tables, plain or packed", exists=True, dir_okay=False)
     ],
@@ -51,7 +51,7 @@ def parse(
             if summary:
                 _print(counts)
                 continue
-            for row in rows(parsed):
+            for row in printed_rows(parsed):
                 _print(row)
             if parsed.notes or parsed.counts.reasons:  # what the rows do not tell
                 _print(counts, to_errors=True)
@@ -73,7 +73,7 @@ def _origin(file: Path) -> Origin:
     return Origin("", file_id, element, version_of(file_id, int(status.st_mtime)), file_name=file.name)
 
 
-def rows(parsed: Parsed) -> Iterator[dict[str, Any]]:
+def printed_rows(parsed: Parsed) -> Iterator[dict[str, Any]]:
     """A row a measured object, group and period."""
     for batch in parsed.batches:
         found = orjson.loads(batch.value)

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from shared.settings import SERVICES, Settings, load
-from tools.cli.dev.run import command
+from tools.cli.dev.run import service_command
 from tools.devstack import processes
-from tools.devstack.stack import Stack
+from tools.devstack.stack import REPOSITORY, Stack
 
-ROOT = Path(__file__).parents[3]
-USERS_YAML = ROOT / "deploy" / "pmflow.yaml"
+USERS_YAML = REPOSITORY / "deploy" / "pmflow.yaml"
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,14 @@ class Pipeline:
     def simulate(self, *options: str) -> processes.Process:
         """Start the elements."""
         argv = [sys.executable, "-m", "tools.simulator", "--dir", str(self.simulator), *options]
-        return processes.start(self.home, "simulator", argv, cwd=ROOT)
+        return processes.start(self.home, "simulator", argv, cwd=REPOSITORY)
 
     def start(self, services: Sequence[str] = SERVICES) -> list[processes.Process]:
         """Start services as everybody does, `python -m services.<name>`."""
-        return [processes.start(self.home, name, command(name), env=self._env_of(name), cwd=ROOT) for name in services]
+        return [
+            processes.start(self.home, name, service_command(name), env=self._env_of(name), cwd=REPOSITORY)
+            for name in services
+        ]
 
     def _env_of(self, service: str) -> dict[str, str]:
         if service not in self.ports:

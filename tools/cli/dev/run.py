@@ -10,24 +10,23 @@ import typer
 from shared.crash import stop_on_signals
 from shared.settings import SERVICES
 from tools.devstack import processes
+from tools.devstack.stack import DEFAULT_HOME
 
-HOME = Path(".pmflow")
 
-
-def run(
+def run_service(
     service: Annotated[str, typer.Argument(help="scanner, fetcher, mysql_writer, ch_bridge, tracker, or all")],
-    home: Annotated[Path, typer.Option(help="where logs and pid files of `all` go")] = HOME,
+    home: Annotated[Path, typer.Option(help="where logs and pid files of `all` go")] = DEFAULT_HOME,
 ) -> None:
     """Run a service in the foreground, or all five beside each other until stopped."""
     if service == "all":
         run_all(home)
     elif service in SERVICES:
-        os.execv(sys.executable, command(service))  # noqa: S606 - the service itself gets the signals
+        os.execv(sys.executable, service_command(service))  # noqa: S606 - the service itself gets the signals
     else:
         raise typer.BadParameter(f"no service {service!r}; there are {', '.join(SERVICES)} and all")
 
 
-def command(service: str) -> list[str]:
+def service_command(service: str) -> list[str]:
     """How a service is started, everywhere."""
     return [sys.executable, "-m", f"services.{service}"]
 
@@ -39,7 +38,7 @@ def run_all(home: Path) -> None:
     if running:
         typer.echo(f"already running: {', '.join(running)}; stop them with: pmflow dev down --home {home}", err=True)
         raise typer.Exit(1)
-    started = [processes.start(home, service, command(service)) for service in SERVICES]
+    started = [processes.start(home, service, service_command(service)) for service in SERVICES]
     for process in started:
         typer.echo(f"{process.name}: pid {process.pid}, log {process.log_path}")
     while not stop.wait(0.5):

@@ -25,18 +25,18 @@ from shared.settings import BadSettings, Settings, System, load
 from shared.topics import FILES_FOUND, FILES_STATUS
 from tools.cli.operate import ledger
 
-MARK = re.compile(rb"\.[0-9a-f]{16}\Z")
+CONFLICT_SUFFIX = re.compile(rb"\.[0-9a-f]{16}\Z")
 """Of a file whose name was taken in done/."""
-UNDER_WAY = frozenset({"found", "fetching", "parsed"})
+STAGES_UNDER_WAY = frozenset({"found", "fetching", "parsed"})
 FORGOTTEN_AFTER_S = 3600.0
 """Of silence about a file that was under way."""
-TRIES = 5
-AGAIN_AFTER_S = 30.0
-Range = tuple[int, int]
+MOST_ATTEMPTS = 5
+RETRY_AFTER_S = 30.0
+TimeRangeS = tuple[int, int]
 """From and to, seconds since 1970 UTC, by the end of the period (or the time of writing where a name does not tell)."""
 
 
-def folders(endpoint: Endpoint, system: System, times: Range) -> Mapping[bytes, int]:
+def done_folders(endpoint: Endpoint, system: System, times: TimeRangeS) -> Mapping[bytes, int]:
     """Where settled files of these times may lie, and so many levels below."""
     first, last = (datetime.fromtimestamp(at_s, endpoint.zone) for at_s in times)
     days = [first + timedelta(days=n) for n in range(-1, (last - first).days + 2)]
@@ -51,11 +51,11 @@ def folders(endpoint: Endpoint, system: System, times: Range) -> Mapping[bytes, 
     return {child(base, done): 0 for base in bases for done in below}
 
 
-def settled(
+def settled_files(
     listed: Iterable[tuple[bytes, Entry]],
     endpoint: Endpoint,
     system: System,
-    times: Range,
+    times: TimeRangeS,
     known: Iterable[File] = (),
 ) -> Iterator[FileFound]:
     """Of what was listed the files that were collected, each as it was announced first: so it keeps its identity.
@@ -80,7 +80,11 @@ def _origins(
     if system.on_done == "leave":
         yield found(system.name, endpoint, child(directory, entry.name), entry, epoch=0)
         return
-    names = {MARK.sub(b"", entry.name): True, entry.name: False} if MARK.search(entry.name) else {entry.name: False}
+    names = (
+        {CONFLICT_SUFFIX.sub(b"", entry.name): True, entry.name: False}
+        if CONFLICT_SUFFIX.search(entry.name)
+        else {entry.name: False}
+    )
     for parent in parents:
         for name, again in names.items():
             file = found(system.name, endpoint, child(parent, name), replace(entry, name=name), epoch=0)
@@ -95,8 +99,8 @@ def _parents(directory: bytes, entry: Entry, endpoint: Endpoint, system: System)
     return [directory.rsplit(b"/", system.done_directory.strip("/").count("/") + 1)[0]]
 
 
-def look(
-    settings: Settings, system: System, times: Range, known: Collection[File]
+def find_files(
+    settings: Settings, system: System, times: TimeRangeS, known: Collection[File]
 ) -> tuple[list[FileFound], list[str]]:
     """The files on all elements, and the elements that do not answer."""
     manager = FtpServiceManager(settings.elements)
@@ -104,7 +108,7 @@ def look(
     def on(endpoint: Endpoint) -> list[FileFound] | str:
         try:
             with manager.session(endpoint) as session:
-                return list(settled(_listing(session, endpoint, system, times), endpoint, system, times, known))
+                return list(settled_files(_listing(session, endpoint, system, times), endpoint, system, times, known))
         except (Unreachable, Hopeless) as error:
             return f"{endpoint.name}: {error}"
 
@@ -115,8 +119,8 @@ def look(
     return sorted(files, key=cycle_of), [trouble for trouble in looks if isinstance(trouble, str)]
 
 
-def _listing(session: Session, endpoint: Endpoint, system: System, times: Range) -> Iterator[tuple[bytes, Entry]]:
-    for directory, depth in folders(endpoint, system, times).items():
+def _listing(session: Session, endpoint: Endpoint, system: System, times: TimeRangeS) -> Iterator[tuple[bytes, Entry]]:
+    for directory, depth in done_folders(endpoint, system, times).items():
         try:
             for where, entry in session.tree(directory, depth):
                 if isinstance(entry, Denied):
@@ -169,21 +173,21 @@ class Backfill:
             self.ends[status.stage] += 1
         elif status.stage == "postponed":
             file = self.in_flight.pop(status.file_id)
-            if file.attempt < TRIES:
-                self.waiting.append((monotonic() + AGAIN_AFTER_S, replace(file, attempt=file.attempt + 1)))
+            if file.attempt < MOST_ATTEMPTS:
+                self.waiting.append((monotonic() + RETRY_AFTER_S, replace(file, attempt=file.attempt + 1)))
             else:
                 self.ends["unreachable"] += 1
 
 
 def backfill(
-    settings: Settings, system: System, times: Range, at_once: int, told: Callable[[int, int], object]
+    settings: Settings, system: System, times: TimeRangeS, at_once: int, told: Callable[[int, int], object]
 ) -> tuple[Counter[str], list[str]]:
     """How many files ended as what, and the elements that did not answer. `told`: how many have ended, of how many."""
     brokers = settings.kafka.bootstrap_servers
     reader = follow_all(brokers, FILES_STATUS)
-    known = ledger.of(ledger.until_now(reader, brokers, FILES_STATUS)).files
-    files, troubles = look(settings, system, times, known.values())
-    through = [one for file in files if (one := again(file, known.get(file.file_id), time()))]
+    known = ledger.ledger_of(ledger.records_until_now(reader, brokers, FILES_STATUS)).files
+    files, troubles = find_files(settings, system, times, known.values())
+    through = [one for file in files if (one := to_announce(file, known.get(file.file_id), time()))]
     producer = Producer(brokers)
     ends = Backfill(reader, producer, at_once).run(through, lambda ended: told(ended, len(through)))
     producer.close()
@@ -191,15 +195,15 @@ def backfill(
     return ends, troubles
 
 
-def again(file: FileFound, known: FileStatus | None, now_s: float) -> FileFound | None:
+def to_announce(file: FileFound, known: FileStatus | None, now_s: float) -> FileFound | None:
     """None while it is under way: on its way to where it lies, or by another backfill."""
     if known is None:
         return file
-    under_way = known.stage in UNDER_WAY and now_s - known.at_s < FORGOTTEN_AFTER_S
+    under_way = known.stage in STAGES_UNDER_WAY and now_s - known.at_s < FORGOTTEN_AFTER_S
     return None if under_way else replace(file, found_s=known.found_s)
 
 
-def command(
+def backfill_command(
     system: Annotated[str, typer.Option(help="whose files")],
     since: Annotated[datetime, typer.Option("--from", help="periods that end not before, UTC")],
     until: Annotated[datetime, typer.Option("--to", help="periods that end before, UTC")],

@@ -20,11 +20,11 @@ from shared.sinks.cycles import figures_of
 from shared.topics import CYCLES
 from tools.cli.operate import ledger
 
-MOST = 10_000
+MOST_STORED_CYCLES = 10_000
 """Of the figures in MySQL, at once."""
 
 
-def cycles(
+def show_cycles(
     system: Annotated[str, typer.Option(help="this one only")] = "",
     last: Annotated[int, typer.Option(help="so many of the newest periods of each system")] = 12,
     period: Annotated[datetime | None, typer.Option(help="every figure of the period that ended then, UTC")] = None,
@@ -33,10 +33,10 @@ def cycles(
     settings = load()
     kept: list[CycleFigures] = []
     try:
-        kept = history(mysql_of(settings), period)
+        kept = stored_cycles(mysql_of(settings), period)
     except pymysql.Error as error:
         typer.echo(f"older ones are not shown, MySQL does not answer: {error}", err=True)
-    known = latest([*kept, *read(settings.kafka.bootstrap_servers)])
+    known = latest_figures([*kept, *read_cycles(settings.kafka.bootstrap_servers)])
     if not known:
         typer.echo("no cycle is closed yet: that is when `tracker: {lateness_s}` has passed since its end")
         return
@@ -45,38 +45,39 @@ def cycles(
         end_s = period.replace(tzinfo=UTC).timestamp()
         for figures in known:
             if figures.end_s == end_s and system in {"", figures.system}:
-                console.print(whole(figures))
+                console.print(cycle_table(figures))
         return
-    shown = list(newest(known, system, last))
-    console.print(table(shown))
+    shown = list(newest_cycles(known, system, last))
+    console.print(cycles_table(shown))
     for figures in shown:
         if figures.missing:
             console.print(f"{figures.system} {_ended(figures)} misses {', '.join(figures.missing)}", soft_wrap=True)
 
 
-def read(brokers: str) -> list[CycleFigures]:
+def read_cycles(brokers: str) -> list[CycleFigures]:
     """As the tracker published them, in the order of systems and time."""
-    return latest(CycleFigures.decode(record.value or b"") for record in ledger.messages(brokers, CYCLES))
+    return latest_figures(CycleFigures.decode(record.value or b"") for record in ledger.topic_records(brokers, CYCLES))
 
 
-def latest(figures: Iterable[CycleFigures]) -> list[CycleFigures]:
+def latest_figures(figures: Iterable[CycleFigures]) -> list[CycleFigures]:
     """The newest figures of each cycle, in the order of systems and time."""
     return [f for _, f in sorted({(f.system, f.end_s): f for f in sorted(figures, key=lambda f: f.told_s)}.items())]
 
 
-def history(settings: Mysql, period: datetime | None = None) -> list[CycleFigures]:
+def stored_cycles(settings: Mysql, period: datetime | None = None) -> list[CycleFigures]:
     """What MySQL keeps, of one period or of the newest ones; nothing where no writer has been yet."""
     with connect(settings, settings.database) as connection, connection.cursor(DictCursor) as cursor:
         cursor.execute("SHOW TABLES LIKE 'pm_cycle'")
         if not cursor.fetchall():
             return []
         cursor.execute(
-            "SELECT * FROM pm_cycle WHERE ts = COALESCE(%s, ts) ORDER BY ts DESC, `system` LIMIT %s", (period, MOST)
+            "SELECT * FROM pm_cycle WHERE ts = COALESCE(%s, ts) ORDER BY ts DESC, `system` LIMIT %s",
+            (period, MOST_STORED_CYCLES),
         )
         return [figures_of(row["system"], calendar.timegm(row["ts"].timetuple()), row) for row in cursor.fetchall()]
 
 
-def newest(figures: Iterable[CycleFigures], system: str, last: int) -> Iterator[CycleFigures]:
+def newest_cycles(figures: Iterable[CycleFigures], system: str, last: int) -> Iterator[CycleFigures]:
     """Of one system or of all, so many of each."""
     by_system: dict[str, list[CycleFigures]] = {}
     for cycle in figures:
@@ -86,7 +87,7 @@ def newest(figures: Iterable[CycleFigures], system: str, last: int) -> Iterator[
             yield from of_system[-last:]
 
 
-def table(figures: Sequence[CycleFigures]) -> Table:
+def cycles_table(figures: Sequence[CycleFigures]) -> Table:
     """A row a cycle, with what tells a good one from a bad one."""
     sinks = sorted({sink for cycle in figures for sink in cycle.values_stored})
     counts = ("files", "late", "error", "lost", "values")
@@ -106,7 +107,7 @@ def table(figures: Sequence[CycleFigures]) -> Table:
     return shown
 
 
-def whole(cycle: CycleFigures) -> Table:
+def cycle_table(cycle: CycleFigures) -> Table:
     """Every figure of one cycle; those of sinks and stages one by one."""
     shown = Table("figure", "", title=f"{cycle.system}, period that ended {_ended(cycle)} UTC", min_width=50)
     for name, figure in (asdict(cycle) | cycle.rates).items():

@@ -15,17 +15,17 @@ from shared.messages import FileStatus, version_of
 from shared.settings import Settings
 from shared.sinks.names import table_name
 
-DAY = timedelta(days=1)
+LONGEST_PERIOD = timedelta(days=1)
 """No file tells of a longer time: so far before its end its rows are looked for, by the primary key."""
 
 
-def rows_of(settings: Settings, file: FileStatus) -> Iterator[tuple[str, str, str]]:
+def rows_of_file(settings: Settings, file: FileStatus) -> Iterator[tuple[str, str, str]]:
     """Sink, table, and what that has of the file; a row that a newer file changed since is that one's."""
     system = settings.system(file.system)
     for sink in system.sinks if system else ():
         try:
             mysql, clickhouse = mysql_of(settings), clickhouse_of(settings)
-            tables = in_mysql(mysql, file) if sink == "mysql" else in_clickhouse(clickhouse, file)
+            tables = mysql_row_counts(mysql, file) if sink == "mysql" else clickhouse_row_counts(clickhouse, file)
             for table, rows in tables.items():
                 if rows:
                     yield sink, table, f"{rows:,} rows"
@@ -35,7 +35,7 @@ def rows_of(settings: Settings, file: FileStatus) -> Iterator[tuple[str, str, st
             yield sink, "", f"not asked: {error}"
 
 
-def in_mysql(settings: Mysql, file: FileStatus) -> dict[str, int]:
+def mysql_row_counts(settings: Mysql, file: FileStatus) -> dict[str, int]:
     """Rows by table."""
     with connect(settings, settings.database) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT `table_name` FROM pm_group WHERE `system` = %s AND part > 0", (file.system,))
@@ -49,7 +49,7 @@ def in_mysql(settings: Mysql, file: FileStatus) -> dict[str, int]:
         return found
 
 
-def in_clickhouse(settings: Clickhouse, file: FileStatus) -> dict[str, int]:
+def clickhouse_row_counts(settings: Clickhouse, file: FileStatus) -> dict[str, int]:
     """Rows by table; those of older files too, which its views do not show."""
     begin, end = _period(file)
     parameters = {"begin": begin, "end": end, "ver": version_of(file.file_id, file.mtime_s)}
@@ -72,4 +72,4 @@ def in_clickhouse(settings: Clickhouse, file: FileStatus) -> dict[str, int]:
 
 def _period(file: FileStatus) -> tuple[datetime, datetime]:
     end = datetime.fromtimestamp(file.end_s, UTC)
-    return end - DAY, end
+    return end - LONGEST_PERIOD, end

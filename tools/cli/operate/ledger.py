@@ -13,7 +13,7 @@ from shared.topics import FILES_STATUS, Topic
 
 
 @dataclass(frozen=True)
-class Ledger:
+class LedgerSnapshot:
     """A snapshot."""
 
     files: dict[str, FileStatus] = field(default_factory=dict)
@@ -22,34 +22,34 @@ class Ledger:
     """By key."""
 
 
-def read(brokers: str) -> Ledger:
+def read_ledger(brokers: str) -> LedgerSnapshot:
     """All of the topic, up to where it ends now."""
-    return of(messages(brokers, FILES_STATUS))
+    return ledger_of(topic_records(brokers, FILES_STATUS))
 
 
-def of(said: Iterable[Record]) -> Ledger:
+def ledger_of(said: Iterable[Record]) -> LedgerSnapshot:
     """What the topic's messages, from its beginning, leave."""
-    ledger = Ledger()
+    ledger = LedgerSnapshot()
     for record in said:
         _take(ledger, record.key_text, record.value)
     return ledger
 
 
-def messages(brokers: str, topic: Topic) -> Iterator[Record]:
+def topic_records(brokers: str, topic: Topic) -> Iterator[Record]:
     """All of a topic, up to where it ends now; each partition's in their order."""
     reader = follow_all(brokers, topic)
     try:
-        yield from until_now(reader, brokers, topic)
+        yield from records_until_now(reader, brokers, topic)
     finally:
         reader.close()
 
 
-def until_now(reader: Consumer, brokers: str, topic: Topic) -> Iterator[Record]:
+def records_until_now(reader: Consumer, brokers: str, topic: Topic) -> Iterator[Record]:
     """What the reader has not read yet, up to where the topic ends now; it can be read on from there."""
     yield from chain.from_iterable(read_until(reader, topic, ends(brokers, topic)))
 
 
-def _take(ledger: Ledger, key: str, value: bytes | None) -> None:
+def _take(ledger: LedgerSnapshot, key: str, value: bytes | None) -> None:
     if value is None:
         ledger.set_aside.pop(key, None)
         return

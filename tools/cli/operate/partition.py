@@ -11,7 +11,7 @@ from services.mysql_writer.settings import mysql_of
 from shared.settings import BadSettings, load
 
 
-def command(system: Annotated[str, typer.Option(help="whose tables")]) -> None:
+def partition_command(system: Annotated[str, typer.Option(help="whose tables")]) -> None:
     """Part the tables of a system in MySQL by day, one by one: the server copies each, its writers wait as long."""
     settings = load()
     found = settings.system(system)

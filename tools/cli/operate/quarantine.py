@@ -25,11 +25,11 @@ app = typer.Typer(no_args_is_help=True, help="What was set aside: list, show, re
 DISCARDED = "discarded: "
 """How the reason of a file in error/ begins that nobody wants any more."""
 
-Ids = Annotated[list[str], typer.Argument(help="as `pmflow quarantine list` shows them")]
+ItemIds = Annotated[list[str], typer.Argument(help="as `pmflow quarantine list` shows them")]
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class QuarantinedItem:
     """Something set aside."""
 
     id: str
@@ -46,17 +46,21 @@ class Item:
     """That refused a batch."""
 
 
-def items(files: Iterable[FileStatus], letters: Mapping[str, Iterable[Record]]) -> Iterator[Item]:
+def quarantined_items(
+    files: Iterable[FileStatus], letters: Mapping[str, Iterable[Record]]
+) -> Iterator[QuarantinedItem]:
     """All that is not dealt with; `letters` by system."""
     for file in files:
         if file.stage in ("failed", "error") and not file.reason.startswith(DISCARDED):
-            yield Item(file.file_id, "file", file.system, file.element, file.reason, file.path, file.file_id, b"")
+            yield QuarantinedItem(
+                file.file_id, "file", file.system, file.element, file.reason, file.path, file.file_id, b""
+            )
     for system, records in letters.items():
         for letter in unsettled(records):
             yield _letter(letter, system)
 
 
-def _letter(letter: Record, system: str) -> Item:
+def _letter(letter: Record, system: str) -> QuarantinedItem:
     content = letter.value or b""
     try:
         said = orjson.loads(content)
@@ -66,7 +70,9 @@ def _letter(letter: Record, system: str) -> Item:
     what = "block" if "reason" in known and known.get("kind") != CounterBatch.kind else "batch"
     element = str(known.get("element", letter.key_text))
     reason, whence, sink = (letter.headers.get(name, "") for name in (REASON, ORIGIN, SINK))
-    return Item(letter.origin, what, system, element, reason, whence, str(known.get("file_id", "")), content, sink)
+    return QuarantinedItem(
+        letter.origin, what, system, element, reason, whence, str(known.get("file_id", "")), content, sink
+    )
 
 
 @dataclass(frozen=True)
@@ -74,11 +80,11 @@ class Quarantine:
     """All of it, as it is now."""
 
     files: Mapping[str, FileStatus]
-    items: Mapping[str, Item]
+    items: Mapping[str, QuarantinedItem]
     producer: Producer
     settler: Settler
 
-    def retry(self, item: Item) -> str:
+    def retry(self, item: QuarantinedItem) -> str:
         """Back into the flow; what was done.
 
         Raises:
@@ -103,7 +109,7 @@ class Quarantine:
             self._settled(item)
         return "its file is back where it was found; the next scan announces it"
 
-    def discard(self, item: Item) -> str:
+    def discard(self, item: QuarantinedItem) -> str:
         """Not to be shown again; files and dead letters remain where they are until their retention ends."""
         if item.what == "file":
             file = self.files[item.file_id]
@@ -112,7 +118,7 @@ class Quarantine:
             self._settled(item)
         return "discarded"
 
-    def _settled(self, item: Item) -> None:
+    def _settled(self, item: QuarantinedItem) -> None:
         self.producer.deliver(settlement(item.id, item.element))
 
     def _say(self, status: FileStatus) -> None:
@@ -120,49 +126,51 @@ class Quarantine:
         self.producer.deliver(Outgoing(FILES_STATUS.name, partition, status.file_id, status.encode()))
 
 
-def opened(settings: Settings) -> Quarantine:
+def read_quarantine(settings: Settings) -> Quarantine:
     """Read it."""
     brokers = settings.kafka.bootstrap_servers
-    files = ledger.read(brokers).files
-    letters = {system.name: ledger.messages(brokers, counters(system.name).dead_letters) for system in settings.systems}
-    found = {item.id: item for item in items(files.values(), letters)}
+    files = ledger.read_ledger(brokers).files
+    letters = {
+        system.name: ledger.topic_records(brokers, counters(system.name).dead_letters) for system in settings.systems
+    }
+    found = {item.id: item for item in quarantined_items(files.values(), letters)}
     elements = Elements(lambda: settings)
     settler = Settler(elements.session, elements.system, elements.zone)
     return Quarantine(files, found, Producer(brokers), settler)
 
 
 @app.command("list")
-def list_(system: Annotated[str, typer.Option(help="of one system only")] = "") -> None:
+def list_items(system: Annotated[str, typer.Option(help="of one system only")] = "") -> None:
     """What is set aside."""
     shown = Table("id", "what", "system", "element", "reason", "origin")
-    for item in opened(load()).items.values():
+    for item in read_quarantine(load()).items.values():
         if system in ("", item.system):
             shown.add_row(item.id, item.what, item.system, item.element, item.reason, item.origin)
     Console().print(shown)
 
 
-@app.command()
-def show(id_: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+@app.command("show")
+def show_item(id_: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """All of one: a block's texts, a batch's rows, a file's last status."""
-    quarantine = opened(load())
+    quarantine = read_quarantine(load())
     item = _known(quarantine, id_)
     typer.echo(item.content or quarantine.files[item.file_id].encode())
 
 
-@app.command()
-def retry(ids: Ids) -> None:
+@app.command("retry")
+def retry_items(ids: ItemIds) -> None:
     """After a fix: a batch is sent again, a file (also for one of its blocks) is moved back and announced again."""
     _each(ids, Quarantine.retry)
 
 
-@app.command()
-def discard(ids: Ids) -> None:
+@app.command("discard")
+def discard_items(ids: ItemIds) -> None:
     """Not wanted any more: not listed again."""
     _each(ids, Quarantine.discard)
 
 
-def _each(ids: list[str], do: Callable[[Quarantine, Item], str]) -> None:
-    quarantine = opened(load())
+def _each(ids: list[str], do: Callable[[Quarantine, QuarantinedItem], str]) -> None:
+    quarantine = read_quarantine(load())
     failed = False
     for id_ in ids:
         item = _known(quarantine, id_)
@@ -174,7 +182,7 @@ def _each(ids: list[str], do: Callable[[Quarantine, Item], str]) -> None:
     raise typer.Exit(int(failed))
 
 
-def _known(quarantine: Quarantine, id_: str) -> Item:
+def _known(quarantine: Quarantine, id_: str) -> QuarantinedItem:
     if id_ not in quarantine.items:
         raise typer.BadParameter(f"nothing is set aside under {id_!r}; see `pmflow quarantine list`")
     return quarantine.items[id_]

@@ -32,10 +32,10 @@ from shared.settings import Settings, load
 from shared.sinks.landing import Piece, land, pieces
 from shared.sinks.loop import Sink
 
-MESSAGES_AT_ONCE = 500
-FIRST_BACKOFF_S = 0.5
-LONGEST_BACKOFF_S = 10.0
-Times = tuple[int | None, int | None]
+RECORDS_PER_READ = 500
+FIRST_RETRY_S = 0.5
+LONGEST_RETRY_S = 10.0
+TimeRangeMs = tuple[int | None, int | None]
 """From and to, ms since 1970 by the messages' own time; None is the topic's end on that side."""
 
 
@@ -48,7 +48,7 @@ class Replayed:
     refused: int = 0
 
 
-class Refused:
+class RefusedMessages:
     """Messages that were refused, in whole or in part: told of, and left where they are."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Refused:
         typer.echo(f"refused: {record.origin}: {reason}", err=True)
 
 
-def offset_range(brokers: str, topic: topics.Topic, times: Times, offset: int | None = None) -> OffsetRange:
+def offset_range(brokers: str, topic: topics.Topic, times: TimeRangeMs, offset: int | None = None) -> OffsetRange:
     """What of the topic is meant; what comes later than now is not waited for."""
     since_ms, until_ms = times
     now = admin.ends(brokers, topic)
@@ -84,8 +84,8 @@ def replay(
     those of which nothing was refused.
     """
     done = Replayed()
-    refused = Refused()
-    for records in read(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, MESSAGES_AT_ONCE):
+    refused = RefusedMessages()
+    for records in read(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, RECORDS_PER_READ):
         done.read += len(records)
         land(partial(_write, sink), pieces(records, refused), refused)
         landed([record for record in records if record.origin not in refused.origins])
@@ -103,7 +103,7 @@ def _write(sink: Sink, pieces: Sequence[Piece]) -> None:
         except Unreachable as error:
             typer.echo(f"waiting for the database: {error}", err=True)
             failures += 1
-            sleep(backoff_s(failures, FIRST_BACKOFF_S, LONGEST_BACKOFF_S))
+            sleep(backoff_s(failures, FIRST_RETRY_S, LONGEST_RETRY_S))
         else:
             return
 
@@ -131,7 +131,7 @@ def _ms(time: datetime | None) -> int | None:
     return None if time is None else int(time.replace(tzinfo=UTC).timestamp() * 1000)
 
 
-def command(  # noqa: PLR0913 - the options of a command
+def replay_command(  # noqa: PLR0913 - the options of a command
     system: Annotated[str, typer.Option(help="whose counters")],
     sink: Annotated[Literal["mysql", "clickhouse"], typer.Option(help="where to")],
     since: Annotated[datetime | None, typer.Option("--from", help="not before; when the message was sent, UTC")] = None,

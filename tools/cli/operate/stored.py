@@ -18,7 +18,7 @@ from shared.sinks.names import KEY_COLUMNS, column_name, table_name
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 INTEGER = re.compile(r"-?\d+")
-Key = tuple[str, str, str, str, int, int]
+RowKey = tuple[str, str, str, str, int, int]
 """system, group, element, object, end_s, gp_s."""
 
 
@@ -26,7 +26,7 @@ Key = tuple[str, str, str, str, int, int]
 class StoredRow:
     """Values by counter; only those that are there."""
 
-    key: Key
+    key: RowKey
     suspect: bool
     values: Mapping[str, Any]
 

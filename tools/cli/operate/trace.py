@@ -16,11 +16,11 @@ from shared.settings import load
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
 from tools.cli.operate import ledger
-from tools.cli.operate.landed import rows_of
+from tools.cli.operate.landed import rows_of_file
 
 TracedRecord = tuple[str, LedgerRecord]
 """Where it lies (topic/partition/offset), and what it says."""
-FILES = 50
+MOST_FILES_LOOKED_UP = 50
 """Of so many the databases are asked."""
 
 
@@ -37,12 +37,12 @@ class Hop:
     """topic/partition/offset, or a table."""
 
 
-def trace(
+def trace_files(
     what: Annotated[str, typer.Argument(help="a file's id, a part of its path, or an element")],
 ) -> None:
     """Show the way of the files that match, hop by hop, to their tables; what compaction took away is not shown."""
     settings = load()
-    hops = list(hops_of(decoded(ledger.messages(settings.kafka.bootstrap_servers, FILES_STATUS)), what))
+    hops = list(hops_of(decoded(ledger.topic_records(settings.kafka.bootstrap_servers, FILES_STATUS)), what))
     if not hops:
         raise typer.BadParameter(f"the ledger knows no file or element {what!r}")
     shown = Table("file", "time", "at", "says", "where", title=what)
@@ -50,8 +50,8 @@ def trace(
         of_file = list(some)
         for hop in of_file:
             shown.add_row(file_id, hop.time, hop.at, hop.says, hop.where)
-        if number < FILES and of_file[-1].file.topic:
-            for sink, table, says in rows_of(settings, of_file[-1].file):
+        if number < MOST_FILES_LOOKED_UP and of_file[-1].file.topic:
+            for sink, table, says in rows_of_file(settings, of_file[-1].file):
                 shown.add_row(file_id, "", sink, says, table)
     Console().print(shown)
 

@@ -13,10 +13,10 @@ from rich.table import Table
 from services.ch_bridge.settings import clickhouse_of
 from services.mysql_writer.settings import mysql_of
 from shared.settings import Settings, load
-from tools.cli.operate.stored import Key, StoredRow, canonical, in_clickhouse, in_mysql
+from tools.cli.operate.stored import RowKey, StoredRow, canonical, in_clickhouse, in_mysql
 from tools.simulator.truth import TruthRow, expected_rows
 
-AGAIN_S = 1.0
+COMPARE_INTERVAL_S = 1.0
 
 
 @dataclass
@@ -41,12 +41,12 @@ class Outcome:
             self.examples.append(what)
 
 
-Truth = Mapping[Key, tuple[bool, Mapping[str, Any]]]
+Truth = Mapping[RowKey, tuple[bool, Mapping[str, Any]]]
 
 
-def truth_of(rows: Iterable[TruthRow]) -> dict[Key, tuple[bool, dict[str, Any]]]:
+def truth_of(rows: Iterable[TruthRow]) -> dict[RowKey, tuple[bool, dict[str, Any]]]:
     """Values by key; what several files say of one row is one row."""
-    truth: dict[Key, tuple[bool, dict[str, Any]]] = {}
+    truth: dict[RowKey, tuple[bool, dict[str, Any]]] = {}
     for row in rows:
         key = (row.system, row.group, row.element, row.object, row.end_s, row.gp_s)
         _, values = truth.get(key, (False, {}))
@@ -58,7 +58,7 @@ def truth_of(rows: Iterable[TruthRow]) -> dict[Key, tuple[bool, dict[str, Any]]]
 def compare(sink: str, system: str, truth: Truth, rows: Iterable[StoredRow]) -> Outcome:
     """Each expected value must be stored once, and nothing else."""
     outcome = Outcome(sink, system, expected=sum(len(values) for key, (_, values) in truth.items() if key[0] == system))
-    seen: set[Key] = set()
+    seen: set[RowKey] = set()
     for row in rows:
         if row.key[0] != system:
             continue
@@ -94,7 +94,7 @@ def _compare_row(outcome: Outcome, wanted: tuple[bool, Mapping[str, Any]] | None
         outcome.note(f"different: {row.key} suspect: {row.suspect}, not {suspect}")
 
 
-def outcomes(settings: Settings, directory: Path) -> Iterator[Outcome]:
+def compare_all(settings: Settings, directory: Path) -> Iterator[Outcome]:
     """Of every system in every sink it has."""
     truth = truth_of(expected_rows(directory))
     mysql_rows = list(in_mysql(mysql_of(settings)))
@@ -112,20 +112,20 @@ def settled_outcomes(settings: Settings, directory: Path, within_s: float) -> li
     """The outcomes when nothing is missing any more, or the time is over."""
     until_s = monotonic() + within_s
     while True:
-        found = list(outcomes(settings, directory))
+        found = list(compare_all(settings, directory))
         if monotonic() >= until_s or not any(outcome.missing for outcome in found):
             return found
-        sleep(AGAIN_S)
+        sleep(COMPARE_INTERVAL_S)
 
 
-def table(found: Iterable[Outcome]) -> Table:
+def outcomes_table(found: Iterable[Outcome]) -> Table:
     shown = Table("sink", "system", "expected", "stored", "missing", "doubled", "different", title="values")
     for o in found:
         shown.add_row(o.sink, o.system, *(f"{n:,}" for n in (o.expected, o.stored, o.missing, o.doubled, o.different)))
     return shown
 
 
-def verify(
+def verify_values(
     directory: Annotated[Path, typer.Option("--dir", help="the simulator's, which knows the truth")] = Path(
         ".pmflow/simulator"
     ),
@@ -134,7 +134,7 @@ def verify(
     """Compare the truth with MySQL and ClickHouse; exit 1 unless all is there once and right."""
     found = settled_outcomes(load(), directory, within_s)
     console = Console()
-    console.print(table(found))
+    console.print(outcomes_table(found))
     for outcome in found:
         for example in outcome.examples:
             console.print(f"{outcome.sink} {example}", markup=False)
