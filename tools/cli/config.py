@@ -1,4 +1,4 @@
-"""`pmflow config check`: a configuration before it is used: its keys, and a trial login and listing of its elements."""
+"""`pmflow config check`: tests a configuration before it is used, with a trial login and listing of its elements."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,31 +23,33 @@ from shared.remote.service_manager import FtpServiceManager
 from shared.settings import BadSettings, Settings, System, load
 from tools.cli.dev.docs import OWN_SECTIONS
 
-app = typer.Typer(no_args_is_help=True, help="The configuration.")
+app = typer.Typer(no_args_is_help=True, help="Test the configuration.")
 
 
 @dataclass(frozen=True)
 class ElementTrial:
-    """What one element showed."""
+    """The result of logging in to one element and listing its files."""
 
     element: str
     found: int = 0
-    """Files listed."""
+    """Number of files listed."""
     matching: int = 0
-    """Of those, by name, age and size."""
+    """Number of them that match by name, age and size."""
     settled: int = 0
-    """Of those, unchanged between two looks; at most as many as may be in flight."""
+    """Number of matching files that did not change between two looks; limited by in-flight-limit."""
     left: str = ""
-    """Why the others would be left."""
+    """Reasons why the others would be left, with their counts."""
     trouble: str = ""
 
 
 @app.command("check")
 def check_config(
-    elements: Annotated[int, typer.Option(help="of each system that are tried; 0: the configuration alone")] = 10,
-    system: Annotated[str, typer.Option(help="this one only")] = "",
+    elements: Annotated[
+        int, typer.Option(help="number of elements of each system to try; 0: check only the configuration")
+    ] = 10,
+    system: Annotated[str, typer.Option(help="check only this system")] = "",
 ) -> None:
-    """Test the configuration PMFLOW_CONFIG names; exit 1 when it, or an element that was tried, is not as it must be.
+    """Test the configuration that PMFLOW_CONFIG names, and log in to some elements; exit with 1 if anything is wrong.
 
     Nothing is announced, moved or stored.
     """
@@ -75,7 +77,7 @@ def check_config(
 def try_elements(
     settings: Settings, own: ScannerSettings, system: System, tried: Mapping[str, Endpoint]
 ) -> Iterator[ElementTrial]:
-    """Log in to each element and list it twice, as a scan would."""
+    """Logs in to each element and lists it twice, as a scan would."""
     manager = FtpServiceManager(settings.elements)
     lister = Lister(system, own, ledger={})
 
@@ -98,11 +100,11 @@ def try_elements(
 
 
 def trials_table(system: System, elements: int, wanted: Preprocessing, tried: list[ElementTrial]) -> Table:
-    """A row an element that was tried."""
+    """Returns a table with one row per element that was tried."""
     known = f", {len(wanted.dictionary.of_group):,} counters in its dictionary" if wanted.dictionary else ""
     shown = Table(
-        "element", "found", "matching", "settled", "left, why", "trouble",
-        title=f"{system.name}: the configuration is good; {elements} elements, {len(tried)} tried{known}",
+        "element", "found", "matching", "settled", "left because", "error",
+        title=f"{system.name}: the configuration is valid; {elements} elements, {len(tried)} tried{known}",
     )  # fmt: skip
     for trial in tried:
         counts = (f"{count:,}" for count in (trial.found, trial.matching, trial.settled))

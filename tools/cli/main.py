@@ -1,4 +1,4 @@
-"""`pmflow`: the command line. Each command is a few lines over a function that does the work."""
+"""The commands of `pmflow`, each from the module that implements it."""
 
 import typer
 
@@ -22,8 +22,10 @@ from tools.devstack.cli import app as dev
 from tools.simulator.cli import simulate
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
-topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
-app.add_typer(dev, name="dev", help="The dev stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine, on loopback.")
+topics_app = typer.Typer(no_args_is_help=True, help="Create the Kafka topics.")
+app.add_typer(
+    dev, name="dev", help="Run the dev stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine, on loopback."
+)
 app.add_typer(topics_app, name="topics")
 app.add_typer(config_.app, name="config")
 app.add_typer(quarantine_.app, name="quarantine")
@@ -43,8 +45,8 @@ app.command("docs")(docs_.write_docs)
 
 
 @topics_app.command("create")
-def create() -> None:
-    """Create what is missing; do this before the services start."""
+def create_topics() -> None:
+    """Create the topics that are missing; run this before the services start."""
     found = settings.load()
     wanted = topics.provisioned(system.name for system in found.systems)
     for name, what in admin.provision(found.kafka.bootstrap_servers, wanted).items():

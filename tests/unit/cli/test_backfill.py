@@ -20,7 +20,7 @@ ENDPOINT = Endpoint(name="e1", directory="/pm/%Y%m%d", time_zone="Europe/Warsaw"
 
 
 def collected(path: str, system: System, mtime_s: int = END_S + 60) -> FileFound:
-    """As the scanner announced it."""
+    """Returns a file as the scanner announced it."""
     _, _, name = path.rpartition("/")
     return replace(
         found(system.name, ENDPOINT, path.encode(), Entry(name.encode(), 3, mtime_s), epoch=4),
@@ -28,7 +28,7 @@ def collected(path: str, system: System, mtime_s: int = END_S + 60) -> FileFound
 
 
 def lying(file: FileFound, system: System, *, again: bool = False) -> tuple[bytes, Entry]:
-    """Its place in done/, as a listing gives it."""
+    """Returns the file's place in done/ as a listing shows it."""
     directory, _, name = destination(file, "done", system, ENDPOINT.zone, again=again).rpartition(b"/")
     return directory, Entry(name, file.size, file.mtime_s)
 

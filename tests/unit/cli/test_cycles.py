@@ -1,4 +1,4 @@
-"""What `pmflow cycles` shows of the figures."""
+"""`pmflow cycles` shows the figures of the cycles."""
 
 from dataclasses import replace
 

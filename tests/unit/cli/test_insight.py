@@ -1,4 +1,4 @@
-"""What `pmflow errors` and `pmflow trace` make of the ledger."""
+"""`pmflow errors` and `pmflow trace` show what is in the ledger."""
 
 from dataclasses import replace
 
@@ -67,4 +67,4 @@ def test_a_trace_tells_each_hop_and_which_sink_has_the_file() -> None:
             ("clickhouse", "pm.counters.4ga/5/9"),
             ("mysql", "pm.counters.4ga/5/9"),
         ]
-        assert [hop.says.partition(",")[0] for hop in hops[3:]] == ["does not have it yet", "has it"]
+        assert [hop.says.partition(",")[0] for hop in hops[3:]] == ["not stored yet", "stored"]

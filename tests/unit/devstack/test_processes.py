@@ -37,7 +37,7 @@ def test_a_started_process_is_found_again_by_its_pid_file(home: Path) -> None:
     process = started(home, SLEEPER)
     assert processes.find(home, "one") == process
     assert processes.running(home) == [process]
-    with pytest.raises(RuntimeError, match="runs already"):
+    with pytest.raises(RuntimeError, match="already running"):
         processes.start(home, "one", SLEEPER)
 
 
@@ -142,7 +142,9 @@ def test_a_process_takes_over_a_name_and_stops_the_one_that_had_it(home: Path) -
 
 def test_a_name_that_is_taken_is_not_registered_again(home: Path) -> None:
     process = started(home, SLEEPER)
-    with pytest.raises(processes.AlreadyRunning, match=f"one runs already under .*, pid {process.pid}: stop it first"):
+    with pytest.raises(
+        processes.AlreadyRunning, match=f"one is already running under .*, pid {process.pid}: stop it first"
+    ):
         processes.register(home, "one")
 
 

@@ -1,4 +1,4 @@
-"""`pmflow docs`: the pages of docs/ that are generated from code. A test keeps them fresh."""
+"""`pmflow docs`: writes the pages of docs/ that are generated from code. A test checks that they are up to date."""
 
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
@@ -37,7 +37,7 @@ OWN_SECTIONS: dict[str, type] = {
     "ch_bridge": ChBridgeSettings,
     "tracker": TrackerSettings,
 }
-"""What `shared.settings.OWN` names; each belongs to a service."""
+"""The sections in `shared.settings.OWN`; each belongs to a service."""
 DOCUMENTED_SECTIONS = {
     "spring.pm": Schedule,
     "<system> (4ga, 5ga, ...)": System,
@@ -47,14 +47,14 @@ DOCUMENTED_SECTIONS = {
 }
 
 
-def write_docs(folder: Annotated[Path, typer.Argument(help="where to write")] = Path("docs")) -> None:
-    """Write the references of topics, settings and metrics."""
+def write_docs(folder: Annotated[Path, typer.Argument(help="folder to write to")] = Path("docs")) -> None:
+    """Write the reference pages of topics, settings and metrics."""
     for name, text in pages().items():
         (folder / name).write_text(text)
 
 
 def pages() -> dict[str, str]:
-    """File name -> content."""
+    """Returns the content of each page by file name."""
     return {
         "topics.md": "\n".join([*_topics(), ""]),
         "settings.md": "\n".join([*_settings(), ""]),

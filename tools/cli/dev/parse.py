@@ -1,4 +1,4 @@
-"""`pmflow parse`: the parser alone, on local files."""
+"""`pmflow parse`: runs only the parser, on local files."""
 
 import sys
 from collections.abc import Iterator
@@ -23,16 +23,22 @@ from shared.settings import BadSettings, System, load
 
 def parse_files(
     files: Annotated[
-        list[Path], typer.Argument(help="PM files: XML or tables, plain or packed", exists=True, dir_okay=False)
+        list[Path], typer.Argument(help="PM files: XML or tables, plain or compressed", exists=True, dir_okay=False)
     ],
     profiles: Annotated[
-        list[Path] | None, typer.Option(help="directories of profiles, before the shipped ones")
+        list[Path] | None, typer.Option(help="directories of profiles, which take precedence over the shipped ones")
     ] = None,
-    system: Annotated[str, typer.Option(help="of PMFLOW_CONFIG: its preprocessing, its dictionary")] = "",
-    dictionary: Annotated[list[Path] | None, typer.Option(help="VES PM Dictionaries, instead of the system's")] = None,
-    summary: Annotated[bool, typer.Option("--summary", help="one JSON line a file instead of its rows")] = False,
+    system: Annotated[
+        str, typer.Option(help="system in PMFLOW_CONFIG whose preprocessing and dictionary are used")
+    ] = "",
+    dictionary: Annotated[
+        list[Path] | None, typer.Option(help="VES PM Dictionaries, instead of those of the system")
+    ] = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="print one JSON line per file instead of its rows")
+    ] = False,
 ) -> None:
-    """Print the rows of PM files as JSON lines; exit 1 if one cannot be read."""
+    """Print the rows of PM files as JSON lines; exit with 1 if a file cannot be read."""
     failed = False
     try:
         known = tuple(profile.read([*(profiles or ()), profile.SHIPPED]))
@@ -53,16 +59,20 @@ def parse_files(
                 continue
             for row in printed_rows(parsed):
                 _print(row)
-            if parsed.notes or parsed.counts.reasons:  # what the rows do not tell
+            if parsed.notes or parsed.counts.reasons:  # information that the rows do not contain
                 _print(counts, to_errors=True)
     raise typer.Exit(int(failed))
 
 
 def _wanted(system: str, dictionaries: list[Path]) -> Preprocessing:
-    """Raises BadSettings."""
+    """Returns the preprocessing that the options ask for.
+
+    Raises:
+        BadSettings: the system is not configured, or a file of its preprocessing cannot be used.
+    """
     own = load().system(system) if system else System(name="")
     if own is None:
-        raise BadSettings(f"no system {system!r} is configured")
+        raise BadSettings(f"no system {system!r} in the configuration")
     return read_preprocessing(replace(own, counter_dictionary=tuple(map(str, dictionaries))) if dictionaries else own)
 
 
@@ -74,7 +84,7 @@ def _origin(file: Path) -> Origin:
 
 
 def printed_rows(parsed: Parsed) -> Iterator[dict[str, Any]]:
-    """A row a measured object, group and period."""
+    """Yields one row per measured object, group and period."""
     for batch in parsed.batches:
         found = orjson.loads(batch.value)
         for ldn, suspect, *values in found["rows"]:

@@ -1,4 +1,4 @@
-"""`pmflow backfill`: files of a time range that lie in done/, through the whole pipeline once more; they stay there."""
+"""`pmflow backfill`: sends files of a time range from done/ through the pipeline again; the files stay there."""
 
 import re
 from collections import Counter, deque
@@ -26,18 +26,21 @@ from shared.topics import FILES_FOUND, FILES_STATUS
 from tools.cli.operate import ledger
 
 CONFLICT_SUFFIX = re.compile(rb"\.[0-9a-f]{16}\Z")
-"""Of a file whose name was taken in done/."""
+"""Suffix of a file that was moved to done/ while another file there had its name."""
 STAGES_UNDER_WAY = frozenset({"found", "fetching", "parsed"})
 FORGOTTEN_AFTER_S = 3600.0
-"""Of silence about a file that was under way."""
+"""Age of the last status after which a file under way is taken for forgotten."""
 MOST_ATTEMPTS = 5
 RETRY_AFTER_S = 30.0
 TimeRangeS = tuple[int, int]
-"""From and to, seconds since 1970 UTC, by the end of the period (or the time of writing where a name does not tell)."""
+"""A time range in seconds since 1970 UTC, by the end of the files' periods; the end is excluded.
+
+A file whose name does not state a period counts by its modification time.
+"""
 
 
 def done_folders(endpoint: Endpoint, system: System, times: TimeRangeS) -> Mapping[bytes, int]:
-    """Where settled files of these times may lie, and so many levels below."""
+    """Returns the directories that may hold settled files of these times, and the levels to search below each."""
     first, last = (datetime.fromtimestamp(at_s, endpoint.zone) for at_s in times)
     days = [first + timedelta(days=n) for n in range(-1, (last - first).days + 2)]
     if system.on_done == "move" and system.done_directory.startswith("/"):
@@ -58,10 +61,11 @@ def settled_files(
     times: TimeRangeS,
     known: Iterable[File] = (),
 ) -> Iterator[FileFound]:
-    """Of what was listed the files that were collected, each as it was announced first: so it keeps its identity.
+    """Yields the listed files that were collected, each as it was first announced, so that it keeps its identity.
 
-    A file is one that would be moved to where it lies. Where done/ is one place for files of several directories, those
-    that are `known` tell which one; one that nobody knows any more may get another identity, which changes no value.
+    A listed file was collected if pmflow would move it to where it is. Where one done/ holds the files of several
+    directories, `known` files tell the directory; a file that is no longer known may get another identity, which
+    changes no value.
     """
     parents: dict[tuple[int, int], set[bytes]] = {}
     for file in known:
@@ -93,7 +97,7 @@ def _origins(
 
 
 def _parents(directory: bytes, entry: Entry, endpoint: Endpoint, system: System) -> Sequence[bytes]:
-    """The directories a file may have been found in."""
+    """Returns the directories in which a file may have been found."""
     if system.done_directory.startswith("/"):
         return [base for days in (0, 1) for base in endpoint.directories(entry.mtime_s + days * 86_400)]
     return [directory.rsplit(b"/", system.done_directory.strip("/").count("/") + 1)[0]]
@@ -102,7 +106,7 @@ def _parents(directory: bytes, entry: Entry, endpoint: Endpoint, system: System)
 def find_files(
     settings: Settings, system: System, times: TimeRangeS, known: Collection[File]
 ) -> tuple[list[FileFound], list[str]]:
-    """The files on all elements, and the elements that do not answer."""
+    """Returns the files on all elements, and the elements that do not answer, with the reason."""
     manager = FtpServiceManager(settings.elements)
 
     def on(endpoint: Endpoint) -> list[FileFound] | str:
@@ -127,24 +131,24 @@ def _listing(session: Session, endpoint: Endpoint, system: System, times: TimeRa
                     raise entry
                 yield where, entry
         except Gone:
-            continue  # no file of that day
+            continue  # no file was settled on that day
 
 
 @dataclass
 class Backfill:
-    """Announces files, so many at once, and follows them to their ends."""
+    """Announces files, at most `at_once` at a time, and follows each one until it is finished."""
 
     reader: Consumer
-    """Of the ledger, from where it ended before the first is announced."""
+    """Consumer of the ledger, positioned before the first announcement."""
     producer: Producer
     at_once: int
     waiting: deque[tuple[float, FileFound]] = field(default_factory=deque)
-    """With the time before which it is not announced."""
+    """Files to announce, each with the earliest time for it."""
     in_flight: dict[str, FileFound] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
 
     def run(self, files: Sequence[FileFound], told: Callable[[int], object]) -> Counter[str]:
-        """How many ended as what; `told` is given how many did so far."""
+        """Returns the number of files by final stage; calls `told` with the number of files finished so far."""
         self.waiting += ((0.0, file) for file in files)
         while self.waiting or self.in_flight:
             self._announce()
@@ -156,7 +160,7 @@ class Backfill:
         return self.ends
 
     def _announce(self) -> None:
-        """The ledger first, as the scanner does."""
+        """Writes the statuses to the ledger before the announcements, as the scanner does."""
         files = []
         for _ in range(min(len(self.waiting), self.at_once - len(self.in_flight))):
             if self.waiting[0][0] > monotonic():
@@ -182,7 +186,10 @@ class Backfill:
 def backfill(
     settings: Settings, system: System, times: TimeRangeS, at_once: int, told: Callable[[int, int], object]
 ) -> tuple[Counter[str], list[str]]:
-    """How many files ended as what, and the elements that did not answer. `told`: how many have ended, of how many."""
+    """Returns the number of files by final stage, and the elements that did not answer.
+
+    Calls `told` with the number of files finished so far and the number of all files.
+    """
     brokers = settings.kafka.bootstrap_servers
     reader = follow_all(brokers, FILES_STATUS)
     known = ledger.ledger_of(ledger.records_until_now(reader, brokers, FILES_STATUS)).files
@@ -196,7 +203,7 @@ def backfill(
 
 
 def to_announce(file: FileFound, known: FileStatus | None, now_s: float) -> FileFound | None:
-    """None while it is under way: on its way to where it lies, or by another backfill."""
+    """Returns the file as it should be announced; None while it is under way, to done/ or in another backfill."""
     if known is None:
         return file
     under_way = known.stage in STAGES_UNDER_WAY and now_s - known.at_s < FORGOTTEN_AFTER_S
@@ -204,23 +211,25 @@ def to_announce(file: FileFound, known: FileStatus | None, now_s: float) -> File
 
 
 def backfill_command(
-    system: Annotated[str, typer.Option(help="whose files")],
-    since: Annotated[datetime, typer.Option("--from", help="periods that end not before, UTC")],
-    until: Annotated[datetime, typer.Option("--to", help="periods that end before, UTC")],
+    system: Annotated[str, typer.Option(help="system whose files are collected again")],
+    since: Annotated[datetime, typer.Option("--from", help="earliest end of the files' periods, UTC")],
+    until: Annotated[datetime, typer.Option("--to", help="time before which the files' periods end, UTC")],
     at_once: Annotated[
-        int, typer.Option(min=1, help="files under way; they count to the system's in-flight-limit")
+        int, typer.Option(min=1, help="largest number of files under way; they count towards in-flight-limit")
     ] = 500,
 ) -> None:
-    """Land the files in done/ of a time range once more, where they lie; exit 1 unless all are done.
+    """Collect and store the files in done/ of a time range again; exit with 1 unless all are done.
 
-    What is stored and right stays as it is. May be stopped and begun again at any time.
+    The files stay where they are, and correct values do not change. You may stop and restart it at any time.
     """
     settings = load()
     found_system = settings.system(system)
     if found_system is None:
-        raise typer.BadParameter(f"no system {system!r}; there are {', '.join(s.name for s in settings.systems)}")
+        raise typer.BadParameter(f"no system {system!r}; configured: {', '.join(s.name for s in settings.systems)}")
     if found_system.on_done == "delete":
-        raise BadSettings(f"{system}: on-done is delete, there is no done/; what Kafka still holds: pmflow replay")
+        raise BadSettings(
+            f"{system}: on-done is delete, so no files are left to collect; use pmflow replay for data still in Kafka"
+        )
     times = int(since.replace(tzinfo=UTC).timestamp()), int(until.replace(tzinfo=UTC).timestamp())
     with Progress(transient=True) as progress:
         task = progress.add_task(f"files of {system}", total=None)
@@ -228,6 +237,8 @@ def backfill_command(
             settings, found_system, times, at_once, lambda ended, of: progress.update(task, completed=ended, total=of)
         )
     for trouble in troubles:
-        typer.echo(f"not looked at: {trouble}", err=True)
-    typer.echo(", ".join(f"{count} {end}" for end, count in sorted(ends.items())) or "no file of this time in done/")
+        typer.echo(f"not searched: {trouble}", err=True)
+    typer.echo(
+        ", ".join(f"{count} {end}" for end, count in sorted(ends.items())) or "no files of this time range in done/"
+    )
     raise typer.Exit(1 if troubles or set(ends) - {"done"} else 0)

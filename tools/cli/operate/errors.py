@@ -1,4 +1,4 @@
-"""`pmflow errors`: what did not come through, grouped by reason and element, with a sample."""
+"""`pmflow errors`: failures of files and values, grouped by reason and element, each with a sample."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ VARYING_PART = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Something of a file that did not come through."""
+    """A file, or some of its values, that could not be stored."""
 
     system: str
     element: str
@@ -27,12 +27,12 @@ class Failure:
     at_s: float
     file_id: str
     says: str
-    """Where to look."""
+    """The file or dead letter to look at."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Failures of one element for alike reasons; the sample is the newest."""
+    """Failures of one element for similar reasons; the sample is the newest one."""
 
     system: str
     element: str
@@ -44,13 +44,13 @@ class FailureGroup:
 
 
 def show_errors() -> None:
-    """Show what went wrong, how often, since when, and one of each kind: files, and what sinks set aside of them."""
+    """Show failed files and values that were set aside: the reason, how often, since when, and a sample."""
     found = ledger.read_ledger(load().kafka.bootstrap_servers)
     Console().print(errors_table(grouped(failures(found.files.values(), found.set_aside.values()))))
 
 
 def failures(files: Iterable[FileStatus], set_aside: Iterable[SetAside]) -> Iterator[Failure]:
-    """Values that were set aside count too, though their file landed."""
+    """Yields failed files, files with quarantined values, and values that a sink set aside."""
     for file in files:
         if file.stage in FAILURE_STAGES or file.quarantined:
             says = f"{file.path} ({file.stage})"
@@ -61,7 +61,7 @@ def failures(files: Iterable[FileStatus], set_aside: Iterable[SetAside]) -> Iter
 
 
 def generalized(reason: str) -> str:
-    """A reason without what differs from file to file.
+    """Returns a reason without the numbers that differ from file to file.
 
     >>> generalized("line 12, column 7: no element found")
     'line *, column *: no element found'
@@ -70,7 +70,7 @@ def generalized(reason: str) -> str:
 
 
 def grouped(found: Iterable[Failure]) -> list[FailureGroup]:
-    """The most frequent first."""
+    """Returns groups of similar failures, the most frequent first."""
     groups: dict[tuple[str, str, str], list[Failure]] = {}
     for failure in found:
         groups.setdefault((failure.system, failure.element, generalized(failure.reason)), []).append(failure)
@@ -82,8 +82,8 @@ def grouped(found: Iterable[Failure]) -> list[FailureGroup]:
 
 
 def errors_table(groups: Iterable[FailureGroup]) -> Table:
-    """A row a group."""
-    shown = Table("system", "element", "many", "first seen", "last seen", "reason", "sample", title="errors")
+    """Returns a table with one row per group."""
+    shown = Table("system", "element", "count", "first seen", "last seen", "reason", "sample", title="errors")
     for group in groups:
         seen = (f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S}" for at_s in (group.first_s, group.last_s))
         sample = f"{group.sample.file_id} {group.sample.says}"

@@ -1,4 +1,4 @@
-"""`pmflow quarantine`: what was set aside, why, and the way back: dead letters of the counters, and files in error/."""
+"""`pmflow quarantine`: lists, shows, retries and discards dead letters of counters, and files in error/."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,21 +21,21 @@ from shared.settings import Settings, load
 from shared.topics import FILES_STATUS, counters
 from tools.cli.operate import ledger
 
-app = typer.Typer(no_args_is_help=True, help="What was set aside: list, show, retry, discard.")
+app = typer.Typer(no_args_is_help=True, help="Files, blocks and batches that were quarantined or set aside.")
 DISCARDED = "discarded: "
-"""How the reason of a file in error/ begins that nobody wants any more."""
+"""Prefix of the reason of a discarded file in error/."""
 
-ItemIds = Annotated[list[str], typer.Argument(help="as `pmflow quarantine list` shows them")]
+ItemIds = Annotated[list[str], typer.Argument(help="ids as shown by `pmflow quarantine list`")]
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedItem:
-    """Something set aside."""
+    """A file in error/, a quarantined block, or a batch that a sink set aside."""
 
     id: str
-    """A file's identity, or topic/partition/offset of a dead letter."""
+    """The file's identity, or topic/partition/offset of the dead letter."""
     what: str
-    """file: it lies in error/. block: a part of a file that does not fit. batch: a message a sink could not store."""
+    """file: a file in error/. block: a part of a file with errors. batch: a message that a sink could not store."""
     system: str
     element: str
     reason: str
@@ -43,13 +43,18 @@ class QuarantinedItem:
     file_id: str
     content: bytes
     sink: str = ""
-    """That refused a batch."""
+    """The sink that refused the batch."""
 
 
 def quarantined_items(
     files: Iterable[FileStatus], letters: Mapping[str, Iterable[Record]]
 ) -> Iterator[QuarantinedItem]:
-    """All that is not dealt with; `letters` by system."""
+    """Yields the items that were neither retried nor discarded.
+
+    Args:
+        files: newest status of each file.
+        letters: dead letters by system.
+    """
     for file in files:
         if file.stage in ("failed", "error") and not file.reason.startswith(DISCARDED):
             yield QuarantinedItem(
@@ -77,7 +82,7 @@ def _letter(letter: Record, system: str) -> QuarantinedItem:
 
 @dataclass(frozen=True)
 class Quarantine:
-    """All of it, as it is now."""
+    """The quarantined items as they are now, and the connections to retry or discard them."""
 
     files: Mapping[str, FileStatus]
     items: Mapping[str, QuarantinedItem]
@@ -85,10 +90,10 @@ class Quarantine:
     settler: Settler
 
     def retry(self, item: QuarantinedItem) -> str:
-        """Back into the flow; what was done.
+        """Sends an item through the pipeline again; returns what was done.
 
         Raises:
-            Unreachable: the element does not answer; nothing has changed.
+            Unreachable: the element does not answer; nothing was changed.
         """
         if item.what == "batch":
             _, partition, _ = item.id.rsplit("/", 2)
@@ -101,16 +106,16 @@ class Quarantine:
             return f"sent to {topic} again"
         file = self.files.get(item.file_id)
         if file is None:
-            return "nothing done: the ledger does not know the file any more"
+            return "nothing done: the file is no longer in the ledger"
         if not self.settler.bring_back(file):
-            return "nothing done: the file is not on its element any more"
+            return "nothing done: the file is no longer on its element"
         self._say(replace(file, stage="postponed", at_s=time(), reason="retried by hand"))
         if item.what == "block":
             self._settled(item)
-        return "its file is back where it was found; the next scan announces it"
+        return "file moved back to where it was found; the next scan announces it"
 
     def discard(self, item: QuarantinedItem) -> str:
-        """Not to be shown again; files and dead letters remain where they are until their retention ends."""
+        """Hides an item from the list; files and dead letters stay where they are until their retention ends."""
         if item.what == "file":
             file = self.files[item.file_id]
             self._say(replace(file, at_s=time(), reason=DISCARDED + file.reason))
@@ -127,7 +132,7 @@ class Quarantine:
 
 
 def read_quarantine(settings: Settings) -> Quarantine:
-    """Read it."""
+    """Reads all quarantined items from the ledger and the dead letters."""
     brokers = settings.kafka.bootstrap_servers
     files = ledger.read_ledger(brokers).files
     letters = {
@@ -140,9 +145,9 @@ def read_quarantine(settings: Settings) -> Quarantine:
 
 
 @app.command("list")
-def list_items(system: Annotated[str, typer.Option(help="of one system only")] = "") -> None:
-    """What is set aside."""
-    shown = Table("id", "what", "system", "element", "reason", "origin")
+def list_items(system: Annotated[str, typer.Option(help="list only items of this system")] = "") -> None:
+    """List what is quarantined or set aside."""
+    shown = Table("id", "kind", "system", "element", "reason", "origin")
     for item in read_quarantine(load()).items.values():
         if system in ("", item.system):
             shown.add_row(item.id, item.what, item.system, item.element, item.reason, item.origin)
@@ -150,8 +155,10 @@ def list_items(system: Annotated[str, typer.Option(help="of one system only")] =
 
 
 @app.command("show")
-def show_item(id_: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """All of one: a block's texts, a batch's rows, a file's last status."""
+def show_item(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="id as shown by `pmflow quarantine list`")],
+) -> None:
+    """Show one item completely: a block's texts, a batch's rows, or a file's last status."""
     quarantine = read_quarantine(load())
     item = _known(quarantine, id_)
     typer.echo(item.content or quarantine.files[item.file_id].encode())
@@ -159,13 +166,13 @@ def show_item(id_: Annotated[str, typer.Argument(metavar="ID")]) -> None:
 
 @app.command("retry")
 def retry_items(ids: ItemIds) -> None:
-    """After a fix: a batch is sent again, a file (also for one of its blocks) is moved back and announced again."""
+    """Retry items after a fix: send a batch again; move a file, or the file of a block, back to be announced again."""
     _each(ids, Quarantine.retry)
 
 
 @app.command("discard")
 def discard_items(ids: ItemIds) -> None:
-    """Not wanted any more: not listed again."""
+    """Discard items: they are not listed again."""
     _each(ids, Quarantine.discard)
 
 
@@ -184,5 +191,5 @@ def _each(ids: list[str], do: Callable[[Quarantine, QuarantinedItem], str]) -> N
 
 def _known(quarantine: Quarantine, id_: str) -> QuarantinedItem:
     if id_ not in quarantine.items:
-        raise typer.BadParameter(f"nothing is set aside under {id_!r}; see `pmflow quarantine list`")
+        raise typer.BadParameter(f"no item {id_!r}; expected an id from `pmflow quarantine list`")
     return quarantine.items[id_]

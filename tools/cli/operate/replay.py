@@ -1,4 +1,4 @@
-"""`pmflow replay`: a part of a counters topic, once more into one sink; what is right there stays as it is."""
+"""`pmflow replay`: stores a part of a counters topic in one sink again; correct values there do not change."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,12 +36,12 @@ RECORDS_PER_READ = 500
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 10.0
 TimeRangeMs = tuple[int | None, int | None]
-"""From and to, ms since 1970 by the messages' own time; None is the topic's end on that side."""
+"""A time range in milliseconds since 1970, by the messages' timestamps; None: no limit on that side."""
 
 
 @dataclass
 class Replayed:
-    """Counts of messages; one of which a part is refused is refused."""
+    """Counts of messages; a message of which any part is refused counts as refused."""
 
     read: int = 0
     stored: int = 0
@@ -49,7 +49,7 @@ class Replayed:
 
 
 class RefusedMessages:
-    """Messages that were refused, in whole or in part: told of, and left where they are."""
+    """Collects messages that were refused, in whole or in part: they are reported and stay in the topic."""
 
     def __init__(self) -> None:
         self.origins: set[str] = set()
@@ -60,7 +60,7 @@ class RefusedMessages:
 
 
 def offset_range(brokers: str, topic: topics.Topic, times: TimeRangeMs, offset: int | None = None) -> OffsetRange:
-    """What of the topic is meant; what comes later than now is not waited for."""
+    """Returns the offsets to read; messages that arrive later are not included."""
     since_ms, until_ms = times
     now = admin.ends(brokers, topic)
     last = admin.begins(brokers, topic, until_ms) if until_ms is not None else {}
@@ -78,10 +78,10 @@ def replay(
     told: Callable[[int], object],
     landed: Callable[[Sequence[Record]], object] = lambda _: None,
 ) -> Replayed:
-    """Read by a group of its own, write without positions: the services do not see it.
+    """Reads with its own consumer group and writes without positions, so the services are not affected.
 
-    While the database is away it is tried again for ever. `told` is given how many messages are read so far, `landed`
-    those of which nothing was refused.
+    Retries without limit while the database is unavailable. Calls `told` with the number of messages read so far, and
+    `landed` with the messages that were stored as a whole.
     """
     done = Replayed()
     refused = RefusedMessages()
@@ -109,7 +109,7 @@ def _write(sink: Sink, pieces: Sequence[Piece]) -> None:
 
 
 def take_back(producer: Producer, sink: str, letters: Sequence[Record]) -> None:
-    """Tell the ledger that dead letters are not set aside any more: the cycles' figures count them as stored."""
+    """Removes dead letters from the ledger, so that the figures of the cycles count them as stored."""
     taken = []
     for letter in letters:
         content = letter.value or b""
@@ -118,10 +118,10 @@ def take_back(producer: Producer, sink: str, letters: Sequence[Record]) -> None:
 
 
 def sink_of(settings: Settings, name: str) -> Sink:
-    """The sink as its service has it."""
+    """Returns the sink as its service uses it."""
     if name == "mysql":
         return MysqlWriterWorker(Repository(mysql_of(settings), partial(mysql_rules, settings)))
-    # Without tokens: what the server lost since it first took these inserts is to come back.
+    # Without deduplication tokens: the server must accept inserts again that it accepted before and lost since.
     return ClickhouseBridge(
         ClickHouse(clickhouse_of(settings), partial(clickhouse_rules, settings), drop_repeats=False)
     )
@@ -132,20 +132,22 @@ def _ms(time: datetime | None) -> int | None:
 
 
 def replay_command(  # noqa: PLR0913 - the options of a command
-    system: Annotated[str, typer.Option(help="whose counters")],
-    sink: Annotated[Literal["mysql", "clickhouse"], typer.Option(help="where to")],
-    since: Annotated[datetime | None, typer.Option("--from", help="not before; when the message was sent, UTC")] = None,
-    until: Annotated[datetime | None, typer.Option("--to", help="before; when the message was sent, UTC")] = None,
-    offset: Annotated[int | None, typer.Option(help="from this offset in each partition, in place of --from")] = None,
+    system: Annotated[str, typer.Option(help="system whose counters are read")],
+    sink: Annotated[Literal["mysql", "clickhouse"], typer.Option(help="database to store them in")],
+    since: Annotated[
+        datetime | None, typer.Option("--from", help="first time at which messages were sent, UTC")
+    ] = None,
+    until: Annotated[datetime | None, typer.Option("--to", help="time before which messages were sent, UTC")] = None,
+    offset: Annotated[int | None, typer.Option(help="first offset in each partition, instead of --from")] = None,
     *,
-    set_aside: Annotated[bool, typer.Option("--set-aside", help="what lies in the dead letters, in its place")] = False,
+    set_aside: Annotated[bool, typer.Option("--set-aside", help="read the dead letters instead of the topic")] = False,
 ) -> None:
-    """Read a system's counters from Kafka again into a sink; exit 1 when some are refused."""
+    """Read a system's counters from Kafka again into a database; exit with 1 if any are refused."""
     settings = load()
     if system not in {known.name for known in settings.systems}:
-        raise typer.BadParameter(f"no system {system!r}; there are {', '.join(s.name for s in settings.systems)}")
+        raise typer.BadParameter(f"no system {system!r}; configured: {', '.join(s.name for s in settings.systems)}")
     if since is not None and offset is not None:
-        raise typer.BadParameter("--from or --offset, not both")
+        raise typer.BadParameter("--from and --offset exclude each other: give only one of them")
     topic = topics.counters(system)
     brokers = settings.kafka.bootstrap_servers
     part = offset_range(brokers, topic.dead_letters if set_aside else topic, (_ms(since), _ms(until)), offset)

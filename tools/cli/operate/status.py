@@ -1,4 +1,4 @@
-"""`pmflow status`: files and values, per system and stage."""
+"""`pmflow status`: scanners, files and values by system and stage."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ SUMMED_COUNTS = ("values", "nulls", "quarantined", "dropped")
 
 
 def show_status() -> None:
-    """Who scans which system, how many files are at which stage, and how many values they brought."""
+    """Show which scanner scans each system, how many files are in each stage, and how many values they contain."""
     settings, console = load(), Console()
     try:
         console.print(systems_table(told(zookeeper_of(settings).connection_string)))
@@ -30,10 +30,10 @@ def show_status() -> None:
 
 
 def systems_table(states: Iterable[Mapping[str, Any]]) -> Table:
-    """A row for each system of each scanner: what it does with it, and what its last scan found."""
+    """Returns a table with one row per scanner and system: state and last scan."""
     shown = Table(
-        "system", "scanner", "state", "since", "last scan", "elements", "unreachable", "announced", "held back", "why",
-        title="systems",
+        "system", "scanner", "state", "since", "last scan", "elements", "unreachable", "announced", "held back",
+        "reason", title="systems",
     )  # fmt: skip
     for state in states:
         counts = [str(state.get(name, "")) for name in ("elements", "unreachable", "announced", "held_back")]
@@ -48,14 +48,14 @@ def _clock(at_s: float | None) -> str:
 
 
 def files_table(files: Iterable[FileStatus]) -> Table:
-    """A row a system; stages nobody is at are left out."""
+    """Returns a table with one row per system; stages without any file are left out."""
     stages: dict[str, Counter[str]] = defaultdict(Counter)
     sums: dict[str, Counter[str]] = defaultdict(Counter)
     for file in files:
         stages[file.system][file.stage] += 1
         for what in SUMMED_COUNTS:
             sums[file.system][what] += getattr(file, what)
-    occupied = [stage for stage in ALL_STAGES if any(of[stage] for of in stages.values())]
+    occupied = [stage for stage in ALL_STAGES if any(counts[stage] for counts in stages.values())]
     shown = Table("system", *occupied, *SUMMED_COUNTS, title="files by stage, and their values")
     for system in sorted(stages):
         counts = [stages[system][stage] for stage in occupied] + [sums[system][what] for what in SUMMED_COUNTS]
