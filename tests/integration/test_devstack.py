@@ -1,4 +1,4 @@
-"""The dev stack itself: real servers that keep their data over a kill, and leave nothing behind."""
+"""The dev stack: real servers that keep their data when they are killed, and leave nothing behind when stopped."""
 
 import json
 import socket
@@ -26,7 +26,7 @@ def clickhouse(at: Stack, sql: str) -> bytes:
 
 
 def refusal(at: Stack, sql: str) -> tuple[int, str | None]:
-    """HTTP status and ClickHouse's code."""
+    """Returns the HTTP status and ClickHouse's error code."""
     with pytest.raises(HTTPError) as refused:
         clickhouse(at, sql)
     with refused.value as error:

@@ -1,4 +1,4 @@
-"""What was set aside is shown with its reason, and finds its way back."""
+"""Quarantined items are listed with their reasons, and can be sent through the pipeline again."""
 
 import os
 import uuid
@@ -28,7 +28,7 @@ BATCH = CounterBatch(
 
 
 class Aside:
-    """A system of its own on the broker; its one file lies in error/."""
+    """A system of its own on the broker; its only file is in error/."""
 
     def __init__(self, brokers: str, home: Path) -> None:
         self.brokers = brokers
@@ -54,7 +54,7 @@ class Aside:
         self.say(self.topic.dead_letters.name, value, reason=reason, origin="x", sink="mysql")
 
     def set_aside(self, content: bytes) -> SetAside:
-        """As a sink tells it."""
+        """Writes a set-aside record to the ledger, as a sink does, and returns it."""
         told = SetAside(
             sink="mysql", topic=self.topic.name, partition=partition_of("e"), offset=0, file_id="0" * 16, element="e",
             values=1, reason="out of range", at_s=1.0, content=digest_of(content),

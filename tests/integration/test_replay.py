@@ -1,4 +1,4 @@
-"""A replay changes nothing that is right and brings back what is missing, by checksums of every value."""
+"""A replay restores missing values and changes no correct one; checksums cover every value."""
 
 import uuid
 from collections.abc import Iterator, Mapping
@@ -57,7 +57,7 @@ class Topic:
         producer.close()
 
     def rows(self, groups: Mapping[str, set[str]] = GROUPS) -> list[StoredRow]:
-        """All that a reader finds."""
+        """Returns everything that a reader finds."""
         if self.sink_name == "mysql":
             return list(in_mysql(self.mysql))
         return sorted(in_clickhouse(self.clickhouse, self.system, groups), key=lambda row: row.key)
@@ -68,7 +68,7 @@ class Topic:
         return blake2b("\n".join(seen).encode()).hexdigest() if seen else ""
 
     def lose_rows(self) -> None:
-        """By hand, as an operator's mistake would."""
+        """Deletes rows by hand, as an operator might by mistake."""
         if self.sink_name == "clickhouse":
             base, _, database = self.clickhouse.url.rpartition("/")
             with clickhouse_connect.get_client(dsn=base, database=database, autogenerate_session_id=False) as client:
@@ -172,7 +172,7 @@ def test_unknown_counters_are_set_aside_while_none_may_be_added_and_land_by_a_re
     loop.end()
     close(strict)
     without = topic.checksum()
-    assert without != before  # the known counter landed
+    assert without != before  # the known counter is stored
     letters = offset_range(topic.brokers, topic.topic.dead_letters, WHOLE)
     for _ in range(2):
         assert replay(sink, topic.brokers, letters, lambda read: None) == Replayed(read=1, stored=1)

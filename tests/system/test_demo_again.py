@@ -1,4 +1,4 @@
-"""`pmflow demo` works whatever an earlier one left behind: every test here begins with what the one before left."""
+"""`pmflow demo` works whatever an earlier demo left behind: each test starts with the state of the one before."""
 
 import json
 import os
@@ -33,7 +33,7 @@ class Demo:
     output: Path
 
     def wait_until_runs(self, home: Path, name: str) -> processes.Process:
-        """Until this demo has started a process: it is not one that an earlier demo left."""
+        """Waits until this demo has started a process; one that an earlier demo left does not count."""
         until_s = monotonic() + 60
         while (found := processes.find(home, name)) is None or found.pid < self.process.pid:
             assert self.process.poll() is None, self.text()
@@ -96,7 +96,7 @@ def down(home: Path) -> str:
 
 
 def verified(demo: Demo) -> None:
-    """The demo ends well, and its table says that every value is stored once and right."""
+    """Checks that the demo succeeds, and that its table shows every value stored once and correctly."""
     assert demo.ended() == 0, demo.text()
     rows = {(sink, system): [int(n.replace(",", "")) for n in numbers] for sink, system, *numbers in values(demo)}
     assert rows.keys() == {("mysql", "4ga"), ("clickhouse", "4ga"), ("mysql", "5ga")}, demo.text()
@@ -159,7 +159,7 @@ def test_a_service_that_ends_is_named_with_its_log(home: Path, demos: list[Demo]
 
 
 def test_after_a_kill_of_everything_it_verifies_every_value_on_other_ports(home: Path, demos: list[Demo]) -> None:
-    """As after a reboot: another program has a server's port, another process a pid, files are cut short."""
+    """The state after a reboot: other programs have a server's port and a process's pid, and files are incomplete."""
     down(home)
     demo = start(home, demos)
     demo.wait_until_runs(home, "tracker")

@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing doubled when services are killed with -9 at any point, while files keep coming."""
+"""No value is lost or doubled if services are killed with SIGKILL at any point while files keep arriving."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The main job, whole: simulated and real files over SFTP, every value in both databases, every file away."""
+"""The whole pipeline: simulated and real files over SFTP, every value in both databases, every file settled."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -87,7 +87,7 @@ def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(pipel
 
 
 def backfilled(pipeline: Pipeline, settings: Settings, end_s: int) -> None:
-    """What is lost by hand comes back from done/; all else stays as it is: values, files, what the ledger says."""
+    """Deleted rows are restored from done/; other values, the files and the ledger stay unchanged."""
 
     def rows() -> dict[str, str]:
         clickhouse = in_clickhouse(clickhouse_of(settings), "4ga", {group: set() for group in groups})
@@ -122,6 +122,6 @@ def backfilled(pipeline: Pipeline, settings: Settings, end_s: int) -> None:
 
 
 def checksum(rows: Iterable[StoredRow]) -> str:
-    """Of all that a reader finds."""
+    """Returns a checksum of everything that a reader finds."""
     seen = sorted(repr((row.key, row.suspect, sorted(row.values.items()))) for row in rows)
     return blake2b("\n".join(seen).encode()).hexdigest()

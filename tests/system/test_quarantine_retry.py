@@ -1,4 +1,4 @@
-"""What was set aside comes back by hand, after a fix, through all of the pipeline; nothing else changes by it."""
+"""After a fix, an operator sends quarantined items through the pipeline again; nothing else changes."""
 
 import socket
 from contextlib import closing
@@ -30,35 +30,35 @@ BLOCKS = """<measCollecFile><fileHeader/><measData><managedElement localDn="M=1"
 <measValue measObjLdn="C=2"><measResults>1 2 3</measResults></measValue></measInfo>
 </measData></measCollecFile>
 """
-"""Of 6 values 2 are stored, one is there twice, 3 do not fit."""
+"""A file with 6 values: 2 are stored, one is a duplicate, 3 are quarantined."""
 
 
 PLANTED = ("foreign.csv", "blocks.xml")
 
 
 class Observer:
-    """Looks at all that a person can look at."""
+    """Reads everything that an operator can read."""
 
     def __init__(self, settings: Settings, port: int) -> None:
         self.settings = settings
         self.port = port
 
     def files(self) -> dict[str, FileStatus]:
-        """By name."""
+        """Returns the newest status of each file by name."""
         found = ledger.read_ledger(self.settings.kafka.bootstrap_servers).files.values()
         return {file.path.rpartition("/")[2]: file for file in found}
 
     def stages(self) -> dict[str, str]:
-        """Of the planted files; and whether the simulated one is done."""
+        """Returns the stage of each planted file and of the simulated one."""
         return {name if name in PLANTED else "simulated": file.stage for name, file in self.files().items()}
 
     def stored(self) -> dict[str, Any]:
-        """Values by group and object, of the planted files."""
+        """Returns the values of the planted files by group and object."""
         rows = [row for row in in_mysql(mysql_of(self.settings)) if row.key[1] in ("good", "bad", "foreign")]
         return {f"{row.key[1]} {row.key[3]}": dict(row.values) for row in rows}
 
     def metered(self) -> dict[tuple[str, str], float]:
-        """Values in the fetcher's metrics, by outcome and reason."""
+        """Returns the values counted by the fetcher's metrics, by outcome and reason."""
         with urlopen(f"http://localhost:{self.port}/metrics", timeout=10) as answer:
             families = text_string_to_metric_families(answer.read().decode())
             samples = [s for family in families for s in family.samples if s.name == "pmflow_values_total"]

@@ -1,4 +1,4 @@
-"""No container engine here: what deploys is checked against schemas, and against what the tests run."""
+"""Deployment files are checked against schemas, and against what the tests run, without a container engine."""
 
 import ast
 import json
@@ -202,7 +202,7 @@ INDIRECT = {"aiokafka"}  # faust's client, named for its zstd
 
 
 def foreign(module: Path, seen: set[Path]) -> set[str]:
-    """Third-party packages a module imports, through the project's own ones too."""
+    """Returns the third-party packages that a module imports, directly or through the project's own modules."""
     if module in seen:
         return set()
     seen.add(module)

@@ -1,4 +1,4 @@
-"""What `kubectl apply -k deploy/k8s` creates is valid, and the same as what compose and the tests run."""
+"""`kubectl apply -k deploy/k8s` creates valid objects that run the same as Compose and the tests."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ Objects = dict[str, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def objects() -> Objects:
-    """Returns what `kubectl apply -k deploy/k8s` creates; the hash at the end of a generated name is cut off."""
+    """Returns what `kubectl apply -k deploy/k8s` creates; without the hash at the end of generated names."""
     try:
         rendered = render(K8S)
     except MissingPrerequisite as missing:
