@@ -1,10 +1,10 @@
-"""What the fetcher makes of its files: in groups against one by one, with two parsing processes against one.
+"""Measures the fetcher: files in groups against one by one, and two parser processes against one.
 
-`python -m bench.fetcher [--files N] [--rounds N]`: an element on an OpenSSH server on this machine (asyncssh where
-there is none; the first line tells), four download threads, from the announcement to the messages; Kafka is left out.
-Small files for the groups, packed ones of bench.parse's first shape for the processes. Interleaved rounds, medians.
-Server and download threads work on the same cores as the processes: that bounds what a second one can bring.
-The last line is a JSON object of ratios.
+`python -m bench.fetcher [--files N] [--rounds N]`: an element on an OpenSSH server on this machine (asyncssh if there
+is none; the first line says which), four download threads, from the announcement to the messages, without Kafka. The
+groups have small files, the processes parse packed files of bench.parse's first shape. Rounds are interleaved, and
+medians count. Server and download threads use the same cores as the parser processes, which limits the gain of a
+second process. The last line is a JSON object of ratios.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def main() -> None:
                 ("two processes", lambda: files_per_second(two, larges[two], GROUPED)),
             ):
                 rates.setdefault(name, []).append(rate())
-    found = {name: median(several[1:]) for name, several in rates.items()}  # the first: warm
+    found = {name: median(several[1:]) for name, several in rates.items()}  # the first round only warms up
     for name, rate in found.items():
         print(f"{name:>14}: {rate:7.0f} files/s")
     ratios = {

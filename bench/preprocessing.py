@@ -1,7 +1,7 @@
-"""What preprocessing costs: the same files to zstd-ed JSON messages, raw and as systems may want them, in one run.
+"""Measures the cost of preprocessing: the same files to compressed JSON messages, raw and preprocessed, in one run.
 
 `python -m bench.preprocessing [--rounds N]`: the files of `bench.parse`, the least CPU time of N interleaved rounds.
-The last line is a JSON object: for each shape, the time of each way as a multiple of raw.
+The last line is a JSON object: for each shape, the time of each kind of preprocessing as a multiple of raw.
 """
 
 import argparse
@@ -27,7 +27,7 @@ STANDARD = Preprocessing(steps=tuple(STEP_FUNCTIONS))
 
 
 def ways(packed: bytes) -> dict[str, Preprocessing]:
-    """Dictionaries tell the truth, but for one."""
+    """Returns the preprocessing to compare, by name; all dictionaries but one declare the right types."""
     kinds: dict[str, str] = {}
     for batch in map(CounterBatch.decode, (batch.value for batch in read_file(packed, ORIGIN).batches)):
         for at, name in enumerate(batch.counters, 2):

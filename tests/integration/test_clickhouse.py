@@ -25,7 +25,7 @@ from services.ch_bridge.sink import ClickhouseBridge
 from shared.errors import Unreachable
 from shared.sinks.rules import StorageRules
 from tests.integration.test_sinks import Database
-from tools.cli.stored import in_clickhouse
+from tools.cli.operate.stored import in_clickhouse
 from tools.devstack.stack import Stack
 
 ROOT = Path(__file__).parents[2]
@@ -163,7 +163,7 @@ from services.ch_bridge.sink import ClickhouseBridge
 from shared.messages import CounterBatch
 from services.ch_bridge.settings import Clickhouse
 from shared.sinks.rules import StorageRules
-from tools.cli.stored import in_clickhouse
+from tools.cli.operate.stored import in_clickhouse
 at = Clickhouse(url=sys.argv[1])
 clickhouse = ClickhouseRepository(at, lambda _: StorageRules(split_dn=True))
 batch = CounterBatch(

@@ -1,4 +1,4 @@
-"""ClickHouse's HTTP front, used by the real clickhouse-connect and by plain HTTP as curl sends it."""
+"""The HTTP front behaves like ClickHouse for its clients: the real clickhouse-connect, and plain HTTP like curl's."""
 
 import socket
 import sys
@@ -28,7 +28,7 @@ COLUMNS = ["obj", "ts", "v"]
 
 @dataclass(frozen=True)
 class Front:
-    """A front of its own, and ways to send requests to it."""
+    """A front of its own, with methods to send requests to it."""
 
     home: Path
     port: int
@@ -54,7 +54,7 @@ class Front:
     def http(
         self, body: bytes, headers: dict[str, str] | None = None, **parameters: str
     ) -> tuple[int, bytes, str | None]:
-        """Returns status, answer and ClickHouse's error code."""
+        """Returns the status, the answer and ClickHouse's error code."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("POST", f"/?{urlencode(parameters)}", body, headers or {})
@@ -83,7 +83,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 
 @pytest.fixture
 def table(front: Front) -> str:
-    """A table for this test only."""
+    """Creates a table for one test."""
     name = f"t{uuid.uuid4().hex[:8]}"
     front.client().command(f"CREATE TABLE {name} {TABLE} {DEDUPLICATES}")
     return name
@@ -239,7 +239,7 @@ def test_a_request_that_is_cut_off_is_not_done_by_half(front: Front, table: str,
     ["ENGINE = Kafka", "ENGINE Kafka", "engine=kafka", "ENGINE /* a */ = -- b\n Kafka", "ENGINE = `Kafka`"],
 )
 def test_a_kafka_table_is_refused_before_it_spoils_the_path(front: Front, engine: str) -> None:
-    """The engine itself would leave metadata with which it cannot start again."""
+    """The engine itself would leave metadata behind with which it cannot start again."""
     statement = f"CREATE TABLE spoiler (a Int32) {engine}('127.0.0.1:1', 't', 'g', 'TSV')"
     assert front.http(statement.encode())[::2] == (500, "48")
     assert front.http(b"EXISTS TABLE spoiler")[1] == b"0\n"

@@ -1,4 +1,4 @@
-"""`pmflow config check` against a real SFTP server: what a first user sees before anything is collected."""
+"""`pmflow config check` against a real SFTP server reports everything a user must fix before collecting."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -30,7 +30,7 @@ from shared.settings import Remote
 from shared.topics import FILES_FOUND, FILES_STATUS
 from tests.fakes.elements import Element, sftp
 from tests.fakes.fetching import PM, Fetching
-from tools.cli import ledger
+from tools.cli.operate import ledger
 from tools.devstack.stack import Stack
 
 
@@ -163,7 +163,7 @@ def test_when_kafka_refuses_a_file_nothing_of_it_counts_as_done(stack: Stack, el
     fetching = Fetching(element, out=KafkaProducerWorker([producer]))
     file = replace(fetching.file("A.xml"), system=f"no-topic-{uuid.uuid4().hex[:8]}", file_id=uuid.uuid4().hex[:16])
     fetching.fetch(file)
-    status = ledger.read(stack.kafka).files[file.file_id]
+    status = ledger.read_ledger(stack.kafka).files[file.file_id]
     assert (status.stage, status.values, fetching.done) == ("postponed", 0, [file])
     assert "Kafka did not take" in status.reason
     producer.close()

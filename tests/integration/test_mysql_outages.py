@@ -19,7 +19,7 @@ from shared.messages import CounterBatch
 from shared.sinks import metrics
 from tests.integration.test_remote_faults import Proxy
 from tests.integration.test_sink_loop import Running, eventually
-from tools.cli.stored import in_mysql
+from tools.cli.operate.stored import in_mysql
 from tools.devstack.stack import Stack
 
 ROWS, COUNTERS = 200, 100

@@ -18,7 +18,7 @@ from tests.fakes.elements import certificate
 from tests.integration import mariadb
 from tests.integration.mysqls import administrator, full_disk, served
 from tests.integration.test_sinks import Database
-from tools.cli.stored import in_mysql
+from tools.cli.operate.stored import in_mysql
 
 SMALL_LOG = "--innodb-log-file-size=16M"
 FULL_AT = 30 << 20

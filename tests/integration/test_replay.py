@@ -1,4 +1,4 @@
-"""A replay changes no correct row and restores missing ones, as checksums over every value show."""
+"""A replay restores missing values and changes no correct one; checksums cover every value."""
 
 import uuid
 from collections.abc import Iterator, Mapping
@@ -20,9 +20,9 @@ from shared.settings import Settings, load
 from shared.sinks.loop import Sink
 from shared.topics import FILES_STATUS
 from tests.integration.test_sink_loop import PARTITION, Running, eventually
-from tools.cli import ledger
-from tools.cli.replay import Replayed, offset_range, replay, sink_of, take_back
-from tools.cli.stored import StoredRow, in_clickhouse, in_mysql
+from tools.cli.operate import ledger
+from tools.cli.operate.replay import Replayed, offset_range, replay, sink_of, take_back
+from tools.cli.operate.stored import StoredRow, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
 GROUPS = {"G": {"a", "b"}, "H": {"a", "b"}}
@@ -147,12 +147,12 @@ def test_batches_set_aside_are_replayed_from_the_dead_letters_and_other_messages
     )  # fmt: skip
     producer = Producer(topic.brokers)
     producer.deliver(Outgoing(FILES_STATUS.name, 5, aside.key, aside.encode()))
-    assert ledger.read(topic.brokers).set_aside[aside.key] == aside
+    assert ledger.read_ledger(topic.brokers).set_aside[aside.key] == aside
     landed = partial(take_back, producer, topic.sink_name)
     done = replay(sink, topic.brokers, offset_range(topic.brokers, letters, WHOLE), lambda read: None, landed)
     producer.close()
     assert done == Replayed(read=2, stored=1, refused=1)
-    assert aside.key not in ledger.read(topic.brokers).set_aside
+    assert aside.key not in ledger.read_ledger(topic.brokers).set_aside
 
 
 def test_unknown_counters_are_set_aside_and_a_replay_stores_them_once_columns_may_be_added(
@@ -172,7 +172,7 @@ def test_unknown_counters_are_set_aside_and_a_replay_stores_them_once_columns_ma
     loop.end()
     close(strict)
     without = topic.checksum()
-    assert without != before  # the known counter landed
+    assert without != before  # the known counter is stored
     letters = offset_range(topic.brokers, topic.topic.dead_letters, WHOLE)
     for _ in range(2):
         assert replay(sink, topic.brokers, letters, lambda read: None) == Replayed(read=1, stored=1)

@@ -19,7 +19,7 @@ from shared.kafka.record import TopicPartition
 from shared.sinks import metrics
 from tests.integration import mariadb
 from tests.integration.test_sinks import Database
-from tools.cli.stored import in_mysql
+from tools.cli.operate.stored import in_mysql
 from tools.devstack.stack import Stack
 
 DAY = timedelta(days=1)

@@ -20,7 +20,7 @@ from shared.messages import CounterBatch
 from tests.integration.mysqls import administrator
 from tests.integration.test_sink_loop import Running, eventually
 from tests.integration.test_sinks import PARTITION, Database
-from tools.cli.stored import in_clickhouse, in_mysql
+from tools.cli.operate.stored import in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
 

@@ -27,7 +27,7 @@ from shared.sinks.loop import Sink
 from shared.sinks.names import KEY_COLUMNS
 from shared.sinks.rules import StorageRules
 from tests.integration import mariadb
-from tools.cli.stored import StoredRow, canonical, in_clickhouse, in_mysql
+from tools.cli.operate.stored import StoredRow, canonical, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
 PARTITION = TopicPartition("pm.counters.4ga", 0)

@@ -21,7 +21,7 @@ from services.scanner.system_manager import SystemManager
 from shared import topics
 from shared.kafka import admin
 from shared.settings import Settings, load
-from tools.cli import ledger
+from tools.cli.operate import ledger
 from tools.devstack import processes
 from tools.devstack.stack import Stack
 
@@ -71,7 +71,7 @@ class Site:
         path.write_text("content")
 
     def announced(self, system: str) -> set[str]:
-        files = ledger.read(self.stack.kafka).files.values()
+        files = ledger.read_ledger(self.stack.kafka).files.values()
         return {file.path.rpartition("/")[2] for file in files if file.system == system}
 
     def states(self) -> dict[str, SystemState]:
@@ -192,7 +192,7 @@ def test_a_killed_leader_is_followed_within_a_session_and_no_file_is_missed(site
         site.write(site.one, "e1", "after.xml")
         eventually(lambda: site.announced(site.one) == {"before.xml", "after.xml"}, "the other goes on")
         assert site.epoch(site.one) > epoch
-        files = [f for f in ledger.read(site.stack.kafka).files.values() if f.system == site.one]
+        files = [f for f in ledger.read_ledger(site.stack.kafka).files.values() if f.system == site.one]
         assert {file.path.rpartition("/")[2]: file.attempt for file in files} == {"before.xml": 1, "after.xml": 1}
     finally:
         for process in scanners:

@@ -17,7 +17,7 @@ from shared.kafka.consume import Consumer
 from shared.kafka.produce import Outgoing, Producer
 from shared.messages import FileStatus, Settle, SinkPosition, Stage, partition_of
 from shared.topics import FILES_SETTLE, FILES_STATUS, counters_topic, provisioned
-from tools.cli.cycles import read
+from tools.cli.operate.cycles import read_cycles
 from tools.devstack import stack as devstack
 from tools.devstack.stack import Stack
 
@@ -227,7 +227,7 @@ def test_the_figures_of_a_cycle_are_exact_though_trackers_are_killed_and_files_c
     end_s = int(time()) - 3600 - int(tracked.run, 16) % 80_000
 
     def published() -> CycleFigures | None:
-        return next((c for c in read(tracked.brokers) if (c.system, c.end_s) == ("4ga", end_s)), None)
+        return next((c for c in read_cycles(tracked.brokers) if (c.system, c.end_s) == ("4ga", end_s)), None)
 
     tracked.tell(0, 24, end_s)
     tracked.tell(24, 26, end_s, "error")

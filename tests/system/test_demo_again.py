@@ -1,4 +1,4 @@
-"""`pmflow demo` works whatever an earlier one left behind: every test here begins with what the one before left."""
+"""`pmflow demo` works whatever an earlier demo left behind: each test starts with the state of the one before."""
 
 import json
 import os
@@ -16,8 +16,7 @@ from time import monotonic
 import pytest
 
 from shared.settings import SERVICES
-from tools.cli.demo import MUST_RUN
-from tools.cli.pipeline import ROOT
+from tools.cli.dev.demo import MUST_RUN
 from tools.devstack import processes
 from tools.devstack import stack as devstack
 
@@ -34,7 +33,7 @@ class Demo:
     output: Path
 
     def wait_until_runs(self, home: Path, name: str) -> processes.Process:
-        """Until this demo has started a process: it is not one that an earlier demo left."""
+        """Waits until this demo has started a process; one that an earlier demo left does not count."""
         until_s = monotonic() + 60
         while (found := processes.find(home, name)) is None or found.pid < self.process.pid:
             assert self.process.poll() is None, self.text()
@@ -76,22 +75,28 @@ def start(home: Path, demos: list[Demo]) -> Demo:
     argv = [*PMFLOW, "demo", "--home", str(home), *SMALL]
     env = {**os.environ, "COLUMNS": "200"}
     with output.open("wb") as file:
-        process = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=file, stderr=file, start_new_session=True)
+        process = subprocess.Popen(
+            argv, cwd=devstack.REPOSITORY, env=env, stdout=file, stderr=file, start_new_session=True
+        )
     demos.append(Demo(process, output))
     return demos[-1]
 
 
 def down(home: Path) -> str:
     done = subprocess.run(
-        [*PMFLOW, "dev", "down", "--home", str(home)], cwd=ROOT, capture_output=True, text=True, check=False
+        [*PMFLOW, "dev", "down", "--home", str(home)],
+        cwd=devstack.REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert devstack.running(home) == []
+    assert devstack.running_processes(home) == []
     return done.stdout
 
 
 def verified(demo: Demo) -> None:
-    """The demo ends well, and its table says that every value is stored once and right."""
+    """Checks that the demo succeeds, and that its table shows every value stored once and correctly."""
     assert demo.ended() == 0, demo.text()
     rows = {(sink, system): [int(n.replace(",", "")) for n in numbers] for sink, system, *numbers in values(demo)}
     assert rows.keys() == {("mysql", "4ga"), ("clickhouse", "4ga"), ("mysql", "5ga")}, demo.text()
@@ -106,7 +111,7 @@ def values(demo: Demo) -> list[tuple[str, ...]]:
 
 
 def names(home: Path) -> set[str]:
-    return {process.name for process in devstack.running(home)}
+    return {process.name for process in devstack.running_processes(home)}
 
 
 def test_after_make_down_it_verifies_every_value_again(home: Path, demos: list[Demo]) -> None:
@@ -154,12 +159,12 @@ def test_a_service_that_ends_is_named_with_its_log(home: Path, demos: list[Demo]
 
 
 def test_after_a_kill_of_everything_it_verifies_every_value_on_other_ports(home: Path, demos: list[Demo]) -> None:
-    """As after a reboot: another program has a server's port, another process a pid, files are cut short."""
+    """The state after a reboot: other programs have a server's port and a process's pid, and files are incomplete."""
     down(home)
     demo = start(home, demos)
     demo.wait_until_runs(home, "tracker")
     os.killpg(demo.process.pid, signal.SIGKILL)
-    for process in devstack.running(home):
+    for process in devstack.running_processes(home):
         if process.pid != demo.process.pid:
             process.kill()
     (home / "overlay.yaml").write_text("kafka: {bootstrap")

@@ -1,4 +1,4 @@
-"""Alert rules and the dashboard ask for metrics that there are, in PromQL that Prometheus reads."""
+"""Alert rules and dashboards use metrics that exist, in PromQL that Prometheus accepts."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tools.cli.docs import declared_metrics
+from tools.cli.dev.docs import declared_metrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yaml"
@@ -25,7 +25,7 @@ SERIES = {
 
 
 def filled_in(expression: str) -> str:
-    """As Grafana asks it, of everything."""
+    """Returns the expression as Grafana sends it, with all variables set to everything."""
     return re.sub(r"\$(system|host|sink)\b", ".*", expression.replace("$__rate_interval", "5m"))
 
 

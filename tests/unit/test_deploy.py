@@ -1,4 +1,4 @@
-"""No container engine here: what deploys is checked against schemas, and against what the tests run."""
+"""Deployment files are checked against schemas, and against what the tests run, without a container engine."""
 
 import ast
 import json
@@ -15,8 +15,8 @@ import typer
 import yaml
 
 from shared.settings import SERVICES, load
+from tools.cli.dev.run import service_command
 from tools.cli.main import app
-from tools.cli.run import command
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
@@ -63,7 +63,7 @@ def test_the_compose_check_can_fail(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_is_started_alike_everywhere(service: str) -> None:
-    module = ["python", *command(service)[1:]]
+    module = ["python", *service_command(service)[1:]]
     assert module == ["python", "-m", f"services.{service}"]
     assert COMPOSE[service]["command"] == module
 
@@ -202,7 +202,7 @@ INDIRECT = {"aiokafka"}  # faust's client, named for its zstd
 
 
 def foreign(module: Path, seen: set[Path]) -> set[str]:
-    """Third-party packages a module imports, through the project's own ones too."""
+    """Returns the third-party packages that a module imports, directly or through the project's own modules."""
     if module in seen:
         return set()
     seen.add(module)

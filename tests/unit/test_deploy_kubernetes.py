@@ -1,4 +1,4 @@
-"""What `kubectl apply -k deploy/k8s` creates is valid, and the same as what compose and the tests run."""
+"""`kubectl apply -k deploy/k8s` creates valid objects that run the same as Compose and the tests."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ import yaml
 
 from shared.settings import SERVICES, load
 from tests.kustomize import render
-from tools.devstack.downloads import Missing
+from tools.devstack.downloads import MissingPrerequisite
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
@@ -24,10 +24,10 @@ Objects = dict[str, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def objects() -> Objects:
-    """Returns what `kubectl apply -k deploy/k8s` creates; the hash at the end of a generated name is cut off."""
+    """Returns what `kubectl apply -k deploy/k8s` creates; without the hash at the end of generated names."""
     try:
         rendered = render(K8S)
-    except Missing as missing:
+    except MissingPrerequisite as missing:
         pytest.skip(str(missing))
     found = {f"{one['kind']}/{re.sub(r'-[a-z0-9]{10}$', '', one['metadata']['name'])}": one for one in rendered}
     assert len(found) == len(rendered)

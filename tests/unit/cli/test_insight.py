@@ -1,10 +1,10 @@
-"""What `pmflow errors` and `pmflow trace` make of the ledger."""
+"""`pmflow errors` and `pmflow trace` show what is in the ledger."""
 
 from dataclasses import replace
 
 from shared.messages import FileStatus, SetAside, SinkPosition
-from tools.cli.errors import failures, grouped
-from tools.cli.trace import TracedRecord, hops_of
+from tools.cli.operate.errors import failures, grouped
+from tools.cli.operate.trace import TracedRecord, hops_of
 
 PARSED = FileStatus(
     file_id="f1", system="4ga", endpoint="e1", element="e1", path="/pm/A1.xml", size=1, mtime_s=2, epoch=3,
@@ -67,4 +67,4 @@ def test_a_trace_tells_each_hop_and_which_sink_has_the_file() -> None:
             ("clickhouse", "pm.counters.4ga/5/9"),
             ("mysql", "pm.counters.4ga/5/9"),
         ]
-        assert [hop.says.partition(",")[0] for hop in hops[3:]] == ["does not have it yet", "has it"]
+        assert [hop.says.partition(",")[0] for hop in hops[3:]] == ["not stored yet", "stored"]

@@ -1,4 +1,4 @@
-"""`pmflow parse` shows what a system's preprocessing and dictionary make of a file."""
+"""`pmflow parse` shows a file after the preprocessing and with the dictionary of a system."""
 
 import json
 from pathlib import Path

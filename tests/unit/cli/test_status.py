@@ -3,7 +3,7 @@ from io import StringIO
 from rich.console import Console
 
 from services.scanner.operate import ScanSummary, SystemState
-from tools.cli.status import systems
+from tools.cli.operate.status import systems_table
 
 
 def test_a_leader_is_shown_with_its_last_scan_and_a_standby_without() -> None:
@@ -15,7 +15,7 @@ def test_a_leader_is_shown_with_its_last_scan_and_a_standby_without() -> None:
     ]
     written = StringIO()
     console = Console(width=200, file=written)
-    console.print(systems(states))
+    console.print(systems_table(states))
     leading, standby, refused = (
         [cell.strip() for cell in line.split("│")[1:-1]]
         for line in written.getvalue().splitlines()

@@ -37,7 +37,7 @@ def test_a_started_process_is_found_again_by_its_pid_file(home: Path) -> None:
     process = started(home, SLEEPER)
     assert processes.find(home, "one") == process
     assert processes.running(home) == [process]
-    with pytest.raises(RuntimeError, match="runs already"):
+    with pytest.raises(RuntimeError, match="already running"):
         processes.start(home, "one", SLEEPER)
 
 
@@ -63,7 +63,7 @@ def test_a_killed_process_is_not_taken_for_running(home: Path) -> None:
 
 
 def test_one_that_ended_before_it_could_be_looked_at_does_not_run(home: Path) -> None:
-    """Its start time was never seen, and of a gone process there is none either: the two are not the same."""
+    """A process whose start time was never read must not match a process that is gone, which has none either."""
     gone = processes.start(home, "one", SLEEPER)
     gone.kill()
     never_seen = processes.Process(home, "one", gone.pid, started="")
@@ -102,7 +102,7 @@ def test_another_process_that_got_the_same_pid_is_never_touched(home: Path) -> N
 
 
 def test_a_pid_file_of_an_earlier_boot_names_no_process_that_runs_now(home: Path) -> None:
-    """Pids and start times, which count from the boot, may repeat; the boot does not."""
+    """Pids and start times count from the boot and may repeat; the identity of the boot does not."""
     process = started(home, SLEEPER)
     ticks, boot = process.started.split(" ")
     process.pid_file.write_text(json.dumps({"pid": process.pid, "started": f"{ticks} not-{boot}"}))
@@ -142,12 +142,14 @@ def test_a_process_takes_over_a_name_and_stops_the_one_that_had_it(home: Path) -
 
 def test_a_name_that_is_taken_is_not_registered_again(home: Path) -> None:
     process = started(home, SLEEPER)
-    with pytest.raises(processes.Running, match=f"one runs already under .*, pid {process.pid}: stop it first"):
+    with pytest.raises(
+        processes.AlreadyRunning, match=f"one is already running under .*, pid {process.pid}: stop it first"
+    ):
         processes.register(home, "one")
 
 
 def test_an_interruption_waits_until_the_pid_file_is_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C between the start of a process and its pid file must not leave a process that nobody finds."""
+    """Ctrl-C between the start of a process and the writing of its pid file must not leave an unknown process."""
     at_start = processes._start_time
 
     def interrupted(pid: int) -> str:

@@ -161,7 +161,7 @@ def test_the_status_in_a_command_is_checked_too() -> None:
     ("changed", "says"),
     [
         ({"counters": ["a", 1]}, "Expected `str`, got `int` - at `$.counters[1]`"),
-        ({"counters": ["a", "a"]}, "counter 'a' comes twice - at `$.counters`"),
+        ({"counters": ["a", "a"]}, "counter 'a' appears twice - at `$.counters`"),
         ({"rows": {}}, "Expected `array`, got `object` - at `$.rows`"),
         ({"rows": [["o", 0, 1, None], "oops"]}, "cells - at `$.rows[1]`"),
         ({"rows": [["o", 0, 1]]}, "Expected `[object, 0|1, value, ...]` of 4 cells - at `$.rows[0]`"),

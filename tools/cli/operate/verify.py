@@ -1,4 +1,4 @@
-"""`pmflow verify`: the simulator's truth against what is stored, value by value."""
+"""`pmflow verify`: compares the simulator's truth with the databases, value by value."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,15 +13,15 @@ from rich.table import Table
 from services.ch_bridge.operate import clickhouse_of
 from services.mysql_writer.operate import mysql_of
 from shared.settings import Settings, load
-from tools.cli.stored import Key, StoredRow, canonical, in_clickhouse, in_mysql
+from tools.cli.operate.stored import RowKey, StoredRow, canonical, in_clickhouse, in_mysql
 from tools.simulator.truth import TruthRow, expected_rows
 
-AGAIN_S = 1.0
+COMPARE_INTERVAL_S = 1.0
 
 
 @dataclass
 class Outcome:
-    """Of one sink and system; counts of values."""
+    """The result of comparing one system in one sink; all counts are of values."""
 
     sink: str
     system: str
@@ -41,12 +41,12 @@ class Outcome:
             self.examples.append(what)
 
 
-Truth = Mapping[Key, tuple[bool, Mapping[str, Any]]]
+Truth = Mapping[RowKey, tuple[bool, Mapping[str, Any]]]
 
 
-def truth_of(rows: Iterable[TruthRow]) -> dict[Key, tuple[bool, dict[str, Any]]]:
-    """Values by key; what several files say of one row is one row."""
-    truth: dict[Key, tuple[bool, dict[str, Any]]] = {}
+def truth_of(rows: Iterable[TruthRow]) -> dict[RowKey, tuple[bool, dict[str, Any]]]:
+    """Returns the expected values by row; rows that several files contain are merged."""
+    truth: dict[RowKey, tuple[bool, dict[str, Any]]] = {}
     for row in rows:
         key = (row.system, row.group, row.element, row.object, row.end_s, row.gp_s)
         _, values = truth.get(key, (False, {}))
@@ -56,9 +56,9 @@ def truth_of(rows: Iterable[TruthRow]) -> dict[Key, tuple[bool, dict[str, Any]]]
 
 
 def compare(sink: str, system: str, truth: Truth, rows: Iterable[StoredRow]) -> Outcome:
-    """Each expected value must be stored once, and nothing else."""
+    """Compares the stored rows with the truth: each expected value must be stored once, and nothing else."""
     outcome = Outcome(sink, system, expected=sum(len(values) for key, (_, values) in truth.items() if key[0] == system))
-    seen: set[Key] = set()
+    seen: set[RowKey] = set()
     for row in rows:
         if row.key[0] != system:
             continue
@@ -79,7 +79,7 @@ def compare(sink: str, system: str, truth: Truth, rows: Iterable[StoredRow]) -> 
 def _compare_row(outcome: Outcome, wanted: tuple[bool, Mapping[str, Any]] | None, row: StoredRow) -> None:
     if wanted is None:
         outcome.different += len(row.values)
-        outcome.note(f"not expected: {row.key}")
+        outcome.note(f"unexpected: {row.key}")
         return
     suspect, values = wanted
     for counter in values.keys() | row.values.keys():
@@ -94,8 +94,8 @@ def _compare_row(outcome: Outcome, wanted: tuple[bool, Mapping[str, Any]] | None
         outcome.note(f"different: {row.key} suspect: {row.suspect}, not {suspect}")
 
 
-def outcomes(settings: Settings, directory: Path) -> Iterator[Outcome]:
-    """Of every system in every sink it has."""
+def compare_all(settings: Settings, directory: Path) -> Iterator[Outcome]:
+    """Compares every system in each of its sinks."""
     truth = truth_of(expected_rows(directory))
     mysql_rows = list(in_mysql(mysql_of(settings)))
     for system in settings.systems:
@@ -109,32 +109,36 @@ def outcomes(settings: Settings, directory: Path) -> Iterator[Outcome]:
 
 
 def settled_outcomes(settings: Settings, directory: Path, within_s: float) -> list[Outcome]:
-    """The outcomes when nothing is missing any more, or the time is over."""
+    """Repeats the comparison until nothing is missing or the time is over; returns the last outcomes."""
     until_s = monotonic() + within_s
     while True:
-        found = list(outcomes(settings, directory))
+        found = list(compare_all(settings, directory))
         if monotonic() >= until_s or not any(outcome.missing for outcome in found):
             return found
-        sleep(AGAIN_S)
+        sleep(COMPARE_INTERVAL_S)
 
 
-def table(found: Iterable[Outcome]) -> Table:
+def outcomes_table(found: Iterable[Outcome]) -> Table:
+    """Returns a table with one row per sink and system."""
     shown = Table("sink", "system", "expected", "stored", "missing", "doubled", "different", title="values")
     for o in found:
         shown.add_row(o.sink, o.system, *(f"{n:,}" for n in (o.expected, o.stored, o.missing, o.doubled, o.different)))
     return shown
 
 
-def verify(
-    directory: Annotated[Path, typer.Option("--dir", help="the simulator's, which knows the truth")] = Path(
+def verify_values(
+    directory: Annotated[Path, typer.Option("--dir", help="folder of the simulator, which holds the truth")] = Path(
         ".pmflow/simulator"
     ),
-    within_s: Annotated[float, typer.Option(help="wait so long for what is still missing")] = 0.0,
+    within_s: Annotated[float, typer.Option(help="seconds to wait for values that are still missing")] = 0.0,
 ) -> None:
-    """Compare the truth with MySQL and ClickHouse; exit 1 unless all is there once and right."""
+    """Compare MySQL and ClickHouse with the simulator's truth.
+
+    Exits with 1 unless every value is stored once and correctly.
+    """
     found = settled_outcomes(load(), directory, within_s)
     console = Console()
-    console.print(table(found))
+    console.print(outcomes_table(found))
     for outcome in found:
         for example in outcome.examples:
             console.print(f"{outcome.sink} {example}", markup=False)

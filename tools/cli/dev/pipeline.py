@@ -1,4 +1,4 @@
-"""The whole pipeline on one machine: simulator and services as processes, for the demo and the system tests."""
+"""Runs simulator and services as processes on one machine, for the demo and the system tests."""
 
 import os
 import sys
@@ -8,24 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from shared.settings import SERVICES, Settings, load
-from tools.cli.run import command
+from tools.cli.dev.run import service_command
 from tools.devstack import processes
-from tools.devstack.stack import Stack
+from tools.devstack.stack import REPOSITORY, Stack
 
-ROOT = Path(__file__).parents[2]
-USERS_YAML = ROOT / "deploy" / "pmflow.yaml"
+USERS_YAML = REPOSITORY / "deploy" / "pmflow.yaml"
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Everything lies under `home`: configuration, logs, pid files, the simulator's elements."""
+    """The whole pipeline; its configuration, logs, pid files and simulated elements are under `home`."""
 
     home: Path
     stack: Stack
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    """Sections over the user's YAML and the stack's overlay."""
+    """Sections that override the user's YAML and the stack's overlay."""
     ports: Mapping[str, int] = field(default_factory=dict)
-    """Of the services' metrics; one without a port serves none."""
+    """Ports for the services' metrics; a service without one serves no metrics."""
 
     @property
     def simulator(self) -> Path:
@@ -40,18 +39,21 @@ class Pipeline:
         return {**os.environ, "PMFLOW_CONFIG": ",".join(map(str, self.config))}
 
     def configure(self) -> Settings:
-        """Write the overlay; the settings as the services will see them."""
+        """Writes the overlay; returns the settings as the services will see them."""
         self.stack.write_overlay(self.overrides)
         return load(self.config)
 
     def simulate(self, *options: str) -> processes.Process:
-        """Start the elements."""
+        """Starts the simulated elements."""
         argv = [sys.executable, "-m", "tools.simulator", "--dir", str(self.simulator), *options]
-        return processes.start(self.home, "simulator", argv, cwd=ROOT)
+        return processes.start(self.home, "simulator", argv, cwd=REPOSITORY)
 
     def start(self, services: Sequence[str] = SERVICES) -> list[processes.Process]:
-        """Start services as everybody does, `python -m services.<name>`."""
-        return [processes.start(self.home, name, command(name), env=self._env_of(name), cwd=ROOT) for name in services]
+        """Starts services with `python -m services.<name>`, as everywhere."""
+        return [
+            processes.start(self.home, name, service_command(name), env=self._env_of(name), cwd=REPOSITORY)
+            for name in services
+        ]
 
     def _env_of(self, service: str) -> dict[str, str]:
         if service not in self.ports:
@@ -60,7 +62,7 @@ class Pipeline:
         return {**self.env, "PMFLOW_METRICS__PORT": port, "PMFLOW_HEALTH__FILE": health}
 
     def ended(self, names: Iterable[str]) -> dict[str, Path]:
-        """Returns those of the processes that do not run, with their logs."""
+        """Returns the processes that do not run, with their logs."""
         return {name: self.home / "log" / f"{name}.log" for name in names if processes.find(self.home, name) is None}
 
     def process(self, name: str) -> processes.Process:

@@ -1,4 +1,4 @@
-"""`pmflow docs`: the pages of docs/ that are generated from code. A test keeps them fresh."""
+"""`pmflow docs`: writes the pages of docs/ that are generated from code. A test checks that they are up to date."""
 
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
@@ -14,12 +14,12 @@ from services.mysql_writer.operate import Mysql, MysqlWriterSettings
 from services.scanner.operate import ScannerSettings, Zookeeper
 from services.tracker.operate import TrackerSettings
 from shared import topics
-from shared.configuration.resolve import expected
+from shared.configuration.resolve import described_type
 from shared.inventory import Endpoint
 from shared.metrics import DECLARED, Declared
 from shared.settings import SECTIONS, Schedule, System
 
-METRICS = (
+METRICS_MODULES = (
     "services.scanner.metrics",
     "services.fetcher.metrics",
     "shared.sinks.metrics",
@@ -37,8 +37,8 @@ OWN_SECTIONS: dict[str, type] = {
     "ch_bridge": ChBridgeSettings,
     "tracker": TrackerSettings,
 }
-"""What `shared.settings.OWN` names; each belongs to a service."""
-SETTINGS = {
+"""The sections in `shared.settings.OWN`; each belongs to a service."""
+DOCUMENTED_SECTIONS = {
     "spring.pm": Schedule,
     "<system> (4ga, 5ga, ...)": System,
     "an entry of an inventory": Endpoint,
@@ -47,14 +47,14 @@ SETTINGS = {
 }
 
 
-def docs(folder: Annotated[Path, typer.Argument(help="where to write")] = Path("docs")) -> None:
-    """Write the references of topics, settings and metrics."""
+def write_docs(folder: Annotated[Path, typer.Argument(help="folder to write to")] = Path("docs")) -> None:
+    """Write the reference pages of topics, settings and metrics."""
     for name, text in pages().items():
         (folder / name).write_text(text)
 
 
 def pages() -> dict[str, str]:
-    """File name -> content."""
+    """Returns the content of each page by file name."""
     return {
         "topics.md": "\n".join([*_topics(), ""]),
         "settings.md": "\n".join([*_settings(), ""]),
@@ -94,7 +94,7 @@ def _settings() -> Iterator[str]:
     yield "`consumerThreads`, `consumer-threads` or `consumer_threads`; a trailing `_s` (seconds) may be left out."
     yield "A list may be written as text with commas; a later one replaces an earlier one. In a YAML file, quote a"
     yield "password of digits that begins with 0. An unknown key, or a value that is not as expected, is an error."
-    for section, cls in SETTINGS.items():
+    for section, cls in DOCUMENTED_SECTIONS.items():
         yield from ("", f"## {section}", "", f"{(cls.__doc__ or '').splitlines()[0]}", "")
         yield "| key | expected | default | what |"
         yield "|---|---|---|---|"
@@ -102,7 +102,7 @@ def _settings() -> Iterator[str]:
         for field in fields(cls):
             kind = hints[field.name]
             about = next(part for part in get_args(kind) if isinstance(part, str))
-            yield f"| `{field.name}` | {expected(kind)} | {_default(field)} | {about} |"
+            yield f"| `{field.name}` | {described_type(kind)} | {_default(field)} | {about} |"
 
 
 def _default(field: Field[Any]) -> str:
@@ -111,7 +111,7 @@ def _default(field: Field[Any]) -> str:
 
 def declared_metrics() -> list[Declared]:
     """Returns the metrics of all services, by service and name."""
-    for module in METRICS:
+    for module in METRICS_MODULES:
         import_module(module)
     return sorted(DECLARED, key=lambda metric: (metric.services, metric.name))
 

@@ -1,4 +1,4 @@
-"""`pmflow status`: files and values, per system and stage."""
+"""`pmflow status`: scanners, files and values by system and stage."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -12,27 +12,27 @@ from services.scanner.operate import SystemState, reported_states, zookeeper_of
 from shared.errors import Unreachable
 from shared.messages import FileStatus, Stage
 from shared.settings import load
-from tools.cli import ledger
+from tools.cli.operate import ledger
 
-STAGES = get_args(Stage)
-COUNTS = ("values", "nulls", "quarantined", "dropped")
+ALL_STAGES = get_args(Stage)
+SUMMED_COUNTS = ("values", "nulls", "quarantined", "dropped")
 
 
-def status() -> None:
-    """Who scans which system, how many files are at which stage, and how many values they brought."""
+def show_status() -> None:
+    """Show which scanner scans each system, how many files are in each stage, and how many values they contain."""
     settings, console = load(), Console()
     try:
-        console.print(systems(reported_states(zookeeper_of(settings).connection_string)))
+        console.print(systems_table(reported_states(zookeeper_of(settings).connection_string)))
     except Unreachable as error:
         console.print(f"systems: {error}", markup=False)
-    console.print(table(ledger.read(settings.kafka.bootstrap_servers).files.values()))
+    console.print(files_table(ledger.read_ledger(settings.kafka.bootstrap_servers).files.values()))
 
 
-def systems(states: Iterable[SystemState]) -> Table:
-    """A row for each system of each scanner: what it does with it, and what its last scan found."""
+def systems_table(states: Iterable[SystemState]) -> Table:
+    """Returns a table with one row per scanner and system: state and last scan."""
     shown = Table(
-        "system", "scanner", "state", "since", "last scan", "elements", "unreachable", "announced", "held back", "why",
-        title="systems",
+        "system", "scanner", "state", "since", "last scan", "elements", "unreachable", "announced", "held back",
+        "reason", title="systems",
     )  # fmt: skip
     for state in states:
         scan = state.scan
@@ -47,17 +47,17 @@ def _clock(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if at_s else ""
 
 
-def table(files: Iterable[FileStatus]) -> Table:
-    """A row a system; stages nobody is at are left out."""
+def files_table(files: Iterable[FileStatus]) -> Table:
+    """Returns a table with one row per system; stages without any file are left out."""
     stages: dict[str, Counter[str]] = defaultdict(Counter)
     sums: dict[str, Counter[str]] = defaultdict(Counter)
     for file in files:
         stages[file.system][file.stage] += 1
-        for what in COUNTS:
+        for what in SUMMED_COUNTS:
             sums[file.system][what] += getattr(file, what)
-    occupied = [stage for stage in STAGES if any(of[stage] for of in stages.values())]
-    shown = Table("system", *occupied, *COUNTS, title="files by stage, and their values")
+    occupied = [stage for stage in ALL_STAGES if any(counts[stage] for counts in stages.values())]
+    shown = Table("system", *occupied, *SUMMED_COUNTS, title="files by stage, and their values")
     for system in sorted(stages):
-        counts = [stages[system][stage] for stage in occupied] + [sums[system][what] for what in COUNTS]
+        counts = [stages[system][stage] for stage in occupied] + [sums[system][what] for what in SUMMED_COUNTS]
         shown.add_row(system, *(f"{count:,}" for count in counts))
     return shown

@@ -1,4 +1,4 @@
-"""`pmflow cycles`: the figures of each system and period, as the tracker published them; older ones from MySQL."""
+"""`pmflow cycles`: the figures of each system and period from the tracker's topic, and older ones from MySQL."""
 
 import calendar
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,66 +17,72 @@ from shared.cycle_figures import CycleFigures, readable
 from shared.settings import load
 from shared.sinks.cycles import figures_of
 from shared.topics import CYCLES
-from tools.cli import ledger
+from tools.cli.operate import ledger
 
-MOST = 10_000
-"""Of the figures in MySQL, at once."""
+MOST_STORED_CYCLES = 10_000
+"""Limit of the cycles that are read from MySQL at once."""
 
 
-def cycles(
-    system: Annotated[str, typer.Option(help="this one only")] = "",
-    last: Annotated[int, typer.Option(help="so many of the newest periods of each system")] = 12,
-    period: Annotated[datetime | None, typer.Option(help="every figure of the period that ended then, UTC")] = None,
+def show_cycles(
+    system: Annotated[str, typer.Option(help="show only this system")] = "",
+    last: Annotated[int, typer.Option(help="number of periods per system, newest first counted")] = 12,
+    period: Annotated[
+        datetime | None, typer.Option(help="show every figure of the period that ended at this time, UTC")
+    ] = None,
 ) -> None:
-    """Show what became of the files of each closed cycle; missing elements by name. What Kafka forgot MySQL knows."""
+    """Show the figures of each closed cycle and the names of missing elements.
+
+    Cycles that the Kafka topic no longer holds are read from MySQL.
+    """
     settings = load()
     kept: list[CycleFigures] = []
     try:
-        kept = history(mysql_of(settings), period)
+        kept = stored_cycles(mysql_of(settings), period)
     except pymysql.Error as error:
-        typer.echo(f"older ones are not shown, MySQL does not answer: {error}", err=True)
-    known = latest([*kept, *read(settings.kafka.bootstrap_servers)])
+        typer.echo(f"older cycles are not shown because MySQL does not answer: {error}", err=True)
+    known = latest_figures([*kept, *read_cycles(settings.kafka.bootstrap_servers)])
     if not known:
-        typer.echo("no cycle is closed yet: that is when `tracker: {lateness_s}` has passed since its end")
+        typer.echo("no cycle is closed yet: a cycle closes `tracker: {lateness_s}` seconds after its end")
         return
     console = Console()
     if period:
         end_s = period.replace(tzinfo=UTC).timestamp()
         for figures in known:
             if figures.end_s == end_s and system in {"", figures.system}:
-                console.print(whole(figures))
+                console.print(cycle_table(figures))
         return
-    shown = list(newest(known, system, last))
-    console.print(table(shown))
+    shown = list(newest_cycles(known, system, last))
+    console.print(cycles_table(shown))
     for figures in shown:
         if figures.missing:
-            console.print(f"{figures.system} {_ended(figures)} misses {', '.join(figures.missing)}", soft_wrap=True)
+            console.print(f"{figures.system} {_ended(figures)} is missing {', '.join(figures.missing)}", soft_wrap=True)
 
 
-def read(brokers: str) -> list[CycleFigures]:
-    """As the tracker published them, in the order of systems and time."""
-    return latest(readable(record.value for record in ledger.messages(brokers, CYCLES)))
+def read_cycles(brokers: str) -> list[CycleFigures]:
+    """Returns the figures that the tracker published, sorted by system and time."""
+    return latest_figures(readable(record.value for record in ledger.topic_records(brokers, CYCLES)))
 
 
-def latest(figures: Iterable[CycleFigures]) -> list[CycleFigures]:
-    """The newest figures of each cycle, in the order of systems and time."""
+def latest_figures(figures: Iterable[CycleFigures]) -> list[CycleFigures]:
+    """Returns the newest figures of each cycle, sorted by system and time."""
     return [f for _, f in sorted({(f.system, f.end_s): f for f in sorted(figures, key=lambda f: f.told_s)}.items())]
 
 
-def history(settings: Mysql, period: datetime | None = None) -> list[CycleFigures]:
-    """What MySQL keeps, of one period or of the newest ones; nothing where no writer has been yet."""
+def stored_cycles(settings: Mysql, period: datetime | None = None) -> list[CycleFigures]:
+    """Returns the figures in MySQL, of one period or the newest ones; none if no writer has created the table yet."""
     with connect(settings, settings.database) as connection, connection.cursor(DictCursor) as cursor:
         cursor.execute("SHOW TABLES LIKE 'pm_cycle'")
         if not cursor.fetchall():
             return []
         cursor.execute(
-            "SELECT * FROM pm_cycle WHERE ts = COALESCE(%s, ts) ORDER BY ts DESC, `system` LIMIT %s", (period, MOST)
+            "SELECT * FROM pm_cycle WHERE ts = COALESCE(%s, ts) ORDER BY ts DESC, `system` LIMIT %s",
+            (period, MOST_STORED_CYCLES),
         )
         return [figures_of(row["system"], calendar.timegm(row["ts"].timetuple()), row) for row in cursor.fetchall()]
 
 
-def newest(figures: Iterable[CycleFigures], system: str, last: int) -> Iterator[CycleFigures]:
-    """Of one system or of all, so many of each."""
+def newest_cycles(figures: Iterable[CycleFigures], system: str, last: int) -> Iterator[CycleFigures]:
+    """Yields the figures of the newest `last` cycles of one system, or of each system if none is named."""
     by_system: dict[str, list[CycleFigures]] = {}
     for cycle in figures:
         by_system.setdefault(cycle.system, []).append(cycle)
@@ -85,8 +91,8 @@ def newest(figures: Iterable[CycleFigures], system: str, last: int) -> Iterator[
             yield from of_system[-last:]
 
 
-def table(figures: Sequence[CycleFigures]) -> Table:
-    """A row a cycle, with what tells a good one from a bad one."""
+def cycles_table(figures: Sequence[CycleFigures]) -> Table:
+    """Returns a table with one row per cycle and the figures that tell a good cycle from a bad one."""
     sinks = sorted({sink for cycle in figures for sink in cycle.values_stored})
     counts = ("files", "late", "error", "lost", "values")
     shown = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False)
@@ -105,9 +111,9 @@ def table(figures: Sequence[CycleFigures]) -> Table:
     return shown
 
 
-def whole(cycle: CycleFigures) -> Table:
-    """Every figure of one cycle; those of sinks and stages one by one."""
-    shown = Table("figure", "", title=f"{cycle.system}, period that ended {_ended(cycle)} UTC", min_width=50)
+def cycle_table(cycle: CycleFigures) -> Table:
+    """Returns a table with every figure of one cycle; figures per sink or stage have one row each."""
+    shown = Table("figure", "value", title=f"{cycle.system}, period that ended {_ended(cycle)} UTC", min_width=50)
     for name, figure in (asdict(cycle) | cycle.rates).items():
         if name in {"system", "end_s"}:
             continue
@@ -130,6 +136,6 @@ def _ended(cycle: CycleFigures) -> str:
 
 
 def _share_stored(cycle: CycleFigures, sink: str) -> str:
-    """Rounded down: 100 % is all of them."""
+    """Returns the share of values that a sink stored, rounded down, so that 100 % means every value."""
     stored = cycle.values_stored.get(sink)
     return "" if stored is None or not cycle.values else f"{stored * 1000 // cycle.values / 10:g} %"

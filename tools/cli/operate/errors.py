@@ -1,4 +1,4 @@
-"""`pmflow errors`: what did not come through, grouped by reason and element, with a sample."""
+"""`pmflow errors`: failures of files and values, grouped by reason and element, each with a sample."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,15 +11,15 @@ from rich.table import Table
 from shared.messages import FileStatus, SetAside
 from shared.settings import load
 from shared.topics import system_of
-from tools.cli import ledger
+from tools.cli.operate import ledger
 
-STAGES = frozenset({"failed", "error", "lost", "postponed"})
-VARYING = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)
+FAILURE_STAGES = frozenset({"failed", "error", "lost", "postponed"})
+VARYING_PART = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Something of a file that did not come through."""
+    """A file, or some of its values, that could not be stored."""
 
     system: str
     element: str
@@ -27,12 +27,12 @@ class Failure:
     at_s: float
     file_id: str
     says: str
-    """Where to look."""
+    """The file or dead letter to look at."""
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Failures of one element for alike reasons; the sample is the newest."""
+class FailureGroup:
+    """Failures of one element for similar reasons; the sample is the newest one."""
 
     system: str
     element: str
@@ -43,16 +43,16 @@ class Group:
     sample: Failure
 
 
-def errors() -> None:
-    """Show what went wrong, how often, since when, and one of each kind: files, and what sinks set aside of them."""
-    found = ledger.read(load().kafka.bootstrap_servers)
-    Console().print(table(grouped(failures(found.files.values(), found.set_aside.values()))))
+def show_errors() -> None:
+    """Show failed files and values that were set aside: the reason, how often, since when, and a sample."""
+    found = ledger.read_ledger(load().kafka.bootstrap_servers)
+    Console().print(errors_table(grouped(failures(found.files.values(), found.set_aside.values()))))
 
 
 def failures(files: Iterable[FileStatus], set_aside: Iterable[SetAside]) -> Iterator[Failure]:
-    """Values that were set aside count too, though their file landed."""
+    """Yields failed files, files with quarantined values, and values that a sink set aside."""
     for file in files:
-        if file.stage in STAGES or file.quarantined:
+        if file.stage in FAILURE_STAGES or file.quarantined:
             says = f"{file.path} ({file.stage})"
             yield Failure(file.system, file.element, file.reason, file.at_s, file.file_id, says)
     for aside in set_aside:
@@ -60,30 +60,30 @@ def failures(files: Iterable[FileStatus], set_aside: Iterable[SetAside]) -> Iter
         yield Failure(system_of(aside.topic), aside.element, aside.reason, aside.at_s, aside.file_id, says)
 
 
-def alike(reason: str) -> str:
-    """A reason without what differs from file to file.
+def generalized(reason: str) -> str:
+    """Returns a reason without the numbers that differ from file to file.
 
-    >>> alike("line 12, column 7: no element found")
+    >>> generalized("line 12, column 7: no element found")
     'line *, column *: no element found'
     """
-    return VARYING.sub("*", reason)
+    return VARYING_PART.sub("*", reason)
 
 
-def grouped(found: Iterable[Failure]) -> list[Group]:
-    """The most frequent first."""
+def grouped(found: Iterable[Failure]) -> list[FailureGroup]:
+    """Returns groups of similar failures, the most frequent first."""
     groups: dict[tuple[str, str, str], list[Failure]] = {}
     for failure in found:
-        groups.setdefault((failure.system, failure.element, alike(failure.reason)), []).append(failure)
+        groups.setdefault((failure.system, failure.element, generalized(failure.reason)), []).append(failure)
     made = []
     for key, members in groups.items():
         members.sort(key=lambda failure: failure.at_s)
-        made.append(Group(*key, len(members), members[0].at_s, members[-1].at_s, members[-1]))
+        made.append(FailureGroup(*key, len(members), members[0].at_s, members[-1].at_s, members[-1]))
     return sorted(made, key=lambda group: (-group.many, group.system, group.element, group.reason))
 
 
-def table(groups: Iterable[Group]) -> Table:
-    """A row a group."""
-    shown = Table("system", "element", "many", "first seen", "last seen", "reason", "sample", title="errors")
+def errors_table(groups: Iterable[FailureGroup]) -> Table:
+    """Returns a table with one row per group."""
+    shown = Table("system", "element", "count", "first seen", "last seen", "reason", "sample", title="errors")
     for group in groups:
         seen = (f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S}" for at_s in (group.first_s, group.last_s))
         sample = f"{group.sample.file_id} {group.sample.says}"

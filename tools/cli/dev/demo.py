@@ -1,4 +1,4 @@
-"""`pmflow demo`: the main job on this machine, from empty servers to the verified table, any number of times."""
+"""`pmflow demo`: the whole pipeline on this machine, from empty servers to verified values, any number of times."""
 
 import json
 import os
@@ -21,44 +21,43 @@ from shared.errors import Unreachable
 from shared.kafka import admin
 from shared.kafka.record import KafkaFailure
 from shared.settings import SERVICES, BadSettings, Settings
-from tools.cli import ledger, status, verify
-from tools.cli.cycles import read as closed_cycles
-from tools.cli.cycles import table as cycles_table
-from tools.cli.pipeline import ROOT, Pipeline
-from tools.cli.run import HOME
+from tools.cli.dev.pipeline import Pipeline
+from tools.cli.operate import ledger, status, verify
+from tools.cli.operate.cycles import cycles_table, read_cycles
 from tools.devstack import processes
 from tools.devstack import stack as devstack
-from tools.devstack.downloads import Missing
+from tools.devstack.downloads import MissingPrerequisite
 from tools.devstack.servers import NotReady
+from tools.devstack.stack import DEFAULT_HOME, REPOSITORY
 
-SAMPLES = ROOT / "tests" / "data" / "samples"
+SAMPLE_FILES = REPOSITORY / "tests" / "data" / "samples"
 DEMO_SCHEDULE = {
     "spring": {"pm": {"cron": {"schedule-scan": "*/5 * * * * *"}, "immediate-run-delay": 1}},
     "tracker": {"lateness_s": 1},
 }
-"""A scan every five seconds instead of five minutes, and cycles that close at once; all else is the user's YAML."""
+"""Scans every five seconds instead of five minutes, and closes cycles at once; the rest is the user's YAML."""
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 MUST_RUN = (*devstack.COMPONENTS, "simulator", *SERVICES)
 
 
-class Ended(RuntimeError):  # noqa: N818
-    """A process of the demo ended by itself."""
+class ProcessEnded(RuntimeError):  # noqa: N818
+    """A process of the demo has ended unexpectedly."""
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived."""
+    """The demo received SIGTERM."""
 
 
 UNDERSTANDABLE = (
-    *(Ended, NotReady, Missing, processes.Running),
+    *(ProcessEnded, NotReady, MissingPrerequisite, processes.AlreadyRunning),
     *(BadSettings, Unreachable, KafkaFailure, OSError),
 )
-"""Errors whose text tells a user enough; any other one is a defect and shows its traceback."""
+"""Errors whose text is enough for a user; any other error is a defect and shows its traceback."""
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """How much the demo does, and how long it may take."""
+class DemoSize:
+    """The amount of data in the demo, and the time it may take."""
 
     elements: int
     cycles: int
@@ -66,28 +65,28 @@ class Size:
     patience_s: float
 
 
-def demo(
+def demo_command(
     elements: Annotated[int, typer.Option(help="number of elements of each of the two systems")] = 20,
     cycles: Annotated[int, typer.Option(help="number of reporting periods that the elements write")] = 3,
-    cycle_s: Annotated[float, typer.Option(help="real seconds between two of them")] = 20.0,
+    cycle_s: Annotated[float, typer.Option(help="real seconds between two periods")] = 20.0,
     patience_s: Annotated[float, typer.Option(help="seconds after which the demo gives up")] = 600.0,
-    home: Annotated[Path, typer.Option(help="folder of all data; what an earlier demo left there is removed")] = HOME,
+    home: Annotated[Path, typer.Option(help="folder of all data; data of an earlier demo is removed")] = DEFAULT_HOME,
 ) -> None:
-    """Run the whole job: empty servers, simulated elements, all services; show the files' way; verify every value.
+    """Run the whole pipeline with empty servers and simulated elements, show its progress, and verify every value.
 
-    A demo that still runs is stopped first, and the data of the one before is removed.
+    A demo that still runs is stopped first, and the data of the previous demo is removed.
     """
     console = Console()
     home = home.resolve()
-    with ended_plainly(console, home):
-        take_over(console, home)
-        right = run(console, home, Size(elements, cycles, cycle_s, patience_s))
+    with ending_plainly(console, home):
+        stop_earlier_demo(console, home)
+        right = run_demo(console, home, DemoSize(elements, cycles, cycle_s, patience_s))
     raise typer.Exit(0 if right else 1)
 
 
 @contextmanager
-def ended_plainly(console: Console, home: Path) -> Iterator[None]:
-    """Turns an interruption, and errors that a user can understand, into one line and an exit code."""
+def ending_plainly(console: Console, home: Path) -> Iterator[None]:
+    """Turns an interruption, or an error that a user can understand, into a message and an exit code."""
 
     def terminate(*_: object) -> NoReturn:
         raise Terminated
@@ -107,7 +106,7 @@ def ended_plainly(console: Console, home: Path) -> Iterator[None]:
     else:
         return
     finally:
-        registered = processes.find(home, devstack.DEMO)
+        registered = processes.find(home, devstack.DEMO_PROCESS)
         if registered is not None and registered.pid == os.getpid():
             registered.forget()
     console.print()  # ends the line of a table, or of the ^C that a terminal shows
@@ -122,79 +121,82 @@ def ignore_signals() -> None:
 
 
 def what_still_runs(home: Path) -> str:
-    """Returns the names of what runs, and how to stop it."""
+    """Returns the names of the running processes, and how to stop them."""
     names = names_running(home)
     return f"still running: {', '.join(names)}; stop them with: {how_to_stop(home)}" if names else "nothing runs"
 
 
 def names_running(home: Path) -> list[str]:
-    """Returns what runs under the folder besides this demo."""
-    return [process.name for process in devstack.running(home) if process.pid != os.getpid()]
+    """Returns the names of the processes that run under the folder besides this demo."""
+    return [process.name for process in devstack.running_processes(home) if process.pid != os.getpid()]
 
 
 def how_to_stop(home: Path) -> str:
-    return "make down" if home == HOME.resolve() else f".venv/bin/pmflow dev down --home {home}"
+    """Returns the command that stops everything under the folder."""
+    return "make down" if home == DEFAULT_HOME.resolve() else f".venv/bin/pmflow dev down --home {home}"
 
 
-def take_over(console: Console, home: Path) -> None:
+def stop_earlier_demo(console: Console, home: Path) -> None:
     """Stops the demo that still runs and everything it started, and removes its data."""
-    before = processes.take_over(home, devstack.DEMO)
+    before = processes.take_over(home, devstack.DEMO_PROCESS)
     if before is not None:
         console.print(f"stopped the demo that was still running, pid {before.pid}", highlight=False)
     if names_running(home) or (home / "data").exists():
-        console.print(f"stopping what runs under {home} and removing its data", soft_wrap=True, highlight=False)
+        console.print(f"stopping the processes under {home} and removing their data", soft_wrap=True, highlight=False)
     devstack.empty(home)
 
 
-def run(console: Console, home: Path, size: Size) -> bool:
-    """Runs the demo on empty servers; returns True if every value is stored once and right."""
-    console.print("starting Kafka, ZooKeeper, MySQL and the ClickHouse engine (the first time downloads them)")
+def run_demo(console: Console, home: Path, size: DemoSize) -> bool:
+    """Runs the demo on empty servers; returns True if every value is stored once and correctly."""
+    console.print("starting Kafka, ZooKeeper, MySQL and the ClickHouse engine (the first run downloads them)")
     stack = devstack.up(home)
     pipeline = Pipeline(home, stack, overrides=DEMO_SCHEDULE | with_dictionaries(stack.simulator))
     simulator = pipeline.simulate(
         "--systems", f"4ga:{size.elements},5ga:{size.elements}", "--cycles", str(size.cycles),
-        "--cycle-s", str(size.cycle_s), "--plant", str(SAMPLES),
+        "--cycle-s", str(size.cycle_s), "--plant", str(SAMPLE_FILES),
     )  # fmt: skip
     settings = pipeline.configure()
-    with explained(pipeline, (*devstack.COMPONENTS, "simulator")):
+    with blaming_ended_processes(pipeline, (*devstack.COMPONENTS, "simulator")):
         wait_for_inventory(pipeline, simulator)
         admin.provision(settings.kafka.bootstrap_servers, topics.provisioned(s.name for s in settings.systems))
     pipeline.start()
-    with explained(pipeline, MUST_RUN):
-        through = watch(console, pipeline, settings, size)
+    with blaming_ended_processes(pipeline, MUST_RUN):
+        through = watch_progress(console, pipeline, settings, size)
         found = verify.settled_outcomes(settings, pipeline.simulator, within_s=60)
-        check(pipeline, MUST_RUN)
+        check_running(pipeline, MUST_RUN)
         console.print()
         console.print(samples_table(settings))
-        console.print(verify.table(found))
-        console.print(cycles_table(closed_cycles(settings.kafka.bootstrap_servers)))
-    console.print("[dim]late: the simulated periods had ended before the demo began[/dim]")
+        console.print(verify.outcomes_table(found))
+        console.print(cycles_table(read_cycles(settings.kafka.bootstrap_servers)))
+    console.print("[dim]late: the simulated periods ended before the demo started[/dim]")
     if not through:
-        console.print(f"not all files were through within {size.patience_s:.0f} s: see pmflow status, pmflow errors")
+        console.print(f"some files were not finished within {size.patience_s:.0f} s: see pmflow status, pmflow errors")
     console.print(where_to_look(pipeline), soft_wrap=True, highlight=False)
     return through and all(outcome.right for outcome in found)
 
 
-def check(pipeline: Pipeline, names: Sequence[str]) -> None:
-    """Looks whether the processes of these names run.
+def check_running(pipeline: Pipeline, names: Sequence[str]) -> None:
+    """Checks that the processes of these names run.
 
     Raises:
-        Ended: one does not; says which and where its log is.
+        ProcessEnded: a process does not run; the text names it and its log.
     """
     ended = pipeline.ended(names)
     if ended:
-        raise Ended("; ".join(f"{name} has ended unexpectedly, see its log {log}" for name, log in ended.items()))
+        raise ProcessEnded(
+            "; ".join(f"{name} has ended unexpectedly, see its log {log}" for name, log in ended.items())
+        )
 
 
 @contextmanager
-def explained(pipeline: Pipeline, names: Sequence[str]) -> Iterator[None]:
-    """Names a process that has ended in place of the errors that follow from it."""
+def blaming_ended_processes(pipeline: Pipeline, names: Sequence[str]) -> Iterator[None]:
+    """Reports a process that has ended instead of the errors that follow from it."""
     try:
         yield
-    except Ended:
+    except ProcessEnded:
         raise
     except Exception:
-        check(pipeline, names)
+        check_running(pipeline, names)
         raise
 
 
@@ -204,7 +206,7 @@ def with_dictionaries(simulator: Path) -> dict[str, Any]:
 
 
 def wait_for_inventory(pipeline: Pipeline, simulator: processes.Process, within_s: float = 60.0) -> None:
-    """Waits for the inventory, which the simulator writes once its elements can be reached."""
+    """Waits for the inventory, which the simulator writes as soon as its elements can be reached."""
     until_s = monotonic() + within_s
     while not (pipeline.simulator / "inventory" / "5ga.yaml").exists():
         if not simulator.alive() or monotonic() > until_s:
@@ -212,29 +214,29 @@ def wait_for_inventory(pipeline: Pipeline, simulator: processes.Process, within_
         sleep(0.1)
 
 
-def written(pipeline: Pipeline) -> dict[str, int]:
-    """Returns what the simulator has written so far: cycles, files, values."""
+def written_so_far(pipeline: Pipeline) -> dict[str, int]:
+    """Returns the numbers of cycles, files and values that the simulator has written so far."""
     file = pipeline.simulator / "written.json"
     return dict(json.loads(file.read_text())) if file.exists() else {}
 
 
-def watch(console: Console, pipeline: Pipeline, settings: Settings, size: Size) -> bool:
-    """Shows the files on their way until the last one is through; returns False if the patience ends before.
+def watch_progress(console: Console, pipeline: Pipeline, settings: Settings, size: DemoSize) -> bool:
+    """Shows the progress until the last file is finished; returns False if this takes longer than allowed.
 
     Raises:
-        Ended: a process of the demo ended by itself.
+        ProcessEnded: a process of the demo has ended unexpectedly.
     """
     until_s = monotonic() + size.patience_s
     with Live(console=console, refresh_per_second=2) as live:
         while monotonic() < until_s:
-            check(pipeline, MUST_RUN)
-            so_far = written(pipeline)
-            files = ledger.read(settings.kafka.bootstrap_servers).files.values()
+            check_running(pipeline, MUST_RUN)
+            so_far = written_so_far(pipeline)
+            files = ledger.read_ledger(settings.kafka.bootstrap_servers).files.values()
             stages = Counter(file.stage for file in files)
             through = stages["done"] + stages["error"]
             cycle, files_written = so_far.get("cycles", 0), so_far.get("files", 0)
-            says = f"cycle {cycle} of {size.cycles}: {files_written} files written, {through} through"
-            live.update(Group(status.table(files), says))
+            says = f"cycle {cycle} of {size.cycles}: {files_written} files written, {through} finished"
+            live.update(Group(status.files_table(files), says))
             if cycle >= size.cycles and through >= files_written and stages.total() == through:
                 return True
             sleep(1.0)
@@ -242,9 +244,9 @@ def watch(console: Console, pipeline: Pipeline, settings: Settings, size: Size) 
 
 
 def samples_table(settings: Settings) -> Table:
-    """Returns a table of what became of the real files."""
-    shown = Table("real file", "stage", "values", "nulls", "set aside", "dropped", "why")
-    files = ledger.read(settings.kafka.bootstrap_servers).files.values()
+    """Returns a table with one row per real file: its stage, its values and the reason."""
+    shown = Table("real file", "stage", "values", "nulls", "quarantined", "dropped", "reason")
+    files = ledger.read_ledger(settings.kafka.bootstrap_servers).files.values()
     for file in sorted((f for f in files if f.endpoint == "samples"), key=lambda f: f.path):
         counts = (f"{n:,}" for n in (file.values, file.nulls, file.quarantined, file.dropped))
         shown.add_row(file.path.rpartition("/")[2], file.stage, *counts, file.reason)
@@ -252,21 +254,21 @@ def samples_table(settings: Settings) -> Table:
 
 
 def where_to_look(pipeline: Pipeline) -> str:
-    """Returns commands to try next."""
+    """Returns a text with commands to try next."""
     stack, config = pipeline.stack, ",".join(os.path.relpath(file) for file in pipeline.config)
     mysql = f"mysql -h {stack.mysql_host} -P {stack.mysql_port} -u root pmflow"
     return f"""
-All of it still runs. Where to look next:
+Everything is still running. Commands to try next:
   export PMFLOW_CONFIG={config}
   .venv/bin/pmflow status                files and values by system and stage
-  .venv/bin/pmflow verify                what is stored against what was written, again
-  .venv/bin/pmflow cycles                what became of each period's files
-  .venv/bin/pmflow trace 4ga-001         every hop of an element's files, to their tables
+  .venv/bin/pmflow verify                compare the databases with the written values again
+  .venv/bin/pmflow cycles                the figures of each period
+  .venv/bin/pmflow trace 4ga-001         every hop of an element's files, up to their tables
   .venv/bin/pmflow parse --summary tests/data/samples/*.xml
-  {pipeline.home}/log/                   one log a service, JSON lines
+  {pipeline.home}/log/                   one log per service, JSON lines
   {pipeline.simulator}/files/            the elements' folders: pm/, pm/done/, pm/error/
   {mysql} -e 'DESCRIBE pm_group'
   curl '{stack.clickhouse_url}/?database=pmflow' -d 'SHOW TABLES'
 Stop everything: {how_to_stop(pipeline.home)}
-Run it again, with empty servers: make demo
+Run it again with empty servers: make demo
 """

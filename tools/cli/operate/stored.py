@@ -1,4 +1,4 @@
-"""What is stored in MySQL and in ClickHouse, row by row, as any reader of the databases would find it."""
+"""Reads the rows stored in MySQL and in ClickHouse, as any other reader of the databases would."""
 
 import calendar
 import re
@@ -16,21 +16,21 @@ from shared.sinks.names import KEY_COLUMNS, column_name, table_name
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 INTEGER = re.compile(r"-?\d+")
-Key = tuple[str, str, str, str, int, int]
-"""system, group, element, object, end_s, gp_s."""
+RowKey = tuple[str, str, str, str, int, int]
+"""The key of a row: system, group, element, object, end_s, gp_s."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRow:
-    """Values by counter; only those that are there."""
+    """A stored row: its values by counter, without the missing ones."""
 
-    key: Key
+    key: RowKey
     suspect: bool
     values: Mapping[str, Any]
 
 
 def in_mysql(settings: Mysql) -> Iterator[StoredRow]:
-    """All rows of all systems."""
+    """Yields all rows of all systems."""
     with (
         connect(settings, settings.database) as connection,
         connection.cursor(DictCursor) as cursor,
@@ -46,7 +46,7 @@ def in_mysql(settings: Mysql) -> Iterator[StoredRow]:
         for found in cursor.fetchall():
             counters.setdefault((found["system"], found["measinfo"]), {})[found["counter"]] = found["col"]
         cursor.execute("SELECT `system`, measinfo, `table_name` AS name FROM pm_group ORDER BY part DESC")
-        # The last one counts: the view, where there is one.
+        # A view comes after the tables it combines and replaces them here.
         readable = {(group["system"], group["measinfo"]): group for group in cursor.fetchall()}
         for of_group, group in readable.items():
             rows.execute(f"SELECT * FROM `{group['name']}`")  # noqa: S608 - a name pmflow gave
@@ -58,7 +58,10 @@ def in_mysql(settings: Mysql) -> Iterator[StoredRow]:
 
 
 def in_clickhouse(settings: Clickhouse, system: str, groups: Mapping[str, set[str]]) -> Iterator[StoredRow]:
-    """All rows of a system's groups; the counters' names are needed, as ClickHouse keeps only its columns'."""
+    """Yields all rows of a system's groups.
+
+    The names of the counters are needed because ClickHouse keeps only the names of the columns.
+    """
     with client_of(settings) as client:
         present = {
             row[0]
@@ -81,7 +84,7 @@ def in_clickhouse(settings: Clickhouse, system: str, groups: Mapping[str, set[st
 
 
 def canonical(value: Any) -> Any:
-    """A value as it can be compared: numbers as numbers, whatever their digits; vectors as lists."""
+    """Returns a value in a form that can be compared: numbers as int or float, vectors as lists."""
     if isinstance(value, str):
         if value.startswith("["):
             try:

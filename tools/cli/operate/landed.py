@@ -1,4 +1,4 @@
-"""Which tables have a file's rows: found by the version each row carries, which is its file's (`version_of`)."""
+"""Finds the tables that hold rows of a file, by the version of the file in each row (`version_of`)."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,28 +12,28 @@ from shared.messages import FileStatus, version_of
 from shared.settings import Settings
 from shared.sinks.names import table_name
 
-DAY = timedelta(days=1)
-"""No file tells of a longer time: so far before its end its rows are looked for, by the primary key."""
+LONGEST_PERIOD = timedelta(days=1)
+"""The longest time a file covers: its rows are searched, by primary key, only this far before its end."""
 
 
-def rows_of(settings: Settings, file: FileStatus) -> Iterator[tuple[str, str, str]]:
-    """Sink, table, and what that has of the file; a row that a newer file changed since is that one's."""
+def rows_of_file(settings: Settings, file: FileStatus) -> Iterator[tuple[str, str, str]]:
+    """Yields sink, table and number of rows; a row that a newer file has changed belongs to the newer file."""
     system = settings.system(file.system)
     for sink in system.sinks if system else ():
         try:
             mysql, clickhouse = mysql_of(settings), clickhouse_of(settings)
-            tables = in_mysql(mysql, file) if sink == "mysql" else in_clickhouse(clickhouse, file)
+            tables = mysql_row_counts(mysql, file) if sink == "mysql" else clickhouse_row_counts(clickhouse, file)
             for table, rows in tables.items():
                 if rows:
                     yield sink, table, f"{rows:,} rows"
             if not any(tables.values()):
-                yield sink, "", "no rows: not stored, or all changed by newer files"
+                yield sink, "", "no rows: not stored, or all replaced by newer files"
         except (pymysql.Error, ClickHouseError, OSError) as error:
-            yield sink, "", f"not asked: {error}"
+            yield sink, "", f"database not queried: {error}"
 
 
-def in_mysql(settings: Mysql, file: FileStatus) -> dict[str, int]:
-    """Rows by table."""
+def mysql_row_counts(settings: Mysql, file: FileStatus) -> dict[str, int]:
+    """Returns the number of the file's rows by table."""
     with connect(settings, settings.database) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT `table_name` FROM pm_group WHERE `system` = %s AND part > 0", (file.system,))
         found = {}
@@ -46,8 +46,8 @@ def in_mysql(settings: Mysql, file: FileStatus) -> dict[str, int]:
         return found
 
 
-def in_clickhouse(settings: Clickhouse, file: FileStatus) -> dict[str, int]:
-    """Rows by table; those of older files too, which its views do not show."""
+def clickhouse_row_counts(settings: Clickhouse, file: FileStatus) -> dict[str, int]:
+    """Returns the number of the file's rows by table, including rows that newer files have replaced."""
     begin, end = _period(file)
     parameters = {"begin": begin, "end": end, "ver": version_of(file.file_id, file.mtime_s)}
     with client_of(settings) as client:
@@ -69,4 +69,4 @@ def in_clickhouse(settings: Clickhouse, file: FileStatus) -> dict[str, int]:
 
 def _period(file: FileStatus) -> tuple[datetime, datetime]:
     end = datetime.fromtimestamp(file.end_s, UTC)
-    return end - DAY, end
+    return end - LONGEST_PERIOD, end

@@ -1,4 +1,4 @@
-"""`pmflow trace`: every hop of a file, with times, offsets and tables."""
+"""`pmflow trace`: every hop of a file through the pipeline, with times, offsets and tables."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,43 +15,48 @@ from shared.messages import BadMessage, FileStatus, LedgerRecord, SetAside, Sink
 from shared.settings import load
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
-from tools.cli import ledger
-from tools.cli.landed import rows_of
+from tools.cli.operate import ledger
+from tools.cli.operate.landed import rows_of_file
 
 TracedRecord = tuple[str, LedgerRecord]
-"""Where it lies (topic/partition/offset), and what it says."""
-FILES = 50
-"""Of so many the databases are asked."""
+"""The origin of a record (topic/partition/offset) and its content."""
+MOST_FILES_LOOKED_UP = 50
+"""Limit of the files whose rows are looked up in the databases."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What is known of a file at one point of its way."""
+    """One step of a file through the pipeline."""
 
     file: FileStatus
     time: str
     at: str
-    """Its stage, or a sink."""
+    """The file's stage, or the name of a sink."""
     says: str
     where: str
-    """topic/partition/offset, or a table."""
+    """The record's topic/partition/offset, or a table."""
 
 
-def trace(
-    what: Annotated[str, typer.Argument(help="a file's id, a part of its path, or an element")],
+def trace_files(
+    what: Annotated[str, typer.Argument(help="file id, part of a file's path, or element")],
 ) -> None:
-    """Show the way of the files that match, hop by hop, to their tables; what compaction took away is not shown."""
+    """Show every hop of the matching files, from the announcement to the tables that hold their rows.
+
+    Statuses that the compaction of the ledger has removed are not shown.
+    """
     settings = load()
-    hops = list(hops_of(decoded(ledger.messages(settings.kafka.bootstrap_servers, FILES_STATUS)), what))
+    hops = list(hops_of(decoded(ledger.topic_records(settings.kafka.bootstrap_servers, FILES_STATUS)), what))
     if not hops:
-        raise typer.BadParameter(f"the ledger knows no file or element {what!r}")
+        raise typer.BadParameter(
+            f"the ledger has no file or element {what!r}; expected a file id, a part of a path or an element"
+        )
     shown = Table("file", "time", "at", "says", "where", title=what)
     for number, (file_id, some) in enumerate(groupby(hops, _id)):
         of_file = list(some)
         for hop in of_file:
             shown.add_row(file_id, hop.time, hop.at, hop.says, hop.where)
-        if number < FILES and of_file[-1].file.topic:
-            for sink, table, says in rows_of(settings, of_file[-1].file):
+        if number < MOST_FILES_LOOKED_UP and of_file[-1].file.topic:
+            for sink, table, says in rows_of_file(settings, of_file[-1].file):
                 shown.add_row(file_id, "", sink, says, table)
     Console().print(shown)
 
@@ -61,7 +66,7 @@ def _id(hop: Hop) -> str:
 
 
 def decoded(records: Iterable[Record]) -> Iterator[TracedRecord]:
-    """The ledger's records; what is none is passed over, the tracker tells of it."""
+    """Yields the ledger's records; skips invalid ones, which the tracker reports."""
     for record in records:
         try:
             told = decode_status(record.value or b"")
@@ -71,7 +76,7 @@ def decoded(records: Iterable[Record]) -> Iterator[TracedRecord]:
 
 
 def hops_of(records: Iterable[TracedRecord], what: str) -> Iterator[Hop]:
-    """A file's hops in their order; what became of it in the sinks at its end."""
+    """Yields the hops of each file in order; those in the sinks come last."""
     files: dict[str, list[tuple[str, FileStatus]]] = {}
     positions = SinkPositions()
     asides: dict[str, SetAside] = {}
@@ -102,8 +107,8 @@ def _asides(file: FileStatus, asides: Iterable[SetAside]) -> Iterator[Hop]:
 def _sinks(file: FileStatus, positions: SinkPositions) -> Iterator[Hop]:
     end = file.topic, file.partition, file.last_offset
     for sink, next_offset in positions.in_partition(file.topic, file.partition).items():
-        stored = "has it" if positions.is_stored(sink, *end) else "does not have it yet"
-        yield Hop(file, "", sink, f"{stored}, is at {next_offset}", "/".join(map(str, end)))
+        stored = "stored" if positions.is_stored(sink, *end) else "not stored yet"
+        yield Hop(file, "", sink, f"{stored}, next offset {next_offset}", "/".join(map(str, end)))
 
 
 def _says(status: FileStatus) -> str:

@@ -1,4 +1,4 @@
-"""`pmflow replay`: a part of a counters topic, once more into one sink; what is right there stays as it is."""
+"""`pmflow replay`: stores a part of a counters topic in one sink again; correct values there do not change."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,24 +26,24 @@ from shared.settings import Settings, load
 from shared.sinks.landing import Piece, land, pieces_of
 from shared.sinks.loop import Sink
 
-MESSAGES_AT_ONCE = 500
-FIRST_BACKOFF_S = 0.5
-LONGEST_BACKOFF_S = 10.0
-Times = tuple[int | None, int | None]
-"""From and to, ms since 1970 by the messages' own time; None is the topic's end on that side."""
+RECORDS_PER_READ = 500
+FIRST_RETRY_S = 0.5
+LONGEST_RETRY_S = 10.0
+TimeRangeMs = tuple[int | None, int | None]
+"""A time range in milliseconds since 1970, by the messages' timestamps; None: no limit on that side."""
 
 
 @dataclass
 class Replayed:
-    """Counts of messages; one of which a part is refused is refused."""
+    """Counts of messages; a message of which any part is refused counts as refused."""
 
     read: int = 0
     stored: int = 0
     refused: int = 0
 
 
-class Refused:
-    """Messages that were refused, in whole or in part: told of, and left where they are."""
+class RefusedMessages:
+    """Collects messages that were refused, in whole or in part: they are reported and stay in the topic."""
 
     def __init__(self) -> None:
         self.origins: set[str] = set()
@@ -53,8 +53,8 @@ class Refused:
         typer.echo(f"refused: {record.origin}: {reason}", err=True)
 
 
-def offset_range(brokers: str, topic: topics.Topic, times: Times, offset: int | None = None) -> OffsetRange:
-    """What of the topic is meant; what comes later than now is not waited for."""
+def offset_range(brokers: str, topic: topics.Topic, times: TimeRangeMs, offset: int | None = None) -> OffsetRange:
+    """Returns the offsets to read; messages that arrive later are not included."""
     since_ms, until_ms = times
     now = admin.ends(brokers, topic)
     last = admin.begins(brokers, topic, until_ms) if until_ms is not None else {}
@@ -72,14 +72,14 @@ def replay(
     told: Callable[[int], object],
     landed: Callable[[Sequence[Record]], object] = lambda _: None,
 ) -> Replayed:
-    """Read by a group of its own, write without positions: the services do not see it.
+    """Reads with its own consumer group and writes without positions, so the services are not affected.
 
-    While the database is away it is tried again for ever. `told` is given how many messages are read so far, `landed`
-    those of which nothing was refused.
+    Retries without limit while the database is unavailable. Calls `told` with the number of messages read so far, and
+    `landed` with the messages that were stored as a whole.
     """
     done = Replayed()
-    refused = Refused()
-    for records in read_range(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, MESSAGES_AT_ONCE):
+    refused = RefusedMessages()
+    for records in read_range(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, RECORDS_PER_READ):
         done.read += len(records)
         land(partial(_write, sink), pieces_of(records, refused), refused)
         landed([record for record in records if record.origin not in refused.origins])
@@ -97,13 +97,13 @@ def _write(sink: Sink, pieces: Sequence[Piece]) -> None:
         except Unreachable as error:
             typer.echo(f"waiting for the database: {error}", err=True)
             failures += 1
-            sleep(backoff_s(failures, FIRST_BACKOFF_S, LONGEST_BACKOFF_S))
+            sleep(backoff_s(failures, FIRST_RETRY_S, LONGEST_RETRY_S))
         else:
             return
 
 
 def take_back(producer: Producer, sink: str, letters: Sequence[Record]) -> None:
-    """Tell the ledger that dead letters are not set aside any more: the cycles' figures count them as stored."""
+    """Removes dead letters from the ledger, so that the figures of the cycles count them as stored."""
     taken = []
     for letter in letters:
         content = letter.value or b""
@@ -112,7 +112,7 @@ def take_back(producer: Producer, sink: str, letters: Sequence[Record]) -> None:
 
 
 def sink_of(settings: Settings, name: str) -> Sink:
-    """The sink as its service has it."""
+    """Returns the sink as its service uses it."""
     return mysql_sink(settings) if name == "mysql" else clickhouse_sink(settings)
 
 
@@ -120,21 +120,23 @@ def _ms(time: datetime | None) -> int | None:
     return None if time is None else int(time.replace(tzinfo=UTC).timestamp() * 1000)
 
 
-def command(  # noqa: PLR0913 - the options of a command
-    system: Annotated[str, typer.Option(help="whose counters")],
-    sink: Annotated[Literal["mysql", "clickhouse"], typer.Option(help="where to")],
-    since: Annotated[datetime | None, typer.Option("--from", help="not before; when the message was sent, UTC")] = None,
-    until: Annotated[datetime | None, typer.Option("--to", help="before; when the message was sent, UTC")] = None,
-    offset: Annotated[int | None, typer.Option(help="from this offset in each partition, in place of --from")] = None,
+def replay_command(  # noqa: PLR0913 - the options of a command
+    system: Annotated[str, typer.Option(help="system whose counters are read")],
+    sink: Annotated[Literal["mysql", "clickhouse"], typer.Option(help="database to store them in")],
+    since: Annotated[
+        datetime | None, typer.Option("--from", help="first time at which messages were sent, UTC")
+    ] = None,
+    until: Annotated[datetime | None, typer.Option("--to", help="time before which messages were sent, UTC")] = None,
+    offset: Annotated[int | None, typer.Option(help="first offset in each partition, instead of --from")] = None,
     *,
-    set_aside: Annotated[bool, typer.Option("--set-aside", help="what lies in the dead letters, in its place")] = False,
+    set_aside: Annotated[bool, typer.Option("--set-aside", help="read the dead letters instead of the topic")] = False,
 ) -> None:
-    """Read a system's counters from Kafka again into a sink; exit 1 when some are refused."""
+    """Read a system's counters from Kafka again into a database; exit with 1 if any are refused."""
     settings = load()
     if system not in {known.name for known in settings.systems}:
-        raise typer.BadParameter(f"no system {system!r}; there are {', '.join(s.name for s in settings.systems)}")
+        raise typer.BadParameter(f"no system {system!r}; configured: {', '.join(s.name for s in settings.systems)}")
     if since is not None and offset is not None:
-        raise typer.BadParameter("--from or --offset, not both")
+        raise typer.BadParameter("--from and --offset exclude each other: give only one of them")
     topic = topics.counters_topic(system)
     brokers = settings.kafka.bootstrap_servers
     part = offset_range(brokers, topic.dead_letters if set_aside else topic, (_ms(since), _ms(until)), offset)

@@ -1,4 +1,4 @@
-"""The ledger as it is now: the newest status of each file and the sinks' positions, read from pm.files.status."""
+"""Reads the ledger, pm.files.status, as it is now: the newest status of each file, and the sinks' positions."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,43 +13,43 @@ from shared.topics import FILES_STATUS, Topic
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """A snapshot."""
+class LedgerSnapshot:
+    """The ledger at one moment."""
 
     files: dict[str, FileStatus] = field(default_factory=dict)
     positions: SinkPositions = field(default_factory=SinkPositions)
     set_aside: dict[str, SetAside] = field(default_factory=dict)
-    """By key."""
+    """Set-aside parts of messages by their key in the ledger."""
 
 
-def read(brokers: str) -> Ledger:
-    """All of the topic, up to where it ends now."""
-    return of(messages(brokers, FILES_STATUS))
+def read_ledger(brokers: str) -> LedgerSnapshot:
+    """Reads the whole topic, up to its present end."""
+    return ledger_of(topic_records(brokers, FILES_STATUS))
 
 
-def of(said: Iterable[Record]) -> Ledger:
-    """What the topic's messages, from its beginning, leave."""
-    ledger = Ledger()
-    for record in said:
+def ledger_of(records: Iterable[Record]) -> LedgerSnapshot:
+    """Builds the ledger from the topic's records, which start at its beginning."""
+    ledger = LedgerSnapshot()
+    for record in records:
         _take(ledger, record.key_text, record.value)
     return ledger
 
 
-def messages(brokers: str, topic: Topic) -> Iterator[Record]:
-    """All of a topic, up to where it ends now; each partition's in their order."""
+def topic_records(brokers: str, topic: Topic) -> Iterator[Record]:
+    """Yields the records of a topic up to its present end; those of one partition are in order."""
     reader = follow_all(brokers, topic)
     try:
-        yield from until_now(reader, brokers, topic)
+        yield from records_until_now(reader, brokers, topic)
     finally:
         reader.close()
 
 
-def until_now(reader: Consumer, brokers: str, topic: Topic) -> Iterator[Record]:
-    """What the reader has not read yet, up to where the topic ends now; it can be read on from there."""
+def records_until_now(reader: Consumer, brokers: str, topic: Topic) -> Iterator[Record]:
+    """Yields the records that the reader has not read yet, up to the topic's present end; it can read on from there."""
     yield from chain.from_iterable(read_until(reader, topic, ends(brokers, topic)))
 
 
-def _take(ledger: Ledger, key: str, value: bytes | None) -> None:
+def _take(ledger: LedgerSnapshot, key: str, value: bytes | None) -> None:
     if value is None:
         ledger.set_aside.pop(key, None)
         return

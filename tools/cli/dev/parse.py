@@ -1,4 +1,4 @@
-"""`pmflow parse`: the parser alone, on local files."""
+"""`pmflow parse`: runs only the parser, on local files."""
 
 import sys
 from collections.abc import Iterator
@@ -17,18 +17,24 @@ from shared.messages import file_identity, path_text, version_of
 from shared.settings import BadSettings, System, load
 
 
-def parse(
+def parse_files(
     files: Annotated[
-        list[Path], typer.Argument(help="PM files: XML or tables, plain or packed", exists=True, dir_okay=False)
+        list[Path], typer.Argument(help="PM files: XML or tables, plain or compressed", exists=True, dir_okay=False)
     ],
     profiles: Annotated[
-        list[Path] | None, typer.Option(help="directories of profiles, before the shipped ones")
+        list[Path] | None, typer.Option(help="directories of profiles, which take precedence over the shipped ones")
     ] = None,
-    system: Annotated[str, typer.Option(help="of PMFLOW_CONFIG: its preprocessing, its dictionary")] = "",
-    dictionary: Annotated[list[Path] | None, typer.Option(help="VES PM Dictionaries, instead of the system's")] = None,
-    summary: Annotated[bool, typer.Option("--summary", help="one JSON line a file instead of its rows")] = False,
+    system: Annotated[
+        str, typer.Option(help="system in PMFLOW_CONFIG whose preprocessing and dictionary are used")
+    ] = "",
+    dictionary: Annotated[
+        list[Path] | None, typer.Option(help="VES PM Dictionaries, instead of those of the system")
+    ] = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="print one JSON line per file instead of its rows")
+    ] = False,
 ) -> None:
-    """Print the rows of PM files as JSON lines; exit 1 if one cannot be read."""
+    """Print the rows of PM files as JSON lines; exit with 1 if a file cannot be read."""
     failed = False
     try:
         known = profiles_of(profiles or ())
@@ -47,18 +53,22 @@ def parse(
             if summary:
                 _print(counts)
                 continue
-            for row in rows(parsed):
+            for row in printed_rows(parsed):
                 _print(row)
-            if parsed.notes or parsed.counts.reasons:  # what the rows do not tell
+            if parsed.notes or parsed.counts.reasons:  # information that the rows do not contain
                 _print(counts, to_errors=True)
     raise typer.Exit(int(failed))
 
 
 def _wanted(system: str, dictionaries: list[Path]) -> Preprocessing:
-    """Raises BadSettings."""
+    """Returns the preprocessing that the options ask for.
+
+    Raises:
+        BadSettings: the system is not configured, or a file of its preprocessing cannot be used.
+    """
     own = load().system(system) if system else System(name="")
     if own is None:
-        raise BadSettings(f"no system {system!r} is configured")
+        raise BadSettings(f"no system {system!r} in the configuration")
     return read_preprocessing(replace(own, counter_dictionary=tuple(map(str, dictionaries))) if dictionaries else own)
 
 
@@ -69,8 +79,8 @@ def _origin(file: Path) -> Origin:
     return Origin("", file_id, element, version_of(file_id, int(status.st_mtime)), file_name=file.name)
 
 
-def rows(parsed: Parsed) -> Iterator[dict[str, Any]]:
-    """A row a measured object, group and period."""
+def printed_rows(parsed: Parsed) -> Iterator[dict[str, Any]]:
+    """Yields one row per measured object, group and period."""
     for batch in parsed.batches:
         found = orjson.loads(batch.value)
         for ldn, suspect, *values in found["rows"]:

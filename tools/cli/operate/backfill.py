@@ -1,4 +1,4 @@
-"""`pmflow backfill`: files of a time range that lie in done/, through the whole pipeline once more; they stay there."""
+"""`pmflow backfill`: sends files of a time range from done/ through the pipeline again; the files stay there."""
 
 import re
 from collections import Counter, deque
@@ -23,21 +23,24 @@ from shared.remote.service_manager import FtpServiceManager
 from shared.remote.session import Denied, Entry, Gone, Session, child
 from shared.settings import BadSettings, Settings, System, load
 from shared.topics import FILES_FOUND, FILES_STATUS
-from tools.cli import ledger
+from tools.cli.operate import ledger
 
-MARK = re.compile(rb"\.[0-9a-f]{16}\Z")
-"""Of a file whose name was taken in done/."""
-UNDER_WAY = frozenset({"found", "fetching", "parsed"})
+CONFLICT_SUFFIX = re.compile(rb"\.[0-9a-f]{16}\Z")
+"""Suffix of a file that was moved to done/ while another file there had its name."""
+STAGES_UNDER_WAY = frozenset({"found", "fetching", "parsed"})
 FORGOTTEN_AFTER_S = 3600.0
-"""Of silence about a file that was under way."""
-TRIES = 5
-AGAIN_AFTER_S = 30.0
-Range = tuple[int, int]
-"""From and to, seconds since 1970 UTC, by the end of the period (or the time of writing where a name does not tell)."""
+"""Age of the last status after which a file under way is taken for forgotten."""
+MOST_ATTEMPTS = 5
+RETRY_AFTER_S = 30.0
+TimeRangeS = tuple[int, int]
+"""A time range in seconds since 1970 UTC, by the end of the files' periods; the end is excluded.
+
+A file whose name does not state a period counts by its modification time.
+"""
 
 
-def folders(endpoint: Endpoint, system: System, times: Range) -> Mapping[bytes, int]:
-    """Where settled files of these times may lie, and so many levels below."""
+def done_folders(endpoint: Endpoint, system: System, times: TimeRangeS) -> Mapping[bytes, int]:
+    """Returns the directories that may hold settled files of these times, and the levels to search below each."""
     first, last = (datetime.fromtimestamp(at_s, endpoint.zone) for at_s in times)
     days = [first + timedelta(days=n) for n in range(-1, (last - first).days + 2)]
     if system.on_done == "move" and system.done_directory.startswith("/"):
@@ -51,17 +54,18 @@ def folders(endpoint: Endpoint, system: System, times: Range) -> Mapping[bytes, 
     return {child(base, done): 0 for base in bases for done in below}
 
 
-def settled(
+def settled_files(
     listed: Iterable[tuple[bytes, Entry]],
     endpoint: Endpoint,
     system: System,
-    times: Range,
+    times: TimeRangeS,
     known: Iterable[File] = (),
 ) -> Iterator[FileFound]:
-    """Of what was listed the files that were collected, each as it was announced first: so it keeps its identity.
+    """Yields the listed files that were collected, each as it was first announced, so that it keeps its identity.
 
-    A file is one that would be moved to where it lies. Where done/ is one place for files of several directories, those
-    that are `known` tell which one; one that nobody knows any more may get another identity, which changes no value.
+    A listed file was collected if pmflow would move it to where it is. Where one done/ holds the files of several
+    directories, `known` files tell the directory; a file that is no longer known may get another identity, which
+    changes no value.
     """
     parents: dict[tuple[int, int], set[bytes]] = {}
     for file in known:
@@ -80,7 +84,11 @@ def _origins(
     if system.on_done == "leave":
         yield announcement(system.name, endpoint, child(directory, entry.name), entry, epoch=0)
         return
-    names = {MARK.sub(b"", entry.name): True, entry.name: False} if MARK.search(entry.name) else {entry.name: False}
+    names = (
+        {CONFLICT_SUFFIX.sub(b"", entry.name): True, entry.name: False}
+        if CONFLICT_SUFFIX.search(entry.name)
+        else {entry.name: False}
+    )
     for parent in parents:
         for name, again in names.items():
             file = announcement(system.name, endpoint, child(parent, name), replace(entry, name=name), epoch=0)
@@ -89,22 +97,22 @@ def _origins(
 
 
 def _parents(directory: bytes, entry: Entry, endpoint: Endpoint, system: System) -> Sequence[bytes]:
-    """The directories a file may have been found in."""
+    """Returns the directories in which a file may have been found."""
     if system.done_directory.startswith("/"):
         return [base for days in (0, 1) for base in endpoint.directories(entry.mtime_s + days * 86_400)]
     return [directory.rsplit(b"/", system.done_directory.strip("/").count("/") + 1)[0]]
 
 
-def look(
-    settings: Settings, system: System, times: Range, known: Collection[File]
+def find_files(
+    settings: Settings, system: System, times: TimeRangeS, known: Collection[File]
 ) -> tuple[list[FileFound], list[str]]:
-    """The files on all elements, and the elements that do not answer."""
+    """Returns the files on all elements, and the elements that do not answer, with the reason."""
     manager = FtpServiceManager(settings.elements)
 
     def on(endpoint: Endpoint) -> list[FileFound] | str:
         try:
             with manager.session(endpoint) as session:
-                return list(settled(_listing(session, endpoint, system, times), endpoint, system, times, known))
+                return list(settled_files(_listing(session, endpoint, system, times), endpoint, system, times, known))
         except (Unreachable, Hopeless) as error:
             return f"{endpoint.name}: {error}"
 
@@ -115,32 +123,32 @@ def look(
     return sorted(files, key=cycle_of), [trouble for trouble in looks if isinstance(trouble, str)]
 
 
-def _listing(session: Session, endpoint: Endpoint, system: System, times: Range) -> Iterator[tuple[bytes, Entry]]:
-    for directory, depth in folders(endpoint, system, times).items():
+def _listing(session: Session, endpoint: Endpoint, system: System, times: TimeRangeS) -> Iterator[tuple[bytes, Entry]]:
+    for directory, depth in done_folders(endpoint, system, times).items():
         try:
             for where, entry in session.tree(directory, depth):
                 if isinstance(entry, Denied):
                     raise entry
                 yield where, entry
         except Gone:
-            continue  # no file of that day
+            continue  # no file was settled on that day
 
 
 @dataclass
 class Backfill:
-    """Announces files, so many at once, and follows them to their ends."""
+    """Announces files, at most `at_once` at a time, and follows each one until it is finished."""
 
     reader: Consumer
-    """Of the ledger, from where it ended before the first is announced."""
+    """Consumer of the ledger, positioned before the first announcement."""
     producer: Producer
     at_once: int
     waiting: deque[tuple[float, FileFound]] = field(default_factory=deque)
-    """With the time before which it is not announced."""
+    """Files to announce, each with the earliest time for it."""
     in_flight: dict[str, FileFound] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
 
     def run(self, files: Sequence[FileFound], told: Callable[[int], object]) -> Counter[str]:
-        """How many ended as what; `told` is given how many did so far."""
+        """Returns the number of files by final stage; calls `told` with the number of files finished so far."""
         self.waiting += ((0.0, file) for file in files)
         while self.waiting or self.in_flight:
             self._announce()
@@ -152,7 +160,7 @@ class Backfill:
         return self.ends
 
     def _announce(self) -> None:
-        """The ledger first, as the scanner does."""
+        """Writes the statuses to the ledger before the announcements, as the scanner does."""
         files = []
         for _ in range(min(len(self.waiting), self.at_once - len(self.in_flight))):
             if self.waiting[0][0] > monotonic():
@@ -169,21 +177,24 @@ class Backfill:
             self.ends[status.stage] += 1
         elif status.stage == "postponed":
             file = self.in_flight.pop(status.file_id)
-            if file.attempt < TRIES:
-                self.waiting.append((monotonic() + AGAIN_AFTER_S, replace(file, attempt=file.attempt + 1)))
+            if file.attempt < MOST_ATTEMPTS:
+                self.waiting.append((monotonic() + RETRY_AFTER_S, replace(file, attempt=file.attempt + 1)))
             else:
                 self.ends["unreachable"] += 1
 
 
 def backfill(
-    settings: Settings, system: System, times: Range, at_once: int, told: Callable[[int, int], object]
+    settings: Settings, system: System, times: TimeRangeS, at_once: int, told: Callable[[int, int], object]
 ) -> tuple[Counter[str], list[str]]:
-    """How many files ended as what, and the elements that did not answer. `told`: how many have ended, of how many."""
+    """Returns the number of files by final stage, and the elements that did not answer.
+
+    Calls `told` with the number of files finished so far and the number of all files.
+    """
     brokers = settings.kafka.bootstrap_servers
     reader = follow_all(brokers, FILES_STATUS)
-    known = ledger.of(ledger.until_now(reader, brokers, FILES_STATUS)).files
-    files, troubles = look(settings, system, times, known.values())
-    through = [one for file in files if (one := again(file, known.get(file.file_id), time()))]
+    known = ledger.ledger_of(ledger.records_until_now(reader, brokers, FILES_STATUS)).files
+    files, troubles = find_files(settings, system, times, known.values())
+    through = [one for file in files if (one := to_announce(file, known.get(file.file_id), time()))]
     producer = Producer(brokers)
     ends = Backfill(reader, producer, at_once).run(through, lambda ended: told(ended, len(through)))
     producer.close()
@@ -191,32 +202,34 @@ def backfill(
     return ends, troubles
 
 
-def again(file: FileFound, known: FileStatus | None, now_s: float) -> FileFound | None:
-    """None while it is under way: on its way to where it lies, or by another backfill."""
+def to_announce(file: FileFound, known: FileStatus | None, now_s: float) -> FileFound | None:
+    """Returns the file as it should be announced; None while it is under way, to done/ or in another backfill."""
     if known is None:
         return file
-    under_way = known.stage in UNDER_WAY and now_s - known.at_s < FORGOTTEN_AFTER_S
+    under_way = known.stage in STAGES_UNDER_WAY and now_s - known.at_s < FORGOTTEN_AFTER_S
     return None if under_way else replace(file, found_s=known.found_s)
 
 
-def command(
-    system: Annotated[str, typer.Option(help="whose files")],
-    since: Annotated[datetime, typer.Option("--from", help="periods that end not before, UTC")],
-    until: Annotated[datetime, typer.Option("--to", help="periods that end before, UTC")],
+def backfill_command(
+    system: Annotated[str, typer.Option(help="system whose files are collected again")],
+    since: Annotated[datetime, typer.Option("--from", help="earliest end of the files' periods, UTC")],
+    until: Annotated[datetime, typer.Option("--to", help="time before which the files' periods end, UTC")],
     at_once: Annotated[
-        int, typer.Option(min=1, help="files under way; they count to the system's in-flight-limit")
+        int, typer.Option(min=1, help="largest number of files under way; they count towards in-flight-limit")
     ] = 500,
 ) -> None:
-    """Land the files in done/ of a time range once more, where they lie; exit 1 unless all are done.
+    """Collect and store the files in done/ of a time range again; exit with 1 unless all are done.
 
-    What is stored and right stays as it is. May be stopped and begun again at any time.
+    The files stay where they are, and correct values do not change. You may stop and restart it at any time.
     """
     settings = load()
     found_system = settings.system(system)
     if found_system is None:
-        raise typer.BadParameter(f"no system {system!r}; there are {', '.join(s.name for s in settings.systems)}")
+        raise typer.BadParameter(f"no system {system!r}; configured: {', '.join(s.name for s in settings.systems)}")
     if found_system.on_done == "delete":
-        raise BadSettings(f"{system}: on-done is delete, there is no done/; what Kafka still holds: pmflow replay")
+        raise BadSettings(
+            f"{system}: on-done is delete, so no files are left to collect; use pmflow replay for data still in Kafka"
+        )
     times = int(since.replace(tzinfo=UTC).timestamp()), int(until.replace(tzinfo=UTC).timestamp())
     with Progress(transient=True) as progress:
         task = progress.add_task(f"files of {system}", total=None)
@@ -224,6 +237,8 @@ def command(
             settings, found_system, times, at_once, lambda ended, of: progress.update(task, completed=ended, total=of)
         )
     for trouble in troubles:
-        typer.echo(f"not looked at: {trouble}", err=True)
-    typer.echo(", ".join(f"{count} {end}" for end, count in sorted(ends.items())) or "no file of this time in done/")
+        typer.echo(f"not searched: {trouble}", err=True)
+    typer.echo(
+        ", ".join(f"{count} {end}" for end, count in sorted(ends.items())) or "no files of this time range in done/"
+    )
     raise typer.Exit(1 if troubles or set(ends) - {"done"} else 0)
