@@ -34,9 +34,9 @@ class Demo:
     output: Path
 
     def wait_until_runs(self, home: Path, name: str) -> processes.Process:
-        """Until this demo has started a process: it is not one that an earlier demo left."""
+        """Until this demo has started a process; all that an earlier demo left is gone when the servers start."""
         until_s = monotonic() + 60
-        while (found := processes.find(home, name)) is None or found.pid < self.process.pid:
+        while "starting Kafka" not in self.text() or (found := processes.find(home, name)) is None:
             assert self.process.poll() is None, self.text()
             assert monotonic() < until_s, f"{name} does not start"
             Event().wait(0.01)

@@ -160,9 +160,8 @@ def running(home: Path) -> list[processes.Process]:
 def down(home: Path, timeout_s: float = 40.0) -> list[str]:
     """Stops all that runs under the folder and returns the names; the data stays.
 
-    Each process may take so many seconds to end in good order, then it is killed.
-
-    A demo comes first, since it would start more; then simulator and services; the servers last.
+    A demo comes first, since it would start more; then simulator and services; the servers last. What has not ended
+    after `timeout_s` is killed.
     """
     home = home.resolve()
     stopped: list[str] = []
