@@ -35,7 +35,7 @@ class Demo:
     def wait_until_runs(self, home: Path, name: str) -> processes.Process:
         """Waits until this demo has started a process; one that an earlier demo left does not count."""
         until_s = monotonic() + 60
-        while (found := processes.find(home, name)) is None or found.pid < self.process.pid:
+        while "starting Kafka" not in self.text() or (found := processes.find(home, name)) is None:
             assert self.process.poll() is None, self.text()
             assert monotonic() < until_s, f"{name} does not start"
             Event().wait(0.01)

@@ -197,7 +197,9 @@ def _start_time(pid: int) -> str:
         fields = stat.read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    return "" if fields[0] in "ZX" else f"{fields[19]} {_boot()}"
+    state, threads, ticks = fields[0], int(fields[17]), fields[19]
+    # a process whose first thread has ended keeps files and ports until the last one has
+    return "" if state in "ZX" and threads <= 1 else f"{ticks} {_boot()}"
 
 
 def _boot() -> str:

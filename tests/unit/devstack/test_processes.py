@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -161,3 +162,20 @@ def test_an_interruption_waits_until_the_pid_file_is_written(home: Path, monkeyp
         processes.start(home, "one", SLEEPER)
     monkeypatch.undo()
     assert processes.find(home, "one") is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="by a system call of Linux")
+def test_a_process_runs_until_its_last_thread_has_ended(home: Path) -> None:
+    """As a killed server does for some milliseconds: its first thread is gone, its ports are still taken."""
+    number = {"x86_64": 60, "aarch64": 93}[platform.machine()]
+    leave = (
+        f"import ctypes, threading; threading.Thread(target=threading.Event().wait).start(); print('up', flush=True); \
+ctypes.CDLL(None).syscall({number}, 0)"
+    )
+    process = started(home, [sys.executable, "-c", leave])
+    stat = Path(f"/proc/{process.pid}/stat")
+    while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        pass
+    assert processes.find(home, "one") == process
+    process.kill()
+    assert not process.alive()
