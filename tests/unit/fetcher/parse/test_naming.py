@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.fetcher.parse.values.naming import class_of, joined, derived_group
+from services.fetcher.parse.values.naming import class_of, derived_group, joined
 
 
 @pytest.mark.parametrize(
