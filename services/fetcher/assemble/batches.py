@@ -17,7 +17,7 @@ from services.fetcher.parse.block import MeasInfoBlock
 from services.fetcher.parse.blocks import read_blocks
 from services.fetcher.parse.tables.profile import Profile
 from services.fetcher.parse.unpack import Member, UnpackLimits, unpacked_members
-from services.fetcher.parse.values.naming import measurement_group
+from services.fetcher.parse.values.naming import derived_group
 from services.fetcher.parse.values.period import period_of
 from services.fetcher.preprocess.declared import UNDECLARED, DeclaredTypes, contradicted, types_found
 from services.fetcher.preprocess.steps import MeasInfoRows, Preprocessing, UnconvertedValue, preprocessed
@@ -147,7 +147,7 @@ class _Assembler:
             return
         head = info.head
         element = head.element or self.origin.element
-        group = measurement_group(head.group, head.first_object, element)
+        group = derived_group(head.group, head.first_object, element)
         try:
             period = period_of(head.begin, head.end, head.duration, self.origin.zone_offset_min)
         except ValueError as error:

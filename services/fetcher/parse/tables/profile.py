@@ -16,10 +16,10 @@ _ROLES = ("date", "begin", "end", "period", "element", "group", "suspect")
 """Roles of which a table has at most one column."""
 
 
-def plain(name: str) -> str:
+def comparable_name(name: str) -> str:
     """Returns the form in which column names are compared; a name without letters and digits stays as it is.
 
-    >>> plain("Result Time"), plain("RESULT_TIME"), plain("%")
+    >>> comparable_name("Result Time"), comparable_name("RESULT_TIME"), comparable_name("%")
     ('resulttime', 'resulttime', '%')
     """
     return _PLAIN.sub("", name.lower()) or name.strip()
@@ -109,7 +109,7 @@ class Layout:
 
 def layout_of(header: Sequence[str], profile: Profile) -> Layout | None:
     """Returns the layout of a header by the profile; None if the profile does not match it."""
-    names = [plain(name) for name in header]
+    names = [comparable_name(name) for name in header]
     while names and not names[-1]:  # a delimiter behind the last column
         names.pop()
     roles = {role: _first(names, getattr(profile, role)) for role in _ROLES}
@@ -118,7 +118,7 @@ def layout_of(header: Sequence[str], profile: Profile) -> Layout | None:
     objects = tuple((header[at].strip(), at) for at in parts if at >= 0 and at not in times)
     pattern = re.compile(profile.counters, re.IGNORECASE) if profile.counters else None
     taken = {at for at in (*roles.values(), *(at for _, at in objects)) if at >= 0}
-    ignored = {plain(name) for name in profile.ignore}
+    ignored = {comparable_name(name) for name in profile.ignore}
     free = [at for at, name in enumerate(names) if at not in taken and name not in ignored]
     counters = tuple(at for at in free if not pattern or pattern.fullmatch(header[at].strip()))
     if (roles["begin"] < 0 and roles["end"] < 0) or not objects or not counters:
@@ -137,7 +137,7 @@ def layout_of(header: Sequence[str], profile: Profile) -> Layout | None:
 
 def _first(names: list[str], spellings: Iterable[str]) -> int:
     """Returns the index of the first spelling that is one of the names; -1 if none is."""
-    return next((names.index(plain(name)) for name in spellings if plain(name) in names), -1)
+    return next((names.index(comparable_name(name)) for name in spellings if comparable_name(name) in names), -1)
 
 
 def read_profiles(directories: Iterable[Path]) -> Iterator[Profile]:

@@ -22,6 +22,6 @@ def class_of(dn: str) -> str:
     return name.strip() if equals else ""
 
 
-def measurement_group(measinfo_id: str, first_object: str, element: str) -> str:
+def derived_group(measinfo_id: str, first_object: str, element: str) -> str:
     """Returns the measInfoId, or else the class of the measured object or of the element."""
     return measinfo_id or class_of(first_object) or class_of(element) or "ManagedElement"

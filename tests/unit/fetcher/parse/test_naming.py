@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.fetcher.parse.values.naming import class_of, joined, measurement_group
+from services.fetcher.parse.values.naming import class_of, derived_group, joined
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,10 @@ def test_the_class_is_that_of_the_last_component(dn: str, name: str) -> None:
 
 
 def test_a_group_is_the_meas_info_id_else_the_class_of_what_is_measured() -> None:
-    assert measurement_group("PM=1,PmGroup=X", "A=1,Cell=2", "M=1") == "PM=1,PmGroup=X"
-    assert measurement_group("", "A=1,Cell=2", "M=1") == "Cell"
-    assert measurement_group("", "", "SubNetwork=1,MeContext=2") == "MeContext"
-    assert measurement_group("", "", "node-1") == "ManagedElement"
+    assert derived_group("PM=1,PmGroup=X", "A=1,Cell=2", "M=1") == "PM=1,PmGroup=X"
+    assert derived_group("", "A=1,Cell=2", "M=1") == "Cell"
+    assert derived_group("", "", "SubNetwork=1,MeContext=2") == "MeContext"
+    assert derived_group("", "", "node-1") == "ManagedElement"
 
 
 def test_a_name_is_joined_of_the_parts_that_are_there() -> None:
