@@ -212,8 +212,10 @@ def to_announce(file: FileFound, known: FileStatus | None, now_s: float) -> File
 
 def backfill_command(
     system: Annotated[str, typer.Option(help="system whose files are collected again")],
-    since: Annotated[datetime, typer.Option("--from", help="earliest end of the files' periods, UTC")],
-    until: Annotated[datetime, typer.Option("--to", help="time before which the files' periods end, UTC")],
+    since: Annotated[
+        datetime, typer.Option("--from", help="collect files whose periods end at or after this time, UTC")
+    ],
+    until: Annotated[datetime, typer.Option("--to", help="collect files whose periods end before this time, UTC")],
     at_once: Annotated[
         int, typer.Option(min=1, help="largest number of files under way; they count towards in-flight-limit")
     ] = 500,

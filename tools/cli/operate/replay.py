@@ -135,10 +135,12 @@ def replay_command(  # noqa: PLR0913 - the options of a command
     system: Annotated[str, typer.Option(help="system whose counters are read")],
     sink: Annotated[Literal["mysql", "clickhouse"], typer.Option(help="database to store them in")],
     since: Annotated[
-        datetime | None, typer.Option("--from", help="first time at which messages were sent, UTC")
+        datetime | None, typer.Option("--from", help="read messages sent at or after this time, UTC")
     ] = None,
-    until: Annotated[datetime | None, typer.Option("--to", help="time before which messages were sent, UTC")] = None,
-    offset: Annotated[int | None, typer.Option(help="first offset in each partition, instead of --from")] = None,
+    until: Annotated[datetime | None, typer.Option("--to", help="read messages sent before this time, UTC")] = None,
+    offset: Annotated[
+        int | None, typer.Option(help="read from this offset in each partition, instead of --from")
+    ] = None,
     *,
     set_aside: Annotated[bool, typer.Option("--set-aside", help="read the dead letters instead of the topic")] = False,
 ) -> None:
