@@ -102,7 +102,7 @@ class Metrics:
 class System:
     """A system of elements; the section has the system's name."""
 
-    name: Annotated[SystemName, "Name of the section, in lower case; not a key"]
+    name: Annotated[SystemName, "Name of the section in lower case; not a key of its own"]
     consumer_threads: Annotated[Threads, "Files downloaded at the same time in each fetcher"] = 4
     batch_insert_counter: Annotated[
         bool, "Insert many rows at once; false: one row at a time, to find a poison row"
@@ -135,14 +135,17 @@ class System:
     done_directory: Annotated[
         str, "Directory of stored files, beside the file or absolute; may contain the date of its period: done/%Y%m%d"
     ] = "done"
-    error_directory: Annotated[str, "Directory of files that cannot be read, in the same form"] = "error"
+    error_directory: Annotated[str, "Directory of files that cannot be read, in the same form as done-directory"] = (
+        "error"
+    )
     on_conflict: Annotated[
         Literal["keep-both", "replace"],
-        "Treatment of a file whose name is taken in that directory; keep-both adds a suffix to the new name",
+        "Treatment of a file whose name is already taken in done/ or error/; keep-both adds a suffix to its name",
     ] = "keep-both"
     in_flight_limit: Annotated[Number, "Largest number of files that are announced and not yet stored"] = 5000
     in_flight_per_host: Annotated[
-        NumberOrZero, "Largest number of them from one host; 0: only in-flight-limit applies"
+        NumberOrZero,
+        "Largest number of files from one host that are announced and not yet stored; 0: no limit per host",
     ] = 0
     backlog_share: Annotated[
         Share, "Share of the announcements for the oldest files; the newest cycle gets the rest"

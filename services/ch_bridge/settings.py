@@ -20,7 +20,7 @@ class ChBridgeSettings(SinkLimits):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clickhouse:
-    """The ClickHouse for systems with isUsingClickhouse."""
+    """Section `clickhouse`: the database of systems with isUsingClickhouse."""
 
     url: Annotated[Name, "http(s)://user:password@host:port/database?ca_cert=..."] = "http://localhost:8123/pmflow"
     cluster: Annotated[str, "whose servers all get the tables (ON CLUSTER); none: the server of the URL"] = ""
@@ -32,11 +32,11 @@ class Clickhouse:
 
     @property
     def table_engine(self) -> str:
-        """As it is said to the server."""
+        """Returns the engine clause of CREATE TABLE."""
         return self.engine or ("ReplicatedReplacingMergeTree" if self.cluster else "ReplacingMergeTree")
 
     def __repr__(self) -> str:
-        """Without the password: this may end in logs."""
+        """Leaves the password out, because this may end in logs."""
         return f"Clickhouse(url={without_password(self.url)!r})"
 
 
@@ -50,7 +50,7 @@ def clickhouse_of(settings: Settings) -> Clickhouse:
 
 
 def without_password(url: str) -> str:
-    """A URL that may be shown.
+    """Returns the URL with its password masked.
 
     >>> without_password("http://pm:secret@host:8123/pmflow")
     'http://pm:***@host:8123/pmflow'

@@ -23,7 +23,7 @@ class MysqlWriterSettings(SinkLimits):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mysql:
-    """The MySQL or MariaDB the counters land in."""
+    """Section `mysql`: the MySQL or MariaDB that stores the counters."""
 
     host: Annotated[Name, "server"] = "localhost"
     port: Annotated[UsedPort, "its port"] = 3306

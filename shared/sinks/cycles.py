@@ -23,7 +23,7 @@ from shared.messages import BadMessage
 from shared.topics import CYCLES
 
 log = logging.getLogger(__name__)
-FIRST_BACKOFF_S = 0.5
+FIRST_CYCLE_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 10.0
 FigureKind = Literal["integer", "number", "json"]
 FIGURE_KINDS: Mapping[Any, FigureKind] = {int: "integer", float: "number", list: "json", dict: "json"}
@@ -86,7 +86,7 @@ class CycleKeeper:
                 self.keep(figures)
             except Unreachable as error:
                 failures += 1
-                wait_s = backoff_s(failures, FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
+                wait_s = backoff_s(failures, FIRST_CYCLE_BACKOFF_S, LONGEST_BACKOFF_S)
                 log.warning("cycles wait for the database", extra={"reason": str(error), "wait_s": wait_s})
                 self.consumer.wait_paused(wait_s)
                 self.heartbeat.progress()

@@ -45,7 +45,7 @@ def body_lines(function: Function) -> int:
 
 
 def parameters(function: Function) -> int:
-    """Parameters without self and cls; the options of a command line, which declare themselves as such, do not count."""
+    """Parameters without self and cls, and without those that declare an option of the command line."""
     arguments = function.args
     found = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     options = [a for a in found if a.annotation and "typer." in ast.unparse(a.annotation)]
@@ -78,7 +78,9 @@ def test_no_file_is_longer_than_a_reader_keeps_in_mind() -> None:
 
 
 def test_functions_are_short_and_take_few_parameters() -> None:
-    found = [(path, function) for path, tree, _ in modules("shared", "services", "tools") for function in functions(tree)]
+    found = [
+        (path, function) for path, tree, _ in modules("shared", "services", "tools") for function in functions(tree)
+    ]
     assert [(path, f.name, body_lines(f)) for path, f in found if body_lines(f) > MOST_LINES_OF_A_BODY] == []
     assert [(path, f.name, parameters(f)) for path, f in found if parameters(f) > MOST_PARAMETERS] == []
 

@@ -186,9 +186,8 @@ async def _write(elements: SimulatedElements, pace: WritingPace, stop: asyncio.E
         if last and not elements.pending:
             return
         if clock_s() >= due_s and not last:
-            await asyncio.to_thread(
-                elements.write_cycle, end_s, stop.is_set
-            )  # the next start completes an interrupted cycle
+            # the next start completes an interrupted cycle
+            await asyncio.to_thread(elements.write_cycle, end_s, stop.is_set)
             end_s += elements.shape.gp_s
             due_s = max(due_s + pace.cycle_s, clock_s())  # a delay by a slow cycle is not made up for
             continue

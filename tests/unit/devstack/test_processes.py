@@ -166,7 +166,7 @@ def test_an_interruption_waits_until_the_pid_file_is_written(home: Path, monkeyp
 
 @pytest.mark.skipif(sys.platform != "linux", reason="by a system call of Linux")
 def test_a_process_runs_until_its_last_thread_has_ended(home: Path) -> None:
-    """As a killed server does for some milliseconds: its first thread is gone, its ports are still taken."""
+    """A killed server is in this state for some milliseconds: its first thread is gone, its ports are still taken."""
     number = {"x86_64": 60, "aarch64": 93}[platform.machine()]
     leave = (
         f"import ctypes, threading; threading.Thread(target=threading.Event().wait).start(); print('up', flush=True); \

@@ -65,11 +65,12 @@ def pages() -> dict[str, str]:
 def _topics() -> Iterator[str]:
     yield "# Topics"
     yield ""
-    twin = topics.dead_letters_of("<name>")
-    yield f"Generated from `shared/topics.py` by `pmflow docs`. Each topic but the tables' has a twin `{twin}` for"
-    yield "what its readers set aside, with the headers `reason` and `origin`."
+    dead_letters = topics.dead_letters_of("<name>")
+    yield "Generated from `shared/topics.py` by `pmflow docs`. Each topic except those of the tables has a dead-letter"
+    yield f"topic `{dead_letters}`, in which its readers keep what they cannot process, with the headers `reason`"
+    yield "and `origin`."
     yield ""
-    yield "| topic | what | messages | written by | read by | key | partitions | kept |"
+    yield "| topic | description | messages | written by | read by | key | partitions | retention |"
     yield "|---|---|---|---|---|---|---|---|"
     known = (
         topics.FILES_FOUND,
@@ -79,7 +80,7 @@ def _topics() -> Iterator[str]:
         topics.CYCLES,
     )
     for topic in (*known, *topics.TRACKER_TABLES):
-        days = "for ever" if topic.retention_ms == topics.FOR_EVER else f"{topic.retention_ms // topics.DAY_MS} days"
+        days = "no limit" if topic.retention_ms == topics.FOR_EVER else f"{topic.retention_ms // topics.DAY_MS} days"
         kept = days + (", compacted" if topic.compacted else "")
         messages = ", ".join(message.__name__ for message in topic.messages) or "Faust's"
         cells = (topic.about, messages, ", ".join(topic.writers), ", ".join(topic.readers), topic.key, topic.partitions)
@@ -89,14 +90,14 @@ def _topics() -> Iterator[str]:
 def _settings() -> Iterator[str]:
     yield "# Settings"
     yield ""
-    yield "Generated from the code by `pmflow docs`. Files named by `PMFLOW_CONFIG` (comma-separated; later ones"
-    yield "override) are read once; `PMFLOW_<SECTION>__<KEY>=...` overrides one value. A key may be written"
-    yield "`consumerThreads`, `consumer-threads` or `consumer_threads`; a trailing `_s` (seconds) may be left out."
-    yield "A list may be written as text with commas; a later one replaces an earlier one. In a YAML file, quote a"
-    yield "password of digits that begins with 0. An unknown key, or a value that is not as expected, is an error."
+    yield "Generated from the code by `pmflow docs`. `PMFLOW_CONFIG` names the configuration files, comma-separated;"
+    yield "later files override earlier ones, and `PMFLOW_<SECTION>__<KEY>=...` overrides one value. A key may be"
+    yield "written `consumerThreads`, `consumer-threads` or `consumer_threads`; a trailing `_s` (seconds) is optional."
+    yield "A list may be written as text with commas; a later list replaces an earlier one. In a YAML file, put a"
+    yield "password of digits that begins with 0 in quotes. An unknown key or an invalid value is an error."
     for section, cls in DOCUMENTED_SECTIONS.items():
         yield from ("", f"## {section}", "", f"{(cls.__doc__ or '').splitlines()[0]}", "")
-        yield "| key | expected | default | what |"
+        yield "| key | expected | default | description |"
         yield "|---|---|---|---|"
         hints = get_type_hints(cls, include_extras=True)
         for field in fields(cls):
@@ -119,15 +120,15 @@ def declared_metrics() -> list[Declared]:
 def _metrics() -> Iterator[str]:
     yield "# Metrics"
     yield ""
-    yield "Generated from the `metrics.py` of the services and of `shared` by `pmflow docs`."
-    yield "Each service serves its own at `metrics: {port}`:"
-    yield "/metrics, /healthz (alive means progress), /readyz (progress since the start). Alert rules:"
-    yield "[deploy/prometheus/alerts.yaml](../deploy/prometheus/alerts.yaml); dashboards:"
+    yield "Generated from the `metrics.py` of the services and of `shared` by `pmflow docs`. Each service serves"
+    yield "`/metrics`, `/healthz` (whether it makes progress) and `/readyz` (whether it has made progress since its"
+    yield "start) at `metrics: {port}`. The alert rules are in"
+    yield "[deploy/prometheus/alerts.yaml](../deploy/prometheus/alerts.yaml), the dashboards in"
     yield "[deploy/grafana](../deploy/grafana)."
     yield ""
-    yield "A histogram `x` is seen as `x_bucket`, `x_sum` and `x_count`. Only a leader tells of scans."
+    yield "A histogram `x` consists of `x_bucket`, `x_sum` and `x_count`. Only the leader of a system reports scans."
     yield ""
-    yield "| metric | kind | labels | what | of |"
+    yield "| metric | type | labels | description | services |"
     yield "|---|---|---|---|---|"
     for m in declared_metrics():
         yield f"| `{m.name}` | {m.kind} | {', '.join(m.labels)} | {m.about} | {m.services} |"

@@ -147,8 +147,8 @@ class Backfill:
     in_flight: dict[str, FileFound] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
 
-    def run(self, files: Sequence[FileFound], told: Callable[[int], object]) -> Counter[str]:
-        """Returns the number of files by final stage; calls `told` with the number of files finished so far."""
+    def run(self, files: Sequence[FileFound], on_progress: Callable[[int], object]) -> Counter[str]:
+        """Returns the number of files by final stage; calls `on_progress` with the number of files finished so far."""
         self.waiting += ((0.0, file) for file in files)
         while self.waiting or self.in_flight:
             self._announce()
@@ -156,7 +156,7 @@ class Backfill:
                 status = decode_status(record.value) if record.value else None
                 if isinstance(status, FileStatus) and status.file_id in self.in_flight:
                     self._take(status)
-            told(self.ends.total())
+            on_progress(self.ends.total())
         return self.ends
 
     def _announce(self) -> None:
@@ -184,11 +184,11 @@ class Backfill:
 
 
 def backfill(
-    settings: Settings, system: System, times: TimeRangeS, at_once: int, told: Callable[[int, int], object]
+    settings: Settings, system: System, times: TimeRangeS, at_once: int, on_progress: Callable[[int, int], object]
 ) -> tuple[Counter[str], list[str]]:
     """Returns the number of files by final stage, and the elements that did not answer.
 
-    Calls `told` with the number of files finished so far and the number of all files.
+    Calls `on_progress` with the number of files finished so far and the number of all files.
     """
     brokers = settings.kafka.bootstrap_servers
     reader = follow_all(brokers, FILES_STATUS)
@@ -196,7 +196,7 @@ def backfill(
     files, troubles = find_files(settings, system, times, known.values())
     through = [one for file in files if (one := to_announce(file, known.get(file.file_id), time()))]
     producer = Producer(brokers)
-    ends = Backfill(reader, producer, at_once).run(through, lambda ended: told(ended, len(through)))
+    ends = Backfill(reader, producer, at_once).run(through, lambda ended: on_progress(ended, len(through)))
     producer.close()
     reader.close()
     return ends, troubles
@@ -212,8 +212,10 @@ def to_announce(file: FileFound, known: FileStatus | None, now_s: float) -> File
 
 def backfill_command(
     system: Annotated[str, typer.Option(help="system whose files are collected again")],
-    since: Annotated[datetime, typer.Option("--from", help="earliest end of the files' periods, UTC")],
-    until: Annotated[datetime, typer.Option("--to", help="time before which the files' periods end, UTC")],
+    since: Annotated[
+        datetime, typer.Option("--from", help="collect files whose periods end at or after this time, UTC")
+    ],
+    until: Annotated[datetime, typer.Option("--to", help="collect files whose periods end before this time, UTC")],
     at_once: Annotated[
         int, typer.Option(min=1, help="largest number of files under way; they count towards in-flight-limit")
     ] = 500,

@@ -25,7 +25,7 @@ MOST_STORED_CYCLES = 10_000
 
 def show_cycles(
     system: Annotated[str, typer.Option(help="show only this system")] = "",
-    last: Annotated[int, typer.Option(help="number of periods per system, newest first counted")] = 12,
+    last: Annotated[int, typer.Option(help="number of the newest periods to show per system")] = 12,
     period: Annotated[
         datetime | None, typer.Option(help="show every figure of the period that ended at this time, UTC")
     ] = None,

@@ -20,7 +20,7 @@ from shared.settings import Settings, load
 from shared.topics import FILES_STATUS, counters_topic
 from tools.cli.operate import ledger
 
-app = typer.Typer(no_args_is_help=True, help="Files, blocks and batches that were quarantined or set aside.")
+app = typer.Typer(no_args_is_help=True, help="List, show, retry and discard what was quarantined or set aside.")
 DISCARDED = "discarded: "
 """Prefix of the reason of a discarded file in error/."""
 

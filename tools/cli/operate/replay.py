@@ -69,23 +69,23 @@ def replay(
     sink: Sink,
     brokers: str,
     part: OffsetRange,
-    told: Callable[[int], object],
-    landed: Callable[[Sequence[Record]], object] = lambda _: None,
+    on_progress: Callable[[int], object],
+    on_stored: Callable[[Sequence[Record]], object] = lambda _: None,
 ) -> Replayed:
     """Reads with its own consumer group and writes without positions, so the services are not affected.
 
-    Retries without limit while the database is unavailable. Calls `told` with the number of messages read so far, and
-    `landed` with the messages that were stored as a whole.
+    Retries without limit while the database is unavailable. Calls `on_progress` with the number of messages read so
+    far, and `on_stored` with the messages that were stored as a whole.
     """
     done = Replayed()
     refused = RefusedMessages()
     for records in read_range(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, RECORDS_PER_READ):
         done.read += len(records)
         land(partial(_write, sink), pieces_of(records, refused), refused)
-        landed([record for record in records if record.origin not in refused.origins])
+        on_stored([record for record in records if record.origin not in refused.origins])
         done.refused = len(refused.origins)
         done.stored = done.read - done.refused
-        told(done.read)
+        on_progress(done.read)
     return done
 
 
@@ -124,10 +124,12 @@ def replay_command(  # noqa: PLR0913 - the options of a command
     system: Annotated[str, typer.Option(help="system whose counters are read")],
     sink: Annotated[Literal["mysql", "clickhouse"], typer.Option(help="database to store them in")],
     since: Annotated[
-        datetime | None, typer.Option("--from", help="first time at which messages were sent, UTC")
+        datetime | None, typer.Option("--from", help="read messages sent at or after this time, UTC")
     ] = None,
-    until: Annotated[datetime | None, typer.Option("--to", help="time before which messages were sent, UTC")] = None,
-    offset: Annotated[int | None, typer.Option(help="first offset in each partition, instead of --from")] = None,
+    until: Annotated[datetime | None, typer.Option("--to", help="read messages sent before this time, UTC")] = None,
+    offset: Annotated[
+        int | None, typer.Option(help="read from this offset in each partition, instead of --from")
+    ] = None,
     *,
     set_aside: Annotated[bool, typer.Option("--set-aside", help="read the dead letters instead of the topic")] = False,
 ) -> None:
@@ -141,11 +143,11 @@ def replay_command(  # noqa: PLR0913 - the options of a command
     brokers = settings.kafka.bootstrap_servers
     part = offset_range(brokers, topic.dead_letters if set_aside else topic, (_ms(since), _ms(until)), offset)
     producer = Producer(brokers)
-    landed = partial(take_back, producer, sink) if set_aside else lambda _: None
+    on_stored = partial(take_back, producer, sink) if set_aside else lambda _: None
     with Progress(transient=True) as progress:
         task = progress.add_task(f"{part.topic.name} to {sink}", total=part.messages)
         done = replay(
-            sink_of(settings, sink), brokers, part, lambda read: progress.update(task, completed=read), landed
+            sink_of(settings, sink), brokers, part, lambda read: progress.update(task, completed=read), on_stored
         )
     producer.close()
     typer.echo(f"{done.read} messages read, {done.stored} stored, {done.refused} refused")
