@@ -80,8 +80,8 @@ def replay(
 ) -> Replayed:
     """Reads with its own consumer group and writes without positions, so the services are not affected.
 
-    Retries without limit while the database is unavailable. Calls `on_progress` with the number of messages read so far, and
-    `on_stored` with the messages that were stored as a whole.
+    Retries without limit while the database is unavailable. Calls `on_progress` with the number of messages read so
+    far, and `on_stored` with the messages that were stored as a whole.
     """
     done = Replayed()
     refused = RefusedMessages()
