@@ -108,7 +108,7 @@ def again(topic: Topic, sink: Sink, offset: int | None = None) -> Replayed:
     return replay(sink, topic.brokers, offset_range(topic.brokers, topic.topic, WHOLE, offset), lambda read: None)
 
 
-def test_a_replay_from_anywhere_changes_nothing_that_is_right(topic: Topic, sink: Sink) -> None:
+def test_a_replay_from_any_offset_changes_no_correct_value(topic: Topic, sink: Sink) -> None:
     assert again(topic, sink) == Replayed(read=4, stored=4)
     before = topic.checksum()
     assert before
@@ -117,7 +117,7 @@ def test_a_replay_from_anywhere_changes_nothing_that_is_right(topic: Topic, sink
     assert topic.checksum() == before
 
 
-def test_a_replay_brings_back_what_is_missing(topic: Topic, sink: Sink) -> None:
+def test_a_replay_restores_missing_values(topic: Topic, sink: Sink) -> None:
     again(topic, sink)
     before = topic.checksum()
     topic.lose_rows()
@@ -126,7 +126,7 @@ def test_a_replay_brings_back_what_is_missing(topic: Topic, sink: Sink) -> None:
     assert topic.checksum() == before
 
 
-def test_messages_outside_the_times_are_not_read(topic: Topic, sink: Sink) -> None:
+def test_messages_outside_the_time_range_are_not_read(topic: Topic, sink: Sink) -> None:
     told: list[int] = []
     for times, messages in (((None, 1), 0), ((2**42, None), 0), ((1, 2**42), 4)):
         part = offset_range(topic.brokers, topic.topic, times)
@@ -135,9 +135,7 @@ def test_messages_outside_the_times_are_not_read(topic: Topic, sink: Sink) -> No
     assert told[-1] == 4
 
 
-def test_what_was_set_aside_is_replayed_from_the_dead_letters_and_what_is_no_batch_is_refused(
-    topic: Topic, sink: Sink
-) -> None:
+def test_dead_letters_are_replayed_and_those_that_are_no_batches_are_refused(topic: Topic, sink: Sink) -> None:
     letters = topic.topic.dead_letters
     letter = topic.batch("G", 9, "e9", [["o9", 0, 9, 9]])
     topic.send(5, letter, b"no batch", topic=letters.name)
@@ -155,7 +153,7 @@ def test_what_was_set_aside_is_replayed_from_the_dead_letters_and_what_is_no_bat
     assert aside.key not in ledger.read_ledger(topic.brokers).set_aside
 
 
-def test_unknown_counters_are_set_aside_while_none_may_be_added_and_land_by_a_replay_when_they_may(
+def test_unknown_counters_are_set_aside_while_columns_may_not_be_added_and_a_replay_stores_them_later(
     topic: Topic, sink: Sink
 ) -> None:
     again(topic, sink)
