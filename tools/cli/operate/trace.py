@@ -16,7 +16,7 @@ from shared.settings import load
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
 from tools.cli.operate import ledger
-from tools.cli.operate.landed import rows_of_file
+from tools.cli.operate.file_rows import rows_of_file
 
 TracedRecord = tuple[str, LedgerRecord]
 """The origin of a record (topic/partition/offset) and its content."""
