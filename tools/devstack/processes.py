@@ -197,7 +197,9 @@ def _start_time(pid: int) -> str:
         fields = stat.read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    return "" if fields[0] in "ZX" else f"{fields[19]} {_boot()}"
+    state, threads, started = fields[0], int(fields[17]), fields[19]
+    # a zombie whose other threads have not ended yet still holds its ports and files
+    return "" if state in "ZX" and threads <= 1 else f"{started} {_boot()}"
 
 
 def _boot() -> str:

@@ -18,6 +18,17 @@ STUBBORN = [
     "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\nwhile True: signal.pause()",
 ]
 
+WITHOUT_ITS_MAIN_THREAD = [
+    sys.executable,
+    "-c",
+    """
+import ctypes, threading
+threading.Thread(target=threading.Event().wait).start()
+print('up', flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+""",
+]
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
@@ -52,6 +63,17 @@ def test_a_stopped_process_is_gone_and_so_is_its_pid_file(home: Path) -> None:
 def test_a_process_that_ignores_sigterm_is_killed(home: Path) -> None:
     process = started(home, STUBBORN)
     process.stop(timeout_s=0.2)
+    assert not process.alive()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_lives_until_its_last_thread_has_ended(home: Path) -> None:
+    """The kernel reports a zombie as soon as the main thread has ended, but other threads may still hold ports."""
+    process = started(home, WITHOUT_ITS_MAIN_THREAD)
+    while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        assert process.alive()
+    assert process.alive()
+    process.kill()
     assert not process.alive()
 
 
