@@ -13,7 +13,7 @@ from services.scanner.settings import ScannerSettings
 from shared.backoff import backoff_s
 from shared.inventory import Endpoint
 from shared.messages import FileFound, file_identity, path_text
-from shared.remote.session import Denied, Entry, Gone, Session, child
+from shared.remote.session import Denied, Entry, Gone, OddEntry, Session, child
 from shared.settings import System
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,9 @@ class Lister:
         for directory in endpoint.directories(time()):
             try:
                 for where, entry in session.tree(directory, self.system.depth, self.away):
-                    if isinstance(entry, Denied):
+                    if isinstance(entry, OddEntry):
+                        left[entry.reason] += 1
+                    elif isinstance(entry, Denied):
                         left["directory refused"] += 1
                         log.warning("directory refused", extra={"system": self.system.name, "reason": str(entry)})
                     else:

@@ -119,9 +119,10 @@ def _listing(session: Session, endpoint: Endpoint, system: System, times: Range)
     for directory, depth in folders(endpoint, system, times).items():
         try:
             for where, entry in session.tree(directory, depth):
-                if isinstance(entry, Denied):
+                if isinstance(entry, Entry):
+                    yield where, entry
+                elif isinstance(entry, Denied):
                     raise entry
-                yield where, entry
         except Gone:
             continue  # no file of that day
 
