@@ -14,7 +14,7 @@ from time import time
 from shared.errors import Unreachable
 from shared.remote.ftp_client import UNSUPPORTED, argument, data_chunks
 from shared.remote.listing import ListingBudget, ListingLimits, listed
-from shared.remote.listing_lines import LONGEST_LINE, Line, list_line, mlsd_line, size_of, time_of
+from shared.remote.listing_lines import LONGEST_LINE, Kind, Line, list_line, mlsd_line, size_of, time_of
 from shared.remote.session import Entry, Gone, OddEntry, child, is_plain_name
 
 FORBIDDEN = ("permission", "denied", "not enough privileges", "not allowed", "forbidden")
@@ -104,8 +104,10 @@ class FtpListing:
             if str(error)[:3] in UNSUPPORTED:
                 self.unsupported.add("NLST")
                 return None
-            if str(error)[:3] not in {"450", "550"} or not self.is_directory(directory):
+            if str(error)[:3] not in {"450", "550"} or any(word in str(error).lower() for word in FORBIDDEN):
                 raise
+            if not self.is_directory(directory):
+                raise Gone(f"{directory!r}: {error}") from error
             if any(word in str(error).lower() for word in NOTHING_THERE):
                 return []  # some servers refuse to list an empty directory
             return None
@@ -160,13 +162,16 @@ class FtpListing:
             line = replace(_merged(line, long.of(line.name)), mtime_s=line.mtime_s)
             if line.kind == "directory" or (line.kind == "unknown" and self.is_directory(path)):
                 return replace(line, kind="directory")
-        elif line.kind == "unknown":  # some servers tell a size of directories, too
-            directory_too = b"." not in line.name and self.is_directory(path)
-            line = replace(line, kind="directory" if directory_too else "file")
+        elif line.kind == "unknown":
+            line = replace(line, kind=self._sized_kind(path))
         line = replace(line, size=line.size if size is None else size)
         if line.kind in {"file", "unknown"} and line.mtime_s is None:
             line = replace(line, mtime_s=self.mtime_s(path))
         return line if line.complete else _merged(line, long.of(line.name))
+
+    def _sized_kind(self, path: bytes) -> Kind:
+        """Returns the kind of what has a size: a file; but some servers tell a size of directories, too."""
+        return "directory" if b"." not in path.rpartition(b"/")[2] and self.is_directory(path) else "file"
 
     def size(self, path: bytes) -> int | None:
         """Returns the answer to SIZE; None where there is none."""
@@ -210,6 +215,8 @@ class FtpListing:
             if line.complete:
                 break
             line = _merged(line, tell(path))
+        if line.kind == "unknown" and line.size is not None:
+            line = replace(line, kind=self._sized_kind(path))
         found = listed(line)
         return replace(found, name=path) if isinstance(found, Entry) else None
 
