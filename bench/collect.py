@@ -1,9 +1,9 @@
-"""How fast files are collected over SFTP: our session and paramiko's own calls, side by side in one run.
+"""Measures how fast files are collected over SFTP: our session beside paramiko's own calls, in one run.
 
-`python -m bench.collect [--rounds N]`: one connection each to one OpenSSH server on this machine (asyncssh where there
-is none; the first line tells), interleaved rounds, medians. `plain` is paramiko as it comes, `nodelay` the same on
-a socket with TCP_NODELAY, as paramiko sets none. The last line is a
-JSON object of ratios: ours to plain, the listing to listdir_attr; `shapes` has them all.
+`python -m bench.collect [--rounds N]` makes one connection for each to one OpenSSH server on this machine (asyncssh if
+there is none; the first line says which), interleaves the rounds and prints medians. `plain` is paramiko with its
+defaults, `nodelay` the same on a socket with TCP_NODELAY, which paramiko does not set. The last line is a JSON object
+of ratios: ours to plain, our listing to listdir_attr; `shapes` contains all of them.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from tests.fakes.elements import PROTOCOLS, Element
 SHAPES = {"5KB": (1000, 5_000), "50KB": (300, 50_000), "500KB": (60, 500_000), "20MB": (2, 20_000_000)}
 NAMES = 20_000
 Runs = dict[str, Callable[[], int]]
-"""By name; each returns what it got: bytes, or names."""
+"""Name -> run; each returns the number of bytes or names that it received."""
 
 
 @contextmanager
 def plain_client(element: Element, *, nodelay: bool) -> Iterator[paramiko.SFTPClient]:
-    """Paramiko's own, with the ciphers it would choose itself."""
+    """Yields a client of paramiko, with the ciphers that it chooses itself."""
     endpoint = element.endpoint
     line = socket.create_connection((endpoint.host, endpoint.port))
     if nodelay:
@@ -49,7 +49,7 @@ def plain_client(element: Element, *, nodelay: bool) -> Iterator[paramiko.SFTPCl
 
 
 def read_plain(client: paramiko.SFTPClient, files: list[tuple[bytes, int]]) -> int:
-    """The loop everyone writes first."""
+    """Reads the files one after the other, as a first implementation would."""
     total = 0
     for path, _ in files:
         with client.open(path) as file:  # type: ignore[arg-type] # it takes bytes
@@ -62,7 +62,7 @@ def read_ours(session: sftp.SftpSession, files: list[tuple[bytes, int]]) -> int:
 
 
 def race(runs: Runs, rounds: int, wanted: int) -> dict[str, tuple[float, float]]:
-    """Median seconds and CPU seconds of this process, of each, in turns."""
+    """Takes turns; returns the median seconds and CPU seconds of this process for each run."""
     took: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
@@ -75,7 +75,7 @@ def race(runs: Runs, rounds: int, wanted: int) -> dict[str, tuple[float, float]]
 
 
 def write_files(element: Element) -> dict[str, list[tuple[bytes, int]]]:
-    """Each shape's files in a folder of its own; NAMES empty ones in another."""
+    """Writes the files of each shape to a folder of its own, and NAMES empty files to another."""
     asked = {}
     for shape, (many, size) in SHAPES.items():
         (element.pm / shape).mkdir()
@@ -90,7 +90,7 @@ def write_files(element: Element) -> dict[str, list[tuple[bytes, int]]]:
 
 
 def measure(element: Element, rounds: int) -> dict[str, dict[str, float]]:
-    """Ratios by shape."""
+    """Returns the ratios by shape."""
     asked = write_files(element)
     ratios: dict[str, dict[str, float]] = {}
     with plain_client(element, nodelay=False) as plain, plain_client(element, nodelay=True) as nodelay:
@@ -104,20 +104,20 @@ def measure(element: Element, rounds: int) -> dict[str, dict[str, float]]:
                 "read_all": lambda files=files: read_ours(ours, files),  # type: ignore[misc]
             }
             found = race(runs, rounds, many * size)
-            ratios[shape] = told(f"{shape} x {many}", found, "read_all", many, many * size)
+            ratios[shape] = compared(f"{shape} x {many}", found, "read_all", many, many * size)
         listings: Runs = {
             "plain": lambda: len(plain.listdir_attr(names.decode())),
             "nodelay": lambda: len(nodelay.listdir_attr(names.decode())),
             "entries": lambda: sum(1 for _ in ours.entries(names)),
         }
-        ratios["listing"] = told(f"{NAMES} names", race(listings, rounds, NAMES), "entries", NAMES, 0)
+        ratios["listing"] = compared(f"{NAMES} names", race(listings, rounds, NAMES), "entries", NAMES, 0)
         profile(lambda: read_ours(ours, asked["5KB"]))
         ours.close()
     return ratios
 
 
-def told(about: str, found: dict[str, tuple[float, float]], ours: str, many: int, size: int) -> dict[str, float]:
-    """Print the rates; ratios of ours to the others."""
+def compared(about: str, found: dict[str, tuple[float, float]], ours: str, many: int, size: int) -> dict[str, float]:
+    """Prints the rates; returns the ratios of ours to the others."""
     print(about)
     for name, (seconds, cpu) in found.items():
         print(
@@ -128,7 +128,7 @@ def told(about: str, found: dict[str, tuple[float, float]], ours: str, many: int
 
 
 def profile(run: Callable[[], int]) -> None:
-    """Where our thread's time goes; paramiko's transport thread decrypts beside it."""
+    """Prints where the time of the calling thread is spent; paramiko's transport thread decrypts beside it."""
     profiler = cProfile.Profile()
     profiler.runcall(run)
     print("profile of 5KB, the caller's thread, by own time:")

@@ -1,10 +1,10 @@
-"""What the fetcher makes of its files: in groups against one by one, with two parsing processes against one.
+"""Measures the fetcher: files in groups against one by one, and two parser processes against one.
 
-`python -m bench.fetcher [--files N] [--rounds N]`: an element on an OpenSSH server on this machine (asyncssh where
-there is none; the first line tells), four download threads, from the announcement to the messages; Kafka is left out.
-Small files for the groups, packed ones of bench.parse's first shape for the processes. Interleaved rounds, medians.
-Server and download threads work on the same cores as the processes: that bounds what a second one can bring.
-The last line is a JSON object of ratios.
+`python -m bench.fetcher [--files N] [--rounds N]`: an element on an OpenSSH server on this machine (asyncssh if there
+is none; the first line says which), four download threads, from the announcement to the messages, without Kafka. The
+groups have small files, the processes parse packed files of bench.parse's first shape. Rounds are interleaved, and
+medians count. Server and download threads use the same cores as the parser processes, which limits the gain of a
+second process. The last line is a JSON object of ratios.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from time import perf_counter
 
 from bench.pm_files import SHAPES, document
 from services.fetcher.intake.pools import Pools
-from services.fetcher.intake.waiting import Announced, Waiting
+from services.fetcher.intake.waiting_files import Announced, WaitingFiles
 from services.fetcher.parse.blocks import shipped
 from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
 from shared.messages import FileFound
@@ -46,7 +46,7 @@ def fetching(protocol: str, processes: int) -> Iterator[Fetching]:
 
 
 def files_per_second(one: Fetching, files: list[FileFound], together: int) -> float:
-    waiting, pools = Waiting(together, 16 << 20), Pools(lambda: {"5ga": THREADS})
+    waiting, pools = WaitingFiles(together, 16 << 20), Pools(lambda: {"5ga": THREADS})
 
     def process(near: FileFound) -> None:
         if group := waiting.take(near):
@@ -84,7 +84,7 @@ def main() -> None:
                 ("two processes", lambda: files_per_second(two, larges[two], GROUPED)),
             ):
                 rates.setdefault(name, []).append(rate())
-    found = {name: median(several[1:]) for name, several in rates.items()}  # the first: warm
+    found = {name: median(several[1:]) for name, several in rates.items()}  # the first round only warms up
     for name, rate in found.items():
         print(f"{name:>14}: {rate:7.0f} files/s")
     ratios = {

@@ -1,10 +1,10 @@
-"""How fast PM files become messages: the parser, and how others would do it, side by side in one run.
+"""Measures how fast PM files become messages: the parser and other ways to read them, in one run.
 
-`python -m bench.parse [--rounds N]`: gz in memory to zstd-ed JSON messages, one core, the least CPU time of N
-interleaved rounds; all dialects. The others (`bench.parse_others`) check and merge nothing; the garbage collector is
-off for all. Bare expat only unpacks and parses, without handlers. Memory: a file of about 186 MB, read from disk in a
-process of its own. The last line is a JSON object of ratios: those of speed are of shape r, the plain expanded file
-(`shapes` has them all).
+`python -m bench.parse [--rounds N]`: gzipped files in memory to JSON messages compressed with zstd, on one core, all
+dialects; the least CPU time of N interleaved rounds counts. The other ways (`bench.parse_others`) check and merge
+nothing. The garbage collector is off for all. `expat empty` only unpacks and parses, without handlers. The memory is
+measured in a process of its own that reads a file of about 186 MB from disk. The last line is a JSON object of
+ratios; those of speed are for shape r, the plain expanded file (`shapes` has them all).
 """
 
 import argparse
@@ -31,11 +31,12 @@ from services.fetcher.assemble.batches import read_file
 from services.fetcher.assemble.result import Origin
 from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
 
+HAS_LXML = importlib.util.find_spec("lxml") is not None
 ORIGIN = Origin(system="5ga", file_id="0123456789abcdef", element="gnb-1", ver=1)
 
 
 def product(packed: bytes) -> int:
-    """The parser as the fetcher calls it; returns the number of values."""
+    """Parses a file as the fetcher does; returns the number of values."""
     pack = zstandard.ZstdCompressor(1)
     parsed = read_file(packed, ORIGIN)
     for batch in parsed.batches:
@@ -44,7 +45,7 @@ def product(packed: bytes) -> int:
 
 
 def race(packed: bytes, rounds: int, others: Mapping[str, Callable[[bytes], int]]) -> dict[str, float]:
-    """Least seconds of CPU of each, in turns."""
+    """Runs the ways in turns; returns the least seconds of CPU time of each."""
     approaches = {"product": product, **others}
     best = dict.fromkeys(approaches, float("inf"))
     for _ in range(rounds):
@@ -56,7 +57,7 @@ def race(packed: bytes, rounds: int, others: Mapping[str, Callable[[bytes], int]
 
 
 def extra_memory_mb() -> tuple[float, float, float]:
-    """Peak memory above what the process has before, for a large file; its size and the seconds."""
+    """Returns the peak of additional memory for a large file, the size of the file, and the seconds."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "large.xml.gz"
         size = 0
@@ -72,7 +73,7 @@ def extra_memory_mb() -> tuple[float, float, float]:
 
 
 def measure_memory(file: str) -> None:
-    """In a process of its own: what reading a file takes, beyond the program itself."""
+    """Prints the memory that reading a file takes beyond the program itself; runs in a process of its own."""
     read_file(b"".join(document(Shape("warm", "", cells=2, groups=1))), ORIGIN)
     before = _peak_mb()
     begin = perf_counter()
@@ -87,15 +88,34 @@ def _peak_mb() -> float:
 
 
 def files_per_second(packed: bytes, processes: int, files: int = 160) -> float:
-    """Through the fetcher's own processes, asked by as many threads."""
+    """Returns the rate of the fetcher's own parser processes, called by twice as many threads."""
     parsers = ParserPool(ParserPoolLimits(processes=processes), ())
     with ThreadPoolExecutor(processes * 2) as threads:
-        list(threads.map(parsers, [packed] * processes * 2, [ORIGIN] * processes * 2))  # started and warm
+        list(threads.map(parsers, [packed] * processes * 2, [ORIGIN] * processes * 2))  # starts and warms them
         began = perf_counter()
         list(threads.map(parsers, [packed] * files, [ORIGIN] * files))
         took_s = perf_counter() - began
     parsers.close()
     return files / took_s
+
+
+def measure_shape(shape: Shape, rounds: int) -> dict[str, float]:
+    """Runs all ways on files of one shape and prints their rates; returns the least seconds of each."""
+    plain = b"".join(document(shape))
+    packed = zlib.compress(plain, 6, 31)
+    count = product(packed)
+    others = {name: read for name, read in OTHERS[shape.layout].items() if HAS_LXML or not name.startswith("lxml")}
+    best = race(packed, rounds, others)
+    print(f"{shape.name}: {shape.about}; {len(plain) / 1e6:.2f} MB, {len(packed) / 1e6:.2f} packed, {count} values")
+    for name in best:
+        rate = f"{len(plain) / best[name] / 1e6:7.1f} MB/s  {count / best[name] / 1e6:6.2f} M values/s"
+        print(f"  {name:15} {rate}  product / it = {best[name] / best['product']:.2f}")
+    return best
+
+
+def ratios_of(best: Mapping[str, float]) -> dict[str, float]:
+    """Returns the time of each other way as a multiple of the product's."""
+    return {_key(name): round(seconds / best["product"], 2) for name, seconds in best.items() if name != "product"}
 
 
 def main() -> None:
@@ -106,38 +126,18 @@ def main() -> None:
     if given.memory:
         measure_memory(given.memory)
         return
-    has_lxml = importlib.util.find_spec("lxml") is not None
-    if not has_lxml:
+    if not HAS_LXML:
         print("lxml is not installed: lxml.iterparse is left out")
     gc.disable()
-    found: dict[str, dict[str, float]] = {}
-    for shape in SHAPES:
-        plain = b"".join(document(shape))
-        packed = zlib.compress(plain, 6, 31)
-        count = product(packed)
-        others = {name: read for name, read in OTHERS[shape.layout].items() if has_lxml or not name.startswith("lxml")}
-        found[shape.name] = best = race(packed, given.rounds, others)
-        print(f"{shape.name}: {shape.about}; {len(plain) / 1e6:.2f} MB, {len(packed) / 1e6:.2f} packed, {count} values")
-        for name in best:
-            rate = f"{len(plain) / best[name] / 1e6:7.1f} MB/s  {count / best[name] / 1e6:6.2f} M values/s"
-            print(f"  {name:15} {rate}  product / it = {best[name] / best['product']:.2f}")
+    ratios = {shape.name: ratios_of(measure_shape(shape, given.rounds)) for shape in SHAPES}
     extra_mb, size_mb, seconds = extra_memory_mb()
-    print(
-        f"large: {size_mb:.0f} MB in {seconds:.2f} s = {size_mb / seconds:.0f} MB/s, {extra_mb:.0f} MB of extra memory"
-    )
-
+    rate = f"{size_mb:.0f} MB in {seconds:.2f} s = {size_mb / seconds:.0f} MB/s"
+    print(f"large: {rate}, {extra_mb:.0f} MB of extra memory")
     packed = zlib.compress(b"".join(document(SHAPES[0])), 6, 31)
     one, two = (max(files_per_second(packed, processes) for _ in range(3)) for processes in (1, 2))
     print(f"processes: one {one:.0f} files/s, two {two:.0f} files/s = {two / one:.2f} times")
-    ratios = {
-        shape: {_key(name): round(seconds / best["product"], 2) for name, seconds in best.items() if name != "product"}
-        for shape, best in found.items()
-    }
-    print(
-        json.dumps(
-            {**ratios["r"], "extra_rss_mb": round(extra_mb, 1), "two_processes": round(two / one, 2), "shapes": ratios}
-        )
-    )
+    sizes = {"extra_rss_mb": round(extra_mb, 1), "two_processes": round(two / one, 2)}
+    print(json.dumps({**ratios["r"], **sizes, "shapes": ratios}))
 
 
 def _key(name: str) -> str:

@@ -1,6 +1,6 @@
-"""How others would read PM files: hand-tuned expat, lxml, csv, and what does nothing but parse.
+"""Other ways to read PM files, for comparison: hand-tuned expat, lxml, csv, and parsing without any handler.
 
-They make the same rows, with the parser's own way from texts to JSON, but check and merge nothing.
+They produce the same rows, with the parser's own conversion from texts to JSON, but check and merge nothing.
 """
 
 import csv
@@ -14,23 +14,23 @@ import orjson
 import zstandard
 from isal import isal_zlib
 
-from services.fetcher.parse.values.cells import quoted
-from services.fetcher.parse.values.rows import line
+from services.fetcher.parse.values.cells import json_string
+from services.fetcher.parse.values.rows import json_row
 from services.fetcher.parse.xml import proof
 
 Rows = list[tuple[str, ...]]
-"""Each the object, the values, the mark for suspect; texts."""
+"""Rows of texts: the object, the values, the suspect flag."""
 
 
 def messages() -> Callable[[list[str], Rows], None]:
-    """What the others do with a measInfo: one message."""
+    """Returns a function that makes one message of a measInfo."""
     pack = zstandard.ZstdCompressor(1)
 
     def emit(names: list[str], rows: Rows) -> None:
-        values = proof.split(rows, len(names), has_brackets=False)
+        values = proof.prove_value_rows(rows, len(names), has_brackets=False)
         assert values
         lines = [
-            line(quoted(row[0]), "1" if row[-1] == "true" else "0", cells)
+            json_row(json_string(row[0]), "1" if row[-1] == "true" else "0", cells)
             for row, cells in zip(rows, values.lines, strict=True)
         ]
         head = orjson.dumps({"system": "5ga", "gp_s": 900, "counters": names, "rows": []})
@@ -39,27 +39,49 @@ def messages() -> Callable[[list[str], Rows], None]:
     return emit
 
 
-def expat_handlers(packed: bytes) -> int:  # noqa: C901, PLR0915 - closures are what makes it fast
-    """Hand-tuned: no attribute look-ups, texts gathered by list.append, one comparison a row for the order of p."""
+class MeasInfo:
+    """The texts of the measInfo that is being read, shared by the two handlers."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.names: list[str] = []
+        self.types: list[str] = []
+        self.places: list[str] = []
+        self.results: list[str] = []
+        self.rows: Rows = []
+        self.name = self.suspect = ""
+
+
+def expat_handlers(packed: bytes) -> int:
+    """Hand-tuned expat: closures over lists, one comparison per row for the order of p."""
+    info = MeasInfo()
+    return _run_expat(packed, _start_handler(info), _end_handler(info, messages()), info.text)
+
+
+def _run_expat(
+    packed: bytes, start: Callable[[str, dict[str, str]], None], end: Callable[[str], None], text: list[str]
+) -> int:
     parser = expat.ParserCreate()
     parser.buffer_text = True
-    emit = messages()
-    text: list[str] = []
-    names: list[str] = []
-    types: list[str] = []
-    places: list[str] = []
-    results: list[str] = []
-    rows: Rows = []
-    name = suspect = ""
-    add, place = results.append, places.append
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = text.append
+    parser.Parse(isal_zlib.decompress(packed, 31), True)
+    return 0
+
+
+def _start_handler(info: MeasInfo) -> Callable[[str, dict[str, str]], None]:
+    text, names, types, places, results, rows = (
+        info.text, info.names, info.types, info.places, info.results, info.rows
+    )  # fmt: skip
+    place = places.append
 
     def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal name, suspect
         text.clear()
         if tag == "r":
             place(attributes.get("p", ""))
         elif tag in ("measValue", "mv"):
-            name, suspect = attributes.get("measObjLdn", ""), ""
+            info.name, info.suspect = attributes.get("measObjLdn", ""), ""
             results.clear()
             places.clear()
         elif tag in ("measType", "mt"):
@@ -69,44 +91,46 @@ def expat_handlers(packed: bytes) -> int:  # noqa: C901, PLR0915 - closures are 
             types.clear()
             rows.clear()
 
+    return start
+
+
+def _end_handler(info: MeasInfo, emit: Callable[[list[str], Rows], None]) -> Callable[[str], None]:
+    text, names, types, places, results, rows = (
+        info.text, info.names, info.types, info.places, info.results, info.rows
+    )  # fmt: skip
+    add = results.append
+
     def end(tag: str) -> None:
-        nonlocal name, suspect, names
         if tag == "r":
             add(text[0] if len(text) == 1 else "".join(text))
         elif tag in ("measValue", "mv"):
-            if places and places != types:
-                at = dict(zip(places, results, strict=True))
-                rows.append((name, *[at.get(p, "") for p in types], suspect))
-            else:
-                rows.append((name, *results, suspect))
+            by_place = dict(zip(places, results, strict=True)) if places and places != types else None
+            values = [by_place.get(p, "") for p in types] if by_place else results
+            rows.append((info.name, *values, info.suspect))
         elif tag in ("measType", "mt"):
             names.append("".join(text))
         elif tag == "measTypes":
-            names = "".join(text).split()
+            names[:] = "".join(text).split()
         elif tag == "measResults":
             results[:] = "".join(text).split()
         elif tag == "moid":
-            name = "".join(text)
+            info.name = "".join(text)
         elif tag in ("suspect", "sf"):
-            suspect = "".join(text)
+            info.suspect = "".join(text)
         elif tag in ("measInfo", "mi"):
             emit(names, rows)
 
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = text.append
-    parser.Parse(isal_zlib.decompress(packed, 31), True)
-    return 0
+    return end
 
 
 def expat_empty(packed: bytes) -> int:
-    """Unpacks and parses, nobody listens."""
+    """Unpacks and parses without handlers."""
     expat.ParserCreate().Parse(isal_zlib.decompress(packed, 31), True)
     return 0
 
 
 def lxml_iterparse(packed: bytes) -> int:
-    """Trees of a measInfo each, cleared behind."""
+    """Reads one tree per measInfo and clears it afterwards."""
     etree = importlib.import_module("lxml.etree")
     emit = messages()
     plain = io.BytesIO(isal_zlib.decompress(packed, 31))
@@ -145,9 +169,7 @@ def _lxml_row(node: Any) -> tuple[str, ...]:
 
 
 def expat_omes(packed: bytes) -> int:
-    """The same of OMeS: one message for each measurement type, as long as the counters are the same."""
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
+    """Reads OMeS like `expat_handlers`: one message per measurement type and set of counters."""
     emit = messages()
     text: list[str] = []
     names: list[str] = []
@@ -174,17 +196,14 @@ def expat_omes(packed: bytes) -> int:
             results.append(text[0] if len(text) == 1 else "".join(text))
         text.clear()
 
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = text.append
-    parser.Parse(isal_zlib.decompress(packed, 31), True)
+    _run_expat(packed, start, end, text)
     for (_, *counters), found in rows.items():
         emit(counters, found)
     return 0
 
 
 def lxml_omes(packed: bytes) -> int:
-    """A tree of a PMMOResult each."""
+    """Reads one tree per PMMOResult."""
     etree = importlib.import_module("lxml.etree")
     emit = messages()
     rows: dict[tuple[str, ...], Rows] = {}
@@ -202,7 +221,7 @@ def lxml_omes(packed: bytes) -> int:
 
 
 def csv_reader(packed: bytes) -> int:
-    """The standard library's rows."""
+    """Reads rows with the standard library."""
     emit = messages()
     reader = csv.reader(io.StringIO(isal_zlib.decompress(packed, 31).decode()))
     header = next(reader)
@@ -212,7 +231,7 @@ def csv_reader(packed: bytes) -> int:
 
 
 def csv_empty(packed: bytes) -> int:
-    """Unpacks and reads, nobody looks at the rows."""
+    """Unpacks and reads the rows without using them."""
     for _ in csv.reader(io.StringIO(isal_zlib.decompress(packed, 31).decode())):
         pass
     return 0
@@ -226,4 +245,4 @@ OTHERS: dict[str, dict[str, Callable[[bytes], int]]] = {
     "omes": _XML | {"expat handlers": expat_omes, "lxml.iterparse": lxml_omes},
     "table": {"csv.reader": csv_reader, "csv empty": csv_empty},
 }
-"""By layout of the file."""
+"""Ways to read a file, by the file's layout."""

@@ -1,8 +1,8 @@
-"""Where the parser's time goes, stage by stage: what limits it.
+"""Measures the time that the parser spends in each of its stages.
 
-`python -m bench.parse_stages [--rounds N]`: the files of `bench.parse`, the CPU time of the best of N rounds. Each
-stage is the parser's own function with a stopwatch around it, without what it calls of the others. The last line is a
-JSON object.
+`python -m bench.parse_stages [--rounds N]`: the files of `bench.parse`, the CPU time of the best of N rounds. A stage
+is a function of the parser with a stopwatch around it; the time in other stages that it calls does not count. The
+last line is a JSON object.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from services.fetcher.parse.xml.document import Document
 
 
 class Stopwatch:
-    """Seconds by stage."""
+    """Collects the seconds spent in each stage."""
 
     def __init__(self) -> None:
         self.spent: defaultdict[str, float] = defaultdict(float)
@@ -64,7 +64,7 @@ class Stopwatch:
 
 
 class Running:
-    """A stage under way; the time of those within it is not its own."""
+    """A running stage; time in stages within it does not count as its own."""
 
     def __init__(self, watch: Stopwatch, name: str) -> None:
         self.watch = watch
@@ -82,20 +82,20 @@ class Running:
 
 
 def watched() -> Stopwatch:
-    """The parser's functions, each under a stage."""
+    """Returns a stopwatch that times the parser's functions, each as a stage."""
     watch = Stopwatch()
     watch.around_each(unpack, "_inflated", "unpack")
     watch.around_each(blocks, "texts", "decode")
-    watch.around(lane.Lane, "_rows", "pattern")
+    watch.around(lane.MeasInfoLane, "_rows", "pattern")
     watch.around(omes_lane.OmesLane, "_run", "pattern")
-    watch.around(proof, "split", "proof")
-    watch.around(proof, "listed", "proof")
-    watch.around(lane.Lane, "_block", "rows to lines")
-    watch.around(rows, "block", "rows to lines")
+    watch.around(proof, "prove_value_rows", "proof")
+    watch.around(proof, "prove_list_rows", "proof")
+    watch.around(lane.MeasInfoLane, "_block", "rows to lines")
+    watch.around(rows, "measinfo_block", "rows to lines")
     watch.around_each(delimited._Table, "read", "table's cells")
     watch.around(Document, "feed", "expat, the rest")
-    watch.around(batches._File, "add", "gather")
-    watch.around(batches._File, "parsed", "messages")
+    watch.around(batches._Assembler, "add", "gather")
+    watch.around(batches._Assembler, "parsed", "messages")
     return watch
 
 
@@ -122,7 +122,7 @@ def main() -> None:
         shares[shape.name] = {stage: round(seconds / total_s, 3) for stage, seconds in best.items()}
         named = sorted(best.items(), key=lambda stage: -stage[1])
         split = ", ".join(f"{stage} {seconds / total_s:.0%}" for stage, seconds in named if seconds > 0.01 * total_s)
-        print(f"{shape.name}: {total_s * 1e9 / parsed.counts.values:.0f} ns a value: {split}")
+        print(f"{shape.name}: {total_s * 1e9 / parsed.counts.values:.0f} ns per value: {split}")
     print(json.dumps(shares))
 
 

@@ -1,4 +1,4 @@
-"""PM files made up for the benchmarks: any dialect, at the size and with the values of real ones."""
+"""Generates PM files for the benchmarks: all dialects, with sizes and values like those of real files."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ NAMES = ("pmRrcConnEstabAtt", "pmRrcConnEstabSucc", "pmDrbEstabAttArp", "pmMacVo
 
 @dataclass(frozen=True)
 class Shape:
-    """A generated file: cells x groups x counters."""
+    """The shape of a generated file: cells x groups x counters."""
 
     name: str
     about: str
@@ -36,7 +36,7 @@ LARGE = Shape("large", "r p=, 186 MB", cells=4500)
 
 
 def values(chance: random.Random, shape: Shape) -> tuple[list[str], list[str]]:
-    """A stock of numbers and one of vectors, mostly zeros as in real files."""
+    """Returns numbers and vectors to choose values from, mostly zeros as in real files."""
     if shape.decimals:
         return ["0.000000"] * 600 + [f"{chance.random() * 1000:.6f}" for _ in range(400)], []
     blank = " " if shape.layout == "r" else "NIL"
@@ -52,7 +52,7 @@ def values(chance: random.Random, shape: Shape) -> tuple[list[str], list[str]]:
 
 
 def document(shape: Shape) -> Iterator[bytes]:
-    """The file, group by group."""
+    """Yields the parts of a file, one per group."""
     chance = random.Random(7)
     stock, vectors = values(chance, shape)
     frame = FRAMES[shape.layout](shape)
@@ -73,7 +73,7 @@ def document(shape: Shape) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Row:
-    """An object's values."""
+    """The values of one object."""
 
     group: int
     name: str

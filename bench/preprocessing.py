@@ -1,7 +1,7 @@
-"""What preprocessing costs: the same files to zstd-ed JSON messages, raw and as systems may want them, in one run.
+"""Measures the cost of preprocessing: the same files to compressed JSON messages, raw and preprocessed, in one run.
 
 `python -m bench.preprocessing [--rounds N]`: the files of `bench.parse`, the least CPU time of N interleaved rounds.
-The last line is a JSON object: for each shape, the time of each way as a multiple of raw.
+The last line is a JSON object: for each shape, the time of each kind of preprocessing as a multiple of raw.
 """
 
 import argparse
@@ -19,22 +19,22 @@ from bench.pm_files import NAMES, SHAPES, document
 from services.fetcher.assemble.batches import RAW, read_file
 from services.fetcher.preprocess.declared import DeclaredType
 from services.fetcher.preprocess.dictionary import Dictionary
-from services.fetcher.preprocess.steps import STEPS, Conversion, Preprocessing
+from services.fetcher.preprocess.steps import STEP_FUNCTIONS, Conversion, Preprocessing
 from shared.messages import CounterBatch
 
 COUNTERS = [f"{NAMES[at % len(NAMES)]}{at}" for at in range(1500)]
-STANDARD = Preprocessing(steps=tuple(STEPS))
+STANDARD = Preprocessing(steps=tuple(STEP_FUNCTIONS))
 
 
 def ways(packed: bytes) -> dict[str, Preprocessing]:
-    """Dictionaries tell the truth, but for one."""
+    """Returns the preprocessing to compare, by name; all dictionaries but one declare the right types."""
     kinds: dict[str, str] = {}
     for batch in map(CounterBatch.decode, (batch.value for batch in read_file(packed, ORIGIN).batches)):
         for at, name in enumerate(batch.counters, 2):
             kinds[name] = "vector" if any(isinstance(row[at], list) for row in batch.rows) else "number"
-    known = Dictionary(of_counter={name: DeclaredType(kind, "number") for name, kind in kinds.items()})
-    wrong = Dictionary(of_counter={name: DeclaredType("integer", "number") for name in COUNTERS})
-    some = Dictionary(of_counter=known.of_counter | {name: DeclaredType("number", "kB") for name in COUNTERS[::50]})
+    known = Dictionary(by_counter={name: DeclaredType(kind, "number") for name, kind in kinds.items()})
+    wrong = Dictionary(by_counter={name: DeclaredType("integer", "number") for name in COUNTERS})
+    some = Dictionary(by_counter=known.by_counter | {name: DeclaredType("number", "kB") for name in COUNTERS[::50]})
     return {
         "raw": RAW,
         "all steps, nothing named": STANDARD,
@@ -48,9 +48,9 @@ def ways(packed: bytes) -> dict[str, Preprocessing]:
     }
 
 
-def took_s(packed: bytes, wanted: Preprocessing) -> float:
+def took_s(packed: bytes, preprocessing: Preprocessing) -> float:
     began_s = process_time()
-    parsed = read_file(packed, replace(ORIGIN, aliases={"GNODEB-1": "gnb-1"}), wanted=wanted)
+    parsed = read_file(packed, replace(ORIGIN, aliases={"GNODEB-1": "gnb-1"}), preprocessing=preprocessing)
     zstandard.ZstdCompressor(level=1).compress(b"".join(batch.value for batch in parsed.batches))
     return process_time() - began_s
 
@@ -66,8 +66,8 @@ def main() -> None:
         wanted_by = ways(packed)
         best = dict.fromkeys(wanted_by, float("inf"))
         for _ in range(rounds):
-            for way, wanted in wanted_by.items():
-                best[way] = min(best[way], took_s(packed, wanted))
+            for way, preprocessing in wanted_by.items():
+                best[way] = min(best[way], took_s(packed, preprocessing))
             gc.collect()
         ratios[shape.name] = {way: round(seconds / best["raw"], 3) for way, seconds in best.items()}
         print(f"{shape.name}: {shape.about}")

@@ -1,11 +1,11 @@
-"""How much CPU a stored value costs, client and server together: pmflow's way and the usual one, in one run.
+"""Measures the CPU time per stored value, client and server together: pmflow against the usual way, in one run.
 
-`python -m bench.sinks [--rounds N]`, on servers of its own. MySQL: the writer against PyMySQL's executemany of the same
-upsert into the same table, for 10, 50 and 200 counters, and a replay of rows that are there against their first write.
-ClickHouse: the bridge against JSONEachRow into the same table. All start from decoded messages, ours has more to do: it
-resolves objects, sorts, keeps positions and tokens. Rounds are interleaved and each takes periods of its own; the
-best counts. The last line is a JSON object of ratios, more is better for pmflow; without a number of counters: of 50.
-PMFLOW_BENCH_MYSQL=host:port:pid takes another server, MariaDB say, in MySQL's place.
+`python -m bench.sinks [--rounds N]` starts servers of its own. MySQL: the writer against PyMySQL's executemany of the
+same upsert into the same table, with 10, 50 and 200 counters, and a replay of stored rows against their first write.
+ClickHouse: the bridge against JSONEachRow into the same table. All start from decoded messages; pmflow does more, as it
+resolves objects, sorts, and stores positions and tokens. Rounds are interleaved, each has its own periods, and the best
+round counts. The last line is a JSON object of ratios; larger is better for pmflow, and keys without a number of
+counters are for 50. PMFLOW_BENCH_MYSQL=host:port:pid uses another server in place of MySQL, for example MariaDB.
 """
 
 import argparse
@@ -20,35 +20,36 @@ from time import process_time
 import orjson
 import pymysql
 
-from services.ch_bridge.bridge import ClickhouseBridge
-from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.connection import client_of
-from services.ch_bridge.settings import Clickhouse, Rules
-from services.ch_bridge.statements import KEYS, ROWS
+from services.ch_bridge.ddl import ROW_KEY, ROWS_SUFFIX
+from services.ch_bridge.repository import ClickhouseRepository
+from services.ch_bridge.settings import Clickhouse
+from services.ch_bridge.sink import ClickhouseBridge
+from services.mysql_writer.ddl import CounterColumn, placeholders, quoted_identifier
+from services.mysql_writer.render import chunks, datetime_number, upserts
 from services.mysql_writer.repository import Repository
-from services.mysql_writer.rows import Column, datetime_number, quoted, upserts
-from services.mysql_writer.rows import chunks as chunks_of
 from services.mysql_writer.settings import Mysql
-from services.mysql_writer.writer import MysqlWriterWorker
+from services.mysql_writer.sink import MysqlWriterWorker
 from shared.messages import CounterBatch
 from shared.sinks.names import table_name
+from shared.sinks.rules import StorageRules
 from tools.devstack import processes, stack
 
 WIDTHS = (10, 50, 200)
 ELEMENTS, OBJECTS = 10, 100
-"""Rows of a period: their product."""
+"""Their product is the number of rows per period."""
 VALUES = 400_000
-"""A round's, about."""
+"""Approximate number of values per round."""
 CLICKHOUSE_PERIODS_AT_ONCE = 10
 CLICKHOUSE_VALUES = 2_000_000
-"""A round's, at least: CPU of processes is counted in hundredths of a second."""
-PLACE = ("pm.counters.bench", 0)
+"""Least number of values per round, as the CPU time of processes is counted in hundredths of a second."""
+PARTITION = ("pm.counters.bench", 0)
 TICKS = os.sysconf("SC_CLK_TCK")
 Period = Sequence[CounterBatch]
 
 
 class Periods:
-    """Endless periods of random counters, a third of them whole numbers' zeros as in real files."""
+    """An endless series of periods with random counters, a third of them zeros as in real files."""
 
     def __init__(self, group: str, width: int) -> None:
         self.group, self.width, self.last = group, width, 0
@@ -76,20 +77,20 @@ class Periods:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of a process so far."""
+    """Returns the user and system time that a process has used so far."""
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(after_name[11]) + int(after_name[12])) / TICKS
 
 
 def spent(pid: int, work: Callable[[], object]) -> tuple[float, float]:
-    """CPU seconds of this process and of the server."""
+    """Returns the CPU seconds that some work takes in this process and in the server."""
     client, server = process_time(), cpu_s(pid)
     work()
     return process_time() - client, cpu_s(pid) - server
 
 
 class Contest:
-    """Ways to store the same number of values; the best round of each counts."""
+    """Compares ways to store the same number of values; the best round of each counts."""
 
     def __init__(self, title: str, values: int) -> None:
         self.title, self.values = title, values
@@ -101,22 +102,22 @@ class Contest:
     def show(self) -> None:
         for way, (client, server) in self.best.items():
             ns = [part * 1e9 / self.values for part in (client, server)]
-            print(f"{self.title:24} {way:12} client {ns[0]:7.0f}  server {ns[1]:7.0f}  ns a value")
+            print(f"{self.title:24} {way:12} client {ns[0]:7.0f}  server {ns[1]:7.0f}  ns per value")
 
     def ratio(self, other: str, ours: str) -> float:
-        """How many times as much CPU the other way takes."""
+        """Returns how many times as much CPU time the other way takes."""
         return round(sum(self.best[other]) / sum(self.best[ours]), 2)
 
 
 def executemany(
     line: "pymysql.Connection[pymysql.cursors.Cursor]", ids: dict[tuple[str, str], int], of: Period
 ) -> None:
-    """The writer's own statement, but for its values."""
-    (chunk,) = chunks_of(of)
+    """Executes the writer's own statement with values that PyMySQL escapes."""
+    (chunk,) = chunks(of)
     table = table_name("bench", of[0].group).lower()
     statement = next(upserts(table, COLUMNS[of[0].group], chunk, ids, 1)).decode()
     update = statement[statement.index(" ON DUPLICATE") :]
-    names = ["ts", "obj", "gp_s", "suspect", "ver", *(quoted(c) for c in of[0].counters)]
+    names = ["ts", "obj", "gp_s", "suspect", "ver", *(quoted_identifier(c) for c in of[0].counters)]
     rows = [
         (datetime_number(b.end_s), ids[b.element, row[0]], b.gp_s, row[1], b.ver, *row[2:])
         for b in of
@@ -124,12 +125,12 @@ def executemany(
     ]
     with line.cursor() as cursor:
         cursor.executemany(
-            f"INSERT INTO {quoted(table)} ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}){update}", rows
+            f"INSERT INTO {quoted_identifier(table)} ({', '.join(names)}) VALUES ({placeholders(names)}){update}", rows
         )
     line.commit()
 
 
-COLUMNS: dict[str, dict[str, Column]] = {}  # of each group, once the writer has made its table
+COLUMNS: dict[str, dict[str, CounterColumn]] = {}  # by group, once the writer has created its table
 
 
 def mysql(at: Mysql, pid: int, width: int, rounds: int) -> Contest:
@@ -137,10 +138,10 @@ def mysql(at: Mysql, pid: int, width: int, rounds: int) -> Contest:
     count = max(2, VALUES // (width * ELEMENTS * OBJECTS))
     repository = Repository(at)
     writer = MysqlWriterWorker(repository)
-    writer.resume([PLACE])
+    writer.resume([PARTITION])
     (warm,) = periods.take(1)
-    writer.write(warm, {PLACE: 0})
-    (chunk,) = chunks_of(warm)
+    writer.write(warm, {PARTITION: 0})
+    (chunk,) = chunks(warm)
     COLUMNS[periods.group] = dict(*repository.schema.tables(chunk).values())
     objects = {(b.element, row[0]) for b in warm for row in b.rows}
     ids = repository.objects.numbers_of("bench", objects, split_dn=False)
@@ -149,7 +150,7 @@ def mysql(at: Mysql, pid: int, width: int, rounds: int) -> Contest:
         for _ in range(rounds):
             ours, others = periods.take(count), periods.take(count)
             for way in ("pmflow", "replay"):
-                contest.add(way, spent(pid, lambda ours=ours: [writer.write(p, {PLACE: 0}) for p in ours]))
+                contest.add(way, spent(pid, lambda ours=ours: [writer.write(p, {PARTITION: 0}) for p in ours]))
             contest.add("executemany", spent(pid, lambda others=others: [executemany(line, ids, p) for p in others]))
     repository.close()
     return contest
@@ -157,10 +158,10 @@ def mysql(at: Mysql, pid: int, width: int, rounds: int) -> Contest:
 
 def clickhouse(at: Clickhouse, pid: int, width: int, rounds: int) -> Contest:
     periods = Periods(f"W{width}", width)
-    server = ClickHouse(at, lambda _: Rules(split_dn=True))
+    server = ClickhouseRepository(at, lambda _: StorageRules(split_dn=True))
     bridge = ClickhouseBridge(server)
     bridge.write(periods.take(1)[0], {})
-    table = table_name("bench", periods.group) + ROWS
+    table = table_name("bench", periods.group) + ROWS_SUFFIX
     values = CLICKHOUSE_PERIODS_AT_ONCE * width * ELEMENTS * OBJECTS
     writes = max(1, CLICKHOUSE_VALUES // values)
     contest = Contest(f"clickhouse, {width} counters", writes * values)
@@ -168,7 +169,7 @@ def clickhouse(at: Clickhouse, pid: int, width: int, rounds: int) -> Contest:
 
         def json_each_row(of: Period) -> None:
             lines = [
-                orjson.dumps(dict(zip((*KEYS, "suspect", "ver", *b.counters), values, strict=True)))
+                orjson.dumps(dict(zip((*ROW_KEY, "suspect", "ver", *b.counters), values, strict=True)))
                 for b in of
                 for row in b.rows
                 for values in [(b.end_s, b.element, row[0], b.gp_s, row[1], b.ver, *row[2:])]

@@ -1,7 +1,7 @@
-"""How many files a second one tracker takes through: python -m bench.tracker [--files 20000]
+"""Measures how many files per second one tracker completes: python -m bench.tracker [--files 20000]
 
-Two figures: the decisions alone, and the whole on a real broker (found, fetching, parsed and done: four records of the
-ledger a file and some positions, one command, two changes of a table), on one core.
+It prints two figures: the decisions alone, and the whole service on a real broker and one core. Each file has four
+records in the ledger (found, fetching, parsed, done) and some positions, and causes one command and two table changes.
 """
 
 import argparse
@@ -14,33 +14,33 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter, process_time
 
-from services.tracker.tracker import FileProcessingTracker
+from services.tracker.tracker import FileProcessingTracker, TrackedFiles
 from shared.kafka import admin
 from shared.kafka.consume import Consumer
 from shared.kafka.produce import Outgoing, Producer
 from shared.messages import FileStatus, Settle, SinkPosition, partition_of
 from shared.sink_positions import SinkPositions
-from shared.topics import FILES_SETTLE, FILES_STATUS, counters, provisioned
+from shared.topics import FILES_SETTLE, FILES_STATUS, counters_topic, provisioned
 from tools.devstack import stack as devstack
 
-TOPIC = counters("4ga").name
+TOPIC = counters_topic("4ga").name
 CHUNK = 500
-"""Files between two positions, as a second brings them."""
+"""Files between two positions: about those of a second."""
 
 
 def records(files: int) -> list[tuple[int, str, FileStatus | SinkPosition]]:
-    """Partition, key and record: all stages of every file, positions in between."""
-    told: list[tuple[int, str, FileStatus | SinkPosition]] = []
+    """Returns partition, key and record: all stages of every file, with positions in between."""
+    written: list[tuple[int, str, FileStatus | SinkPosition]] = []
     for first in range(0, files, CHUNK):
         statuses = [_parsed(n) for n in range(first, first + CHUNK)]
-        told += [(s.partition, s.file_id, replace(s, stage="found")) for s in statuses]
-        told += [(s.partition, s.file_id, replace(s, stage="fetching")) for s in statuses]
-        told += [(s.partition, s.file_id, s) for s in statuses]
+        written += [(s.partition, s.file_id, replace(s, stage="found")) for s in statuses]
+        written += [(s.partition, s.file_id, replace(s, stage="fetching")) for s in statuses]
+        written += [(s.partition, s.file_id, s) for s in statuses]
         for p in range(FILES_STATUS.partitions):
             position = SinkPosition(sink="mysql", topic=TOPIC, partition=p, next_offset=first + CHUNK)
-            told.append((p, f"mysql/{TOPIC}/{p}", position))
-        told += [(s.partition, s.file_id, replace(s, stage="done")) for s in statuses]
-    return told
+            written.append((p, f"mysql/{TOPIC}/{p}", position))
+        written += [(s.partition, s.file_id, replace(s, stage="done")) for s in statuses]
+    return written
 
 
 def _parsed(n: int) -> FileStatus:
@@ -53,29 +53,29 @@ def _parsed(n: int) -> FileStatus:
 
 
 def decisions(files: int) -> float:
-    """Files a second, of the pure part."""
-    tracker = FileProcessingTracker(lambda _: ("mysql",), {}, SinkPositions())
-    told = records(files)
+    """Returns files per second of the pure part."""
+    tracker = FileProcessingTracker(lambda _: ("mysql",), TrackedFiles({}), SinkPositions())
+    written = records(files)
     began_s = process_time()
     commands = 0
-    for _, _, record in told:
-        decided = tracker.told(record, 0.0) if isinstance(record, FileStatus) else tracker.moved(record, 0.0)
+    for _, _, record in written:
+        decided = tracker.on_status(record, 0.0) if isinstance(record, FileStatus) else tracker.on_position(record, 0.0)
         commands += len(list(decided))
     assert commands == files, commands
     return files / (process_time() - began_s)
 
 
 def whole(files: int, home: Path) -> tuple[float, float]:
-    """Files a second, from a full ledger to the last command, start excluded: by the clock, and of its own CPU time.
+    """Returns files per second from the first command to the last: by the clock, and by the CPU time of the tracker.
 
-    The second one tells what one core takes, however busy the machine is.
+    The second figure does not depend on how busy the machine is.
     """
     stack = devstack.up(home)
     try:
         admin.provision(stack.kafka, provisioned(["4ga"]))
         producer = Producer(stack.kafka)
-        told = [Outgoing(FILES_STATUS.name, p, key, record.encode()) for p, key, record in records(files)]
-        producer.deliver(*told)
+        written = [Outgoing(FILES_STATUS.name, p, key, record.encode()) for p, key, record in records(files)]
+        producer.deliver(*written)
         reader = Consumer(stack.kafka, "bench")
         reader.subscribe([FILES_SETTLE.name])
         env = {**os.environ, "PMFLOW_KAFKA__BOOTSTRAP_SERVERS": stack.kafka}
@@ -98,7 +98,7 @@ def whole(files: int, home: Path) -> tuple[float, float]:
 
 
 def cpu_s(pid: int) -> float:
-    """Of a process so far."""
+    """Returns the CPU time that a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,10 +1,11 @@
-"""What it costs that ClickHouse keeps each counter from the newest file that has it (docs/decisions/0017-versions.md).
+"""Measures the cost of taking each counter from the newest file that has it (docs/decisions/0017-versions.md).
 
-Three ways, on one engine in one run: `final` (ReplacingMergeTree(ver), read with FINAL: loses counters a newer file
-leaves out), `read-merge` (the same, but each insert first reads the rows it meets and fills the gaps), and `view`
-(pmflow's: `ver` in the sorting key, argMaxIf in a view). Prints milliseconds; the last line is a JSON object of ratios.
+Compares three ways on one engine. `final` is ReplacingMergeTree(ver), read with FINAL; it loses the counters that a
+newer file omits. `read-merge` is the same, but each insert first reads the rows it replaces and fills the gaps. `view`
+is the way of pmflow: `ver` in the sorting key, argMaxIf in a view. Prints milliseconds; the last line is a JSON object
+of ratios.
 
-    python bench/versions.py            # starts the dev stack's engine in a folder of its own
+    python bench/versions.py            # starts the dev stack's engine in a directory of its own
 """
 
 import json
@@ -17,6 +18,7 @@ from time import perf_counter
 
 import clickhouse_connect
 import pyarrow as pa
+from clickhouse_connect.driver.client import Client
 
 from tools.devstack import processes, stack
 
@@ -53,7 +55,7 @@ def timed(do: Callable[[], object]) -> float:
     return (perf_counter() - began) * 1000
 
 
-def create(client: clickhouse_connect.driver.client.Client, table: str, engine: str, order: str) -> None:
+def create(client: Client, table: str, engine: str, order: str) -> None:
     counters = ", ".join(f"{c} Nullable(Float64) CODEC(ZSTD(1))" for c in COUNTERS)
     client.command(
         f"CREATE TABLE {table} (ts DateTime('UTC'), element LowCardinality(String), object LowCardinality(String), "
@@ -62,45 +64,57 @@ def create(client: clickhouse_connect.driver.client.Client, table: str, engine: 
     )
 
 
+def create_tables(client: Client) -> None:
+    create(client, "final", "ReplacingMergeTree(ver)", KEYS)
+    create(client, "read_merge", "ReplacingMergeTree(ver)", KEYS)
+    create(client, "versions", "ReplacingMergeTree", f"{KEYS}, ver")
+    newest = ", ".join(f"argMaxIf(r.{c}, r.ver, isNotNull(r.{c})) AS {c}" for c in COUNTERS)
+    client.command(f"CREATE VIEW view AS SELECT {KEYS}, {newest} FROM versions AS r GROUP BY {KEYS}")
+
+
+def measure_inserts(client: Client) -> dict[str, float]:
+    """Inserts all periods in each way; prints the medians and returns their ratios to `final`."""
+    inserts: dict[str, list[float]] = {"final": [], "read-merge": [], "view": []}
+    for period in range(PERIODS):
+        table = rows(period, 1)
+        present = f"SELECT * FROM read_merge FINAL WHERE ts = {1_700_000_000 + 900 * period} AND element = 'e1'"
+        inserts["final"].append(timed(lambda table=table: client.insert_arrow("final", table)))
+        inserts["read-merge"].append(
+            timed(lambda present=present: client.query_arrow(present))
+            + timed(lambda table=table: client.insert_arrow("read_merge", table))
+        )
+        inserts["view"].append(timed(lambda table=table: client.insert_arrow("versions", table)))
+    for way, ms in inserts.items():
+        print(f"insert of {OBJECTS} rows, {way:12} {median(ms):8.1f} ms")
+    return {
+        f"insert_{way.replace('-', '_')}_vs_final": median(ms) / median(inserts["final"]) for way, ms in inserts.items()
+    }
+
+
+def measure_queries(client: Client, state: str) -> dict[str, float]:
+    """Runs each query in both ways; prints the best times and returns the ratios of the view to FINAL."""
+    ratios = {}
+    for name, query in QUERIES.items():
+        took: dict[str, list[float]] = {"final FINAL": [], "view": []}
+        for _ in range(ROUNDS):
+            for way, ms in took.items():
+                ms.append(timed(lambda way=way, query=query: client.command(query.format(t=way))))
+        best = {way: min(ms) for way, ms in took.items()}
+        print(f"{name:24} {state:12} FINAL {best['final FINAL']:7.1f} ms   view {best['view']:7.1f} ms")
+        ratios[f"view_vs_final, {name}, {state}"] = best["view"] / best["final FINAL"]
+    return ratios
+
+
 def main() -> None:
     home = Path(tempfile.mkdtemp(prefix="pmflow-bench-"))
     at = stack.up(home)
     try:
         client = clickhouse_connect.get_client(dsn=at.clickhouse_url, autogenerate_session_id=False)
-        create(client, "final", "ReplacingMergeTree(ver)", KEYS)
-        create(client, "read_merge", "ReplacingMergeTree(ver)", KEYS)
-        create(client, "versions", "ReplacingMergeTree", f"{KEYS}, ver")
-        newest = ", ".join(f"argMaxIf(r.{c}, r.ver, isNotNull(r.{c})) AS {c}" for c in COUNTERS)
-        client.command(f"CREATE VIEW view AS SELECT {KEYS}, {newest} FROM versions AS r GROUP BY {KEYS}")
-
-        inserts: dict[str, list[float]] = {"final": [], "read-merge": [], "view": []}
-        for period in range(PERIODS):
-            table = rows(period, 1)
-            meets = f"SELECT * FROM read_merge FINAL WHERE ts = {1_700_000_000 + 900 * period} AND element = 'e1'"
-            inserts["final"].append(timed(lambda table=table: client.insert_arrow("final", table)))
-            inserts["read-merge"].append(
-                timed(lambda meets=meets: client.query_arrow(meets))
-                + timed(lambda table=table: client.insert_arrow("read_merge", table))
-            )
-            inserts["view"].append(timed(lambda table=table: client.insert_arrow("versions", table)))
-        ratios = {
-            f"insert_{way.replace('-', '_')}_vs_final": median(ms) / median(inserts["final"])
-            for way, ms in inserts.items()
-        }
-        for way, ms in inserts.items():
-            print(f"insert of {OBJECTS} rows, {way:12} {median(ms):8.1f} ms")
-        for state in ("as inserted", "merged"):
-            if state == "merged":
-                for table in ("final", "versions"):
-                    client.command(f"OPTIMIZE TABLE {table} FINAL")
-            for name, query in QUERIES.items():
-                took: dict[str, list[float]] = {"final FINAL": [], "view": []}
-                for _ in range(ROUNDS):
-                    for way, ms in took.items():
-                        ms.append(timed(lambda way=way, query=query: client.command(query.format(t=way))))
-                best = {way: min(ms) for way, ms in took.items()}
-                print(f"{name:24} {state:12} FINAL {best['final FINAL']:7.1f} ms   view {best['view']:7.1f} ms")
-                ratios[f"view_vs_final, {name}, {state}"] = best["view"] / best["final FINAL"]
+        create_tables(client)
+        ratios = measure_inserts(client) | measure_queries(client, "as inserted")
+        for table in ("final", "versions"):
+            client.command(f"OPTIMIZE TABLE {table} FINAL")
+        ratios |= measure_queries(client, "merged")
         print(json.dumps({name: round(ratio, 2) for name, ratio in ratios.items()}))
         client.close()
     finally:

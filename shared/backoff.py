@@ -1,20 +1,20 @@
-"""Computes how long to wait before a failed call is tried again: the only such rule, for every loop that retries."""
+"""Computes the wait before a failed call is retried: the one rule for every loop that retries."""
 
 from random import random
 
 _DOUBLINGS = 64
-"""More of them than any wait needs, and few enough that no float overflows."""
+"""Limit of the doublings: more than any wait needs, and too few for a float to overflow."""
 
 
 def backoff_s(failures: int, first_s: float, longest_s: float, jitter: float | None = None) -> float:
-    """Returns the wait after so many failures in a row: it doubles from `first_s` up to `longest_s`.
+    """Returns the wait after a number of consecutive failures; it doubles from `first_s` up to `longest_s`.
 
     Args:
-        failures: 1 for the first; any number is valid.
-        first_s: the wait after the first failure, without jitter.
-        longest_s: no wait is longer.
-        jitter: 0 to 1, the share that is kept of the wait's second half, so that many clients do not come back
-            together; drawn at random by default, 1 for the whole wait.
+        failures: number of failures; 1 for the first.
+        first_s: wait after the first failure, without jitter.
+        longest_s: longest wait.
+        jitter: 0 to 1, the share of the wait's second half that is kept, so that many clients do not retry at the
+            same time; random by default; 1 for the whole wait.
 
     >>> [backoff_s(failures, 5.0, 60.0, jitter=1.0) for failures in (1, 2, 5, 10_000)]
     [5.0, 10.0, 60.0, 60.0]

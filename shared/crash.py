@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def or_leave(doing: str) -> Iterator[None]:
+def exit_on_error(doing: str) -> Iterator[None]:
     """Ends the process on an unexpected error. Nothing is acknowledged; a restart resumes from durable state.
 
     Used in threads and Faust agents, where an exception would end the thread only and leave the process running.

@@ -1,7 +1,7 @@
-"""The inventory: where the elements of a system are fetched from.
+"""Reads the inventory of a system: the endpoints from which its files are downloaded.
 
-A YAML list or a CSV file. An entry is one element, or a template of many: with `range: 1-2000,3001` each {n}
-(or {n:04}) in its texts stands for a number.
+An inventory is a YAML list or a CSV file. An entry is one element, or a template for many: with
+`range: 1-2000,3001`, each {n} (or {n:04}) in its texts is replaced by a number.
 """
 
 import csv
@@ -16,41 +16,45 @@ from zoneinfo import ZoneInfo
 import yaml
 
 from shared.configuration.layers import problem
-from shared.configuration.resolve import Days, Given, Name, Port, ThreadsOrZero, plain, resolve, zone
+from shared.configuration.resolve import Days, Given, Name, Port, ThreadsOrZero, plain_key, resolve, zone
 from shared.settings import BadSettings, System, secret
 
 Protocol = Literal["sftp", "ftp", "ftps", "ftps-implicit", "local"]
-USUAL_PORTS: Mapping[Protocol, int] = {"sftp": 22, "ftp": 21, "ftps": 21, "ftps-implicit": 990, "local": 0}
+PROTOCOL_PORTS: Mapping[Protocol, int] = {"sftp": 22, "ftp": 21, "ftps": 21, "ftps-implicit": 990, "local": 0}
 RANGE = "range"
 MOST_NUMBERS = 100_000
-"""More from one entry's range are taken for a mistake."""
+"""Limit of the numbers in one range; more are probably a mistake."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One entry: a host and a directory; the credentials stay here and never travel."""
+    """A host, a directory and credentials, which no message contains."""
 
-    name: Annotated[Name, "unique in its system"]
-    protocol: Annotated[Protocol, "ftps: explicit"] = "sftp"
-    host: Annotated[Name, "address"] = "localhost"
-    port: Annotated[Port, "0: the protocol's usual one"] = 0
-    username: Annotated[str, "login"] = ""
-    password: Annotated[str, "unless a key is used"] = ""
-    password_file: Annotated[str, "a file that holds the password; wins over `password`"] = ""
-    key_file: Annotated[str, "SFTP: private key"] = ""
-    passphrase_file: Annotated[str, "SFTP: a file that holds the passphrase of an encrypted key"] = ""
-    agent: Annotated[bool, "SFTP: log in by the keys of the SSH agent"] = False
+    name: Annotated[Name, "Name, unique in its system"]
+    protocol: Annotated[Protocol, "Protocol; ftps is explicit TLS"] = "sftp"
+    host: Annotated[Name, "Address of the host"] = "localhost"
+    port: Annotated[Port, "Port; 0: the default port of the protocol"] = 0
+    username: Annotated[str, "User name for the login"] = ""
+    password: Annotated[str, "Password, unless a key is used"] = ""
+    password_file: Annotated[str, "File that contains the password; takes precedence over `password`"] = ""
+    key_file: Annotated[str, "SFTP: file with the private key"] = ""
+    passphrase_file: Annotated[str, "SFTP: file with the passphrase of an encrypted key"] = ""
+    agent: Annotated[bool, "SFTP: log in with the keys of the SSH agent"] = False
     legacy_algorithms: Annotated[bool, "SFTP: allow CBC ciphers and MD5 or SHA-1 digests, for old servers"] = False
-    active_mode: Annotated[bool, "FTP: the server opens the data lines, for one that cannot be passive"] = False
-    directory: Annotated[Name, "where it writes its files; several by commas; may hold a date: /pm/%Y%m%d"] = "/"
-    days_back: Annotated[Days, "days before today whose directories are looked at too"] = 1
-    time_zone: Annotated[str, "of times and dates without one, as in the tz database"] = "UTC"
-    aliases: Annotated[tuple[str, ...], "other names its files call the element by"] = ()
-    connections: Annotated[ThreadsOrZero, "at most to its host, in each process; 0: elements.connections-per-host"] = 0
+    active_mode: Annotated[bool, "FTP: the server opens the data connections, for servers without passive mode"] = False
+    directory: Annotated[
+        Name, "Directory of its files, or several, comma-separated; may contain a date: /pm/%Y%m%d"
+    ] = "/"
+    days_back: Annotated[Days, "Days before today whose directories are also listed"] = 1
+    time_zone: Annotated[str, "Time zone of times and dates without one, a name in the tz database"] = "UTC"
+    aliases: Annotated[tuple[str, ...], "Other names of the element in its files"] = ()
+    connections: Annotated[
+        ThreadsOrZero, "Largest number of connections to its host in each process; 0: elements.connections-per-host"
+    ] = 0
 
     def __post_init__(self) -> None:
         if self.port == 0:
-            object.__setattr__(self, "port", USUAL_PORTS[self.protocol])
+            object.__setattr__(self, "port", PROTOCOL_PORTS[self.protocol])
         zone(self.time_zone)
 
     @property
@@ -62,26 +66,26 @@ class Endpoint:
         return secret(self.password, self.password_file)
 
     def directories(self, now_s: float) -> Sequence[bytes]:
-        """Those to look at now, the newest first."""
+        """Returns the directories to list now, the newest first."""
         today = datetime.fromtimestamp(now_s, self.zone)
         days = [today - timedelta(days=n) for n in range(self.days_back + 1)]
         named = [day.strftime(part.strip()) for day in days for part in self.directory.split(",")]
         return [directory.encode() for directory in dict.fromkeys(named)]
 
     def element(self, unique_id: str) -> str:
-        """The managed element of a file by the unique id of its name, if it has one."""
+        """Returns the managed element of a file, from the unique id in the file's name if there is one."""
         return self.name if not unique_id or unique_id in self.aliases else unique_id
 
     def __repr__(self) -> str:
-        """Without the password: this ends in logs."""
+        """Omits the password, because this text may be logged."""
         return f"Endpoint({self.name}, {self.protocol}://{self.username}@{self.host}:{self.port}{self.directory})"
 
 
 def endpoints(system: System) -> Mapping[str, Endpoint]:
-    """A system's inventory by name.
+    """Returns a system's endpoints by name.
 
     Raises:
-        BadSettings: the file is missing, an entry is wrong or comes twice.
+        BadSettings: the file is missing, or an entry is invalid or a duplicate.
     """
     if not system.inventory:
         raise BadSettings(f"{system.name}: no inventory; set `{system.name}: {{inventory: FILE}}`, YAML or CSV")
@@ -91,13 +95,13 @@ def endpoints(system: System) -> Mapping[str, Endpoint]:
         for one in expanded(entry, f"{file} line {line}"):
             endpoint = resolve(Endpoint, one, f"{file} line {line}", joint=": ")
             if endpoint.name in found:
-                raise BadSettings(f"{file} line {line}: {endpoint.name} comes twice")
+                raise BadSettings(f"{file} line {line}: {endpoint.name} is listed twice")
             found[endpoint.name] = endpoint
     return found
 
 
 def _entries(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Entries with their lines; all values are text, so that a name like 00123 stays what it is."""
+    """Yields entries with their line numbers; all values are text, so that a name like 00123 stays unchanged."""
     try:
         yield from _csv(file) if file.suffix == ".csv" else _yaml(file)
     except OSError as error:
@@ -110,15 +114,15 @@ def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with file.open(newline="", encoding="utf-8-sig") as lines:
         reader = csv.DictReader(lines)
         for row in reader:
-            if any(row.pop(None, None) or ()):  # the key that csv gives them
-                raise BadSettings(f"{file} line {reader.line_num}: more fields than the first line names columns")
+            if any(row.pop(None, None) or ()):  # csv collects them under None
+                raise BadSettings(f"{file} line {reader.line_num}: more fields than column names in the first line")
             yield reader.line_num, {key: Given(value) for key, value in row.items() if value}
 
 
 class _TextLoader(yaml.SafeLoader):
-    """YAML whose numbers, dates and booleans stay text."""
+    """Loads YAML with numbers, dates and booleans as text."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - as in its class
+    yaml_implicit_resolvers = {  # noqa: RUF012 - declared like this in the base class
         first: [(tag, form) for tag, form in resolvers if tag.endswith((":null", ":merge"))]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -141,40 +145,40 @@ def _yaml(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def expanded(entry: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
-    """An entry as it is, or a template's many.
+    """Yields an entry unchanged, or all entries that a template stands for.
 
     >>> [e["name"] for e in expanded({"name": "enb-{n:03}", "range": "1-2,7"}, "")]
     ['enb-001', 'enb-002', 'enb-007']
     """
-    ranges = next((value for key, value in entry.items() if plain(key) == RANGE), None)
+    ranges = next((value for key, value in entry.items() if plain_key(key) == RANGE), None)
     if ranges is None:
         yield dict(entry)
         return
-    template = {key: value for key, value in entry.items() if plain(key) != RANGE}
+    template = {key: value for key, value in entry.items() if plain_key(key) != RANGE}
     for n in numbers(str(ranges), where):
         try:
             yield {
                 key: Given(value.format(n=n)) if isinstance(value, str) else value for key, value in template.items()
             }
         except (LookupError, ValueError, AttributeError):
-            raise BadSettings(f"{where}: a template may hold {{n}} or {{n:04}} alone") from None
+            raise BadSettings(f"{where}: braces in a template must be {{n}} or a form like {{n:04}}") from None
 
 
 def numbers(ranges: str, where: str) -> Iterator[int]:
-    """1-3,7 -> 1, 2, 3, 7.
+    """Yields the numbers of a range: 1, 2, 3, 7 for 1-3,7.
 
     Raises:
-        BadSettings: not of that form, backwards, or of too many numbers.
+        BadSettings: the range has another form, decreases, or contains too many numbers.
     """
     total = 0
     for part in ranges.split(","):
         found = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", part)
         if found is None:
-            raise BadSettings(f"{where}: range {ranges[:80]!r} is not like 1-2000,3001")
+            raise BadSettings(f"{where}: range {ranges[:80]!r} must have a form like 1-2000,3001")
         first, last = int(found[1]), int(found[2] or found[1])
         total += last - first + 1
         if last < first or total > MOST_NUMBERS:
             raise BadSettings(
-                f"{where}: range {ranges[:80]!r} does not go up, or has more than {MOST_NUMBERS:,} numbers"
+                f"{where}: range {ranges[:80]!r} must increase and contain at most {MOST_NUMBERS:,} numbers"
             )
         yield from range(first, last + 1)

@@ -1,6 +1,6 @@
-"""The messages that travel between the services: frozen records, strict about what they know, tolerant of the rest.
+"""The messages between the services: frozen records that check every known field and ignore unknown ones.
 
-orjson writes and reads them, msgspec checks them. A new field gets a default; a changed meaning is a new topic.
+orjson writes and reads them, msgspec checks them. A new field needs a default; a changed meaning needs a new topic.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -14,20 +14,20 @@ import orjson
 from msgspec import Meta
 
 Stage = Literal["found", "fetching", "postponed", "parsed", "failed", "done", "error", "lost"]
-"""What became of a file.
+"""The progress of a file.
 
-found      announced; waits for a fetcher until its lease ends
-fetching   a fetcher is about to download it; its lease goes on
-postponed  the element did not answer: the next scan announces it again
-parsed     all its batches are in the topic; waiting for the sinks
-failed     cannot be read, for the reason given; waiting to be moved to error/
-done       every required sink has it, and it lies in done/
-error      it lies in error/ with the reason beside it
-lost       it vanished from the element before it was fetched
+found      announced; waits for a fetcher until its lease expires
+fetching   a fetcher is about to download it; its lease continues
+postponed  the element did not answer; a later scan announces the file again
+parsed     all its batches are in the topic; waits for the sinks
+failed     it cannot be read, for the given reason; waits to be moved to error/
+done       every required sink has stored it, and it is in done/
+error      it is in error/, with the reason beside it
+lost       it vanished from the element before it was downloaded
 """
 
 PARTITIONS = 12
-"""Of every topic: a file's messages and the sinks' positions must meet in one partition number.
+"""Number of partitions of every topic: a file's messages and the sinks' positions must have the same partition.
 
 See docs/decisions/0002-completion-by-offset.md.
 """
@@ -38,13 +38,13 @@ Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Partition = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Mtime = Annotated[int, Meta(ge=-(2**43), le=2**43 - 1)]
-"""Seconds since 1970 UTC that `version_of` can shift by 20 bits."""
+"""Seconds since 1970 UTC, within the range that `version_of` can shift by 20 bits."""
 ClockTime = Annotated[float, Meta(ge=0, le=253_402_214_400)]
-"""Seconds since 1970 UTC by a service's clock, not beyond the year 9999."""
+"""Seconds since 1970 UTC by a service's clock, up to the year 9999."""
 
 
 class BadMessage(ValueError):  # noqa: N818
-    """Bytes that are not the message they should be; keeps them for the dead letters."""
+    """Bytes that are not a valid message of the expected kind; keeps them for the dead letters."""
 
     def __init__(self, reason: str, raw: bytes) -> None:
         super().__init__(reason)
@@ -52,43 +52,43 @@ class BadMessage(ValueError):  # noqa: N818
 
 
 def partition_of(element: str) -> int:
-    """The partition of all that concerns an element, the same in every topic."""
+    """Returns the partition of all messages about an element, the same in every topic."""
     return crc32(element.encode()) % PARTITIONS
 
 
 def path_text(path: bytes) -> str:
-    """A remote path for a message or a log line: any bytes survive, percent-encoded where not plain ASCII."""
+    """Returns a remote path as text for messages and log lines; bytes other than plain ASCII are percent-encoded."""
     return quote_from_bytes(path, safe="/!#$&'()*+,:;=?@[]~ {}^|`")
 
 
 def path_bytes(text: str) -> bytes:
-    """The remote path that `path_text` wrote."""
+    """Returns the remote path that `path_text` encoded."""
     return unquote_to_bytes(text)
 
 
 def digest_of(content: bytes) -> str:
-    """16 hexadecimal digits."""
+    """Returns a digest of 16 hexadecimal digits."""
     return blake2b(content, digest_size=8).hexdigest()
 
 
 def file_identity(system: str, endpoint: str, path: str, size: int, mtime_s: int) -> str:
-    """The same name with other content is another file; 16 hexadecimal digits."""
-    known_by = "\0".join((system, endpoint, path, str(size), str(mtime_s)))
-    return digest_of(known_by.encode())
+    """Returns a file's identity, 16 hexadecimal digits; the same name with other content is another file."""
+    identified_by = "\0".join((system, endpoint, path, str(size), str(mtime_s)))
+    return digest_of(identified_by.encode())
 
 
 def version_of(file_id: str, mtime_s: int) -> int:
-    """`ver` of a file's rows: the newer file wins; within one second the identity decides.
+    """Returns `ver` of a file's rows: the newer file wins; within one second, the identity decides.
 
-    So every two files have an order that depends on nothing but themselves, and both databases end
-    with the same values whatever the order of delivery. Fits a signed 64-bit integer until the year 100,000.
+    The order of two files therefore depends only on the files, and both databases end with the same values in any
+    order of delivery. The version fits a signed 64-bit integer for all times in `Mtime`.
     """
     return (mtime_s << 20) | (int(file_id, 16) & 0xFFFFF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What all messages share: JSON out, a tolerant reader in."""
+    """Base of all messages: writes JSON, and reads it with tolerance for unknown fields."""
 
     kind: ClassVar[str]
 
@@ -97,19 +97,19 @@ class Message:
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
-        """Returns the message; fields a newer writer added are ignored.
+        """Returns the message; fields that a newer writer added are ignored.
 
         Raises:
-            BadMessage: not JSON, or a field is missing or not what it must be; names the path of the wrong field.
+            BadMessage: not JSON, or a field is missing or invalid; the text names the path of the field.
         """
         return cls.of(_object(raw), raw)
 
     @classmethod
     def of(cls, found: dict[str, Any], raw: bytes) -> Self:
-        """Returns the record of a JSON object that was read already.
+        """Returns the message of a JSON object that is already parsed.
 
         Raises:
-            BadMessage: as `decode`.
+            BadMessage: see `decode`.
         """
         kind = found.get("kind", cls.kind)
         if kind != cls.kind:
@@ -132,32 +132,32 @@ def _object(raw: bytes) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File(Message):
-    """What every message on a file says of it."""
+    """The description of a file that every message about it contains."""
 
     file_id: HexId
     system: str
     endpoint: str
-    """The inventory's name of where to fetch it; one endpoint may serve many elements."""
+    """Name of the endpoint in the inventory; one endpoint may serve many elements."""
     element: str
-    """The managed element by the file's name (3GPP TS 32.432 clause 5.1.2), else the endpoint; the partition key."""
+    """The managed element in the file's name (3GPP TS 32.432 clause 5.1.2), else the endpoint; the partition key."""
     path: str
-    """Full remote path, see `path_text`."""
+    """Full remote path, encoded by `path_text`."""
     size: Count
     mtime_s: Mtime
     epoch: Count
-    """Fencing epoch of the announcing leader: readers drop lower ones."""
+    """Epoch of the leader that announced the file; readers discard lower ones."""
     end_s: Int64 = 0
-    """End of its period by its name, seconds since 1970 UTC; 0 when the name does not tell."""
+    """End of the period in the file's name, seconds since 1970 UTC; 0 if the name has none."""
     attempt: Count = 1
-    """How often it was announced, this time included."""
+    """Number of announcements of the file so far, this one included."""
     found_s: ClockTime = 0.0
-    """When it was announced first, seconds since 1970 by the scanner's clock; 0: not known."""
+    """Time of the first announcement by the scanner's clock; 0: unknown."""
     lies_at: str = ""
-    """Where it is read, and stays, when it is through already (a backfill); empty: at its path."""
+    """Path from which a backfill reads the file, and where it stays; empty: the file is at `path`."""
 
     @property
     def place(self) -> str:
-        """Where it lies now."""
+        """The path where the file is now."""
         return self.lies_at or self.path
 
 
@@ -170,44 +170,44 @@ class FileFound(File):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileStatus(File):
-    """What became of a file; in the compacted topic the newest one is the file's entry in the ledger."""
+    """The progress of a file; the newest status in the compacted topic is the file's entry in the ledger."""
 
     kind: ClassVar[str] = "file-status"
     stage: Stage
     at_s: ClockTime
-    """When this was said, seconds since 1970 by the sayer's clock."""
+    """Time of this status by the clock of the service that wrote it."""
     reason: str = ""
     topic: str = ""
     partition: Annotated[int, Meta(ge=-1, le=2**31 - 1)] = -1
     last_offset: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = -1
-    """Of the file's last batch: a sink whose position is beyond it has the whole file."""
+    """Offset of the file's last batch: a sink whose position is beyond it has stored the whole file."""
     tries: Count = 1
-    """To download it, since it was announced last."""
+    """Number of attempts to download the file since its last announcement."""
     batches: Count = 0
-    """Messages in the topic."""
+    """Number of messages in the topic."""
     rows: Count = 0
     suspect: Count = 0
-    """Rows the element flagged as suspect."""
+    """Number of rows that the element flagged as suspect."""
     values: Count = 0
     nulls: Count = 0
     quarantined: Count = 0
     dropped: Count = 0
     fetched_s: ClockTime = 0.0
-    """When it was downloaded whole; 0: it never was."""
+    """Time at which the file was downloaded completely; 0: never."""
     parsed_s: ClockTime = 0.0
-    """When all its batches were in the topic; kept through later stages, as compaction forgets the earlier ones."""
+    """Time at which all its batches were in the topic; later statuses repeat it, as compaction removes earlier ones."""
     stored_s: ClockTime = 0.0
-    """When every required sink was beyond it."""
+    """Time at which every required sink had stored the file."""
 
 
 def status_of(file: FileFound, stage: Stage, at_s: float, reason: str = "") -> FileStatus:
-    """What is to be said of an announced file."""
+    """Returns a status of an announced file."""
     return FileStatus(**asdict(file), stage=stage, at_s=at_s, reason=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkPosition(Message):
-    """A sink's durable position: all of the partition before next_offset is stored, or set aside with a reason."""
+    """A sink's durable position: everything in the partition before next_offset is stored or set aside."""
 
     kind: ClassVar[str] = "sink-position"
     sink: str
@@ -218,7 +218,7 @@ class SinkPosition(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside(Message):
-    """Some of a message that a sink set aside in the dead letters, told before its position passes."""
+    """A part of a message that a sink set aside in the dead letters; written before the sink's position passes it."""
 
     kind: ClassVar[str] = "set-aside"
     sink: str
@@ -231,39 +231,39 @@ class SetAside(Message):
     reason: str
     at_s: ClockTime
     content: HexId
-    """`digest_of` what was set aside."""
+    """`digest_of` the bytes that were set aside."""
 
     @property
     def key(self) -> str:
-        """In the ledger; a record without a value there says that it was sent again."""
+        """Key in the ledger; a tombstone for it means that the part was sent again."""
         return set_aside_key(self.sink, self.file_id, self.content)
 
 
 def set_aside_key(sink: str, file_id: str, content: str) -> str:
-    """The same for a file that was parsed, and set aside, once more."""
+    """Returns a key that is the same when a file is parsed and set aside again."""
     return f"{sink}/{file_id}/{content}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle(Message):
-    """The tracker's command to a fetcher: move the file away on its element."""
+    """The tracker's command to a fetcher to settle a file on its element."""
 
     kind: ClassVar[str] = "settle"
     file_id: HexId
     to: Literal["done", "error"]
     status: FileStatus
-    """The file's status as it was; the fetcher answers with done or error."""
+    """The file's last status; the fetcher answers with done or error."""
 
 
 if TYPE_CHECKING:
     Rows = list[list[Any]]
 else:
-    Rows = list[Any]  # msgspec would copy each row: `_check_rows` costs half as much, and looks at what matters
+    Rows = list[Any]  # msgspec would copy each row; `_bad_row` takes half the time and checks what matters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterBatch(Message):
-    """Rows of one measurement group and period of one file, columnar: counter names once.
+    """Rows of one measurement group and period of one file; the names of the counters appear once.
 
     See docs/decisions/0004-columnar-batches.md.
     """
@@ -272,41 +272,41 @@ class CounterBatch(Message):
     system: str
     file_id: HexId
     element: str
-    """Distinguished name of the managed element the rows belong to."""
+    """Distinguished name of the rows' managed element."""
     group: str
-    """measInfoId."""
+    """Value of measInfoId."""
     job: str
     gp_s: Count
-    """Granularity period."""
+    """Granularity period in seconds."""
     end_s: Int64
     """End of the granularity period, seconds since 1970 UTC."""
     end_offset_min: Annotated[int, Meta(ge=-(2**15), le=2**15 - 1)]
-    """The zone the element wrote that time in."""
+    """Offset from UTC, in minutes, in which the element wrote that time."""
     ver: Int64
-    """See `version_of`."""
+    """Version of the file's rows, see `version_of`."""
     counters: list[str]
-    """Unique."""
+    """Names of the counters, without duplicates."""
     rows: Rows
-    """Each [measObjLdn, suspect 0|1, value, ...]: number, text, vector as an array, or null for a missing one."""
+    """Rows [measObjLdn, suspect 0|1, value, ...]; a value is a number, text, an array (vector) or null (missing)."""
     types: dict[str, str] = field(default_factory=dict)
-    """Counter -> integer, number, text or vector, as the dictionary promises; of these counters, those it knows.
+    """Declared types by counter (integer, number, text or vector), for the counters in the dictionary.
 
-    A value may break the promise: it is here as the file has it.
+    A value may contradict its declared type; it is unchanged from the file.
     """
     units: dict[str, str] = field(default_factory=dict)
-    """Counter -> the unit its values are in; of these counters, those whose unit is known."""
+    """Units of the values by counter, for the counters whose unit is known."""
 
     @classmethod
     def of(cls, found: dict[str, Any], raw: bytes) -> Self:
-        """Returns the batch; the shape of each row is checked, its values are not.
+        """Returns the batch; checks the shape of each row, but not its values.
 
         Raises:
-            BadMessage: as `decode`.
+            BadMessage: see `decode`.
         """
         batch = super(CounterBatch, cls).of(found, raw)
         if len(set(batch.counters)) < len(batch.counters):
             twice = next(name for name in batch.counters if batch.counters.count(name) > 1)
-            raise BadMessage(f"not a {cls.kind}: counter {twice!r} comes twice - at `$.counters`", raw)
+            raise BadMessage(f"not a {cls.kind}: counter {twice!r} appears twice - at `$.counters`", raw)
         if (number := _bad_row(batch.rows, 2 + len(batch.counters))) is not None:
             expected = f"`[object, 0|1, value, ...]` of {2 + len(batch.counters)} cells"
             raise BadMessage(f"not a {cls.kind}: Expected {expected} - at `$.rows[{number}]`", raw)
@@ -314,12 +314,12 @@ class CounterBatch(Message):
 
     @property
     def values(self) -> int:
-        """How many are there; a vector is one."""
+        """Number of values that are not missing; a vector counts as one."""
         return sum(len(row) - row.count(None) - 2 for row in self.rows)
 
 
 def _bad_row(rows: Rows, cells: int) -> int | None:
-    """Returns the number of the first row that is not an object, a flag and as many values as there are counters."""
+    """Returns the index of the first row that is not an object, a flag and one value per counter."""
     for number, row in enumerate(rows):
         if type(row) is not list or len(row) != cells or type(row[0]) is not str or row[1].__class__ is not int:
             return number
@@ -333,10 +333,10 @@ LEDGER_KINDS: dict[str, type[LedgerRecord]] = {SinkPosition.kind: SinkPosition, 
 
 
 def decode_status(raw: bytes) -> LedgerRecord:
-    """A record of pm.files.status, which carries three kinds.
+    """Returns a record of pm.files.status, which contains three kinds of messages.
 
     Raises:
-        BadMessage: none of them.
+        BadMessage: the bytes are none of these kinds, or not valid.
     """
     found = _object(raw)
     kind = found.get("kind")

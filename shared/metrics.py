@@ -58,6 +58,11 @@ DEAD_LETTERS = counter(
     "Messages sent to the dead-letter topic `<topic>.dlq`.",
     "topic",
 )
+DEFECTS = counter(
+    "scanner, fetcher, mysql_writer, ch_bridge, tracker",
+    "defects_total",
+    "Records set aside because the code failed on them unexpectedly; needs a correction of the code.",
+)
 
 
 class _Handler(MetricsHandler):

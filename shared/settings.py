@@ -1,7 +1,7 @@
-"""Settings: the sections that several services read, as frozen objects. Nobody else reads files or the environment.
+"""Loads the configuration into frozen objects: the only code that reads its files and the environment.
 
-The files are named by PMFLOW_CONFIG (comma-separated, later ones override); PMFLOW_KAFKA__BOOTSTRAP_SERVERS=...
-overrides `kafka: {bootstrap-servers: ...}`.
+PMFLOW_CONFIG names the files (comma-separated, later ones override); PMFLOW_KAFKA__BOOTSTRAP_SERVERS=... overrides
+`kafka: {bootstrap-servers: ...}`.
 """
 
 import os
@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from msgspec import Meta
 
-from shared.configuration.layers import read
-from shared.configuration.resolve import BadSettings as BadSettings  # noqa: PLC0414 - who reads settings, catches it
+from shared.configuration.layers import read_layers
+from shared.configuration.resolve import BadSettings as BadSettings  # noqa: PLC0414 - code that reads settings catches it
 from shared.configuration.resolve import (
     Days,
     Name,
@@ -27,104 +27,136 @@ from shared.configuration.resolve import (
     Threads,
     harmless,
     meant,
-    plain,
+    plain_key,
     resolve,
     zone,
 )
 
-T = TypeVar("T")
-Sink = Literal["mysql", "clickhouse"]
-Sinks = Annotated[tuple[Sink, ...], Meta(min_length=1)]
+_T = TypeVar("_T")
+SinkName = Literal["mysql", "clickhouse"]
+SinkNames = Annotated[tuple[SinkName, ...], Meta(min_length=1)]
 Step = Literal["missing-tokens", "element-alias", "rename-counters", "units", "split-dn"]
 STEPS: tuple[Step, ...] = get_args(Step)
-"""What may be done to what a file says, in the order in which it is done unless a system says another."""
+"""The steps of preprocessing, in their default order."""
 Levels = Annotated[int, Meta(ge=0, le=100)]
 SystemName = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,99}$")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kafka:
-    """The brokers all services meet at."""
+    """The Kafka brokers that all services use."""
 
-    bootstrap_servers: Annotated[Name, "host:port, comma-separated"] = "localhost:9092"
+    bootstrap_servers: Annotated[Name, "Brokers as host:port, comma-separated"] = "localhost:9092"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
-    """How the elements are reached."""
+    """Connections to the elements."""
 
-    known_hosts: Annotated[str, "SFTP: file of host keys in OpenSSH's form; unknown hosts are refused"] = ""
-    ca_file: Annotated[str, "FTPS: certificates to trust; else the machine's"] = ""
-    timeout_s: Annotated[Seconds, "of a connection, and of a silent transfer"] = 30.0
-    wait_s: Annotated[Seconds, "for a connection while all of a host's are in use; then it counts as unreachable"] = (
+    known_hosts: Annotated[str, "SFTP: file of host keys in OpenSSH's format; unknown hosts are refused"] = ""
+    ca_file: Annotated[str, "FTPS: file of trusted certificates; by default the machine's"] = ""
+    timeout_s: Annotated[Seconds, "Seconds until an attempt to connect, or a transfer without data, times out"] = 30.0
+    wait_s: Annotated[Seconds, "Seconds to wait for a free connection to a host before it counts as unreachable"] = (
         300.0
     )
-    connections_per_host: Annotated[Threads, "at most, in each process, however many elements a host serves"] = 8
+    connections_per_host: Annotated[
+        Threads, "Largest number of connections per host in each process, however many elements the host serves"
+    ] = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """Lines on standard error, one an event."""
+    """The log on standard error, one line per event."""
 
-    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], "of the lines that are written"] = "INFO"
-    form: Annotated[Literal["json", "console"], "console: for people"] = "json"
+    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], "Lowest level of the lines that are written"] = (
+        "INFO"
+    )
+    form: Annotated[Literal["json", "console"], "Format of the lines; console is easier to read for people"] = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefectLimits:
+    """Records that each process may set aside because its code failed on them; more end the process."""
+
+    most: Annotated[NumberOrZero, "Records set aside within the time before the process exits"] = 10
+    within_s: Annotated[Seconds, "Time for which a record set aside counts"] = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """Alive means progress."""
+    """The health file; a service is healthy while it makes progress."""
 
-    file: Annotated[str, "touched at each progress; `python -m shared.health` looks at its age"] = ""
+    file: Annotated[str, "File that is touched at each sign of progress; `python -m shared.health` checks its age"] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """What a service counts, for Prometheus, and its health."""
+    """The metrics of a service for Prometheus, and its health."""
 
-    port: Annotated[Port, "of /metrics, /healthz and /readyz; each service of one machine needs its own; 0: none"] = 0
+    port: Annotated[
+        Port, "Port of /metrics, /healthz and /readyz, different for each service on a machine; 0: none"
+    ] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """One system of elements, as its section says."""
+    """A system of elements; the section has the system's name."""
 
-    name: Annotated[SystemName, "the section's own name, in lower case"]
-    consumer_threads: Annotated[Threads, "files downloaded at once, in each fetcher"] = 4
-    batch_insert_counter: Annotated[bool, "false: row by row, to find a poison row"] = True
-    is_using_clickhouse: Annotated[bool, "land in ClickHouse too"] = False
-    complete_on: Annotated[Sinks, "sinks a file waits for before it moves to done/"] = ("mysql",)
-    preprocessing: Annotated[tuple[Step, ...], "the steps, in their order; else by is-preprocessing-data"] = ()
-    missing_tokens: Annotated[tuple[str, ...], "no value, besides NIL, NULL, NaN, - and N/A"] = ()
-    counter_renames: Annotated[str, "YAML file: counter in the files -> its name in the databases"] = ""
-    counter_dictionary: Annotated[tuple[str, ...], "VES PM Dictionaries: types and units of its counters"] = ()
-    counter_units: Annotated[str, "YAML file: unit in the dictionary -> {to: unit, factor: number}"] = ""
-    inventory: Annotated[str, "YAML or CSV file with the elements, one by one or by templates"] = ""
-    pattern: Annotated[Name, "glob of the names that are taken; or regex:..."] = "*"
-    min_age_s: Annotated[SecondsOrZero, "younger files are left for a later scan"] = 0.0
-    max_age_s: Annotated[SecondsOrZero, "older files are left where they are; 0: none is too old"] = 0.0
-    min_size: Annotated[NumberOrZero, "bytes; smaller files are left for a later scan"] = 1
-    max_size: Annotated[NumberOrZero, "bytes; larger files are left where they are; 0: none is too large"] = 0
-    depth: Annotated[Levels, "levels of directories below an element's that are looked at too"] = 0
-    marker_suffix: Annotated[str, "a file is taken when one of its name and this lies beside it: .done"] = ""
-    rollout: Annotated[tuple[str, ...], "the elements that are collected: a share (25%) or their names"] = ("100%",)
-    on_done: Annotated[Literal["move", "delete", "leave"], "what becomes of a stored file"] = "move"
-    done_directory: Annotated[str, "beside the file, or absolute; may hold the date of its period: done/%Y%m%d"] = (
-        "done"
+    name: Annotated[SystemName, "Name of the section in lower case; not a key of its own"]
+    consumer_threads: Annotated[Threads, "Files downloaded at the same time in each fetcher"] = 4
+    batch_insert_counter: Annotated[
+        bool, "Insert many rows at once; false: one row at a time, to find a poison row"
+    ] = True
+    is_using_clickhouse: Annotated[bool, "Store counters in ClickHouse as well"] = False
+    complete_on: Annotated[SinkNames, "Sinks that must have stored a file before it moves to done/"] = ("mysql",)
+    preprocessing: Annotated[
+        tuple[Step, ...], "Steps of preprocessing, in order; by default as is-preprocessing-data says"
+    ] = ()
+    missing_tokens: Annotated[
+        tuple[str, ...], "Texts for a missing value, in addition to NIL, NULL, NaN, - and N/A"
+    ] = ()
+    counter_renames: Annotated[str, "YAML file that maps counters in the files to their names in the databases"] = ""
+    counter_dictionary: Annotated[tuple[str, ...], "VES PM Dictionaries with the types and units of the counters"] = ()
+    counter_units: Annotated[str, "YAML file that maps units in the dictionary to {to: unit, factor: number}"] = ""
+    inventory: Annotated[str, "YAML or CSV file that lists the elements, one by one or by templates"] = ""
+    pattern: Annotated[Name, "Glob, or regex:..., that the names of collected files match"] = "*"
+    min_age_s: Annotated[SecondsOrZero, "Smallest age in seconds; younger files are left for a later scan"] = 0.0
+    max_age_s: Annotated[SecondsOrZero, "Largest age in seconds; older files are left where they are; 0: no limit"] = (
+        0.0
     )
-    error_directory: Annotated[str, "for files that cannot be read, in the same form"] = "error"
+    min_size: Annotated[NumberOrZero, "Smallest size in bytes; smaller files are left for a later scan"] = 1
+    max_size: Annotated[NumberOrZero, "Largest size in bytes; larger files are left where they are; 0: no limit"] = 0
+    depth: Annotated[Levels, "Levels of directories to search below the element's directory"] = 0
+    marker_suffix: Annotated[
+        str, "Suffix of a marker file, such as .done; a file is collected once its marker is beside it"
+    ] = ""
+    rollout: Annotated[tuple[str, ...], "Elements to collect from: a share (25%) or their names"] = ("100%",)
+    on_done: Annotated[Literal["move", "delete", "leave"], "Treatment of a file that is stored"] = "move"
+    done_directory: Annotated[
+        str, "Directory of stored files, beside the file or absolute; may contain the date of its period: done/%Y%m%d"
+    ] = "done"
+    error_directory: Annotated[str, "Directory of files that cannot be read, in the same form as done-directory"] = (
+        "error"
+    )
     on_conflict: Annotated[
-        Literal["keep-both", "replace"], "another file of that name is there; keep-both marks the new one"
+        Literal["keep-both", "replace"],
+        "Treatment of a file whose name is already taken in done/ or error/; keep-both adds a suffix to its name",
     ] = "keep-both"
-    in_flight_limit: Annotated[Number, "files announced and not yet stored, at most"] = 5000
-    in_flight_per_host: Annotated[NumberOrZero, "of those, from one host; 0: as many as of the system"] = 0
+    in_flight_limit: Annotated[Number, "Largest number of files that are announced and not yet stored"] = 5000
+    in_flight_per_host: Annotated[
+        NumberOrZero,
+        "Largest number of files from one host that are announced and not yet stored; 0: no limit per host",
+    ] = 0
     backlog_share: Annotated[
-        Share, "of what may be announced, for the oldest files; the newest cycle gets the rest"
+        Share, "Share of the announcements for the oldest files; the newest cycle gets the rest"
     ] = 0.25
-    retention_days: Annotated[Days, "rows of older periods are dropped, and not stored again; 0: none"] = 0
+    retention_days: Annotated[
+        Days, "Days for which rows are kept; older ones are dropped and not stored again; 0: no limit"
+    ] = 0
 
     @property
-    def sinks(self) -> tuple[Sink, ...]:
-        """All its files land in, waited for or not."""
+    def sinks(self) -> tuple[SinkName, ...]:
+        """The sinks that store the system's files, required or not."""
         return ("mysql", "clickhouse") if self.is_using_clickhouse else ("mysql",)
 
     def __post_init__(self) -> None:
@@ -135,12 +167,14 @@ class System:
         if 0 < self.max_age_s < self.min_age_s:
             raise BadSettings(f"max-age ({self.max_age_s}) must not be smaller than min-age ({self.min_age_s})")
         if "clickhouse" in self.complete_on and not self.is_using_clickhouse:
-            raise BadSettings("complete-on waits for clickhouse, but isUsingClickhouse is false")
+            raise BadSettings(
+                "complete-on contains clickhouse, but isUsingClickhouse is false: set it to true, or remove clickhouse"
+            )
         _ = self.rollout_share
 
     @property
     def rollout_share(self) -> float | None:
-        """0 to 1; None when the rollout is a list of elements."""
+        """The share as 0 to 1; None if the rollout is a list of elements."""
         if not any(part.endswith("%") for part in self.rollout):
             return None
         share = ",".join(self.rollout)
@@ -152,13 +186,15 @@ class System:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """The section spring.pm of the user's YAML."""
+    """The schedule of scans, and defaults for all systems."""
 
-    schedule_scan: Annotated[Name, "cron of 6 fields, seconds first"] = "50 */5 * * * *"
-    time_zone: Annotated[str, "of the cron, as in the tz database"] = "UTC"
-    immediate_run_delay_s: Annotated[SecondsOrZero, "first scan after start"] = 10.0
-    is_preprocessing_data: Annotated[bool, "all steps, for systems that list none; false: none"] = True
-    is_auto_adding_column: Annotated[bool, "false: unknown counters are set aside"] = True
+    schedule_scan: Annotated[Name, "Cron expression of 6 fields, seconds first"] = "50 */5 * * * *"
+    time_zone: Annotated[str, "Time zone of the cron expression, a name in the tz database"] = "UTC"
+    immediate_run_delay_s: Annotated[SecondsOrZero, "Seconds from the start to the first scan"] = 10.0
+    is_preprocessing_data: Annotated[
+        bool, "Run all steps of preprocessing for systems that do not list theirs; false: none"
+    ] = True
+    is_auto_adding_column: Annotated[bool, "Add columns for new counters; false: unknown counters are set aside"] = True
 
     def __post_init__(self) -> None:
         zone(self.time_zone)
@@ -173,7 +209,7 @@ class _Spring:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The whole configuration, resolved once."""
+    """The whole configuration, checked and frozen."""
 
     schedule: Schedule
     kafka: Kafka
@@ -181,19 +217,20 @@ class Settings:
     log: Log
     health: Health
     metrics: Metrics
+    defects: DefectLimits
     systems: tuple[System, ...]
     own: Mapping[str, Any]
-    """The services' own sections, unresolved: each service knows its keys (`section`)."""
+    """The sections of single services, unchecked: each service knows its keys (`section`)."""
 
     def system(self, name: str) -> System | None:
-        """The system of that name, if it is configured."""
+        """Returns the system of that name, if it is configured."""
         return next((system for system in self.systems if system.name == name), None)
 
-    def section(self, name: str, cls: type[T]) -> T:
-        """A service's own settings.
+    def section(self, name: str, cls: type[_T]) -> _T:
+        """Returns the checked settings of one service.
 
         Raises:
-            BadSettings: an unknown key or a value of the wrong type.
+            BadSettings: a key is unknown, or a value has the wrong type.
         """
         return resolve(cls, self.own.get(name), name)
 
@@ -204,21 +241,22 @@ SECTIONS = {
     "log": Log,
     "health": Health,
     "metrics": Metrics,
+    "defects": DefectLimits,
 }
 SERVICES = ("scanner", "fetcher", "mysql_writer", "ch_bridge", "tracker")
 OWN = (*SERVICES, "zookeeper", "mysql", "clickhouse")
-"""Sections that one service reads, and the tools."""
+"""Sections that only one service and the tools read."""
 
 
 def load(files: tuple[Path, ...] | None = None) -> Settings:
-    """Reads, checks and freezes the configuration; from PMFLOW_CONFIG's files unless files are named.
+    """Reads and checks the configuration; by default from the files in PMFLOW_CONFIG.
 
     Raises:
-        BadSettings: a file is missing, a key unknown, a value not what it must be.
+        BadSettings: a file is missing, a key is unknown, or a value is invalid.
     """
     named = files if files is not None else tuple(Path(f) for f in os.environ.get("PMFLOW_CONFIG", "").split(",") if f)
-    spelled = {plain(name): name for name in (*SECTIONS, *OWN)}
-    return _settings({spelled.get(plain(name), name): section for name, section in read(named).items()})
+    spelled = {plain_key(name): name for name in (*SECTIONS, *OWN)}
+    return _settings({spelled.get(plain_key(name), name): section for name, section in read_layers(named).items()})
 
 
 def _settings(found: Mapping[str, Any]) -> Settings:
@@ -235,25 +273,25 @@ def _schedule(spring: Any) -> Schedule:
     pm = resolve(_Spring, spring, "spring").pm
     if not isinstance(pm, Mapping):
         return resolve(Schedule, pm, "spring.pm")
-    cron = next((value for key, value in pm.items() if plain(key) == "cron"), None)
-    resolve(Schedule, cron, "spring.pm.cron")  # so that an error names the key where it stands
-    outside = {key: value for key, value in pm.items() if plain(key) != "cron"}
+    cron = next((value for key, value in pm.items() if plain_key(key) == "cron"), None)
+    resolve(Schedule, cron, "spring.pm.cron")  # so that an error names the key's own section
+    outside = {key: value for key, value in pm.items() if plain_key(key) != "cron"}
     return resolve(Schedule, {**outside, **(cron or {})}, "spring.pm")
 
 
 def _system(name: str, section: Any, usual: Mapping[str, Any]) -> System:
     known = [*SECTIONS, *OWN, "spring"]
     if not isinstance(section, Mapping):
-        raise BadSettings(f"{harmless(name)}: neither a section nor a system{meant(name, known)}")
-    if "name" in map(plain, section):
-        raise BadSettings(f"{name}: unknown key 'name'; a system is named by its section")
+        raise BadSettings(f"{harmless(name)}: neither a known section nor a system{meant(name, known)}")
+    if "name" in map(plain_key, section):
+        raise BadSettings(f"{name}: unknown key 'name'; the section is the system's name")
     try:
         return resolve(System, {**usual, **section, "name": name}, name)
     except BadSettings as error:
         hint = meant(name, known, known=False)
-        raise BadSettings(f"{error}{hint and f' ({name} was taken for a system{hint})'}") from None
+        raise BadSettings(f"{error}{hint and f' ({name} was read as a system{hint})'}") from None
 
 
 def secret(text: str, file: str) -> str:
-    """A secret from a file when one is named (a mounted Kubernetes secret), else as given."""
+    """Returns a secret, from a file if one is named (such as a mounted Kubernetes secret)."""
     return Path(file).read_text().strip() if file else text

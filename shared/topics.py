@@ -1,7 +1,7 @@
-"""Every topic: what it carries, who writes and who reads it, its key, partitions and retention.
+"""Every topic: what it contains, which services write and read it, its key, partitions and retention.
 
-`pmflow topics create` provisions them before the services start (a Faust worker never consumes a topic that did
-not exist when it started: docs/decisions/0003-faust-for-state.md). docs/topics.md is generated from here.
+`pmflow topics create` creates them before the services start, as a Faust worker never consumes a topic that did not
+exist when it started (docs/decisions/0003-faust-for-state.md). docs/topics.md is generated from this module.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 FOR_EVER = -1
 MESSAGE_MAX_BYTES = 1_000_000
-"""No batch is larger; the producers and the topics are set to it."""
+"""Largest batch; producers and topics are configured accordingly."""
 
 
 def dead_letters_of(topic: str) -> str:
@@ -33,7 +33,7 @@ def dead_letters_of(topic: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """A topic is a value that names its writers and readers."""
+    """A topic, with its writers and readers."""
 
     name: str
     about: str
@@ -47,11 +47,11 @@ class Topic:
 
     @property
     def dead_letters(self) -> "Topic":
-        """What a reader of this topic set aside, with cause and origin as headers."""
+        """The topic of the records that readers of this one set aside, with reason and origin as headers."""
         return replace(
             self,
             name=dead_letters_of(self.name),
-            about=f"What readers of {self.name} set aside, bytes unchanged; cause and origin in the headers.",
+            about=f"Records that readers of {self.name} set aside, unchanged; reason and origin are in the headers.",
             writers=self.readers,
             readers=("operator",),
             retention_ms=30 * DAY_MS,
@@ -60,18 +60,18 @@ class Topic:
 
     @property
     def config(self) -> dict[str, str]:
-        """The topic's settings in Kafka's words."""
+        """The topic configuration, by Kafka's names."""
         return {
             "cleanup.policy": "compact,delete" if self.compacted else "delete",
             "retention.ms": str(self.retention_ms),
-            # Room for the record's headers and framing round a batch of full size.
+            # Leaves space for headers and framing of the largest batch.
             "max.message.bytes": str(MESSAGE_MAX_BYTES + 100_000),
         }
 
 
 FILES_FOUND = Topic(
     name="pm.files.found",
-    about="Settled files, announced once by the leader of their system; by a backfill once more.",
+    about="Files to fetch, announced once by the leader of their system, and again by a backfill.",
     messages=(FileFound,),
     writers=("scanner",),
     readers=("fetcher",),
@@ -79,11 +79,11 @@ FILES_FOUND = Topic(
 )
 FILES_STATUS = Topic(
     name="pm.files.status",
-    about="The ledger: what became of each file, how far each sink is, and what it set aside.",
+    about="The ledger: the status of each file, the position of each sink, and what it set aside.",
     messages=(FileStatus, SinkPosition, SetAside),
     writers=("scanner", "fetcher", "mysql_writer", "ch_bridge"),
     readers=("scanner", "tracker"),
-    key="file_id, sink/topic/partition or sink/file_id/digest; the partition is the element's, or the counters topic's",
+    key="file_id, sink/topic/partition or sink/file_id/digest; in the partition of the element or the counters topic",
     retention_ms=30 * DAY_MS,
     compacted=True,
 )
@@ -93,11 +93,11 @@ FILES_SETTLE = Topic(
     messages=(Settle,),
     writers=("tracker",),
     readers=("fetcher",),
-    key="file_id; the partition is the element's",
+    key="file_id; in the partition of the element",
 )
 CYCLES = Topic(
     name="pm.cycles",
-    about="Figures of each system and period: the newest ones.",
+    about="The newest figures of each system and period.",
     messages=(CycleFigures,),
     writers=("tracker",),
     readers=("mysql_writer", "ch_bridge", "operator"),
@@ -111,11 +111,11 @@ CYCLES = Topic(
 TRACKER_TABLES = tuple(
     Topic(
         name=f"pmflow-tracker-{table}-changelog",
-        about=f"The tracker's table of {table}, by Faust.",
+        about=f"Changelog of the tracker's Faust table `{table}`.",
         messages=(),
         writers=("tracker",),
         readers=("tracker",),
-        key="as the table's",
+        key="key of the table",
         retention_ms=FOR_EVER,
         compacted=True,
     )
@@ -123,11 +123,11 @@ TRACKER_TABLES = tuple(
 )
 
 
-def counters(system: str) -> Topic:
-    """The topic of a system's counters."""
+def counters_topic(system: str) -> Topic:
+    """Returns the topic with the counters of a system."""
     return Topic(
         name=f"pm.counters.{system}",
-        about="Parsed counters of one system, in columnar batches.",
+        about="Counters of one system, in columnar batches.",
         messages=(CounterBatch,),
         writers=("fetcher",),
         readers=("mysql_writer", "ch_bridge"),
@@ -135,16 +135,16 @@ def counters(system: str) -> Topic:
     )
 
 
-def system_of(counters_topic: str) -> str:
-    """The system whose counters a topic carries.
+def system_of(topic: str) -> str:
+    """Returns the system whose counters a topic contains.
 
     >>> system_of("pm.counters.4ga")
     '4ga'
     """
-    return counters_topic.removeprefix(counters("").name)
+    return topic.removeprefix(counters_topic("").name)
 
 
 def provisioned(systems: Iterable[str]) -> tuple[Topic, ...]:
-    """All topics of a deployment with these systems, each beside its dead letters."""
-    topics = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, CYCLES, *(counters(system) for system in systems))
+    """Returns all topics of a deployment with these systems, including those for dead letters."""
+    topics = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, CYCLES, *(counters_topic(system) for system in systems))
     return (*(twin for topic in topics for twin in (topic, topic.dead_letters)), *TRACKER_TABLES)

@@ -13,7 +13,7 @@ import atheris
 with atheris.instrument_imports(include=["services.fetcher"]):
     from services.fetcher.assemble.batches import gather, read_file
     from services.fetcher.assemble.result import Origin
-    from services.fetcher.parse.blocks import blocks
+    from services.fetcher.parse.blocks import read_blocks
     from services.fetcher.parse.unpack import Incomplete
     from shared.errors import Hopeless
 
@@ -29,7 +29,7 @@ _LARGEST = 20_000
 def _read(data: bytes, *, fast: bool, chunk: int) -> Any:
     pieces = (data[at : at + chunk] for at in range(0, len(data), chunk))
     try:
-        parsed = gather(blocks(pieces, fast=fast, piece=max(chunk, 64)), ORIGIN)
+        parsed = gather(read_blocks(pieces, fast=fast, piece=max(chunk, 64)), ORIGIN)
     except Hopeless as error:
         return type(error)
     return parsed.counts, [batch.value for batch in parsed.batches]

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tools.devstack.downloads import CACHE, Missing, publish
+from tools.devstack.downloads import CACHE, MissingPrerequisite, publish
 
 VERSION = "v5.8.1"
 
@@ -38,14 +38,14 @@ def _built() -> Path:
     if not folder.exists():
         go = shutil.which("go")
         if go is None:
-            raise Missing("none of kubectl, kustomize and go is installed")
+            raise MissingPrerequisite("none of kubectl, kustomize and go is installed")
         CACHE.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=CACHE) as partial:
             argv = [go, "install", f"sigs.k8s.io/kustomize/kustomize/v5@{VERSION}"]
             environment = os.environ | {"GOBIN": f"{partial}/bin"}
             done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise Missing(
+                raise MissingPrerequisite(
                     f"neither kubectl nor kustomize is installed, and go cannot build it: {done.stderr[-500:]}"
                 )
             publish(Path(partial, "bin"), folder)

@@ -1,4 +1,4 @@
-"""A plain, slow reader of all XML dialects, to compare the product with: shares no code and no idea with it.
+"""A plain, slow reader of all XML dialects for comparison; it shares neither code nor ideas with the product.
 
 `python -m tests.reference FILE...` prints the rows that must be stored, `--golden` writes those of all samples.
 """
@@ -23,7 +23,7 @@ Value = str | list[str | None] | None
 
 @dataclass
 class Head:
-    """What a file says once for all rows of a measInfo."""
+    """The facts that stand once for all rows of a measInfo."""
 
     element: str
     group: str
@@ -33,7 +33,7 @@ class Head:
 
 @dataclass
 class Block:
-    """A measInfo, or what stands for one in other dialects."""
+    """A measInfo, or its counterpart in other dialects."""
 
     element: str
     group: str
@@ -43,11 +43,11 @@ class Block:
 
 
 class Faulty(Exception):  # noqa: N818
-    """The block is not to be stored."""
+    """The block must not be stored."""
 
 
 def rows(xml: bytes, element: str, zone_offset_min: int = 0) -> list[dict[str, Any]]:
-    """What must be stored of a document, in the form of the golden files."""
+    """Returns the rows that must be stored of a document, in the form of the golden files."""
     root = ET.fromstring(xml)
     zone = timezone(timedelta(minutes=zone_offset_min))
     match _name(root):
@@ -68,18 +68,8 @@ def _merged(blocks: Iterator[Block]) -> list[dict[str, Any]]:
         end_s = round(block.end.timestamp())
         for name, suspect, values in block.rows:
             key = (block.element, block.group, block.gp_s, end_s, name)
-            row = merged.setdefault(
-                key,
-                {
-                    "element": block.element,
-                    "group": block.group,
-                    "object": name,
-                    "end_s": end_s,
-                    "gp_s": block.gp_s,
-                    "suspect": False,
-                    "values": {},
-                },
-            )
+            identity = {"element": block.element, "group": block.group, "object": name, "end_s": end_s}
+            row = merged.setdefault(key, {**identity, "gp_s": block.gp_s, "suspect": False, "values": {}})
             row["suspect"] = row["suspect"] or suspect
             for counter, value in values:
                 if row["values"].get(counter) is None:
@@ -130,7 +120,7 @@ def _block(info: ET.Element, rows_of: list[tuple[str, ET.Element]], head: Head, 
 
 
 def _counters(info: ET.Element) -> list[tuple[str, str]]:
-    """Names with their p."""
+    """Returns counter names with their p."""
     counters: list[tuple[str, str]] = []
     had_row = False
     for child in info:
@@ -265,7 +255,7 @@ def _scalar(text: str) -> str | None:
 
 
 def _decimal(text: str) -> Decimal | None:
-    """The number, when it is one that a reader of JSON holds."""
+    """Returns the number if a reader of JSON can hold it."""
     if not text or set(text) - set("0123456789+-.eE") or text[-1] in "eE+-":
         return None
     try:
@@ -278,7 +268,7 @@ def _decimal(text: str) -> Decimal | None:
 
 
 def _canonical(text: str) -> str:
-    """As JSON writes it: no plus, no zeros in front, digits on both sides of the point."""
+    """Writes a number as JSON does: no plus, no leading zeros, digits on both sides of the point."""
     sign = "-" if text[0] == "-" else ""
     mantissa, e, exponent = text.lstrip("+-").replace("E", "e").partition("e")
     exponent_mark = "E" if "E" in text else "e"
@@ -289,7 +279,7 @@ def _canonical(text: str) -> str:
 
 
 def _time(text: str, zone: timezone) -> datetime:
-    """ISO 8601 in all its spellings seen in PM files, and the digits of 32.401."""
+    """Reads ISO 8601 in all spellings seen in PM files, and the digits of 32.401."""
     text = text.strip().replace(" ", "T")
     digits, offset = text, zone
     if text.endswith("Z"):
@@ -313,7 +303,7 @@ def _time(text: str, zone: timezone) -> datetime:
 
 
 def _duration_s(text: str) -> int:
-    """PT15M, PT900S, PT1H, P1D; plain seconds in 32.401."""
+    """Reads a duration: PT15M, PT900S, PT1H, P1D, or plain seconds as in 32.401."""
     if text.isdigit():
         return int(text)
     if not text.startswith("P"):
@@ -334,19 +324,19 @@ def _duration_s(text: str) -> int:
 
 
 def document(file: Path) -> bytes:
-    """The file's XML."""
+    """Returns the XML of a file."""
     packed = file.read_bytes()
     return gzip.decompress(packed) if packed[:2] == b"\x1f\x8b" else packed
 
 
 def golden_lines(file: Path) -> str:
-    """A golden file's content."""
+    """Returns the content of a golden file."""
     found = rows(document(file), element=file.name)
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found)
 
 
 def main(arguments: list[str]) -> None:
-    """Prints, or writes the golden files."""
+    """Prints rows, or writes the golden files."""
     if arguments != ["--golden"]:
         for name in arguments:
             sys.stdout.write(golden_lines(Path(name)))

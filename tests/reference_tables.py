@@ -1,4 +1,4 @@
-"""A plain, slow reader of vendors' tables, to compare the product with: shares no code and no idea with it.
+"""A plain, slow reader of vendors' tables for comparison; it shares neither code nor ideas with the product.
 
 `python -m tests.reference_tables` writes the golden files of all of them.
 """
@@ -23,16 +23,16 @@ TABLES = {
     "EUtranCellFDD_20200518161500.csv": ("zte", "utf-8"),
     "RRC_20200518_1615.txt": ("samsung", "utf-8"),
 }
-"""The tables with a golden file, with the profile and the encoding that fit; made up after what vendors publish."""
+"""Tables with a golden file -> profile and encoding. They imitate what vendors publish."""
 
 
 def profiles() -> list[dict[str, Any]]:
-    """The shipped ones, as their YAML says."""
+    """Returns the shipped profiles as their YAML describes them."""
     return [yaml.safe_load(file.read_text()) for file in sorted(PROFILES.glob("*.yaml"))]
 
 
 def rows(text: str, profile: dict[str, Any], file_name: str, element: str = "") -> list[dict[str, Any]]:
-    """What must be stored of a table, in the form of the golden files."""
+    """Returns the rows that must be stored of a table, in the form of the golden files."""
     lines, delimiter = _below_titles(text, profile)
     header, *body = csv.reader(io.StringIO(lines), delimiter=delimiter, skipinitialspace=True)
     table = Table(profile, header, file_name, delimiter)
@@ -61,7 +61,7 @@ def _plain(name: str) -> str:
 
 
 class Table:
-    """Columns by their roles."""
+    """Reads the columns of a table by their roles."""
 
     def __init__(self, profile: dict[str, Any], header: list[str], file_name: str, delimiter: str) -> None:
         self.profile = profile
@@ -73,7 +73,7 @@ class Table:
         self.file_group = by_file[1] if by_file else ""
 
     def cell(self, cells: list[str], role: str) -> str:
-        """Of the first column of that role."""
+        """Returns the cell in the first column of a role."""
         for wanted in self.profile.get(role, []):
             for name, cell in zip(self.header, cells, strict=False):
                 if _plain(name) == _plain(wanted):
@@ -141,7 +141,7 @@ class Table:
         return reference._time(text, _zone(zone))
 
     def block(self, cells: list[str], fallback: str) -> reference.Block:
-        """Of one row."""
+        """Returns the block of one row."""
         name = self.objects(cells)
         begin, end = self.times(cells)
         gp_s = self.gp_s(self.cell(cells, "period"), begin, end)
@@ -179,7 +179,7 @@ def _zone(text: str) -> timezone:
 
 
 def golden_lines(file: Path) -> str:
-    """A golden file's content."""
+    """Returns the content of a golden file."""
     profile = next(one for one in profiles() if one["name"] == TABLES[file.name][0])
     text = file.read_bytes().decode(TABLES[file.name][1])
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows(text, profile, file.name))

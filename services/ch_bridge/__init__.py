@@ -1,1 +1,1 @@
-"""pm.counters.<system> -> ClickHouse, for systems with isUsingClickhouse."""
+"""Stores the counters of pm.counters.<system> in ClickHouse, for systems with isUsingClickhouse."""

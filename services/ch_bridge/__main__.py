@@ -1,14 +1,14 @@
-"""Wiring: settings -> the bridge -> run until SIGTERM."""
+"""Starts the service: one thread for counters and one for cycle statistics, until SIGTERM."""
 
 from threading import Event, Thread
 
-from services.ch_bridge.bridge import ClickhouseBridge
-from services.ch_bridge.clickhouse import ClickHouse
 from services.ch_bridge.connection import Connection
 from services.ch_bridge.cycles import CycleTable
-from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, clickhouse_of, rules_of
+from services.ch_bridge.repository import ClickhouseRepository
+from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, clickhouse_of
+from services.ch_bridge.sink import ClickhouseBridge
 from shared import log, topics
-from shared.crash import or_leave, stop_on_signals
+from shared.crash import exit_on_error, stop_on_signals
 from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
@@ -17,18 +17,19 @@ from shared.metrics import serve_metrics
 from shared.settings import load
 from shared.sinks.cycles import CycleKeeper
 from shared.sinks.loop import SinkWorker
+from shared.sinks.rules import storage_rules
 from shared.watch import Watch
 
 
 def follow(watch: Watch, look_s: float, stop: Event) -> None:
-    """The configuration, until stopped."""
-    with or_leave("follow the configuration"):
+    """Follows changes of the configuration, until stopped."""
+    with exit_on_error("follow the configuration"):
         watch.follow(look_s, stop)
 
 
 def keep_cycles(brokers: str, database: Clickhouse, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
-    """Stores the figures of the cycles until stopped."""
-    with or_leave("keep cycles"):
+    """Stores cycle statistics, until stopped."""
+    with exit_on_error("keep cycles"):
         connection = Connection(database)
         consumer = Consumer(brokers, "pmflow-ch-bridge-cycles")
         CycleKeeper(consumer, DeadLetters(producer), CycleTable(connection).keep, heartbeat).run(stop)
@@ -36,6 +37,7 @@ def keep_cycles(brokers: str, database: Clickhouse, producer: Producer, heartbea
 
 
 def main() -> None:
+    """Runs the service until SIGTERM."""
     settings = load()
     own, database = settings.section("ch_bridge", ChBridgeSettings), clickhouse_of(settings)
     brokers = settings.kafka.bootstrap_servers
@@ -43,25 +45,27 @@ def main() -> None:
     serve_metrics("ch_bridge", settings)
     stop = stop_on_signals()
     watch = Watch(settings)
-    heartbeat, of_cycles = heartbeats(settings.health.file, 2)
+    heartbeat, cycle_heartbeat = heartbeats(settings.health.file, 2)
 
     def wanted() -> list[str]:
-        return [topics.counters(system.name).name for system in watch.settings.systems if system.is_using_clickhouse]
+        return [
+            topics.counters_topic(system.name).name for system in watch.settings.systems if system.is_using_clickhouse
+        ]
 
     Thread(target=follow, args=(watch, own.config_look_s, stop), daemon=True).start()
-    with or_leave("write to ClickHouse"):
+    with exit_on_error("write to ClickHouse"):
         while not wanted() and not stop.wait(1.0):
             heartbeat.progress()
-            of_cycles.progress()  # no system wants ClickHouse: nothing to do, but well
-        clickhouse = ClickHouse(database, lambda system: rules_of(watch.settings, system))
+            cycle_heartbeat.progress()  # no system uses ClickHouse: idle, but healthy
+        repository = ClickhouseRepository(database, lambda system: storage_rules(watch.settings, system))
         producer = Producer(brokers)
         consumer = Consumer(brokers, "pmflow-ch-bridge")
-        cycles = Thread(target=keep_cycles, args=(brokers, database, producer, of_cycles, stop))
+        cycles = Thread(target=keep_cycles, args=(brokers, database, producer, cycle_heartbeat, stop))
         cycles.start()
-        SinkWorker(ClickhouseBridge(clickhouse), consumer, producer, own, heartbeat).run(wanted, stop)
+        SinkWorker(ClickhouseBridge(repository), consumer, producer, own, heartbeat).run(wanted, stop)
         cycles.join()
         producer.close()
-        clickhouse.close()
+        repository.close()
 
 
 if __name__ == "__main__":

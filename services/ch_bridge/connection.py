@@ -1,57 +1,75 @@
-"""A line to ClickHouse, a server, a cluster or the embedded engine: the only module that imports clickhouse_connect."""
+"""Connects to a ClickHouse server, a cluster or the embedded engine.
 
-from collections.abc import Callable, Sequence
+The only module that imports clickhouse_connect.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 import clickhouse_connect
+import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, ProgrammingError
 
+from services.ch_bridge.ddl import Deployment, create_database, quoted_identifier
 from services.ch_bridge.settings import Clickhouse, without_password
-from services.ch_bridge.statements import Where, database, quoted
 from shared.errors import Hopeless, Unreachable
 from shared.settings import BadSettings
 
-T = TypeVar("T")
-WILL_NEVER_DO = {6, 27, 53, 69, 72, 117, 349}
-"""Codes of data ClickHouse cannot read or convert. All others may pass: away, busy, read-only, full, a race of DDL."""
+ClientAnswer = TypeVar("ClientAnswer")
+HOPELESS = {6, 27, 53, 69, 72, 117, 349}
+"""Codes for data that ClickHouse cannot read or convert. All others are transient: down, busy, read-only, disk full."""
 UNKNOWN_DATABASE = 81
-ANSWER_S = 120
-"""It must come within, unless the URL says another `send_receive_timeout`."""
+STATEMENT_TIMEOUT_S = 120
+"""Limit for an answer, unless the URL has another `send_receive_timeout`."""
 
 
 class Connection:
-    """Made when it is needed, and again after a failure. One owner.
+    """A connection that opens when it is needed, and again after each failure. It belongs to one thread.
 
     Raises (all methods):
-        Unreachable: the server does not answer, or not well; trying again changes nothing that is stored.
-        Hopeless: it will never take this.
-        BadSettings: there is something in the URL that no client understands.
+        Unreachable: the server does not answer, or asks to try again; doing so is safe, whatever is stored already.
+        Hopeless: the server will never accept this.
+        BadSettings: the client does not understand the URL.
     """
 
-    def __init__(self, settings: Clickhouse) -> None:
+    def __init__(self, settings: Clickhouse, *, drop_repeats: bool = True) -> None:
+        """Opens nothing yet.
+
+        `drop_repeats`: the server ignores an insert whose token it has seen, even if the rows have been lost since.
+        """
         self.settings = settings
-        self.where = Where(settings.cluster, settings.table_engine)
-        """For those who render statements."""
+        self.drop_repeats = drop_repeats
+        self.deployment = Deployment(settings.cluster, settings.table_engine)
+        """The servers that statements are rendered for."""
         self.client: Client | None = None
 
     def do(self, statement: str) -> None:
-        """A statement without an answer."""
+        """Executes a statement that returns no rows."""
         self._guarded(lambda client: client.command(statement))
 
     def ask(self, query: str, **parameters: str) -> Sequence[Sequence[Any]]:
-        """Rows; the query names its parameters as `{name:String}`."""
+        """Returns the rows of a query; it refers to parameters as `{name:String}`."""
         return self._guarded(lambda client: client.query(query, parameters=parameters).result_rows)
 
-    def insert(self, table: str, columns: Sequence[str], body: bytes, settings: dict[str, Any]) -> None:
-        """A file in Arrow's format."""
-        self._guarded(
-            lambda client: client.raw_insert(quoted(table), columns, insert_block=body, fmt="Arrow", settings=settings)
-        )
+    def insert(self, table: str, columns: Mapping[str, pa.Array]) -> None:
+        """Inserts rows, given by column."""
+        body = _arrow_file(pa.table(dict(columns)))
+        settings: dict[str, Any] = {
+            "optimize_on_insert": 0,  # replacing rows is left to merges
+            "max_partitions_per_insert_block": 0,  # no limit: a replay may contain any number of days
+        }
+        if self.drop_repeats:
+            settings["insert_deduplication_token"] = hashlib.sha256(body).hexdigest()
+        else:
+            settings["insert_deduplicate"] = 0
+        name, names = quoted_identifier(table), list(columns)
+        self._guarded(lambda client: client.raw_insert(name, names, insert_block=body, fmt="Arrow", settings=settings))
 
     def append(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """A few rows of a table of pmflow's own."""
+        """Inserts a few rows into one of pmflow's own tables."""
         self._guarded(lambda client: client.insert(table, rows, column_names=columns))
 
     def close(self) -> None:
@@ -59,14 +77,14 @@ class Connection:
             self.client.close()
             self.client = None
 
-    def _guarded(self, do: Callable[[Client], T]) -> T:
+    def _guarded(self, do: Callable[[Client], ClientAnswer]) -> ClientAnswer:
         try:
             if self.client is None:
-                self.client = _made(self.settings, self.where)
+                self.client = _created(self.settings, self.deployment)
             return do(self.client)
         except DatabaseError as error:
             self.close()
-            if error.code in WILL_NEVER_DO:
+            if error.code in HOPELESS:
                 raise Hopeless(f"ClickHouse: {error}") from error
             raise Unreachable(f"ClickHouse: {error}") from error
         except (ClickHouseError, OSError) as error:
@@ -75,13 +93,18 @@ class Connection:
 
 
 def client_of(settings: Clickhouse) -> Client:
-    """A client of the database, which must be there. Raises BadSettings, and what the client raises."""
+    """Returns a client of the database, which must exist.
+
+    Raises:
+        BadSettings: the client does not understand the URL.
+        ClickHouseError, OSError: the connection failed.
+    """
     dsn, name = address(settings.url)
     return _client(settings, dsn, database=name)
 
 
-def _made(settings: Clickhouse, where: Where) -> Client:
-    """A client of the database, which is made when it is not there."""
+def _created(settings: Clickhouse, deployment: Deployment) -> Client:
+    """Returns a client of the database, which is created if it does not exist."""
     try:
         return client_of(settings)
     except DatabaseError as error:
@@ -89,15 +112,15 @@ def _made(settings: Clickhouse, where: Where) -> Client:
             raise
     dsn, name = address(settings.url)
     with _client(settings, dsn) as server:
-        server.command(database(name, where))
+        server.command(create_database(name, deployment))
     return client_of(settings)
 
 
 def _client(settings: Clickhouse, dsn: str, **options: Any) -> Client:
     scheme = urlsplit(dsn).scheme
     if scheme != "chdb":
-        options["interface"] = scheme  # the client itself takes https from some ports alone
-        options |= {"autogenerate_session_id": False, "compress": False, "send_receive_timeout": ANSWER_S}
+        options["interface"] = scheme  # else the client uses https for some ports only
+        options |= {"autogenerate_session_id": False, "compress": False, "send_receive_timeout": STATEMENT_TIMEOUT_S}
     try:
         return clickhouse_connect.get_client(dsn=dsn, **options)
     except (ImportError, TypeError, ProgrammingError) as error:
@@ -105,7 +128,7 @@ def _client(settings: Clickhouse, dsn: str, **options: Any) -> Client:
 
 
 def address(url: str) -> tuple[str, str]:
-    """What the client is given, and the name of the database, which it could not ask for before it is made.
+    """Splits the URL into what the client is given and the database, which the client must not name before it exists.
 
     >>> address("https://pm:secret@host:8443/pmflow?ca_cert=/etc/ca.pem")
     ('https://pm:secret@host:8443?ca_cert=/etc/ca.pem', 'pmflow')
@@ -113,7 +136,7 @@ def address(url: str) -> tuple[str, str]:
     ('chdb:///var/lib/pmflow', 'pmflow')
     """
     parts = urlsplit(url)
-    if parts.scheme == "chdb" and not parts.netloc:  # its path is the folder
+    if parts.scheme == "chdb" and not parts.netloc:  # its path is the directory
         options = dict(parse_qsl(parts.query))
         name = options.pop("database", "")
         return _url(parts, parts.path, urlencode(options, safe="/")), name or "default"
@@ -122,3 +145,10 @@ def address(url: str) -> tuple[str, str]:
 
 def _url(parts: SplitResult, path: str, query: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path}{'?' if query else ''}{query}"
+
+
+def _arrow_file(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as file:
+        file.write_table(table)
+    return bytes(sink.getvalue())

@@ -1,44 +1,53 @@
-"""The cycles' figures in ClickHouse: every version of them in a table, the newest ones in a view of the plain name."""
+"""Cycle statistics in ClickHouse: a table holds every version of the figures; a view shows the newest."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from services.ch_bridge.connection import Connection
-from services.ch_bridge.statements import ROWS, Where, quoted
+from services.ch_bridge.ddl import ROWS_SUFFIX, Deployment, quoted_identifier
 from shared.cycle_figures import CycleFigures
-from shared.sinks.cycles import COLUMNS, Kind, cells
+from shared.sinks.cycles import CYCLE_COLUMNS, FigureKind, cycle_cells
+from shared.sinks.names import CYCLE_TABLE
 
-TABLE = "pm_cycle"
-TYPES: dict[Kind, str] = {"integer": "Nullable(Int64)", "number": "Nullable(Float64)", "json": "Nullable(String)"}
+FIGURE_TYPES: dict[FigureKind, str] = {
+    "integer": "Nullable(Int64)",
+    "number": "Nullable(Float64)",
+    "json": "Nullable(String)",
+}
 
 
-def statements(where: Where) -> Iterator[str]:
-    """What makes the table and its view, or brings them up to date."""
+def cycle_table_statements(deployment: Deployment) -> Iterator[str]:
+    """Yields the statements that create the table and its view, or bring them up to date."""
+    rows, on = CYCLE_TABLE + ROWS_SUFFIX, deployment.on
     yield (
-        f"CREATE TABLE IF NOT EXISTS {TABLE + ROWS}{where.on} (system LowCardinality(String), "
+        f"CREATE TABLE IF NOT EXISTS {rows}{on} (system LowCardinality(String), "
         "ts DateTime('UTC') COMMENT 'end of the period', ver UInt64 COMMENT 'when they were told, ms: the newest win') "
-        f"ENGINE = {where.replacing_by('ver')} ORDER BY (system, ts)"
+        f"ENGINE = {deployment.engine_with_version('ver')} ORDER BY (system, ts)"
     )
-    columns = [f"ADD COLUMN IF NOT EXISTS {quoted(name)} {TYPES[kind]}" for name, kind in COLUMNS.items()]
-    yield f"ALTER TABLE {TABLE + ROWS}{where.on} {', '.join(columns)}"
-    yield f"CREATE OR REPLACE VIEW {TABLE}{where.on} AS SELECT * EXCEPT ver FROM {TABLE + ROWS} FINAL"
+    columns = [
+        f"ADD COLUMN IF NOT EXISTS {quoted_identifier(name)} {FIGURE_TYPES[kind]}"
+        for name, kind in CYCLE_COLUMNS.items()
+    ]
+    yield f"ALTER TABLE {rows}{on} {', '.join(columns)}"
+    yield f"CREATE OR REPLACE VIEW {CYCLE_TABLE}{on} AS SELECT * EXCEPT ver FROM {rows} FINAL"
 
 
 @dataclass
 class CycleTable:
-    """One client, one owner. Raises as `Connection` does."""
+    """The table of cycle statistics. It belongs to one thread. Raises as `Connection` does."""
 
     connection: Connection
-    complete: bool = field(default=False, init=False)
+    has_all_columns: bool = field(default=False, init=False)
 
     def keep(self, figures: Sequence[CycleFigures]) -> None:
-        """Once more changes nothing; neither do figures that are older than those in the table."""
-        if not self.complete:
-            for statement in statements(self.connection.where):
+        """Stores figures; figures that are stored already, or older than those in the table, change nothing."""
+        if not self.has_all_columns:
+            for statement in cycle_table_statements(self.connection.deployment):
                 self.connection.do(statement)
-            self.complete = True
+            self.has_all_columns = True
         rows = [
-            [f.system, datetime.fromtimestamp(f.end_s, UTC), int(f.told_s * 1000), *cells(f).values()] for f in figures
+            [f.system, datetime.fromtimestamp(f.end_s, UTC), int(f.told_s * 1000), *cycle_cells(f).values()]
+            for f in figures
         ]
-        self.connection.append(TABLE + ROWS, ["system", "ts", "ver", *COLUMNS], rows)
+        self.connection.append(CYCLE_TABLE + ROWS_SUFFIX, ["system", "ts", "ver", *CYCLE_COLUMNS], rows)

@@ -1,4 +1,4 @@
-"""The bridge's own settings, and what a system's say about storing its counters."""
+"""The settings of ch_bridge."""
 
 import re
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from shared.sinks.loop import SinkLimits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChBridgeSettings(SinkLimits):
-    """Section `ch_bridge`. Each insert costs ClickHouse a part: it likes fewer, larger ones than MySQL."""
+    """Section `ch_bridge`. Its writes are larger than MySQL's, as each insert creates a data part in ClickHouse."""
 
-    batch_rows: Annotated[Number, "a write waits for no more rows"] = 100_000
-    batch_bytes: Annotated[Number, "nor for more bytes of messages, as they are in Kafka's clients"] = 64_000_000
-    batch_wait_s: Annotated[Seconds, "nor longer than this"] = 2.0
+    batch_rows: Annotated[Number, "a write stops gathering at this many rows"] = 100_000
+    batch_bytes: Annotated[Number, "a write stops gathering at this many bytes of messages (uncompressed)"] = 64_000_000
+    batch_wait_s: Annotated[Seconds, "a write stops gathering after this time"] = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clickhouse:
-    """The ClickHouse for systems with isUsingClickhouse."""
+    """Section `clickhouse`: the database of systems with isUsingClickhouse."""
 
     url: Annotated[Name, "http(s)://user:password@host:port/database?ca_cert=..."] = "http://localhost:8123/pmflow"
     cluster: Annotated[str, "whose servers all get the tables (ON CLUSTER); none: the server of the URL"] = ""
@@ -32,11 +32,11 @@ class Clickhouse:
 
     @property
     def table_engine(self) -> str:
-        """As it is said to the server."""
+        """Returns the engine clause of CREATE TABLE."""
         return self.engine or ("ReplicatedReplacingMergeTree" if self.cluster else "ReplacingMergeTree")
 
     def __repr__(self) -> str:
-        """Without the password: this may end in logs."""
+        """Leaves the password out, because this may end in logs."""
         return f"Clickhouse(url={without_password(self.url)!r})"
 
 
@@ -49,28 +49,8 @@ def clickhouse_of(settings: Settings) -> Clickhouse:
     return settings.section("clickhouse", Clickhouse)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """How counters of one system are stored. Asked for at each write: the configuration changes while we run."""
-
-    add_columns: bool = True
-    split_dn: bool = False
-    retention_days: int | None = None
-    """0: for ever; None: as it is."""
-
-
-def rules_of(settings: Settings, system: str) -> Rules:
-    """Of a system that is configured no more, what is left is stored, and what is stored stays as long as it did."""
-    found = settings.system(system)
-    return Rules(
-        add_columns=settings.schedule.is_auto_adding_column,
-        split_dn=found is not None and "split-dn" in found.preprocessing,
-        retention_days=found.retention_days if found else None,
-    )
-
-
 def without_password(url: str) -> str:
-    """A URL that may be shown.
+    """Returns the URL with its password masked.
 
     >>> without_password("http://pm:secret@host:8123/pmflow")
     'http://pm:***@host:8123/pmflow'

@@ -1,1 +1,1 @@
-"""pm.files.found -> downloads, parses -> pm.counters.<system>; pm.files.settle -> moves the file away."""
+"""Downloads and parses announced files (pm.files.found -> pm.counters.<system>) and settles them (pm.files.settle)."""

@@ -1,4 +1,4 @@
-"""Elements: the session for a file, by what the configuration and the inventory say of its endpoint now."""
+"""Opens sessions with elements as the configuration and the inventories describe them now."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,15 +14,15 @@ from shared.remote.session import Session
 from shared.settings import BadSettings, Settings, System
 
 
-class Elements:
-    """Shared by all threads of a fetcher.
+class ConfiguredElements:
+    """The elements of all configured systems; shared by all threads of a fetcher.
 
-    Raises (all methods that take a file):
-        Unreachable: no such system, or the inventory does not know the element (any more).
+    All methods that take a file raise Unreachable if its system is not configured or its element is not in the
+    inventory (any more).
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
-        """Args: settings: as they are now."""
+        """Args: settings: returns the current settings."""
         self.settings = settings
         self.manager = FtpServiceManager(settings().elements)
         self.inventories: dict[System, Mapping[str, Endpoint]] = {}
@@ -30,33 +30,33 @@ class Elements:
 
     @contextmanager
     def session(self, file: File) -> Iterator[Session]:
-        """A session with the element a file is on."""
+        """Opens a session with the element that holds the file."""
         with self.manager.session(self._endpoint(file)) as session:
             yield session
 
     def system(self, file: File) -> System:
-        """The file's system as it is configured now."""
+        """Returns the file's system as it is configured now."""
         found = self.settings().system(file.system)
         if found is None:
-            raise Unreachable(f"no system {file.system!r} is configured")
+            raise Unreachable(f"system {file.system!r} is not configured")
         return found
 
     def zone(self, file: File) -> ZoneInfo:
-        """The element's."""
+        """Returns the element's time zone."""
         return self._endpoint(file).zone
 
     def zone_offset_min(self, file: File) -> int:
-        """The element's offset from UTC when it wrote the file."""
+        """Returns the element's offset from UTC when it wrote the file."""
         offset = datetime.fromtimestamp(file.mtime_s, self.zone(file)).utcoffset() or timedelta()
         return int(offset.total_seconds() // 60)
 
     def aliases(self, file: File) -> Mapping[str, str]:
-        """Other names the file may call its element by -> its own."""
+        """Returns alias of the file's element -> its name in the inventory."""
         endpoint = self._endpoint(file)
         return dict.fromkeys(endpoint.aliases, endpoint.name)
 
     def forget(self) -> None:
-        """Inventories are read again when they are needed: their files may have changed."""
+        """Makes the next use of each inventory read it again, as its file may have changed."""
         with self.lock:
             self.inventories.clear()
 
@@ -64,17 +64,18 @@ class Elements:
         system = self.system(file)
         with self.lock:
             if file.endpoint not in self.inventories.get(system, {}):
-                self.inventories[system] = self._read(system)  # the scanner knows a newer one than we
+                self.inventories[system] = self._read_inventory(system)  # the scanner may have read a newer one
             if file.endpoint not in self.inventories[system]:
-                raise Unreachable(f"{system.name}: the inventory knows no element {file.endpoint!r}")
+                raise Unreachable(f"{system.name}: element {file.endpoint!r} is not in the inventory")
             return self.inventories[system][file.endpoint]
 
     @staticmethod
-    def _read(system: System) -> Mapping[str, Endpoint]:
+    def _read_inventory(system: System) -> Mapping[str, Endpoint]:
         try:
             return endpoints(system)
         except BadSettings as error:
             raise Unreachable(str(error)) from error
 
     def close(self) -> None:
+        """Closes all connections."""
         self.manager.close()

@@ -2,23 +2,34 @@
 
 from shared.metrics import counter, gauge, seconds, sizes
 
-PROCESSED = counter("fetcher", "files_processed_total", "announced files, by what became of them", "system", "stage")
-LOST = counter("fetcher", "files_lost_total", "vanished from the element before the fetch", "system")
-FETCH_RETRIES = counter("fetcher", "fetch_retries_total", "files whose download was tried again", "system")
-FETCHED_BYTES = counter("fetcher", "fetched_bytes_total", "of parsed files, as they were on the element", "system")
-FILE_SECONDS = seconds("fetcher", "file_seconds", "one announced file, until its status is published", "system")
-DOWNLOAD_SECONDS = seconds("fetcher", "download_seconds", "until a file was read, with its wait for a connection")
-PARSE_SECONDS = seconds("fetcher", "parse_seconds", "one file, with its wait for a parser")
-VALUES = counter(
-    "fetcher", "values_total", "of parsed files: value, null, quarantined, dropped; why", "system", "outcome", "reason"
+PROCESSED = counter("fetcher", "files_processed_total", "Announced files by their final stage.", "system", "stage")
+LOST = counter("fetcher", "files_lost_total", "Files that vanished from the element before the fetch.", "system")
+FETCH_RETRIES = counter("fetcher", "fetch_retries_total", "Downloads that were tried again.", "system")
+FETCHED_BYTES = counter(
+    "fetcher", "fetched_bytes_total", "Bytes of parsed files, in their size on the element.", "system"
 )
-MISTYPED = counter("fetcher", "mistyped_values_total", "of another type than the dictionary promises", "system")
-MESSAGE_ROWS = sizes("fetcher", "message_rows", "rows of one message in the counters topic")
-LAG_FOUND = gauge("fetcher", "fetcher_lag_messages", "of the partitions this fetcher has, not taken yet", "topic")
-IN_HAND = gauge("fetcher", "fetcher_messages_in_hand", "taken from the topic, not finished yet", "topic")
-POOL_THREADS = gauge("fetcher", "pool_threads", "of a system's downloads, or of moves", "pool")
-POOL_BUSY = gauge("fetcher", "pool_threads_busy", "of those, at work", "pool")
-PARSERS = gauge("fetcher", "parsers", "processes that parse")
-PARSING = gauge("fetcher", "parsers_files", "files with a parser, or waiting for one")
-MOVES = counter("fetcher", "moves_total", "settled files: move, delete, leave; gone: not there", "system", "action")
-MOVES_FAILED = counter("fetcher", "moves_failed_total", "tries to settle a file: no answer, or refused")
+FILE_SECONDS = seconds("fetcher", "file_seconds", "Time to process one announced file.", "system")
+DOWNLOAD_SECONDS = seconds("fetcher", "download_seconds", "Time to download one file, waiting for a session included.")
+PARSE_SECONDS = seconds("fetcher", "parse_seconds", "Time to parse one file, waiting for a parser included.")
+VALUES = counter(
+    "fetcher",
+    "values_total",
+    "Values of parsed files by outcome (value, null, quarantined, dropped) and reason.",
+    "system",
+    "outcome",
+    "reason",
+)
+MISTYPED = counter(
+    "fetcher", "mistyped_values_total", "Stored values whose type is not the one the dictionary declares.", "system"
+)
+MESSAGE_ROWS = sizes("fetcher", "message_rows", "Rows per message in the counters topic.")
+LAG_FOUND = gauge("fetcher", "fetcher_lag_messages", "Messages in the assigned partitions that are not taken.", "topic")
+IN_HAND = gauge("fetcher", "fetcher_messages_in_hand", "Messages that are taken but not finished.", "topic")
+POOL_THREADS = gauge("fetcher", "pool_threads", "Threads of a pool: the downloads of one system, or moves.", "pool")
+POOL_BUSY = gauge("fetcher", "pool_threads_busy", "Threads of a pool that are at work.", "pool")
+PARSERS = gauge("fetcher", "parsers", "Parser processes.")
+PARSING = gauge("fetcher", "parsers_files", "Files that are being parsed or wait for a parser.")
+MOVES = counter(
+    "fetcher", "moves_total", "Settled files by action (move, delete, leave; gone: not found).", "system", "action"
+)
+MOVES_FAILED = counter("fetcher", "moves_failed_total", "Failed attempts to settle a file.")

@@ -1,4 +1,4 @@
-"""The reasons why values of a file are not stored; each is a metric label and is shown by `pmflow errors`."""
+"""The reasons why values of a file are not stored. Each is a metric label and is shown by `pmflow errors`."""
 
 from typing import Final
 

@@ -14,20 +14,26 @@ FirstWait = Annotated[float, Meta(gt=0, le=LONGEST_WAIT_S)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetcherSettings:
-    """Section `fetcher`. How many files of a system are downloaded at once is the system's consumerThreads."""
+    """Section `fetcher`. The number of parallel downloads of a system is the system's consumerThreads."""
 
-    attempts: Annotated[Threads, "to download a file, before a later scan announces it again"] = 3
-    first_wait_s: Annotated[FirstWait, "between the first two attempts; doubles, with jitter"] = 0.5
-    movers: Annotated[Threads, "files moved to done/ or error/ at once"] = 4
-    in_flight_per_thread: Annotated[Threads, "files taken from the topic for each download thread"] = 8
-    files_per_session: Annotated[Number, "of one endpoint, at most, that one download thread takes together"] = 16
-    spool_bytes: Annotated[Number, "of files taken together, in memory; a larger file goes to disk"] = 16 << 20
-    spool_directory: Annotated[str, "for what goes to disk; else the machine's for temporary files"] = ""
-    config_look_s: Annotated[Seconds, "between two looks whether the configuration or an inventory changed"] = 5.0
-    parsers: Annotated[ThreadsOrZero, "processes that parse, each one core; 0: one for each core"] = 0
-    parse_timeout_s: Annotated[Seconds, "a file that takes longer hangs the parser and moves to error/"] = 120.0
-    parser_memory_mb: Annotated[Number, "that one parser may take"] = 2048
-    parsed_memory_mb: Annotated[Number, "of a file's messages, held until its end was read; more goes to disk"] = 32
-    bytes_in_flight: Annotated[Number, "of files under way at once, about; a larger one goes alone"] = 256 << 20
-    producers: Annotated[Threads, "clients that write to Kafka"] = 2
-    profiles: Annotated[tuple[Name, ...], "directories of profiles of vendors' tables, before the shipped ones"] = ()
+    attempts: Annotated[Threads, "attempts to download a file; after the last, a later scan announces it again"] = 3
+    first_wait_s: Annotated[FirstWait, "wait after the first failed attempt; doubles each time, with jitter"] = 0.5
+    movers: Annotated[Threads, "number of files that are moved to done/ or error/ in parallel"] = 4
+    in_flight_per_thread: Annotated[Threads, "messages taken from the topic per download thread"] = 8
+    files_per_session: Annotated[Number, "maximum number of files of one endpoint downloaded together"] = 16
+    spool_bytes: Annotated[Number, "maximum size of files downloaded together in memory; larger files go to disk"] = (
+        16 << 20
+    )
+    spool_directory: Annotated[str, "directory for what goes to disk; empty: the system's temporary directory"] = ""
+    config_look_s: Annotated[Seconds, "interval of checks for a changed configuration or inventory"] = 5.0
+    parsers: Annotated[ThreadsOrZero, "number of parser processes, each uses one core; 0: one per core"] = 0
+    parse_timeout_s: Annotated[Seconds, "maximum time to parse a file; a slower one moves to error/"] = 120.0
+    parser_memory_mb: Annotated[Number, "maximum memory of one parser process"] = 2048
+    parsed_memory_mb: Annotated[Number, "maximum size of a file's messages in memory; the rest goes to disk"] = 32
+    bytes_in_flight: Annotated[Number, "maximum size of all files being processed; a larger one is processed alone"] = (
+        256 << 20
+    )
+    producers: Annotated[Threads, "number of Kafka producers"] = 2
+    profiles: Annotated[
+        tuple[Name, ...], "directories with profiles of vendors' tables; they precede the ones that pmflow ships"
+    ] = ()

@@ -8,11 +8,11 @@ from threading import Event, Thread
 
 from services.fetcher import metrics
 from services.fetcher.assemble.result import Origin, Parsed
-from services.fetcher.elements import Elements
+from services.fetcher.elements import ConfiguredElements
 from services.fetcher.intake.dispatch import Dispatch
 from services.fetcher.intake.jobs import FetchJobs, SettleJobs
 from services.fetcher.intake.pools import Pools
-from services.fetcher.intake.waiting import Waiting
+from services.fetcher.intake.waiting_files import WaitingFiles
 from services.fetcher.parse.tables import profile
 from services.fetcher.parse_pool.child import ParserMemory
 from services.fetcher.parse_pool.memory import MemoryBudget
@@ -23,7 +23,7 @@ from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker
 from shared import log
-from shared.crash import or_leave, stop_on_signals
+from shared.crash import exit_on_error, stop_on_signals
 from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
@@ -42,12 +42,12 @@ class Parts:
     watch: Watch
     own: FetcherSettings
     producers: Sequence[Producer]
-    elements: Elements
+    elements: ConfiguredElements
     parsers: ParserPool
     settler: Settler
 
 
-def fetching(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
+def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
     """Returns the loop that reads announcements and fetches files."""
     own, watch, elements = parts.own, parts.watch, parts.elements
 
@@ -58,8 +58,8 @@ def fetching(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
     def threads() -> dict[str, int]:
         return {system.name: system.consumer_threads for system in watch.settings.systems}
 
-    def knows(system: str) -> bool:
-        return system in threads() or (watch.look() is not None and system in threads())  # the scanner may be quicker
+    def is_configured(system: str) -> bool:
+        return system in threads() or (watch.look() is not None and system in threads())  # the scanner may be ahead
 
     worker = FileProcessorWorker(
         own,
@@ -75,13 +75,13 @@ def fetching(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
         consumer=Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-fetcher"),
         letters=DeadLetters(parts.producers[0]),
         pools=Pools(threads),
-        job_of=FetchJobs(worker, knows, Waiting(own.files_per_session, own.spool_bytes)),
+        job_of=FetchJobs(worker, is_configured, WaitingFiles(own.files_per_session, own.spool_bytes)),
         in_flight_per_thread=own.in_flight_per_thread,
         heartbeat=heartbeat,
     )
 
 
-def settling(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
+def settle_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
     """Returns the loop that reads commands and moves finished files away."""
     own = parts.own
     return Dispatch(
@@ -94,14 +94,14 @@ def settling(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
     )
 
 
-def build(watch: Watch, own: FetcherSettings) -> Parts:
+def build_parts(watch: Watch, own: FetcherSettings) -> Parts:
     """Returns the shared objects; starts no thread and no parser process."""
     memory = ParserMemory(
         memory_mb=own.parser_memory_mb, held_mb=own.parsed_memory_mb, spool_directory=own.spool_directory
     )
     limits = ParserPoolLimits(processes=own.parsers, timeout_s=own.parse_timeout_s, memory=memory)
-    profiles = tuple(profile.read([*map(Path, own.profiles), profile.SHIPPED]))
-    elements = Elements(lambda: watch.settings)
+    profiles = tuple(profile.read_profiles([*map(Path, own.profiles), profile.SHIPPED]))
+    elements = ConfiguredElements(lambda: watch.settings)
     return Parts(
         watch=watch,
         own=own,
@@ -112,9 +112,9 @@ def build(watch: Watch, own: FetcherSettings) -> Parts:
     )
 
 
-def run(topic: Topic, dispatch: Dispatch, stop: Event) -> None:
-    """Runs a loop until stopped; an unplanned error ends the process."""
-    with or_leave(f"dispatch {topic.name}"):
+def run_loop(topic: Topic, dispatch: Dispatch, stop: Event) -> None:
+    """Runs a loop until stopped; an unexpected error ends the process."""
+    with exit_on_error(f"dispatch {topic.name}"):
         dispatch.run(topic.name, stop)
 
 
@@ -126,15 +126,15 @@ def main() -> None:
     stop = stop_on_signals()
     check_preprocessing(settings)
     watch = Watch(settings, check_preprocessing)
-    parts = build(watch, own)
+    parts = build_parts(watch, own)
     metrics.PARSERS.set(parts.parsers.count)
     serve_metrics("fetcher", settings, HostCollector(parts.elements.manager.statistics))
-    of_fetching, of_settling = heartbeats(settings.health.file, 2)
-    loops = ((FILES_FOUND, fetching(parts, of_fetching)), (FILES_SETTLE, settling(parts, of_settling)))
-    threads = [Thread(target=run, args=(topic, dispatch, stop)) for topic, dispatch in loops]
+    fetch_heartbeat, settle_heartbeat = heartbeats(settings.health.file, 2)
+    loops = ((FILES_FOUND, fetch_loop(parts, fetch_heartbeat)), (FILES_SETTLE, settle_loop(parts, settle_heartbeat)))
+    threads = [Thread(target=run_loop, args=(topic, dispatch, stop)) for topic, dispatch in loops]
     for thread in threads:
         thread.start()
-    logging.getLogger(__name__).info("fetching", extra={"systems": [system.name for system in settings.systems]})
+    logging.getLogger(__name__).info("fetcher started", extra={"systems": [system.name for system in settings.systems]})
     while not stop.wait(own.config_look_s):
         watch.look()
         parts.elements.forget()

@@ -1,1 +1,1 @@
-"""pm.counters.<system> -> MySQL."""
+"""Stores the counters of pm.counters.<system> in MySQL."""

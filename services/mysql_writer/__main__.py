@@ -1,4 +1,4 @@
-"""Wiring: settings -> writer threads, and one that keeps the partitions -> run until SIGTERM."""
+"""Starts the service: writer threads, one thread for partitions and one for cycle statistics, until SIGTERM."""
 
 from datetime import UTC, datetime
 from threading import Event, Thread
@@ -6,10 +6,10 @@ from threading import Event, Thread
 from services.mysql_writer.cycles import CycleTable
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
-from services.mysql_writer.settings import Mysql, MysqlWriterSettings, mysql_of, rules_of
-from services.mysql_writer.writer import MysqlWriterWorker
+from services.mysql_writer.settings import Mysql, MysqlWriterSettings, mysql_of, mysql_rules
+from services.mysql_writer.sink import MysqlWriterWorker
 from shared import log, topics
-from shared.crash import or_leave, stop_on_signals
+from shared.crash import exit_on_error, stop_on_signals
 from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
@@ -22,14 +22,14 @@ from shared.watch import Watch
 
 
 def work(watch: Watch, own: MysqlWriterSettings, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
-    """One writer thread, from its connections to its partitions."""
+    """Runs one writer thread with connections of its own, until stopped."""
 
     def wanted() -> list[str]:
-        return [topics.counters(system.name).name for system in watch.settings.systems]
+        return [topics.counters_topic(system.name).name for system in watch.settings.systems]
 
-    with or_leave("write to MySQL"):
+    with exit_on_error("write to MySQL"):
         settings = watch.settings
-        repository = Repository(mysql_of(settings), lambda system: rules_of(watch.settings, system))
+        repository = Repository(mysql_of(settings), lambda system: mysql_rules(watch.settings, system))
         consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer")
         sink = MysqlWriterWorker(repository, heartbeat)
         SinkWorker(sink, consumer, producer, own, heartbeat).run(wanted, stop)
@@ -37,8 +37,8 @@ def work(watch: Watch, own: MysqlWriterSettings, producer: Producer, heartbeat: 
 
 
 def keep_cycles(brokers: str, database: Mysql, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
-    """Stores the figures of the cycles until stopped."""
-    with or_leave("keep cycles"):
+    """Stores cycle statistics, until stopped."""
+    with exit_on_error("keep cycles"):
         table = CycleTable(database)
         consumer = Consumer(brokers, "pmflow-mysql-writer-cycles")
         CycleKeeper(consumer, DeadLetters(producer), table.keep, heartbeat).run(stop)
@@ -46,8 +46,8 @@ def keep_cycles(brokers: str, database: Mysql, producer: Producer, heartbeat: He
 
 
 def keep_partitions(watch: Watch, database: Mysql, look_s: float, stop: Event) -> None:
-    """The day partitions of all systems, until stopped."""
-    with or_leave("keep partitions"):
+    """Maintains the day partitions of all systems, until stopped."""
+    with exit_on_error("keep partitions"):
         retention = Retention(database)
         while not stop.is_set():
             for system in watch.settings.systems:
@@ -57,6 +57,7 @@ def keep_partitions(watch: Watch, database: Mysql, look_s: float, stop: Event) -
 
 
 def main() -> None:
+    """Runs the service until SIGTERM."""
     settings = load()
     own, database = settings.section("mysql_writer", MysqlWriterSettings), mysql_of(settings)
     brokers = settings.kafka.bootstrap_servers
@@ -65,10 +66,10 @@ def main() -> None:
     stop = stop_on_signals()
     producer = Producer(brokers)
     watch = Watch(settings)
-    of_cycles, *of_writers = heartbeats(settings.health.file, 1 + own.writers)
-    threads = [Thread(target=work, args=(watch, own, producer, heartbeat, stop)) for heartbeat in of_writers]
+    cycle_heartbeat, *writer_heartbeats = heartbeats(settings.health.file, 1 + own.writers)
+    threads = [Thread(target=work, args=(watch, own, producer, heartbeat, stop)) for heartbeat in writer_heartbeats]
     threads.append(Thread(target=keep_partitions, args=(watch, database, own.partition_look_s, stop)))
-    threads.append(Thread(target=keep_cycles, args=(brokers, database, producer, of_cycles, stop)))
+    threads.append(Thread(target=keep_cycles, args=(brokers, database, producer, cycle_heartbeat, stop)))
     for thread in threads:
         thread.start()
     watch.follow(own.config_look_s, stop)

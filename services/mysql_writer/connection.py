@@ -1,4 +1,4 @@
-"""A connection to MySQL or MariaDB: the only module that imports PyMySQL."""
+"""Connects to MySQL or MariaDB. The only module that imports PyMySQL."""
 
 import logging
 import ssl
@@ -8,38 +8,38 @@ from typing import Any
 
 import pymysql
 
-from services.mysql_writer.rows import quoted
+from services.mysql_writer.ddl import quoted_identifier
 from services.mysql_writer.settings import Mysql
 from shared.errors import Hopeless, Unreachable
 from shared.settings import secret
 
 log = logging.getLogger(__name__)
-ANSWER_S = 60.0
-"""A statement that gives no sign for so long is tried again: writers must show progress (shared/health.py)."""
+STATEMENT_TIMEOUT_S = 60.0
+"""A statement without any answer for this long is tried again, as writers must show progress (shared/health.py)."""
 DUPLICATE_COLUMN = 1060
-STALE_SCHEMA = {1054, 1146}  # unknown column, no such table: somebody changed it under us
+STALE_SCHEMA = {1054, 1146}  # unknown column, no such table: another process changed the schema
 STORAGE = {1003, 1005, 1016, 1021, 1024, 1025, 1026, 1028, 1030, 1037, 1038, 1114, 1815}
-"""Full disk or memory, as one or the other engine calls it: 1815 is MariaDB's, of a column that finds no room."""
-MAY_PASS = STALE_SCHEMA | STORAGE | {
+"""Full disk or memory, in either engine; 1815 is MariaDB's internal error when a new column finds no space."""
+TRANSIENT = STALE_SCHEMA | STORAGE | {
     1040, 1041, 1053, 1129, 1158, 1159, 1160, 1161, 1180, 1203, 1205, 1213, 1226, 1290, 1317, 1836, 3024,
     2002, 2003, 2006, 2013, 2055,
 }  # fmt: skip
-"""Server away, shutting down, read-only; too many connections; deadlock, lock wait; line cut."""
+"""Server unreachable, shutting down or read-only; too many connections; deadlock, lock wait; connection lost."""
 NO_SUCH_DATABASE = 1049
-FOR_A_PERSON = {1044, 1045, NO_SUCH_DATABASE, 1142}
-"""Access or command denied, unknown database: a person is about to mend it, the data waits in Kafka."""
+NEEDS_OPERATOR = {1044, 1045, NO_SUCH_DATABASE, 1142}
+"""Access or command denied, unknown database: the data waits in Kafka until an operator fixes it."""
 
 
 class StaleSchema(Unreachable):
-    """A table or column is not as it was: what is known of the schema is to be read again."""
+    """A table or column changed: the schema must be read again."""
 
 
 class Execute:
-    """Statements on a connection; the rows of the answer.
+    """Executes statements on a connection and returns the rows of the answer.
 
     Raises (all methods):
-        Hopeless: the statement is larger than the server takes. It would end the line in mid-statement, often before
-            its error 1153 can be read, which looks like a server that is away.
+        Hopeless: the statement is larger than the server accepts. The server would close the connection in
+            mid-statement, often before its error 1153 can be read, which looks like a server that is down.
     """
 
     def __init__(self, connection: "pymysql.Connection[Any]", most_bytes: int) -> None:
@@ -51,8 +51,8 @@ class Execute:
             self._execute(cursor, statement, arguments)
             return list(cursor.fetchall())
 
-    def changed(self, statement: str, arguments: Sequence[Any]) -> int:
-        """How many rows it found."""
+    def matched(self, statement: str, arguments: Sequence[Any]) -> int:
+        """Executes an UPDATE and returns the number of rows that matched, changed or not."""
         with self.connection.cursor() as cursor:
             return self._execute(cursor, statement, arguments)
 
@@ -60,15 +60,21 @@ class Execute:
         whole = cursor.mogrify(statement, arguments) if arguments else statement
         sent = whole.encode(errors="surrogateescape") if isinstance(whole, str) else whole
         if len(sent) >= self.most_bytes:
-            raise Hopeless(f"a statement of {len(sent)} bytes; the server's max_allowed_packet is {self.most_bytes}")
+            raise Hopeless(
+                f"statement of {len(sent)} bytes exceeds the server's max_allowed_packet of {self.most_bytes}"
+            )
         return int(cursor.execute(sent))
 
 
-def connect(settings: Mysql, database: str | None, answer_s: float | None = ANSWER_S) -> "pymysql.Connection[Any]":
-    """A new line, as everything of pmflow that reads or writes MySQL has it.
+def connect(
+    settings: Mysql, database: str | None, timeout_s: float | None = STATEMENT_TIMEOUT_S
+) -> "pymysql.Connection[Any]":
+    """Returns a new connection with the options that all of pmflow uses.
+
+    `timeout_s` limits the wait for an answer; None waits for ever.
 
     Raises:
-        pymysql.Error, OSError: no connection.
+        pymysql.Error, OSError: the connection failed.
     """
     return pymysql.connect(
         host=settings.host,
@@ -78,118 +84,127 @@ def connect(settings: Mysql, database: str | None, answer_s: float | None = ANSW
         database=database,
         charset="utf8mb4",
         connect_timeout=10,
-        read_timeout=answer_s,
-        write_timeout=answer_s,
-        ssl=_trust(settings),
+        read_timeout=timeout_s,
+        write_timeout=timeout_s,
+        ssl=_ssl_context(settings),
         ssl_disabled=settings.tls == "off",
-        # rowcount tells found rows: a position set to what it was still is ours
+        # rowcount counts matched rows: a position set to its present value still is ours
         client_flag=pymysql.constants.CLIENT.FOUND_ROWS,
         init_command="SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 20",
     )
 
 
-def _trust(settings: Mysql) -> ssl.SSLContext | None:
-    """Of a server that must prove who it is; None leaves TLS to what the server offers."""
+def _ssl_context(settings: Mysql) -> ssl.SSLContext | None:
+    """Returns the context that verifies the server; None uses TLS as the server offers it."""
     if settings.tls != "verify":
         return None
     context = ssl.create_default_context(cafile=settings.ca_file or None)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # certificates that MySQL made itself lack extensions
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # certificates that MySQL generates lack extensions
     if settings.cert_file:
         context.load_cert_chain(settings.cert_file, settings.key_file or None)
     return context
 
 
 class Connection:
-    """Made when it is needed, and made again after each failure. One owner.
+    """A connection that opens when it is needed, and again after each failure. It belongs to one thread.
 
     Raises (all methods):
         Unreachable: the server does not answer, or asks to try again; the transaction is rolled back.
-        Hopeless: it will never take this.
+        Hopeless: the server will never accept this statement.
     """
 
-    def __init__(self, settings: Mysql, own_tables: Sequence[str], answer_s: float | None = ANSWER_S) -> None:
-        """`own_tables`: statements that make them, run on each new connection."""
+    def __init__(
+        self, settings: Mysql, own_tables: Sequence[str], timeout_s: float | None = STATEMENT_TIMEOUT_S
+    ) -> None:
+        """Opens nothing yet. `own_tables` are statements that create tables; they run on each new connection."""
         self.settings = settings
         self.own_tables = own_tables
-        self.answer_s = answer_s
-        self.line: pymysql.Connection[Any] | None = None
+        self.timeout_s = timeout_s
+        self.session: pymysql.Connection[Any] | None = None
         self.most_bytes = 0
 
     @contextmanager
     def transaction(self) -> Iterator[Execute]:
+        """Commits at the end of the block; rolls back and closes the connection on any exception."""
         try:
-            connection = self._begun()
+            connection = self._begin()
             yield Execute(connection, self.most_bytes)
             connection.commit()
         except pymysql.Error as error:
-            self._failed(error)
+            self._raise_classified(error)
         except OSError as error:
             self.close()
-            raise Unreachable(f"{self._where}: {error}") from error
+            raise Unreachable(f"{self._server}: {error}") from error
         except BaseException:
             self.close()
             raise
 
     @contextmanager
     def ddl(self, table: str) -> Iterator[Execute]:
-        """Alone on this table among pmflow's writers; waits only shortly for readers, who would wait behind it."""
+        """Opens a transaction with an exclusive lock on this table among pmflow's writers.
+
+        Its DDL waits only briefly for readers, as other readers would queue behind it.
+        """
         with self.transaction() as execute:
             ((got,),) = execute("SELECT GET_LOCK(%s, 10)", (f"pmflow {table}"[:64],))
             if got != 1:
-                raise Unreachable(f"{table}: another writer changes it")
+                raise Unreachable(f"{table}: another writer is changing this table")
             try:
                 execute("SET SESSION lock_wait_timeout = 5")
                 yield execute
             finally:
-                if self.line is not None and self.line.open:
+                if self.session is not None and self.session.open:
                     execute("DO RELEASE_LOCK(%s)", (f"pmflow {table}"[:64],))
 
-    def _begun(self) -> "pymysql.Connection[Any]":
-        """In a transaction. Its first statement tells whether an idle line is well; a dead one is made again."""
-        if self.line is not None:
+    def _begin(self) -> "pymysql.Connection[Any]":
+        """Returns the connection in a new transaction.
+
+        BEGIN shows whether an idle connection still works; if not, the connection is reopened.
+        """
+        if self.session is not None:
             try:
-                self.line.begin()
+                self.session.begin()
             except (pymysql.Error, OSError) as error:
-                log.info("connection made again", extra={"reason": f"{self._where}: {error}"})
+                log.info("connection reopened", extra={"reason": f"{self._server}: {error}"})
                 self.close()
             else:
-                return self.line
-        self.line = self._of_database()
-        with self.line.cursor() as cursor:
+                return self.session
+        self.session = self._connect()
+        with self.session.cursor() as cursor:
             for statement in self.own_tables:
                 cursor.execute(statement)
             cursor.execute("SELECT @@max_allowed_packet")
             ((self.most_bytes,),) = cursor.fetchall()
-        self.line.begin()
-        return self.line
+        self.session.begin()
+        return self.session
 
-    def _of_database(self) -> "pymysql.Connection[Any]":
-        """Made when it is not there."""
+    def _connect(self) -> "pymysql.Connection[Any]":
+        """Returns a connection to the database, which is created if it does not exist."""
         database = self.settings.database
         try:
-            return connect(self.settings, database, self.answer_s)
+            return connect(self.settings, database, self.timeout_s)
         except pymysql.OperationalError as error:
             if error.args[0] != NO_SUCH_DATABASE:
                 raise
         with connect(self.settings, None) as server, server.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE IF NOT EXISTS {quoted(database)} CHARACTER SET utf8mb4")
-        return connect(self.settings, database, self.answer_s)
+            cursor.execute(f"CREATE DATABASE IF NOT EXISTS {quoted_identifier(database)} CHARACTER SET utf8mb4")
+        return connect(self.settings, database, self.timeout_s)
 
-    def _failed(self, error: pymysql.Error) -> None:
+    def _raise_classified(self, error: pymysql.Error) -> None:
         code = error.args[0] if error.args else 0
         self.close()
         if code in STALE_SCHEMA:
-            raise StaleSchema(f"{self._where}: {error}") from error
-        if code in MAY_PASS | FOR_A_PERSON | {DUPLICATE_COLUMN} or isinstance(error, pymysql.InterfaceError):
-            raise Unreachable(f"{self._where}: {error}") from error
-        raise Hopeless(f"{self._where}: {error}") from error
+            raise StaleSchema(f"{self._server}: {error}") from error
+        if code in TRANSIENT | NEEDS_OPERATOR | {DUPLICATE_COLUMN} or isinstance(error, pymysql.InterfaceError):
+            raise Unreachable(f"{self._server}: {error}") from error
+        raise Hopeless(f"{self._server}: {error}") from error
 
     def close(self) -> None:
-        """Also the way to roll back: it releases every lock, whatever state the line is in."""
-        if self.line is not None:
-            self.line.close()
-            self.line = None
+        """Closes the connection, which also rolls back and releases every lock, whatever state the connection is in."""
+        if self.session is not None:
+            self.session.close()
+            self.session = None
 
     @property
-    def _where(self) -> str:
+    def _server(self) -> str:
         return f"MySQL {self.settings.host}:{self.settings.port}/{self.settings.database}"

@@ -1,61 +1,64 @@
-"""CycleTable: the cycles' figures in MySQL, a row a system and period; the newest figures win."""
+"""Cycle statistics in MySQL: one row per system and period; the newest figures win."""
 
 from collections.abc import Sequence
 from typing import Any
 
+from services.mysql_writer.catalog import present_columns
 from services.mysql_writer.connection import Connection
-from services.mysql_writer.rows import datetime_number, quoted
-from services.mysql_writer.schema import present
+from services.mysql_writer.ddl import placeholders, quoted_identifier
+from services.mysql_writer.render import datetime_number
 from services.mysql_writer.settings import Mysql
 from shared.cycle_figures import CycleFigures
-from shared.sinks.cycles import COLUMNS, Kind, cells
+from shared.sinks.cycles import CYCLE_COLUMNS, FigureKind, cycle_cells
+from shared.sinks.names import CYCLE_TABLE
 
-TABLE = "pm_cycle"
-TYPES: dict[Kind, str] = {"integer": "BIGINT", "number": "DOUBLE", "json": "LONGTEXT"}
-CREATE = (
-    f"CREATE TABLE IF NOT EXISTS {TABLE} (`system` VARCHAR(64) NOT NULL, "
+FIGURE_TYPES: dict[FigureKind, str] = {"integer": "BIGINT", "number": "DOUBLE", "json": "LONGTEXT"}
+CREATE_CYCLE_TABLE = (
+    f"CREATE TABLE IF NOT EXISTS {CYCLE_TABLE} (`system` VARCHAR(64) NOT NULL, "
     "ts DATETIME NOT NULL COMMENT 'end of the period, UTC', PRIMARY KEY (`system`, ts)) CHARACTER SET utf8mb4"
 )
-NAMES = ("system", "ts", *COLUMNS)
-NEWER = "VALUES(told_s) >= COALESCE(told_s, 0)"
-UPSERT = (
-    f"INSERT INTO {TABLE} ({', '.join(map(quoted, NAMES))}) VALUES ({', '.join(['%s'] * len(NAMES))}) "
+_NAMES = ("system", "ts", *CYCLE_COLUMNS)
+_NEWER = "VALUES(told_s) >= COALESCE(told_s, 0)"
+UPSERT_CYCLE = (
+    f"INSERT INTO {CYCLE_TABLE} ({', '.join(map(quoted_identifier, _NAMES))}) VALUES ({placeholders(_NAMES)}) "
     "ON DUPLICATE KEY UPDATE "
     + ", ".join(
-        f"{quoted(name)} = IF({NEWER}, VALUES({quoted(name)}), {quoted(name)})" for name in COLUMNS if name != "told_s"
+        f"{column} = IF({_NEWER}, VALUES({column}), {column})"
+        for column in (quoted_identifier(name) for name in CYCLE_COLUMNS if name != "told_s")
     )
     + ", told_s = GREATEST(COALESCE(told_s, 0), VALUES(told_s))"  # last: MySQL evaluates from left to right
 )
 
 
 class CycleTable:
-    """One connection, one owner. Raises as `Connection` does."""
+    """The table of cycle statistics, with a connection of its own. Raises as `Connection` does."""
 
     def __init__(self, settings: Mysql) -> None:
-        self.connection = Connection(settings, (CREATE,))
-        self.complete = False
+        self.connection = Connection(settings, (CREATE_CYCLE_TABLE,))
+        self.has_all_columns = False
 
     def keep(self, figures: Sequence[CycleFigures]) -> None:
-        """All or nothing; figures that are older than those in the table change nothing."""
-        if not self.complete:
-            self._complete()
+        """Stores all figures or none; figures older than those in the table change nothing."""
+        if not self.has_all_columns:
+            self._add_columns()
         with self.connection.transaction() as execute:
             for cycle in figures:
-                of_cycle: dict[str, Any] = cells(cycle)
-                execute(UPSERT, (cycle.system, datetime_number(cycle.end_s), *(of_cycle[name] for name in COLUMNS)))
+                by_column: dict[str, Any] = cycle_cells(cycle)
+                cells = (by_column[name] for name in CYCLE_COLUMNS)
+                execute(UPSERT_CYCLE, (cycle.system, datetime_number(cycle.end_s), *cells))
 
-    def _complete(self) -> None:
-        """The columns that are not there yet."""
-        with self.connection.ddl(TABLE) as execute:
-            there = present([TABLE], execute)
+    def _add_columns(self) -> None:
+        """Adds the columns that do not exist yet."""
+        with self.connection.ddl(CYCLE_TABLE) as execute:
+            present = present_columns([CYCLE_TABLE], execute)
             added = [
-                f"ADD COLUMN {quoted(name)} {TYPES[kind]} NULL"
-                for name, kind in COLUMNS.items()
-                if (TABLE, name) not in there
+                f"ADD COLUMN {quoted_identifier(name)} {FIGURE_TYPES[kind]} NULL"
+                for name, kind in CYCLE_COLUMNS.items()
+                if (CYCLE_TABLE, name) not in present
             ]
             if added:
-                execute(f"ALTER TABLE {TABLE} {', '.join(added)}")
-        self.complete = True
+                execute(f"ALTER TABLE {CYCLE_TABLE} {', '.join(added)}")
+        self.has_all_columns = True
 
     def close(self) -> None:
         self.connection.close()

@@ -1,83 +1,91 @@
-"""The object dictionary: a number for each element and measObjLdn, and the parts of its name in columns."""
+"""The object dictionary: a number for each element and measObjLdn, and columns for the components of its name."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from services.mysql_writer.catalog import LONGEST_COUNTER, add_columns
 from services.mysql_writer.connection import Connection
-from services.mysql_writer.rows import quoted
-from services.mysql_writer.schema import LONGEST_COUNTER, add_columns, named, tell
-from shared.sinks.dn import split
+from services.mysql_writer.ddl import placeholders, quoted_identifier
+from services.mysql_writer.schema import new_column_names, report_changes
+from shared.sinks.dn import dn_components
+from shared.sinks.names import OBJECT_TABLE
 
-TABLE = "pm_object"
 OBJECTS_PER_STATEMENT = 1000
 MOST_COLUMNS = 100
-"""Of parts of names: InnoDB's row has no room for many more; the ldn itself has them all."""
-Object = tuple[str, str]
+"""Most columns for components of names: InnoDB's row has no space for many more. The ldn itself has all components."""
+OWN_COLUMNS = ("id", "digest", "system", "element", "ldn")
+ObjectKey = tuple[str, str]
 """Element, ldn."""
 
 
 class Objects:
-    """What is known of the dictionary, and the way to add to it. One owner; raises as `Connection` does."""
+    """The objects known so far, and the way to add new ones. It belongs to one thread; raises as `Connection` does."""
 
     def __init__(self, connection: Connection, ddl: Connection) -> None:
         self.connection = connection
         self.ddl = ddl
         self.numbers: dict[tuple[str, str, str], int] = {}
         self.columns: dict[str, str] = {}
-        """Class of a relative distinguished name -> its column; none for one that has no place."""
+        """Class of a relative distinguished name -> its column; empty for a class that has no column."""
 
-    def numbers_of(self, system: str, wanted: Collection[Object], *, split_dn: bool) -> dict[Object, int]:
-        """New ones get theirs; the columns are filled for all that this writer meets for the first time."""
+    def numbers_of(self, system: str, wanted: Collection[ObjectKey], *, split_dn: bool) -> dict[ObjectKey, int]:
+        """Returns the objects' numbers, adding new objects to the dictionary.
+
+        `split_dn` also stores the components of the name, for every object that this writer meets for the first time.
+        """
         unknown = sorted(o for o in wanted if (system, *o) not in self.numbers)
         for at in range(0, len(unknown), OBJECTS_PER_STATEMENT):
             self._add(system, unknown[at : at + OBJECTS_PER_STATEMENT], split_dn=split_dn)
         return {o: self.numbers[system, *o] for o in wanted}
 
-    def _add(self, system: str, unknown: Sequence[Object], *, split_dn: bool) -> None:
+    def _add(self, system: str, unknown: Sequence[ObjectKey], *, split_dn: bool) -> None:
         missing = {_digest(system, *o): o for o in unknown}
-        parts = {digest: split(ldn) if split_dn else {} for digest, (_, ldn) in missing.items()}
-        columns = self._columns({kind for found in parts.values() for kind in found})
-        of_parts = [quoted(column).replace("%", "%%") for column in columns.values()]
-        names = ["digest", "`system`", "element", "ldn", *of_parts]
-        kept = ["id = id", *(f"{c} = COALESCE(VALUES({c}), {c})" for c in of_parts)]
-        row = f"({', '.join(['%s'] * len(names))})"
-        with self.ddl.ddl(TABLE):  # alone: while a column is added, MySQL may give new rows the numbers of others
+        components = {digest: dn_components(ldn) if split_dn else {} for digest, (_, ldn) in missing.items()}
+        columns = self._columns({kind for found in components.values() for kind in found})
+        component_columns = [quoted_identifier(column).replace("%", "%%") for column in columns.values()]
+        names = ["digest", "`system`", "element", "ldn", *component_columns]
+        updates = ["id = id", *(f"{c} = COALESCE(VALUES({c}), {c})" for c in component_columns)]
+        row = f"({placeholders(names)})"
+        with self.ddl.ddl(
+            OBJECT_TABLE
+        ):  # exclusive: while a column is added, MySQL may give new rows numbers of others
             with self.connection.transaction() as execute:
                 execute(
-                    f"INSERT INTO {TABLE} ({', '.join(names)}) VALUES {', '.join([row] * len(missing))} "
-                    f"ON DUPLICATE KEY UPDATE {', '.join(kept)}",  # IGNORE would cut a text that is too long
+                    f"INSERT INTO {OBJECT_TABLE} ({', '.join(names)}) VALUES {', '.join([row] * len(missing))} "
+                    f"ON DUPLICATE KEY UPDATE {', '.join(updates)}",  # IGNORE would cut a text that is too long
                     [
                         value
                         for digest, o in sorted(missing.items())
-                        for value in (digest, system, *o, *(parts[digest].get(kind) for kind in columns))
+                        for value in (digest, system, *o, *(components[digest].get(kind) for kind in columns))
                     ],
                 )
-            with self.connection.transaction() as execute:  # a new snapshot: another may have made some
+            with self.connection.transaction() as execute:  # a new snapshot: another writer may have added some
                 for digest, number in execute(
-                    f"SELECT digest, id FROM {TABLE} WHERE digest IN ({', '.join(['%s'] * len(missing))})",
+                    f"SELECT digest, id FROM {OBJECT_TABLE} WHERE digest IN ({placeholders(missing)})",
                     list(missing),
                 ):
                     self.numbers[system, *missing[digest]] = number
 
     def _columns(self, kinds: set[str]) -> Mapping[str, str]:
-        """Class -> column, made where there is none yet."""
+        """Returns the columns by class, adding those that do not exist yet; without classes that have no column."""
         if not kinds <= self.columns.keys():
-            self._make(kinds)
+            self._add_columns(kinds)
         return {kind: column for kind in sorted(kinds) if (column := self.columns[kind])}
 
-    def _make(self, kinds: Iterable[str]) -> None:
-        with self.ddl.ddl(TABLE) as execute:
-            known = dict(execute("SELECT counter, `column_name` FROM pm_counter WHERE `table_name` = %s", (TABLE,)))
+    def _add_columns(self, kinds: Iterable[str]) -> None:
+        with self.ddl.ddl(OBJECT_TABLE) as execute:
+            known = dict(
+                execute("SELECT counter, `column_name` FROM pm_counter WHERE `table_name` = %s", (OBJECT_TABLE,))
+            )
             unknown = sorted(kind for kind in set(kinds) - known.keys() if len(kind) <= LONGEST_COUNTER)
-            new = named(unknown[: MOST_COLUMNS - len(known)], {*OWN_COLUMNS, *known.values()})
-            of_ldn = {kind: f"{quoted(column)} TEXT NULL COMMENT 'of the ldn'" for kind, column in new.items()}
-            add_columns(TABLE, new, of_ldn, execute)
+            new = new_column_names(unknown[: MOST_COLUMNS - len(known)], {*OWN_COLUMNS, *known.values()})
+            definitions = {
+                kind: f"{quoted_identifier(column)} TEXT NULL COMMENT 'of the ldn'" for kind, column in new.items()
+            }
+            add_columns(OBJECT_TABLE, new, definitions, execute)
         self.columns = {**dict.fromkeys(kinds, ""), **known, **new}
         if new:
-            tell(TABLE, len(new), 0)
-
-
-OWN_COLUMNS = ("id", "digest", "system", "element", "ldn")
+            report_changes(OBJECT_TABLE, len(new), 0)
 
 
 def _digest(system: str, element: str, ldn: str) -> bytes:

@@ -1,61 +1,67 @@
-"""Day partitions of a table: which it must have, and which are too old. Pure: no database in here.
+"""Day partitions of a table: those it must have, and those that are too old. Pure: no database access.
 
-A partition is called after its day, and holds what is before the next day and in no partition before it. So a late row
-always has a place: the oldest partition, which goes no sooner than the day it is called after does. What lies beyond
-the days made ahead (a clock that is wrong, a writer that was down for days) is in the last one, `later`, until it is
-parted.
+A partition is named after its day and holds the rows before the next day that no earlier partition holds. Therefore a
+late row always has a partition: the oldest one, which is dropped only when the day in its name is too old. Rows beyond
+the days created ahead (a wrong clock, or a writer that was down for days) are in the last partition, `later`, until it
+is split.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from shared.sinks.retention import oldest
+from shared.sinks.retention import first_kept_day
 
 DAYS_AHEAD = 3
 DAYS_BEHIND = 7
-"""Of a new table: elements may hold a backlog of some days."""
+"""Partitions of past days that a new table gets, as elements may have a backlog of some days."""
 LATER = "later"
-DAY = timedelta(days=1)
+"""Name of the last partition, which has no upper limit."""
+ONE_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a table lacks, and what of it goes."""
+class PartitionPlan:
+    """The day partitions to create and to drop."""
 
-    make: list[date] = field(default_factory=list)
+    create: list[date] = field(default_factory=list)
     drop: list[date] = field(default_factory=list)
 
 
-def new(today: date, behind: int) -> list[date]:
-    """The days of a table that is made today."""
+def initial_days(today: date, behind: int) -> list[date]:
+    """Returns the days of a table that is partitioned today."""
     return _days(today - timedelta(days=behind), today + timedelta(days=DAYS_AHEAD))
 
 
-def plan(there: Sequence[date], today: date, retention_days: int) -> Plan:
-    """The day partitions of a table as they must be.
+def partition_plan(present: Sequence[date], today: date, retention_days: int) -> PartitionPlan:
+    """Returns what must change in the day partitions of a table.
 
     Args:
-        there: those it has, but for `later`; at least one.
-        today: of UTC.
-        retention_days: 0 drops none.
+        present: the days of its partitions without `later`; at least one.
+        today: today's date in UTC.
+        retention_days: 0 drops nothing.
     """
-    first = oldest(today, retention_days)
-    begin = max(there) + DAY if first is None else max(max(there) + DAY, first)
-    return Plan(
+    first = first_kept_day(today, retention_days)
+    begin = max(present) + ONE_DAY if first is None else max(max(present) + ONE_DAY, first)
+    return PartitionPlan(
         _days(begin, today + timedelta(days=DAYS_AHEAD)),
-        [] if first is None else [day for day in sorted(there) if day < first],
+        [] if first is None else [day for day in sorted(present) if day < first],
     )
 
 
 def _days(first: date, last: date) -> list[date]:
-    return [first + n * DAY for n in range((last - first).days + 1)]
+    return [first + n * ONE_DAY for n in range((last - first).days + 1)]
 
 
-def day_of(partition: str) -> date | None:
-    """The day a partition is called after; None for one that is not of our making, and for `later`.
+def partition_name(day: date) -> str:
+    """Returns the name of a day's partition."""
+    return f"d{day:%Y%m%d}"
 
-    >>> day_of("d20231114")
+
+def partition_day(partition: str) -> date | None:
+    """Returns the day in a partition's name; None for `later` and for partitions that pmflow did not create.
+
+    >>> partition_day("d20231114")
     datetime.date(2023, 11, 14)
     """
     try:
@@ -64,17 +70,12 @@ def day_of(partition: str) -> date | None:
         return None
 
 
-def listed(days: Sequence[date]) -> str:
-    """The partitions in SQL, with `later`."""
-    parts = [f"PARTITION {name(day)} VALUES LESS THAN ('{day + DAY}')" for day in days]
+def partition_list(days: Sequence[date]) -> str:
+    """Returns the SQL list of these day partitions followed by `later`."""
+    parts = [f"PARTITION {partition_name(day)} VALUES LESS THAN ('{day + ONE_DAY}')" for day in days]
     return f"({', '.join([*parts, f'PARTITION {LATER} VALUES LESS THAN (MAXVALUE)'])})"
 
 
-def name(day: date) -> str:
-    """Of a day's partition."""
-    return f"d{day:%Y%m%d}"
-
-
-def partitioned(days: Sequence[date]) -> str:
-    """The clause of a table."""
-    return f" PARTITION BY RANGE COLUMNS (ts) {listed(days)}"
+def partition_clause(days: Sequence[date]) -> str:
+    """Returns the clause that partitions a table by these days, for CREATE TABLE and ALTER TABLE."""
+    return f" PARTITION BY RANGE COLUMNS (ts) {partition_list(days)}"

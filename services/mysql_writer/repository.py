@@ -1,34 +1,38 @@
-"""What the writer asks of MySQL and MariaDB: tables, objects, positions, and rows stored together with them."""
+"""Stores rows in MySQL or MariaDB together with the positions of their messages, in one transaction."""
 
 from collections.abc import Callable, Iterable, Mapping
 
-from services.mysql_writer.connection import ANSWER_S, Connection
+from services.mysql_writer.connection import STATEMENT_TIMEOUT_S, Connection
+from services.mysql_writer.ddl import OWN_TABLES
 from services.mysql_writer.objects import Objects
-from services.mysql_writer.schema import OWN_TABLES, Schema
-from services.mysql_writer.settings import Mysql, Rules
+from services.mysql_writer.schema import Schema
+from services.mysql_writer.settings import Mysql, MysqlRules
 from shared.kafka.record import TopicPartition
 
 
 class Fenced(Exception):  # noqa: N818
-    """Another writer owns the partition now; this one must leave."""
+    """Another writer owns the partition now; this one must exit."""
 
 
 class Repository:
-    """Two connections, one for rows and one for the schema; one owner. Raises as `Connection` does."""
+    """Has two connections, one for rows and one for DDL. It belongs to one thread. Raises as `Connection` does."""
 
     def __init__(
-        self, settings: Mysql, rules: Callable[[str], Rules] = lambda _: Rules(), answer_s: float = ANSWER_S
+        self,
+        settings: Mysql,
+        rules: Callable[[str], MysqlRules] = lambda _: MysqlRules(),
+        timeout_s: float = STATEMENT_TIMEOUT_S,
     ) -> None:
-        """`rules`: of a system, by its name, as they are now."""
-        self.connection = Connection(settings, OWN_TABLES, answer_s)
-        self.ddl = Connection(settings, OWN_TABLES, answer_s)
+        """`rules` returns the current rules of a system, by its name."""
+        self.connection = Connection(settings, OWN_TABLES, timeout_s)
+        self.ddl = Connection(settings, OWN_TABLES, timeout_s)
         self.rules = rules
         self.schema = Schema(self.ddl, rules)
         self.objects = Objects(self.connection, self.ddl)
         self.epochs: dict[TopicPartition, int] = {}
 
     def take_over(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Become the owner of partitions: raise their epochs; their next offsets, 0 for new ones."""
+        """Becomes the owner of partitions by raising their epochs; returns their next offsets, 0 for new partitions."""
         found = {}
         with self.connection.transaction() as execute:
             for partition in partitions:
@@ -41,24 +45,24 @@ class Repository:
         return found
 
     def store(self, statements: Iterable[bytes], positions: Mapping[TopicPartition, int]) -> None:
-        """Rows and positions, all or nothing.
+        """Stores rows and positions, all or nothing.
 
         Raises:
-            Fenced: another writer took a partition over.
+            Fenced: another writer took over one of the partitions.
         """
         with self.connection.transaction() as execute:
             for statement in statements:
                 execute(statement)
             for partition, next_offset in positions.items():
-                moved = execute.changed(
+                moved = execute.matched(
                     "UPDATE pm_position SET next_offset = %s WHERE topic = %s AND `partition` = %s AND epoch = %s",
                     (next_offset, *partition, self.epochs[partition]),
                 )
                 if not moved:
-                    raise Fenced(f"{partition}: epoch {self.epochs[partition]} is over")
+                    raise Fenced(f"{partition}: epoch {self.epochs[partition]} is no longer current")
 
     def forget(self) -> None:
-        """What is known of the schema: somebody changed it under us."""
+        """Forgets the schema, as another process changed it."""
         self.schema.forget()
         self.objects.columns.clear()
 

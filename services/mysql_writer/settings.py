@@ -1,13 +1,14 @@
-"""The writer's own settings, and what a system's say about storing its counters."""
+"""The settings of mysql_writer, and its rules for storing the counters of one system."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from shared.configuration.resolve import Name, Seconds, Threads
-from shared.settings import BadSettings, Settings, System
+from shared.settings import BadSettings, Settings
 from shared.sinks.loop import SinkLimits
+from shared.sinks.rules import StorageRules, storage_rules
 
 UsedPort = Annotated[int, Meta(ge=1, le=65535)]
 
@@ -16,13 +17,13 @@ UsedPort = Annotated[int, Meta(ge=1, le=65535)]
 class MysqlWriterSettings(SinkLimits):
     """Section `mysql_writer`."""
 
-    writers: Annotated[Threads, "threads, each with its partitions and its connection"] = 4
-    partition_look_s: Annotated[Seconds, "between two looks at the day partitions of tables with a retention"] = 300.0
+    writers: Annotated[Threads, "writer threads; each has its own Kafka partitions and database connections"] = 4
+    partition_look_s: Annotated[Seconds, "interval between checks of the day partitions"] = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mysql:
-    """The MySQL or MariaDB the counters land in."""
+    """Section `mysql`: the MySQL or MariaDB that stores the counters."""
 
     host: Annotated[Name, "server"] = "localhost"
     port: Annotated[UsedPort, "its port"] = 3306
@@ -53,22 +54,15 @@ def mysql_of(settings: Settings) -> Mysql:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """How counters of one system are stored. Asked for at each write: the configuration changes while we run."""
+class MysqlRules(StorageRules):
+    """Rules for storing the counters of one system in MySQL."""
 
-    add_columns: bool = True
     row_by_row: bool = False
-    split_dn: bool = False
-    retention_days: int = 0
-    """0: for ever."""
+    """One statement per row, to find a row that the server refuses."""
 
 
-def rules_of(settings: Settings, system: str) -> Rules:
-    """Of a system that is configured no more, what is left is stored by the defaults."""
-    found = settings.system(system) or System(name=system)
-    return Rules(
-        add_columns=settings.schedule.is_auto_adding_column,
-        row_by_row=not found.batch_insert_counter,
-        split_dn="split-dn" in found.preprocessing,
-        retention_days=found.retention_days,
-    )
+def mysql_rules(settings: Settings, system: str) -> MysqlRules:
+    """Returns the rules of a system."""
+    found = settings.system(system)
+    row_by_row = found is not None and not found.batch_insert_counter
+    return MysqlRules(**asdict(storage_rules(settings, system)), row_by_row=row_by_row)

@@ -1,1 +1,1 @@
-"""The elements' directories -> pm.files.found."""
+"""Lists the directories of the elements and announces new files in pm.files.found."""

@@ -1,20 +1,21 @@
-"""Wiring: settings -> SystemManager -> run until SIGTERM."""
+"""Builds the scanner from its settings and runs it until SIGTERM: `python -m services.scanner`."""
 
 from services.scanner.settings import ScannerSettings
 from services.scanner.system_manager import SystemManager
 from shared import log
-from shared.crash import or_leave, stop_on_signals
+from shared.crash import exit_on_error, stop_on_signals
 from shared.metrics import serve_metrics
 from shared.remote.metrics import HostCollector
 from shared.settings import load
 
 
 def main() -> None:
+    """Runs the scanner until SIGTERM."""
     settings = load()
     own = settings.section("scanner", ScannerSettings)
     log.setup("scanner", settings.log)
     stop = stop_on_signals()
-    with or_leave("scan"):
+    with exit_on_error("scan"):
         manager = SystemManager(settings, own)
         serve_metrics("scanner", settings, HostCollector(manager.elements.statistics))
         manager.run(stop)

@@ -1,7 +1,7 @@
-"""The file names of 3GPP TS 32.432 clause 5.1.2: type, begin and end of the period, unique id. Pure.
+"""Parses the file names of 3GPP TS 32.432 clause 5.1.2: type, begin and end of the period, unique id. Pure.
 
-<Type><Startdate>.<Starttime>-[<Enddate>.]<Endtime>[_-<jobId>][_<UniqueId>][_-_<RC>]; times with a zone +hhmm, -hhmm,
-or _hhmm where an element's file system takes no plus.
+<Type><Startdate>.<Starttime>-[<Enddate>.]<Endtime>[_-<jobId>][_<UniqueId>][_-_<RC>]; times may have a zone +hhmm or
+-hhmm, or _hhmm if the file system of the element does not allow a plus sign.
 """
 
 import re
@@ -22,25 +22,30 @@ _NAME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class FileName:
-    """What a name tells before the file is fetched."""
+    """The information in a file name, known before the file is fetched."""
 
     type: str
-    """A: one element, one period; B: several periods; C: several elements; D: both."""
+    """A: one element, one period; B: several periods; C: several elements; D: several of both."""
     begin: datetime
     end: datetime
     unique_id: str
-    """The managed element, or empty."""
+    """Name of the managed element, or empty."""
     job: str = ""
     count: int = 0
 
     @property
     def end_s(self) -> int:
-        """End of the last period, seconds since 1970 UTC."""
+        """Returns the end of the last period in seconds since 1970 UTC."""
         return int(self.end.timestamp())
 
 
-def read(name: bytes, zone: tzinfo = UTC) -> FileName | None:
-    """What a name tells; None when it is not of this grammar, or its date is none. `zone`: for times without one."""
+def parse_file_name(name: bytes, zone: tzinfo = UTC) -> FileName | None:
+    """Returns the parsed name, or None if it does not follow the grammar or contains an invalid date.
+
+    Args:
+        name: file name without directory.
+        zone: time zone of times that are written without one.
+    """
     found = _NAME.fullmatch(name.decode("ascii", errors="replace"))
     if found is None:
         return None
@@ -56,7 +61,7 @@ def read(name: bytes, zone: tzinfo = UTC) -> FileName | None:
 
 
 def _time(date: str, time: str, written_zone: str | None, zone: tzinfo) -> datetime:
-    """Not by strptime, which takes longer than all else that is done with a listed file."""
+    """Parses a date and a time. strptime would take longer than everything else that is done with a listed file."""
     if written_zone is not None:
         offset = timedelta(hours=int(written_zone[1:3]), minutes=int(written_zone[3:]))
         zone = timezone(-offset if written_zone[0] == "-" else offset)
@@ -65,10 +70,10 @@ def _time(date: str, time: str, written_zone: str | None, zone: tzinfo) -> datet
 
 
 def element_of(name: bytes, otherwise: str) -> str:
-    """The managed element a file is from, by its name; `otherwise` when the name does not tell.
+    """Returns the managed element named in a file name, or `otherwise` if the name does not contain one.
 
     >>> element_of(b"A20230515.0700_0100-0715_0100_GNODEB-0.xml", "host-1")
     'GNODEB-0'
     """
-    found = read(name)
+    found = parse_file_name(name)
     return found.unique_id if found and found.unique_id else otherwise

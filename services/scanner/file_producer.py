@@ -1,18 +1,19 @@
-"""FileProducer: from looks at all elements to announcements: as many as there is room for, each once."""
+"""FileProducer: scans all elements of a system and announces new files, each once and as many as may be in flight."""
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from time import time
 from typing import Any
 
 from services.scanner.leader import Term
-from services.scanner.ledger import Ledger
-from services.scanner.lister import Lister, Look, cycle_of
-from services.scanner.rules import FirstOnes
+from services.scanner.ledger import LedgerFollower
+from services.scanner.lister import ElementListing, Lister, cycle_of
+from services.scanner.rules import NewestFirst
 from services.scanner.settings import ScannerSettings
+from services.scanner.state import ScanSummary
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.kafka.produce import Producer, about_element
@@ -25,107 +26,112 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Room:
-    """How many files may be announced now."""
+class InFlightAllowance:
+    """The number of files of a system that may be announced now, in total and per host."""
 
-    system: int
-    host: Callable[[str], int]
+    total: int
+    of_host: Callable[[str], int]
 
     @classmethod
-    def now(cls, system: System, under_way: Mapping[str, int], hosts: Mapping[str, str]) -> "Room":
-        """Args: under_way: endpoint -> files announced and not yet stored; hosts: endpoint -> host."""
+    def remaining(cls, system: System, in_flight: Mapping[str, int], hosts: Mapping[str, str]) -> "InFlightAllowance":
+        """Returns what the limits of a system leave.
+
+        Args:
+            system: its settings.
+            in_flight: endpoint -> files announced and not stored yet.
+            hosts: endpoint -> host.
+        """
         used: Counter[str] = Counter()
-        for endpoint, count in under_way.items():
+        for endpoint, count in in_flight.items():
             used[hosts.get(endpoint, "")] += count
-        left = max(0, system.in_flight_limit - sum(used.values()))
+        total = max(0, system.in_flight_limit - sum(used.values()))
         per_host = system.in_flight_per_host or system.in_flight_limit
-        return cls(left, lambda host: max(0, min(left, per_host - used[host])))
+        return cls(total, lambda host: max(0, min(total, per_host - used[host])))
 
 
-def chosen(looks: Iterable[Look], room: Room, backlog_share: float) -> list[FileFound]:
-    """Within each host's room and the system's, the newest cycle first."""
-    of_host: dict[str, FirstOnes[FileFound]] = {}
-    for look in looks:
-        host = look.endpoint.host
-        first = of_host.setdefault(host, FirstOnes(room.host(host), backlog_share, cycle_of))
-        for file in look.files:
-            first.offer(file)
-    of_system = FirstOnes[FileFound](room.system, backlog_share, cycle_of)
-    for first in of_host.values():
-        for file in first.chosen():
+def select_files(
+    listings: Iterable[ElementListing], allowance: InFlightAllowance, backlog_share: float
+) -> list[FileFound]:
+    """Returns the files to announce: the newest cycle first, within the allowance of each host and of the system."""
+    of_host: dict[str, NewestFirst[FileFound]] = {}
+    for listing in listings:
+        host = listing.endpoint.host
+        newest = of_host.setdefault(host, NewestFirst(allowance.of_host(host), backlog_share, cycle_of))
+        for file in listing.files:
+            newest.offer(file)
+    of_system = NewestFirst[FileFound](allowance.total, backlog_share, cycle_of)
+    for newest in of_host.values():
+        for file in newest.selected():
             of_system.offer(file)
-    return of_system.chosen()
+    return of_system.selected()
 
 
 @dataclass(frozen=True)
 class FileProducer:
-    """Finds the files of one system that nobody has announced, and announces them."""
+    """Finds the files of one system that have not been announced yet, and announces them."""
 
     system: System
     settings: ScannerSettings
     elements: FtpServiceManager
     producer: Producer
-    ledger: Ledger
+    ledger: LedgerFollower
 
-    def scan(self, endpoints: Mapping[str, Endpoint], term: Term) -> dict[str, Any]:
-        """One cycle over all elements; one that does not answer keeps no other waiting. Returns what it found."""
+    def scan(self, endpoints: Mapping[str, Endpoint], term: Term) -> ScanSummary:
+        """Scans all elements once, several at a time. An element that does not respond does not delay the others."""
         began_s = time()
         lister = Lister(self.system, self.settings, self.ledger.files, term.epoch)
-        under_way = self.ledger.under_way(self.system.name)
-        room = Room.now(self.system, under_way.by_endpoint, {name: e.host for name, e in endpoints.items()})
+        in_flight = self.ledger.in_flight(self.system.name)
+        hosts = {name: endpoint.host for name, endpoint in endpoints.items()}
+        allowance = InFlightAllowance.remaining(self.system, in_flight.by_endpoint, hosts)
         with ThreadPoolExecutor(self.settings.listings) as pool:
-            looks = list(pool.map(lambda e: self._first(lister, e, room, term), endpoints.values()))
-            looks = list(pool.map(lambda look: self._second(lister, look, term), looks))
-        announced = chosen(looks, room, self.system.backlog_share)
-        self._announce(announced, term)
-        left = sum((look.left for look in looks), Counter[str]())
-        held_back = left.pop("no room", 0) + sum(len(look.files) for look in looks) - len(announced)
-        summary: dict[str, Any] = {
-            "elements": len(looks),
-            "unreachable": sum(bool(look.trouble) for look in looks),
-            "announced": len(announced),
-            "held_back": held_back,
-            "waiting_for_fetchers": under_way.found,
-            "waiting_for_sinks": under_way.parsed,
-            "left": dict(+left),
-            "took_s": round(time() - began_s, 2),
-        }
-        log.log(
-            logging.WARNING if held_back else logging.INFO,
-            "scanned, holding files back" if held_back else "scanned",
-            extra={"system": self.system.name, **summary},
+            listings = list(pool.map(lambda e: self._list(lister, e, allowance, term), endpoints.values()))
+            listings = list(pool.map(lambda listing: self._list_again(lister, listing, term), listings))
+        files = select_files(listings, allowance, self.system.backlog_share)
+        self._announce(files, term)
+        left = sum((listing.left for listing in listings), Counter[str]())
+        held_back = left.pop("no room", 0) + sum(len(listing.files) for listing in listings) - len(files)
+        summary = ScanSummary(
+            elements=len(listings),
+            unreachable=sum(bool(listing.trouble) for listing in listings),
+            announced=len(files),
+            held_back=held_back,
+            waiting_for_fetchers=in_flight.waiting_for_fetchers,
+            waiting_for_sinks=in_flight.waiting_for_sinks,
+            left=dict(+left),
+            took_s=round(time() - began_s, 2),
         )
+        _log_scan(self.system.name, summary)
         return summary
 
-    def _first(self, lister: Lister, endpoint: Endpoint, room: Room, term: Term) -> Look:
+    def _list(self, lister: Lister, endpoint: Endpoint, allowance: InFlightAllowance, term: Term) -> ElementListing:
         if term.over.is_set():
-            return Look(endpoint)
+            return ElementListing(endpoint)
         try:
             with self.elements.session(endpoint) as session:
-                return lister.first_look(session, endpoint, room.host(endpoint.host))
+                return lister.first_listing(session, endpoint, allowance.of_host(endpoint.host))
         except (Unreachable, Hopeless) as error:
-            return self._not_scanned(Look(endpoint), error)
+            return self._not_scanned(ElementListing(endpoint), error)
 
-    def _second(self, lister: Lister, look: Look, term: Term) -> Look:
-        """By our own clock: the element's may be wrong."""
-        if not look.files:
-            return look
-        if term.over.wait(max(0.0, look.at_s + self.settings.settle_s - time())):
-            return Look(look.endpoint)
+    def _list_again(self, lister: Lister, listing: ElementListing, term: Term) -> ElementListing:
+        """Lists again after `settle_s`, measured by the scanner's clock as the element's may be wrong."""
+        if not listing.files:
+            return listing
+        if term.over.wait(max(0.0, listing.at_s + self.settings.settle_s - time())):
+            return ElementListing(listing.endpoint)
         try:
-            with self.elements.session(look.endpoint) as session:
-                return lister.second_look(session, look)
+            with self.elements.session(listing.endpoint) as session:
+                return lister.second_listing(session, listing)
         except (Unreachable, Hopeless) as error:
-            return self._not_scanned(look, error)
+            return self._not_scanned(listing, error)
 
-    def _not_scanned(self, look: Look, error: Exception) -> Look:
-        extra = {"system": self.system.name, "element": look.endpoint.name, "reason": str(error)}
+    def _not_scanned(self, listing: ElementListing, error: Exception) -> ElementListing:
+        extra = {"system": self.system.name, "element": listing.endpoint.name, "reason": str(error)}
         log.warning("element not scanned", extra=extra)
-        look.files, look.trouble = {}, str(error)
-        return look
+        listing.files, listing.trouble = {}, str(error)
+        return listing
 
     def _announce(self, files: Sequence[FileFound], term: Term) -> None:
-        """The ledger first: whatever a fetcher says of a file comes after `found`."""
+        """Writes to the ledger first, so that whatever a fetcher says about a file comes after `found`."""
         if not files or term.over.is_set():
             return
         now_s = time()
@@ -133,13 +139,19 @@ class FileProducer:
         statuses = [status_of(file, "found", now_s) for file in files]
         self.producer.deliver(*(about_element(FILES_STATUS, s.element, s.file_id, s.encode()) for s in statuses))
         for status in statuses:
-            self.ledger.note(status)
+            self.ledger.record(status)
         if not term.over.is_set():
             self.producer.deliver(*(about_element(FILES_FOUND, f.element, f.element, f.encode()) for f in files))
             for file in files:
-                log.info("file announced", extra=_facts(file))
+                log.info("file announced", extra=_log_fields(file))
 
 
-def _facts(file: FileFound) -> dict[str, Any]:
-    told = ("system", "element", "path", "attempt")
-    return {"file": file.file_id, **{name: getattr(file, name) for name in told}}
+def _log_scan(system: str, summary: ScanSummary) -> None:
+    level, event = logging.INFO, "scanned"
+    if summary.held_back:
+        level, event = logging.WARNING, "scanned, files held back"
+    log.log(level, event, extra={"system": system, **asdict(summary)})
+
+
+def _log_fields(file: FileFound) -> dict[str, Any]:
+    return {"file": file.file_id, **{name: getattr(file, name) for name in ("system", "element", "path", "attempt")}}

@@ -1,32 +1,31 @@
-"""Leadership of a system, by ZooKeeper: the only module that imports kazoo.
+"""Leader election of each system in ZooKeeper: the only module that imports kazoo.
 
-A lock makes duplicates rare, not impossible: a paused leader may wake up late. So each term has an epoch that only
-rises, every announcement carries it, and readers drop lower ones.
+A lock makes duplicates rare but not impossible, as a paused leader may continue late. Therefore each term has an epoch
+that only rises, every announcement carries it, and readers discard announcements with a lower one.
 """
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
-from typing import Any
 
-import orjson
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, LockTimeout, NoNodeError
 
+from services.scanner.state import SystemState
 from shared.errors import Unreachable
 
 log = logging.getLogger(__name__)
-ROOT = "/pmflow/leader"
-TOLD = "/pmflow/scanner"
+LOCKS_PATH = "/pmflow/leader"
+STATES_PATH = "/pmflow/scanner"
 CONNECT_S = 5.0
-"""A start waits so long for ZooKeeper, which spares warnings."""
+"""Longest wait for ZooKeeper at the start; it avoids warnings about a connection that is still being made."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """A time of leadership. Once `over` is set nothing more may be announced in it."""
+    """A period of leadership. Nothing may be announced once `over` is set."""
 
     epoch: int
     over: Event = field(default_factory=Event)
@@ -38,35 +37,39 @@ class Leadership:
     def __init__(self, hosts: str, name: str) -> None:
         self.name = name
         self.client = KazooClient(hosts, timeout=10.0)
-        self.client.start_async().wait(CONNECT_S)  # goes on trying by itself
+        self.client.start_async().wait(CONNECT_S)  # it continues to connect in the background
 
     def hold(
-        self, system: str, work: Callable[[Term], None], stop: Event, waiting: Callable[[], None] = lambda: None
+        self, system: str, work: Callable[[Term], None], stop: Event, on_standby: Callable[[], None] = lambda: None
     ) -> None:
-        """Wait to lead a system, then work until the term ends; return then, leading or not.
+        """Waits for the leadership of a system, then works until the term ends. Returns also if it was not obtained.
 
-        Who stands by calls `waiting` each second: that is its sign of life.
+        A connection that is SUSPENDED ends the term at once: another scanner may lead before this one learns of it.
 
-        SUSPENDED ends the term at once: another may lead before we hear of it.
+        Args:
+            system: name of the system.
+            work: called with the term; must return soon after the term is over.
+            stop: ends the waiting.
+            on_standby: called every second while waiting, as a heartbeat.
         """
-        lock = self.client.Lock(f"{ROOT}/{system}", self.name)
+        lock = self.client.Lock(f"{LOCKS_PATH}/{system}", self.name)
         try:
-            if not self._acquired(lock, stop, waiting):
+            if not self._acquired(lock, stop, on_standby):
                 return
-            term = Term(self.client.exists(f"{ROOT}/{system}/{lock.node}").czxid)
+            term = Term(self.client.exists(f"{LOCKS_PATH}/{system}/{lock.node}").czxid)
         except KazooException as error:
-            log.warning("no leadership", extra={"system": system, "reason": repr(error)})
+            log.warning("leader election failed", extra={"system": system, "reason": repr(error)})
             stop.wait(1.0)
             return
         try:
             self._work(system, work, term)
         finally:
-            with suppress(KazooException):  # lost with the session: nothing to give back
+            with suppress(KazooException):  # the session and the lock are lost already
                 lock.release()
 
-    def _acquired(self, lock: object, stop: Event, waiting: Callable[[], None]) -> bool:
+    def _acquired(self, lock: object, stop: Event, on_standby: Callable[[], None]) -> bool:
         while not stop.is_set():
-            waiting()
+            on_standby()
             with suppress(LockTimeout):
                 return bool(lock.acquire(timeout=1.0))  # type: ignore[attr-defined]
         return False
@@ -78,41 +81,41 @@ class Leadership:
 
         self.client.add_listener(watch)
         watch(self.client.state)
-        log.info("leading", extra={"system": system, "epoch": term.epoch})
+        log.info("leadership began", extra={"system": system, "epoch": term.epoch})
         try:
             work(term)
         finally:
             self.client.remove_listener(watch)
-            log.info("leads no more", extra={"system": system, "epoch": term.epoch})
+            log.info("leadership ended", extra={"system": system, "epoch": term.epoch})
 
-    def tell(self, system: str, **what: object) -> None:
-        """What this scanner does with a system, for `pmflow status`; gone when the scanner is."""
-        path = f"{TOLD}/{system}/{self.name}"
-        value = orjson.dumps({"scanner": self.name, "system": system, **what})
+    def report(self, state: SystemState) -> None:
+        """Publishes what this scanner does with a system. The report disappears when the session ends."""
+        path = f"{STATES_PATH}/{state.system}/{self.name}"
+        value = replace(state, scanner=self.name).encode()
         try:
             if self.client.exists(path):
                 self.client.set(path, value)
             else:
                 self.client.create(path, value, ephemeral=True, makepath=True)
         except KazooException as error:
-            log.warning("state not told", extra={"system": system, "reason": repr(error)})
+            log.warning("state not reported", extra={"system": state.system, "reason": repr(error)})
 
-    def tell_no_more(self, system: str) -> None:
-        """The scanner has nothing to do with the system any more."""
+    def withdraw_report(self, system: str) -> None:
+        """Deletes this scanner's report about a system."""
         with suppress(KazooException):
-            self.client.delete(f"{TOLD}/{system}/{self.name}")
+            self.client.delete(f"{STATES_PATH}/{system}/{self.name}")
 
     def close(self) -> None:
-        """Ends the session: other scanners lead at once."""
+        """Ends the session, so that other scanners can take over at once."""
         self.client.stop()
         self.client.close()
 
 
-def told(hosts: str, timeout_s: float = 10.0) -> list[dict[str, Any]]:
-    """What each scanner says of each system (`Leadership.tell`), leaders and those who wait.
+def reported_states(hosts: str, timeout_s: float = 10.0) -> list[SystemState]:
+    """Returns what each running scanner, leading or on standby, reports about each system.
 
     Raises:
-        Unreachable: ZooKeeper does not answer.
+        Unreachable: ZooKeeper does not respond.
     """
     client = KazooClient(hosts, timeout=timeout_s)
     try:
@@ -125,8 +128,8 @@ def told(hosts: str, timeout_s: float = 10.0) -> list[dict[str, Any]]:
         client.close()
 
 
-def _states(client: KazooClient) -> Iterator[dict[str, Any]]:
-    for system in sorted(client.get_children(TOLD)) if client.exists(TOLD) else []:
-        for name in client.get_children(f"{TOLD}/{system}"):
-            with suppress(NoNodeError):  # it ended since it was listed
-                yield orjson.loads(client.get(f"{TOLD}/{system}/{name}")[0])
+def _states(client: KazooClient) -> Iterator[SystemState]:
+    for system in sorted(client.get_children(STATES_PATH)) if client.exists(STATES_PATH) else []:
+        for name in client.get_children(f"{STATES_PATH}/{system}"):
+            with suppress(NoNodeError):  # the scanner ended after its name was listed
+                yield SystemState.decode(client.get(f"{STATES_PATH}/{system}/{name}")[0])

@@ -1,4 +1,4 @@
-"""The ledger as a scanner sees it: the newest status of every file, followed from pm.files.status."""
+"""The ledger as a scanner needs it: the newest status of every file, read continuously from pm.files.status."""
 
 import logging
 from collections import Counter, defaultdict
@@ -14,8 +14,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the ledger says of a file."""
+class KnownFile:
+    """The part of a file's newest status that scanning needs."""
 
     system: str
     endpoint: str
@@ -26,36 +26,35 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
-    """Files of a system that take up room: announced and not yet stored."""
+class FilesInFlight:
+    """The number of files of a system that are announced and not stored yet."""
 
-    found: int
-    """Waiting for a fetcher, or with one."""
-    parsed: int
-    """Waiting for the sinks."""
+    waiting_for_fetchers: int
+    """Announced, or being fetched."""
+    waiting_for_sinks: int
     by_endpoint: Counter[str]
 
 
-class Ledger:
-    """Kept up to date by one thread (`follow`), asked by all."""
+class LedgerFollower:
+    """Keeps the newest status of every file in memory. One thread reads the topic (`follow`); any thread may ask."""
 
     def __init__(self, brokers: str) -> None:
         self.brokers = brokers
         self.reader = follow_all(brokers, FILES_STATUS)
-        self.files: dict[str, Known] = {}
+        self.files: dict[str, KnownFile] = {}
         self.counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         """(system, stage) -> endpoint -> files."""
-        self.read = dict.fromkeys(range(FILES_STATUS.partitions), 0)
+        self.next_offsets = dict.fromkeys(range(FILES_STATUS.partitions), 0)
         self.moved = Condition()
 
     def follow(self, stop: Event) -> None:
-        """Until stopped."""
+        """Reads the topic until stopped."""
         while not stop.is_set():
             records = self.reader.poll(1000, 0.5)
             with self.moved:
                 for record in records:
                     self._take(record.value)
-                    self.read[record.partition] = record.offset + 1
+                    self.next_offsets[record.partition] = record.offset + 1
                 self.moved.notify_all()
         self.reader.close()
 
@@ -65,14 +64,14 @@ class Ledger:
         try:
             status = decode_status(value)
         except BadMessage as error:
-            log.error("not a status, passed over", extra={"reason": str(error)})  # noqa: TRY400 - says it all
+            log.error("invalid ledger record skipped", extra={"reason": str(error)})  # noqa: TRY400 - the reason suffices
             return
         if isinstance(status, FileStatus):
-            self.note(status)
+            self.record(status)
 
-    def note(self, status: FileStatus) -> None:
-        """Take a status: read from the topic, or our own, said before we read it."""
-        known = Known(status.system, status.endpoint, status.stage, status.at_s, status.attempt, status.found_s)
+    def record(self, status: FileStatus) -> None:
+        """Takes a status that was read from the topic, or that this scanner wrote and has not read yet."""
+        known = KnownFile(status.system, status.endpoint, status.stage, status.at_s, status.attempt, status.found_s)
         with self.moved:
             before = self.files.get(status.file_id)
             if before is not None:
@@ -80,17 +79,19 @@ class Ledger:
             self.files[status.file_id] = known
             self.counts[known.system, known.stage][known.endpoint] += 1
 
-    def under_way(self, system: str) -> UnderWay:
-        """What of a system is announced and not yet stored."""
+    def in_flight(self, system: str) -> FilesInFlight:
+        """Returns the files of a system that are announced and not stored yet."""
         with self.moved:
             found, fetching, parsed = (+self.counts[system, stage] for stage in ("found", "fetching", "parsed"))
         found += fetching
-        return UnderWay(found.total(), parsed.total(), found + parsed)
+        return FilesInFlight(found.total(), parsed.total(), found + parsed)
 
     def catch_up(self, stop: Event) -> None:
-        """Wait until all that was said before now is read: a new leader must know what is in flight."""
-        told = ends(self.brokers, FILES_STATUS)
+        """Waits until everything written before now has been read: a new leader must know what is in flight."""
+        end_offsets = ends(self.brokers, FILES_STATUS)
         with self.moved:
             self.moved.wait_for(
-                lambda: stop.is_set() or all(self.read[partition] >= end for partition, end in told.items())
+                lambda: (
+                    stop.is_set() or all(self.next_offsets[partition] >= end for partition, end in end_offsets.items())
+                )
             )

@@ -2,12 +2,25 @@
 
 from shared.metrics import counter, gauge, seconds
 
-LEADING = gauge("scanner", "leading", "1: this scanner leads the system", "system")
-ANNOUNCED = counter("scanner", "files_announced_total", "given to the fetchers", "system")
-SCAN_SECONDS = seconds("scanner", "scan_seconds", "one scan of all elements", "system")
-SCANNED = gauge("scanner", "last_scan_timestamp_seconds", "end of the last scan", "system")
-ELEMENTS = gauge("scanner", "scan_elements", "looked at by the last scan", "system")
-UNREACHABLE = gauge("scanner", "scan_elements_unreachable", "of those, not listed", "system")
-HELD_BACK = gauge("scanner", "scan_files_held_back", "for later scans: too many files are in flight", "system")
-LEFT = gauge("scanner", "scan_files_left", "by the last scan's rules", "system", "reason")
-IN_FLIGHT = gauge("scanner", "files_in_flight", "at the last scan, for fetchers or sinks", "system", "waiting_for")
+LEADING = gauge("scanner", "leading", "1 if this scanner leads the system, else 0.", "system")
+ANNOUNCED = counter("scanner", "files_announced_total", "Files announced to the fetchers.", "system")
+SCAN_SECONDS = seconds("scanner", "scan_seconds", "Duration of a scan of all elements of a system.", "system")
+SCANNED = gauge("scanner", "last_scan_timestamp_seconds", "Time at which the last scan ended.", "system")
+ELEMENTS = gauge("scanner", "scan_elements", "Elements in the last scan.", "system")
+UNREACHABLE = gauge(
+    "scanner", "scan_elements_unreachable", "Elements that could not be listed in the last scan.", "system"
+)
+HELD_BACK = gauge(
+    "scanner",
+    "scan_files_held_back",
+    "Files left for a later scan because the limit of files in flight was reached.",
+    "system",
+)
+LEFT = gauge("scanner", "scan_files_left", "Files the last scan left on the elements, by reason.", "system", "reason")
+IN_FLIGHT = gauge(
+    "scanner",
+    "files_in_flight",
+    "Files waiting for fetchers or sinks when the last scan began.",
+    "system",
+    "waiting_for",
+)

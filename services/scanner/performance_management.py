@@ -1,12 +1,11 @@
-"""PerformanceManagement: one system's cycles, while this scanner leads it."""
+"""PerformanceManagement: scans one system on its schedule while this scanner leads it."""
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import Event
 from time import time
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
@@ -14,19 +13,21 @@ from cronsim import CronSim
 from services.scanner import metrics
 from services.scanner.file_producer import FileProducer
 from services.scanner.leader import Leadership, Term
+from services.scanner.state import ScanSummary, SystemState
 from shared.health import Heartbeat
 from shared.inventory import Endpoint
 from shared.settings import BadSettings, Schedule
 
 log = logging.getLogger(__name__)
-LOOK_S = 0.5
-"""How often a waiting leader looks whether its term or the process ends."""
+TERM_CHECK_S = 0.5
+"""Interval at which a waiting leader checks whether its term or the process has ended."""
 
 
 def next_run_s(schedule: str, after_s: float, zone: str = "UTC") -> float:
-    """When a cron of 6 fields, seconds first, is due next.
+    """Returns the next time a cron of 6 fields (seconds first) is due.
 
-    Where clocks change, as Debian's cron does: an interval goes on evenly, a fixed time comes once.
+    A change to or from daylight saving time is handled as in Debian's cron: an interval continues evenly, a fixed time
+    comes once.
 
     >>> next_run_s("50 */5 * * * *", 0.0)
     50.0
@@ -35,7 +36,7 @@ def next_run_s(schedule: str, after_s: float, zone: str = "UTC") -> float:
 
 
 def run_after_s(schedule: str, was_due_s: float, now_s: float, zone: str = "UTC") -> float:
-    """When to scan after a scan that was due then: runs missed meanwhile are caught up once, at once.
+    """Returns when to scan after a scan that was due at `was_due_s`: all runs missed since are made up by one, at once.
 
     >>> run_after_s("50 */5 * * * *", 50.0, now_s=1000.0)
     1000.0
@@ -45,7 +46,7 @@ def run_after_s(schedule: str, was_due_s: float, now_s: float, zone: str = "UTC"
 
 @dataclass
 class PerformanceManagement:
-    """Leads one system, or waits to."""
+    """Leads one system, or waits for its leadership."""
 
     system: str
     schedule: Schedule
@@ -58,72 +59,74 @@ class PerformanceManagement:
     term: Term | None = None
 
     def run(self) -> None:
-        """Until stopped."""
-        self.leadership.tell(self.system, state="standby", since_s=time())
+        """Leads or waits until stopped."""
+        self._report_standby()
         while not self.stopping.is_set():
             self.leadership.hold(self.system, self._lead, self.stopping, self.heartbeat.progress)
-            _forget(self.system)
+            _clear_gauges(self.system)
             self.heartbeat.progress()
 
     def stop(self) -> None:
-        """Ends `run`; a scan under way announces nothing more."""
+        """Ends `run`. A scan in progress announces nothing more."""
         self.stopping.set()
         if self.term is not None:
             self.term.over.set()
 
     def _lead(self, term: Term) -> None:
         self.term, since_s = term, time()
-        self.leadership.tell(self.system, state="leading", epoch=term.epoch, since_s=since_s)
+        leading = SystemState(system=self.system, state="leading", epoch=term.epoch, since_s=since_s)
+        self.leadership.report(leading)
         metrics.LEADING.labels(self.system).set(1)
         self.catch_up(term.over)
         due_s = time() + self.schedule.immediate_run_delay_s
         while self._waited_until(due_s, term):
-            summary = self._scan(term)
-            scanned = {"scanned_s": time(), **summary}
-            self.leadership.tell(self.system, state="leading", epoch=term.epoch, since_s=since_s, **scanned)
+            self.leadership.report(replace(self._scanned(leading, term), scanned_s=time()))
             due_s = run_after_s(self.schedule.schedule_scan, due_s, time(), self.schedule.time_zone)
         if not self.stopping.is_set():
-            self.leadership.tell(self.system, state="standby", since_s=time())
+            self._report_standby()
 
     def _waited_until(self, due_s: float, term: Term) -> bool:
-        """False when the term or the process ended before."""
+        """Returns True at the due time, False if the term or the process ended before it."""
         while not self.stopping.is_set():
             self.heartbeat.progress()
             left_s = due_s - time()
-            if term.over.wait(max(0.0, min(left_s, LOOK_S))):
+            if term.over.wait(max(0.0, min(left_s, TERM_CHECK_S))):
                 return False
-            if left_s <= LOOK_S:
+            if left_s <= TERM_CHECK_S:
                 return True
         return False
 
-    def _scan(self, term: Term) -> Mapping[str, Any]:
+    def _report_standby(self) -> None:
+        self.leadership.report(SystemState(system=self.system, state="standby", since_s=time()))
+
+    def _scanned(self, leading: SystemState, term: Term) -> SystemState:
+        """Scans the system and returns its state with the result, or with the reason why it was not scanned."""
         try:
             endpoints = self.inventory()
         except BadSettings as error:
-            log.error("not scanned", extra={"system": self.system, "reason": str(error)})  # noqa: TRY400 - says it all
-            return {"reason": str(error)}
+            log.error("system not scanned", extra={"system": self.system, "reason": str(error)})  # noqa: TRY400 - the reason suffices
+            return replace(leading, reason=str(error))
         summary = self.files.scan(endpoints, term)
-        _count(self.system, summary)
-        return summary
+        _set_metrics(self.system, summary)
+        return replace(leading, scan=summary)
 
 
-def _count(system: str, summary: Mapping[str, Any]) -> None:
-    """A scan, as `FileProducer.scan` tells of it."""
+def _set_metrics(system: str, summary: ScanSummary) -> None:
     metrics.SCANNED.labels(system).set_to_current_time()
-    metrics.SCAN_SECONDS.labels(system).observe(summary["took_s"])
-    metrics.ANNOUNCED.labels(system).inc(summary["announced"])
-    metrics.ELEMENTS.labels(system).set(summary["elements"])
-    metrics.UNREACHABLE.labels(system).set(summary["unreachable"])
-    metrics.HELD_BACK.labels(system).set(summary["held_back"])
-    metrics.IN_FLIGHT.labels(system, "fetchers").set(summary["waiting_for_fetchers"])
-    metrics.IN_FLIGHT.labels(system, "sinks").set(summary["waiting_for_sinks"])
+    metrics.SCAN_SECONDS.labels(system).observe(summary.took_s)
+    metrics.ANNOUNCED.labels(system).inc(summary.announced)
+    metrics.ELEMENTS.labels(system).set(summary.elements)
+    metrics.UNREACHABLE.labels(system).set(summary.unreachable)
+    metrics.HELD_BACK.labels(system).set(summary.held_back)
+    metrics.IN_FLIGHT.labels(system, "fetchers").set(summary.waiting_for_fetchers)
+    metrics.IN_FLIGHT.labels(system, "sinks").set(summary.waiting_for_sinks)
     metrics.LEFT.remove_by_labels({"system": system})
-    for reason, files in summary["left"].items():
+    for reason, files in summary.left.items():
         metrics.LEFT.labels(system, reason).set(files)
 
 
-def _forget(system: str) -> None:
-    """What the last scan found is another scanner's to tell now."""
+def _clear_gauges(system: str) -> None:
+    """Removes the results of the last scan: from now on another scanner reports them."""
     metrics.LEADING.labels(system).set(0)
     for gauge in (metrics.ELEMENTS, metrics.UNREACHABLE, metrics.HELD_BACK, metrics.IN_FLIGHT, metrics.LEFT):
         gauge.remove_by_labels({"system": system})

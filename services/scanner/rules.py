@@ -1,4 +1,4 @@
-"""Which files of a listing are taken, and which of those first. Pure."""
+"""Selects the files of a listing that are taken, and those that are announced first. Pure."""
 
 import heapq
 import re
@@ -11,15 +11,15 @@ from typing import Generic, TypeVar
 from shared.remote.session import Entry
 from shared.settings import BadSettings, System
 
-T = TypeVar("T")
+FileT = TypeVar("FileT")
 
 
 @dataclass(frozen=True)
-class Rules:
-    """A system's rules; a file that is left has a reason.
+class FileRules:
+    """The rules of a system that decide which files are left on the elements, each for a named reason.
 
     Raises:
-        BadSettings: the pattern is no regular expression.
+        BadSettings: the pattern is not a valid regular expression.
     """
 
     system: System
@@ -28,22 +28,22 @@ class Rules:
     def __post_init__(self) -> None:
         _ = self._matches
 
-    def left(self, entry: Entry, now_s: float) -> str:
-        """Why a file is not taken now, or nothing."""
-        age_s, of = now_s - entry.mtime_s, self.system
+    def reason_left(self, entry: Entry, now_s: float) -> str:
+        """Returns why a file is left on the element for now, or an empty string if it is taken."""
+        age_s, system = now_s - entry.mtime_s, self.system
         reasons = {
             "temporary name": entry.name.startswith(b".") or entry.name.endswith(self._unfinished),
             "marker": self.marked(entry.name) is not None,
             "name does not match": not self._matches(entry.name),
-            "too small": entry.size < of.min_size,
-            "too large": 0 < of.max_size < entry.size,
-            "too young": 0 < of.min_age_s > age_s,
-            "too old": 0 < of.max_age_s < age_s,
+            "too small": entry.size < system.min_size,
+            "too large": 0 < system.max_size < entry.size,
+            "too young": 0 < system.min_age_s > age_s,
+            "too old": 0 < system.max_age_s < age_s,
         }
         return next((reason for reason, applies in reasons.items() if applies), "")
 
     def marked(self, marker: bytes) -> bytes | None:
-        """The name of the file that a marker file says is finished; None when it is no marker."""
+        """Returns the name of the file that a marker file marks as complete, or None if it is not a marker file."""
         suffix = self.system.marker_suffix.encode()
         return marker.removesuffix(suffix) if suffix and marker.endswith(suffix) else None
 
@@ -62,43 +62,43 @@ class Rules:
 
 
 @dataclass
-class FirstOnes(Generic[T]):
-    """As many files as there is room for: the newest cycle first, with a share for the oldest: no backlog starves.
+class NewestFirst(Generic[FileT]):
+    """Selects a limited number of files: the newest cycle first, and a share of the oldest so that a backlog shrinks.
 
-    However many are offered, only those that may be chosen are kept.
+    Keeps only files that may be selected, however many are offered.
     """
 
-    room: int
+    limit: int
     backlog_share: float
-    """Of the room, for the oldest files."""
-    cycle_of: Callable[[T], int]
-    """Higher is newer."""
+    """Share of the limit that is reserved for the oldest files."""
+    cycle_of: Callable[[FileT], int]
+    """Returns a number that is higher for newer files."""
     offered: int = 0
-    newest: list[tuple[int, int, T]] = field(default_factory=list)
-    oldest: list[tuple[int, int, T]] = field(default_factory=list)
+    newest: list[tuple[int, int, FileT]] = field(default_factory=list)
+    oldest: list[tuple[int, int, FileT]] = field(default_factory=list)
 
     @property
     def for_oldest(self) -> int:
-        return int(max(self.room, 0) * self.backlog_share)
+        return int(max(self.limit, 0) * self.backlog_share)
 
-    def offer(self, file: T) -> None:
-        """Consider a file."""
+    def offer(self, file: FileT) -> None:
+        """Adds a candidate."""
         self.offered += 1
         cycle = self.cycle_of(file)
-        _keep(self.newest, (cycle, self.offered, file), max(self.room, 0))
+        _keep(self.newest, (cycle, self.offered, file), max(self.limit, 0))
         _keep(self.oldest, (-cycle, -self.offered, file), self.for_oldest)
 
-    def chosen(self) -> list[T]:
-        """The newest first."""
+    def selected(self) -> list[FileT]:
+        """Returns the selected files: the newest, then the reserved share of the oldest."""
         newest = [file for *_, file in sorted(self.newest, key=lambda kept: kept[:2], reverse=True)]
-        if self.offered <= self.room:
+        if self.offered <= self.limit:
             return newest
         oldest = [file for *_, file in sorted(self.oldest, key=lambda kept: kept[:2])]
         return newest[: len(newest) - len(oldest)] + oldest
 
 
-def _keep(heap: list[tuple[int, int, T]], kept: tuple[int, int, T], most: int) -> None:
-    """The `most` highest; no two have the same number, so files are never compared."""
+def _keep(heap: list[tuple[int, int, FileT]], kept: tuple[int, int, FileT], most: int) -> None:
+    """Keeps the `most` highest entries. No two have the same number, so files themselves are never compared."""
     if len(heap) < most:
         heapq.heappush(heap, kept)
     elif most and kept[:2] > heap[0][:2]:

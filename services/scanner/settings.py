@@ -1,4 +1,4 @@
-"""The scanner's own settings."""
+"""The settings of the scanner."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,13 +11,13 @@ from shared.settings import Settings
 class ScannerSettings:
     """Section `scanner`."""
 
-    lease_s: Annotated[Seconds, "an announced file nobody fetched by then is announced again"] = 600.0
-    first_wait_s: Annotated[Seconds, "before a file that could not be fetched is announced again; doubles"] = 1.0
-    longest_wait_s: Annotated[Seconds, "of these waits"] = 3600.0
-    config_look_s: Annotated[Seconds, "between two looks whether the configuration changed"] = 5.0
-    settle_s: Annotated[SecondsOrZero, "between the two looks at a file that must find it unchanged"] = 2.0
-    listings: Annotated[Threads, "elements of a system listed at once"] = 8
-    temporary_suffixes: Annotated[tuple[Name, ...], "of files an element is still writing"] = (
+    lease_s: Annotated[Seconds, "an announced file that no fetcher has taken by then is announced again"] = 600.0
+    first_wait_s: Annotated[Seconds, "wait before a file that could not be fetched is announced again; doubles"] = 1.0
+    longest_wait_s: Annotated[Seconds, "longest of these waits"] = 3600.0
+    config_look_s: Annotated[Seconds, "interval between checks for a changed configuration"] = 5.0
+    settle_s: Annotated[SecondsOrZero, "interval between the two listings in which a file must be unchanged"] = 2.0
+    listings: Annotated[Threads, "elements of a system that are listed at the same time"] = 8
+    temporary_suffixes: Annotated[tuple[Name, ...], "suffixes of files that an element is still writing"] = (
         ".part",
         ".tmp",
         ".filepart",
@@ -27,7 +27,7 @@ class ScannerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Zookeeper:
-    """Where scanners elect the leader of each system."""
+    """The ZooKeeper servers that elect the leader of each system."""
 
     connection_string: Annotated[Name, "host:port, comma-separated"] = "localhost:2181"
 

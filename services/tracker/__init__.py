@@ -1,1 +1,1 @@
-"""pm.files.status -> when has every required sink a file? -> pm.files.settle."""
+"""Decides from pm.files.status when every required sink has stored a file, and commands its move in pm.files.settle."""

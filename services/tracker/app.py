@@ -1,7 +1,8 @@
-"""The Faust app: pm.files.status through the tracker; the only module that imports faust.
+"""The Faust app that passes pm.files.status through the tracker. This module and `wiring` are those that import faust.
 
-Faust acknowledges what failed or was cut by a stop, so acknowledging is done by hand, after the tables' changes and
-the commands are durable, and no exception unwinds the agent (docs/decisions/0003-faust-for-state.md).
+Faust acknowledges an event also if its handling failed or was cut short by a stop. Therefore events are acknowledged by
+hand, after the changes of the tables and the commands are durable, and no exception unwinds the agent
+(docs/decisions/0003-faust-for-state.md).
 """
 
 import asyncio
@@ -12,12 +13,13 @@ from time import time
 from typing import Any
 
 import faust
+from faust.types import TableT
 
 from services.tracker.progress import GROUP, Progress
-from services.tracker.publisher import commanded
+from services.tracker.publisher import outgoing_command
 from services.tracker.settings import TrackerSettings
-from services.tracker.tracker import FileProcessingTracker
-from shared.crash import or_leave
+from services.tracker.tracker import FileProcessingTracker, TrackedFiles
+from shared.crash import exit_on_error
 from shared.health import Heartbeat
 from shared.kafka.produce import Outgoing, Producer
 from shared.messages import BadMessage, FileStatus, Settle, SinkPosition, decode_status
@@ -28,30 +30,34 @@ from shared.watch import Watch
 log = logging.getLogger(__name__)
 FLUSH_S = 0.2
 LINGER_S = 0.05
-"""For more messages of a partition: sent one by one, they cost more than all that is decided of them."""
+"""Time that Faust's producer waits for more messages: sent one by one, they cost more than the decisions about them."""
 DURABLE_S = 60.0
-"""For a change of a table; then the process leaves, and reads again what it did not acknowledge."""
+"""Longest time for a change of a table. Then the process exits, and reads again what it has not acknowledged."""
 UNKNOWN_SYSTEM = ("mysql",)
-"""What files of a system wait for that was taken out of the configuration."""
+"""The sinks that files of a system wait for after it was removed from the configuration."""
 
 
 class PendingAcks:
-    """What was decided and is not known to be durable yet."""
+    """Events whose effects are not known to be durable yet, and these effects."""
 
     def __init__(self, producer: Producer) -> None:
-        """Commands go by a producer of our own: Faust's makes the agent wait, now and then for ever."""
+        """Creates an empty collection.
+
+        Args:
+            producer: sends the commands; not Faust's own, which sometimes makes an agent wait for ever.
+        """
         self.producer = producer
         self.commands: list[Outgoing] = []
         self.futures: list[Awaitable[Any]] = []
-        """Changes of the tables, on their way to the changelogs."""
+        """Deliveries of the tables' changes to their changelogs."""
         self.events: list[faust.EventT[Any]] = []
 
     async def acknowledge(self) -> None:
-        """Wait for all that was decided so far, then acknowledge the events that caused it.
+        """Waits until everything decided so far is durable, then acknowledges the events that caused it.
 
         Raises:
             Unreachable: Kafka did not take a command.
-            TimeoutError: a change of a table is not durable in time.
+            TimeoutError: a change of a table was not durable in time.
         """
         commands, self.commands = self.commands, []
         futures, self.futures = self.futures, []
@@ -63,7 +69,7 @@ class PendingAcks:
 
 
 def durable_table(pending: PendingAcks) -> type[faust.Table[Any, Any]]:
-    """A table that hands out the delivery of its changes: Faust's own lets them go unseen."""
+    """Returns a table class that reports the delivery of its changes, which Faust's own class ignores."""
 
     class Table(faust.Table[Any, Any]):
         def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
@@ -74,19 +80,31 @@ def durable_table(pending: PendingAcks) -> type[faust.Table[Any, Any]]:
     return Table
 
 
-def build(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> faust.App:
-    """The app, not yet started; its topics must exist."""
-    settings = watch.settings
-    pending = PendingAcks(Producer(settings.kafka.bootstrap_servers))
-    app = faust.App(
+def build_app(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> faust.App:
+    """Returns the app, not started yet. Its topics must exist."""
+    brokers = watch.settings.kafka.bootstrap_servers
+    pending = PendingAcks(Producer(brokers))
+    app = _bare_app(brokers, own, pending)
+    files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
+    positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
+    tracker = FileProcessingTracker(partial(complete_on, watch), TrackedFiles(files), SinkPositions(positions))
+    _track_statuses(app, tracker, pending)
+    _reindex_after_recovery(app, tracker, files, positions)
+    _check_regularly(app, own.look_s, watch, Progress(brokers, heartbeat))
+    _acknowledge_regularly(app, pending)
+    return app
+
+
+def _bare_app(brokers: str, own: TrackerSettings, pending: PendingAcks) -> faust.App:
+    return faust.App(
         GROUP,
-        broker=[f"kafka://{broker}" for broker in settings.kafka.bootstrap_servers.split(",")],
+        broker=[f"kafka://{broker}" for broker in brokers.split(",")],
         Table=durable_table(pending),
         topic_partitions=FILES_STATUS.partitions,
         topic_disable_leader=True,
         topic_allow_declare=True,
         store="memory://",
-        datadir="/tmp/pmflow-tracker",  # noqa: S108 - Faust wants one; a memory store writes nothing
+        datadir="/tmp/pmflow-tracker",  # noqa: S108 - Faust requires one; a memory store writes nothing
         web_enabled=False,
         broker_session_timeout=own.session_timeout_s,
         broker_heartbeat_interval=own.session_timeout_s / 3,
@@ -94,69 +112,70 @@ def build(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> faust.App
         stream_wait_empty=False,
         producer_linger=LINGER_S,
     )
+
+
+def _track_statuses(app: faust.App, tracker: FileProcessingTracker, pending: PendingAcks) -> None:
     statuses = app.topic(FILES_STATUS.name, key_serializer="raw", value_serializer="raw")
-    files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
-    positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
-    tracker = FileProcessingTracker(partial(complete_on, watch), files, SinkPositions(positions))
-    progress = Progress(settings.kafka.bootstrap_servers, heartbeat)
 
     @app.agent(statuses)
     async def track(stream: Any) -> None:
-        with or_leave("track files"):
+        with exit_on_error("track files"):
             async for event in stream.noack().events():
-                for settle in decided(tracker, event.value, time()):
-                    log.info("file through", extra={"file": settle.file_id, "to": settle.to})
-                    pending.commands.append(commanded(settle))
+                for settle in commands_for(tracker, event.value, time()):
+                    log.info("file complete", extra={"file": settle.file_id, "to": settle.to})
+                    pending.commands.append(outgoing_command(settle))
                 pending.events.append(event)
 
-    @app.on_partitions_assigned.connect
-    @app.on_partitions_revoked.connect
-    async def reassigned(*_: Any, **__: Any) -> None:
-        tracker.recovered()
 
-    @files.on_recover
-    @positions.on_recover
-    async def recovered(*_: Any) -> None:
-        tracker.recovered()
+def _reindex_after_recovery(app: faust.App, tracker: FileProcessingTracker, *tables: TableT[Any, Any]) -> None:
+    async def recovered(*_: Any, **__: Any) -> None:
+        tracker.on_recovered()
 
-    @app.timer(own.look_s)  # type: ignore[untyped-decorator]
-    async def look() -> None:
-        with or_leave("look for progress"):
-            await asyncio.to_thread(progress.look, assigned(app))
-            await asyncio.to_thread(watch.look)  # the sinks a system waits for may change
+    app.on_partitions_assigned.connect(recovered)
+    app.on_partitions_revoked.connect(recovered)
+    for table in tables:
+        table.on_recover(recovered)
 
+
+def _check_regularly(app: faust.App, interval_s: float, watch: Watch, progress: Progress) -> None:
+    @app.timer(interval_s)  # type: ignore[untyped-decorator]
+    async def check() -> None:
+        with exit_on_error("check progress and configuration"):
+            await asyncio.to_thread(progress.check, assigned_partitions(app))
+            await asyncio.to_thread(watch.look)  # the sinks that a system waits for may change
+
+
+def _acknowledge_regularly(app: faust.App, pending: PendingAcks) -> None:
     @app.timer(FLUSH_S)  # type: ignore[untyped-decorator]
     async def acknowledge() -> None:
-        with or_leave("acknowledge"):
+        with exit_on_error("acknowledge"):
             await pending.acknowledge()
 
-    return app
 
-
-def assigned(app: faust.App) -> set[int]:
-    """The partitions of the ledger that are ours."""
-    return {place.partition for place in app.consumer.assignment() if place.topic == FILES_STATUS.name}
+def assigned_partitions(app: faust.App) -> set[int]:
+    """Returns the partitions of the ledger that are assigned to this tracker."""
+    return {at.partition for at in app.consumer.assignment() if at.topic == FILES_STATUS.name}
 
 
 def complete_on(watch: Watch, name: str) -> tuple[str, ...]:
-    """The sinks that files of a system wait for now."""
+    """Returns the sinks that files of a system currently wait for."""
     system = watch.settings.system(name)
     return system.complete_on if system else UNKNOWN_SYSTEM
 
 
-def decided(tracker: FileProcessingTracker, value: bytes | None, now_s: float) -> list[Settle]:
-    """What the tracker makes of a record of the ledger."""
-    if value is None:  # an entry that was deleted
+def commands_for(tracker: FileProcessingTracker, value: bytes | None, now_s: float) -> list[Settle]:
+    """Passes a record of the ledger to the tracker and returns the commands to give for it."""
+    if value is None:  # a deleted entry
         return []
     try:
-        told = decode_status(value)
+        record = decode_status(value)
     except BadMessage as error:
-        log.error("not a status, passed over", extra={"reason": str(error)})  # noqa: TRY400 - says it all
+        log.error("invalid ledger record skipped", extra={"reason": str(error)})  # noqa: TRY400 - the reason suffices
         return []
-    match told:
+    match record:
         case FileStatus():
-            return list(tracker.told(told, now_s))
+            return list(tracker.on_status(record, now_s))
         case SinkPosition():
-            return list(tracker.moved(told, now_s))
-        case _:  # what a sink set aside is counted in the cycle's figures
+            return list(tracker.on_position(record, now_s))
+        case _:  # what a sink set aside counts in the figures of the cycle only
             return []

@@ -1,7 +1,7 @@
-"""Leases: files that are complete and not moved away: their command is given again when its lease ends. Pure.
+"""Leases: repeats the command for a complete file that was not moved away before its lease ended. Pure.
 
-From a second reading of the ledger, not from the tracker's own state: under load, around rebalances, records were seen
-that Faust never handed out, so a tracker may not hear of a file until it is started again.
+It uses a second reading of the ledger instead of the tracker's own state: under load, around rebalances, Faust was seen
+to skip records, so a tracker may not learn of a file until it is restarted.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -11,46 +11,47 @@ from typing import Literal
 from shared.messages import FileStatus, LedgerRecord, Settle, SinkPosition
 from shared.sink_positions import SinkPositions
 
-OF_STAGE: dict[str, Literal["done", "error"]] = {"parsed": "done", "failed": "error"}
+DESTINATIONS: dict[str, Literal["done", "error"]] = {"parsed": "done", "failed": "error"}
+"""Stage -> where a file at that stage is to be moved."""
 
 
 @dataclass
 class Leases:
-    """Fed with the whole ledger; commands are idempotent, so trackers beside each other may all give them again."""
+    """Receives the whole ledger. Commands are idempotent, so that several trackers may all repeat them."""
 
     complete_on: Callable[[str], Collection[str]]
-    """System -> the sinks its files wait for."""
+    """System -> the sinks its files wait for; called each time, as it may change while running."""
     lease_s: float
-    """For the fetcher to answer, from when a file was seen to be complete."""
+    """Time that a fetcher has to answer, from when a file was first seen to be complete."""
     files: dict[str, FileStatus] = field(default_factory=dict)
-    """Those that are parsed or failed, and not moved yet."""
+    """File id -> status of files that are parsed or failed, and not moved yet."""
     positions: SinkPositions = field(default_factory=SinkPositions)
     since_s: dict[str, float] = field(default_factory=dict)
-    """File id -> when it was seen to be complete, or was commanded from here."""
+    """File id -> when it was first seen to be complete, or when its command was last repeated."""
 
-    def told(self, record: LedgerRecord) -> None:
-        """A record of the ledger."""
+    def on_record(self, record: LedgerRecord) -> None:
+        """Takes a record of the ledger."""
         match record:
             case SinkPosition():
                 self.positions.record(record)
             case FileStatus():
                 self.since_s.pop(record.file_id, None)
                 self.files.pop(record.file_id, None)
-                if record.stage in OF_STAGE:
+                if record.stage in DESTINATIONS:
                     self.files[record.file_id] = record
 
     def ended(self, now_s: float) -> Iterator[Settle]:
-        """What is to be commanded again now; to be asked every so often, as the leases begin here too."""
+        """Yields the commands to repeat now. Must be called regularly, as leases begin here too."""
         for file in self.files.values():
             if not self._is_complete(file):
                 continue
             if now_s - self.since_s.setdefault(file.file_id, now_s) >= self.lease_s:
                 self.since_s[file.file_id] = now_s
                 status = replace(file, stored_s=now_s) if file.stage == "parsed" else file
-                yield Settle(file_id=file.file_id, to=OF_STAGE[file.stage], status=status)
+                yield Settle(file_id=file.file_id, to=DESTINATIONS[file.stage], status=status)
 
     def counts(self) -> dict[str, int]:
-        """Files that wait for sinks, and those that wait for a fetcher to move them."""
+        """Returns how many files wait for sinks, and how many for a fetcher that moves them."""
         return {"waiting": len(self.files) - len(self.since_s), "moving": len(self.since_s)}
 
     def _is_complete(self, file: FileStatus) -> bool:

@@ -2,17 +2,25 @@
 
 from shared.metrics import counter, gauge
 
-TRACKED = gauge("tracker", "tracker_files", "waiting for sinks, or moving until a fetcher answers", "state")
-TRACKER_LAG = gauge("tracker", "tracker_lag_records", "of the ledger, in the partitions this tracker has")
-COMMANDS_AGAIN = counter("tracker", "commands_again_total", "to move a file, as nobody answered in time")
-CYCLE_END = gauge("tracker", "cycle_end_timestamp_seconds", "of the newest closed cycle", "system")
-CYCLE_EXPECTED = gauge("tracker", "cycle_elements_expected", "in the newest closed cycle", "system")
-CYCLE_MISSING = gauge("tracker", "cycle_elements_missing", "of those, without a file", "system")
-CYCLE_LATE = gauge("tracker", "cycle_files_late", "in the newest closed cycle", "system")
-CYCLE_ERROR = gauge("tracker", "cycle_files_error", "in the newest closed cycle", "system")
-CYCLE_VALUES = gauge("tracker", "cycle_values", "in the newest closed cycle", "system")
-CYCLE_SUSPECT = gauge("tracker", "cycle_suspect_ratio", "of the newest closed cycle's rows", "system")
-CYCLE_LATENCY = gauge(
-    "tracker", "cycle_latency_seconds", "of its slowest file, from the end of the period", "system", "stage"
+TRACKED = gauge("tracker", "tracker_files", "Files that wait for sinks, or for a fetcher that moves them.", "state")
+TRACKER_LAG = gauge("tracker", "tracker_lag_records", "Ledger records not processed yet, in this tracker's partitions.")
+COMMANDS_AGAIN = counter("tracker", "commands_again_total", "Repeated commands to move a file.")
+CYCLE_END = gauge("tracker", "cycle_end_timestamp_seconds", "End of the period of the newest closed cycle.", "system")
+CYCLE_EXPECTED = gauge(
+    "tracker", "cycle_elements_expected", "Elements in the inventory at the newest closed cycle.", "system"
 )
-FILES = gauge("tracker", "files", "of the cycles that are kept, by state", "system", "state")
+CYCLE_MISSING = gauge(
+    "tracker", "cycle_elements_missing", "Elements without a file in the newest closed cycle.", "system"
+)
+CYCLE_LATE = gauge("tracker", "cycle_files_late", "Late files of the newest closed cycle.", "system")
+CYCLE_ERROR = gauge("tracker", "cycle_files_error", "Unreadable files of the newest closed cycle.", "system")
+CYCLE_VALUES = gauge("tracker", "cycle_values", "Values in the files of the newest closed cycle.", "system")
+CYCLE_SUSPECT = gauge("tracker", "cycle_suspect_ratio", "Share of suspect rows in the newest closed cycle.", "system")
+CYCLE_LATENCY = gauge(
+    "tracker",
+    "cycle_latency_seconds",
+    "Time from the end of the period until the slowest file of the newest closed cycle reached a stage.",
+    "system",
+    "stage",
+)
+FILES_BY_STATE = gauge("tracker", "files", "Files of the cycles that are kept, by state.", "system", "state")

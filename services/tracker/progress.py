@@ -1,4 +1,4 @@
-"""Progress of the tracker: a Faust worker that reads nothing looks well, so the broker is asked how far it came."""
+"""Progress of the tracker, as the broker reports it: a Faust worker that reads nothing appears healthy by itself."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -15,30 +15,30 @@ GROUP = "pmflow-tracker"
 
 
 def progressed(before: Mapping[int, int], now: Mapping[int, int], ends: Mapping[int, int]) -> bool:
-    """Whether offsets moved since the last look, or nothing is left to read."""
+    """Returns whether offsets moved since the last check, or nothing is left to read."""
     return now != before or all(now.get(partition, 0) >= end for partition, end in ends.items())
 
 
 @dataclass
 class Progress:
-    """Owned by one thread."""
+    """Compares the committed offsets of the tracker with those of the last check. Owned by one thread."""
 
     brokers: str
     heartbeat: Heartbeat
     before: Mapping[int, int] = field(default_factory=dict)
 
-    def look(self, ours: Collection[int]) -> None:
-        """A sign of life if there was progress in our partitions; blocks."""
+    def check(self, assigned: Collection[int]) -> None:
+        """Renews the heartbeat if there was progress in the assigned partitions. Blocks."""
         try:
             committed, ends = admin.committed(self.brokers, GROUP, FILES_STATUS), admin.ends(self.brokers, FILES_STATUS)
         except Unreachable as error:
-            log.warning("progress not known", extra={"reason": str(error)})
+            log.warning("progress unknown", extra={"reason": str(error)})
             return
-        now = {p: offset for p, offset in committed.items() if p in ours}
-        to_read = {p: end for p, end in ends.items() if p in ours}
+        now = {p: offset for p, offset in committed.items() if p in assigned}
+        to_read = {p: end for p, end in ends.items() if p in assigned}
         metrics.TRACKER_LAG.set(sum(end - max(0, now.get(p, 0)) for p, end in to_read.items()))
         if progressed(self.before, now, to_read):
             self.heartbeat.progress()
         else:
-            log.warning("no progress, though there is something to read", extra={"committed": str(now)})
+            log.warning("no progress, though records are left to read", extra={"committed": str(now)})
         self.before = now

@@ -1,6 +1,4 @@
-"""CyclePublisher: follows the ledger beside Faust; publishes and logs each cycle's figures when it closes and when they
-change, and gives the commands again whose lease ended.
-"""
+"""CyclePublisher: reads the ledger beside Faust, publishes cycle figures, and repeats unanswered commands."""
 
 import logging
 from collections.abc import Callable, Collection
@@ -23,35 +21,37 @@ from shared.settings import System
 from shared.topics import CYCLES, FILES_SETTLE
 
 log = logging.getLogger(__name__)
-NAMES = 20
+LOGGED_ELEMENTS = 20
+"""Largest number of missing elements in a log line."""
 
 
 @dataclass
 class CyclePublisher:
-    """One thread. The ledger is its memory: a restart reads it again and comes to the same figures.
+    """Publishes and logs the figures of a cycle when it closes and whenever they change. Owned by one thread.
 
-    Trackers beside each other publish the same figures under the same key.
+    It keeps no state but the ledger: after a restart it reads the ledger again and computes the same figures. Several
+    trackers publish the same figures under the same key.
     """
 
     statistics: CycleStatistics
     reader: Consumer
-    """Of the whole ledger, from its beginning."""
+    """Reads the whole ledger from its beginning."""
     unread: dict[int, int]
-    """Partition -> where it ended at the start: before all of that is read, figures would be of the past."""
+    """Partition -> its end at the start. Until all of it is read, figures would be outdated."""
     producer: Producer
     expected: Callable[[str], Collection[str]]
-    """System -> the names of its inventory; asked at each closing."""
+    """System -> the elements in its inventory; called whenever a cycle closes."""
     leases: Leases
     systems: Callable[[], Collection[System]]
-    """As they are configured now."""
+    """Returns the systems that are currently configured."""
     heartbeat: Heartbeat
     published: dict[tuple[str, int], CycleFigures] = field(default_factory=dict)
-    """By this tracker or the one before it."""
+    """System and end of the period -> figures published by this tracker or an earlier one."""
     newest_s: dict[str, int] = field(default_factory=dict)
-    """System -> end of its newest published cycle."""
+    """System -> end of the period of its newest published cycle."""
 
     def run(self, stop: Event) -> None:
-        """Until stopped."""
+        """Publishes until stopped."""
         while not stop.is_set():
             for record in self.reader.poll(5000, 1.0):
                 self._take(record)
@@ -66,15 +66,15 @@ class CyclePublisher:
 
     def _take(self, record: Record) -> None:
         if record.value is None:
-            self.statistics.untold(record.key_text)
+            self.statistics.on_removed(record.key_text)
             return
         try:
-            told = decode_status(record.value)
+            found = decode_status(record.value)
         except BadMessage:
-            log.debug("not a status, passed over")  # the tracker logs it as an error
+            log.debug("invalid ledger record skipped")  # the Faust app logs it as an error
             return
-        self.statistics.told(told, time())
-        self.leases.told(told)
+        self.statistics.on_record(found, time())
+        self.leases.on_record(found)
 
     def _publish(self) -> None:
         for figures in self.statistics.closed(time(), self.expected):
@@ -82,16 +82,16 @@ class CyclePublisher:
             if before is None or replace(before, told_s=figures.told_s) != figures:
                 key = f"{figures.system}/{figures.end_s}"
                 self.producer.deliver(Outgoing(CYCLES.name, 0, key, figures.encode()))
-                log.info("cycle figures changed" if before else "cycle closed", extra=line(figures))
+                log.info("cycle figures changed" if before else "cycle closed", extra=log_fields(figures))
                 self.published[figures.system, figures.end_s] = figures
             self._count(figures)
 
     def _command(self) -> None:
-        again = list(self.leases.ended(time()))
-        for settle in again:
-            log.warning("file not moved yet, commanded again", extra={"file": settle.file_id, "to": settle.to})
-        metrics.COMMANDS_AGAIN.inc(len(again))
-        self.producer.deliver(*(commanded(settle) for settle in again))
+        repeated = list(self.leases.ended(time()))
+        for settle in repeated:
+            log.warning("file not moved yet, command repeated", extra={"file": settle.file_id, "to": settle.to})
+        metrics.COMMANDS_AGAIN.inc(len(repeated))
+        self.producer.deliver(*(outgoing_command(settle) for settle in repeated))
         for state, files in self.leases.counts().items():
             metrics.TRACKED.labels(state).set(files)
 
@@ -99,10 +99,10 @@ class CyclePublisher:
         for system in self.systems():
             states = self.statistics.states(system.name, system.complete_on)
             for state in get_args(State):
-                metrics.FILES.labels(system.name, state).set(states[state])
+                metrics.FILES_BY_STATE.labels(system.name, state).set(states[state])
 
     def _count(self, figures: CycleFigures) -> None:
-        """The newest cycle's; one that changes later is in `pmflow cycles`."""
+        """Sets the metrics if this is the newest cycle; later changes of older ones are in `pmflow cycles`."""
         if figures.end_s >= self.newest_s.get(figures.system, 0):
             self.newest_s[figures.system] = figures.end_s
             metrics.CYCLE_END.labels(figures.system).set(figures.end_s)
@@ -116,12 +116,12 @@ class CyclePublisher:
                 metrics.CYCLE_LATENCY.labels(figures.system, stage).set(longest_s)
 
 
-def commanded(settle: Settle) -> Outgoing:
-    """A command, on its way to the partition of its element."""
+def outgoing_command(settle: Settle) -> Outgoing:
+    """Returns a command as a record for the partition of its element."""
     return about_element(FILES_SETTLE, settle.status.element, settle.file_id, settle.encode())
 
 
-def line(figures: CycleFigures) -> dict[str, Any]:
-    """For one log line: as many names as one can read."""
-    missing = {"missing": figures.missing[:NAMES], "missing_elements": len(figures.missing)}
+def log_fields(figures: CycleFigures) -> dict[str, Any]:
+    """Returns the figures as the fields of a log line, which names only the first missing elements."""
+    missing = {"missing": figures.missing[:LOGGED_ELEMENTS], "missing_elements": len(figures.missing)}
     return {**asdict(figures), **missing, **figures.rates}

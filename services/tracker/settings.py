@@ -1,4 +1,4 @@
-"""The tracker's own settings."""
+"""The settings of the tracker."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,10 +10,10 @@ from shared.configuration.resolve import Seconds, SecondsOrZero
 class TrackerSettings:
     """Section `tracker`."""
 
-    lease_s: Annotated[Seconds, "a command to move a file that nobody answered in this time is given again"] = 300.0
-    look_s: Annotated[Seconds, "between two looks for progress, and at the configuration"] = 5.0
-    session_timeout_s: Annotated[Seconds, "a killed tracker's partitions move on after this"] = 10.0
-    lateness_s: Annotated[SecondsOrZero, "a cycle closes so long after its period; later files change its figures"] = (
-        900.0
-    )
-    keep_s: Annotated[Seconds, "a cycle that ended longer ago is closed for good"] = 172_800.0
+    lease_s: Annotated[Seconds, "a command to move a file that is not answered in this time is repeated"] = 300.0
+    look_s: Annotated[Seconds, "interval between checks of its progress and of the configuration"] = 5.0
+    session_timeout_s: Annotated[Seconds, "partitions of a killed tracker move to another one after this time"] = 10.0
+    lateness_s: Annotated[
+        SecondsOrZero, "a cycle closes this long after its period; later files change its figures"
+    ] = 900.0
+    keep_s: Annotated[Seconds, "a cycle that ended longer ago no longer changes"] = 172_800.0

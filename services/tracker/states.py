@@ -1,6 +1,6 @@
 """The states of a file's life. Pure.
 
-The ledger tells a file's stage; together with the sinks' positions and what they set aside that is its state.
+The state of a file follows from its stage in the ledger, the positions of the sinks, and what they set aside.
 """
 
 from typing import Literal
@@ -10,22 +10,22 @@ from shared.messages import FileStatus
 State = Literal[
     "found", "fetching", "postponed", "parsed", "stored", "failed", "done", "quarantined", "error", "lost"
 ]  # fmt: skip
-"""Of a file.
+"""The state of a file.
 
-found, fetching, postponed, failed, error, lost: as `shared.messages.Stage` says.
-parsed       in the topic: a required sink is not beyond it yet
-stored       every required sink is beyond it; it is to be moved to done/
-done         and moved
-quarantined  the same, but some of its values were set aside, by the parser or by a sink
+found, fetching, postponed, failed, error, lost: see `shared.messages.Stage`.
+parsed       in the counters topic; a required sink has not stored it yet
+stored       stored by every required sink; waiting to be moved to done/
+done         stored and moved
+quarantined  stored and moved, but the parser or a sink set some of its values aside
 """
 
 
 def state_of(file: FileStatus, *, stored: bool, set_aside: bool) -> State:
-    """A file's state by its newest status.
+    """Returns the state of a file.
 
     Args:
-        file: the status.
-        stored: whether every required sink is beyond it.
+        file: its newest status.
+        stored: whether every required sink has stored it.
         set_aside: whether a sink set some of its values aside.
     """
     if file.stage == "parsed" and stored:

@@ -1,86 +1,108 @@
-"""FileProcessingTracker: when is a file through? Pure: the state is two mappings somebody keeps.
+"""FileProcessingTracker: decides when a file is complete and commands its move. Pure: its state is two mappings.
 
-A file's batches all lie in one partition, so it is complete in a sink when the sink's position there is beyond the
-file's last offset (docs/decisions/0002-completion-by-offset.md). Statuses and positions of one partition number meet in
-one task.
+A file is complete when every required sink has stored it (`shared.sink_positions.SinkPositions`,
+docs/decisions/0002-completion-by-offset.md). Statuses and positions of one partition number are handled by one task, as
+a file's messages and positions share that number.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from services.tracker.waiting import Waiting
+from services.tracker.files_by_offset import FilesByOffset
 from shared.kafka.record import TopicPartition
 from shared.messages import FileStatus, Settle, SinkPosition
 from shared.sink_positions import SinkPositions
 from shared.topics import system_of
 
-ENDS = frozenset({"done", "error", "lost"})
-FIELDS = tuple(f.name for f in fields(FileStatus))
+FINAL_STAGES = frozenset({"done", "error", "lost"})
+STATUS_FIELDS = tuple(f.name for f in fields(FileStatus))
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedFiles:
+    """The newest statuses of files under way, in a mapping of plain JSON values such as a Faust table."""
+
+    table: MutableMapping[str, dict[str, Any]]
+    """File id -> the fields of its status. Unknown fields, of a newer version, are ignored."""
+
+    def get(self, file_id: str) -> FileStatus | None:
+        found = self.table.get(file_id)
+        return None if found is None else _status(found)
+
+    def put(self, status: FileStatus) -> None:
+        self.table[status.file_id] = _plain(status)
+
+    def remove(self, file_id: str) -> None:
+        """Removes a file; does nothing if it is not tracked."""
+        if file_id in self.table:
+            del self.table[file_id]
+
+    def all(self) -> Iterator[FileStatus]:
+        return map(_status, self.table.values())
 
 
 @dataclass
 class FileProcessingTracker:
-    """Idempotent: any status or position may come again. It keeps the files that something is to be done for:
+    """Keeps the files that still need a command. Idempotent: any status or position may come again.
 
-    | kept as | told: parsed                     | failed     | all required sinks beyond it | done, error, lost |
-    |---------|----------------------------------|------------|------------------------------|-------------------|
-    | (none)  | parsed; to done/ if beyond it    | to error/  |                              | (none)            |
-    | parsed  | parsed; to done/ if beyond it    | to error/  | to done/                     | (none)            |
+    | kept as | parsed arrives                     | failed arrives | all required sinks have it | done, error, lost |
+    |---------|------------------------------------|----------------|----------------------------|-------------------|
+    | (none)  | parsed; to done/ if stored already | to error/      |                            | (none)            |
+    | parsed  | parsed; to done/ if stored already | to error/      | to done/                   | (none)            |
 
-    A command changes nothing that is kept: what was decided before a kill is decided again, and whoever gets a command
-    twice recognises it. One that nobody answers `leases.Leases` gives again. All other states of a file
-    (`states.State`) are told by the ledger alone, which is the table of them: found, fetching and postponed are the
-    scanner's business, whose leases announce again.
+    A command does not change what is kept. What was decided before a kill is decided again; a fetcher that receives a
+    command twice recognises it. `leases.Leases` repeats a command that nobody answers. All other states of a file
+    (`states.State`) are in the ledger alone: found, fetching and postponed concern the scanner, which announces a file
+    again when its lease ends.
     """
 
     complete_on: Callable[[str], Collection[str]]
-    """System -> the sinks its files wait for; asked each time, so that it may change while running."""
-    files: MutableMapping[str, dict[str, Any]]
-    """File id -> its status as plain fields, from when it is parsed until it is moved away."""
+    """System -> the sinks its files wait for; called each time, as it may change while running."""
+    files: TrackedFiles
+    """The files that are parsed and not moved away yet."""
     positions: SinkPositions
-    _waiting: Waiting | None = field(default=None, init=False)
+    _by_offset: FilesByOffset | None = field(default=None, init=False)
 
-    def told(self, status: FileStatus, now_s: float) -> Iterator[Settle]:
-        """A file's status; what is to be done now."""
+    def on_status(self, status: FileStatus, now_s: float) -> Iterator[Settle]:
+        """Takes the status of a file; yields the commands to give now."""
         match status.stage:
             case "parsed" if self._is_stored(status):
-                yield _settle(_plain(status), "done", now_s)
+                yield _settle(status, "done", now_s)
             case "parsed":
-                waiting = self._index()  # of those before this one
-                self.files[status.file_id] = _plain(status)
-                waiting.add(TopicPartition(status.topic, status.partition), status.last_offset, status.file_id)
+                by_offset = self._index()  # before the file is added to what it is built from
+                self.files.put(status)
+                by_offset.add(TopicPartition(status.topic, status.partition), status.last_offset, status.file_id)
             case "failed":
-                if status.file_id in self.files:  # it could be read before
-                    del self.files[status.file_id]
-                yield _settle(_plain(status), "error")
-            case stage if stage in ENDS and status.file_id in self.files:
-                del self.files[status.file_id]
+                self.files.remove(status.file_id)  # a parse before this one may have succeeded
+                yield _settle(status, "error")
+            case stage if stage in FINAL_STAGES:
+                self.files.remove(status.file_id)
             case _:
                 pass
 
-    def moved(self, position: SinkPosition, now_s: float) -> Iterator[Settle]:
-        """A sink's position; the files that are complete with it."""
+    def on_position(self, position: SinkPosition, now_s: float) -> Iterator[Settle]:
+        """Takes the position of a sink; yields the commands for files that are complete with it."""
         at = TopicPartition(position.topic, position.partition)
-        waiting = self._index()
+        by_offset = self._index()
         self.positions.record(position)
         stored_before = self.positions.stored_before(self.complete_on(system_of(at.topic)), *at)
-        for file_id in waiting.passed(at, stored_before):
+        for file_id in by_offset.passed(at, stored_before):
             file = self.files.get(file_id)
-            if file and file["last_offset"] < stored_before:  # else through, or told again
+            if file and file.last_offset < stored_before:  # else it was moved, or parsed once more
                 yield _settle(file, "done", now_s)
 
-    def recovered(self) -> None:
-        """The mappings were changed from outside, as a table is after a start or a rebalance."""
-        self._waiting = None
+    def on_recovered(self) -> None:
+        """Called after the mappings changed from outside, as a table does at the start and in a rebalance."""
+        self._by_offset = None
 
-    def _index(self) -> Waiting:
-        """All that is kept, also what was commanded before a recovery: it is commanded again."""
-        if self._waiting is None:
-            self._waiting = Waiting()
-            for file_id, file in self.files.items():
-                self._waiting.add(TopicPartition(file["topic"], file["partition"]), file["last_offset"], file_id)
-        return self._waiting
+    def _index(self) -> FilesByOffset:
+        """Returns all files that are kept by offset. After a recovery, files commanded before are commanded again."""
+        if self._by_offset is None:
+            self._by_offset = FilesByOffset()
+            for file in self.files.all():
+                self._by_offset.add(TopicPartition(file.topic, file.partition), file.last_offset, file.file_id)
+        return self._by_offset
 
     def _is_stored(self, file: FileStatus) -> bool:
         sinks = self.complete_on(system_of(file.topic))
@@ -88,9 +110,12 @@ class FileProcessingTracker:
 
 
 def _plain(status: FileStatus) -> dict[str, Any]:
-    return {name: getattr(status, name) for name in FIELDS}
+    return {name: getattr(status, name) for name in STATUS_FIELDS}
 
 
-def _settle(file: Mapping[str, Any], to: Literal["done", "error"], stored_s: float = 0.0) -> Settle:
-    status = FileStatus(**{name: file[name] for name in FIELDS if name in file})
+def _status(found: dict[str, Any]) -> FileStatus:
+    return FileStatus(**{name: found[name] for name in STATUS_FIELDS if name in found})
+
+
+def _settle(status: FileStatus, to: Literal["done", "error"], stored_s: float = 0.0) -> Settle:
     return Settle(file_id=status.file_id, to=to, status=replace(status, stored_s=stored_s))

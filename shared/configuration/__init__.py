@@ -1,1 +1,1 @@
-"""How settings come from files, the environment and inventories into frozen objects."""
+"""Converts files, environment variables and inventory entries to frozen, checked objects."""

@@ -1,6 +1,6 @@
-"""Turns a section of a configuration, or an entry of an inventory, into a frozen object whose fields msgspec checked.
+"""Converts a section of a configuration, or an entry of an inventory, to a frozen object, checked by msgspec.
 
-Keys may be written as the user likes: consumerThreads, consumer-threads, CONSUMER_THREADS.
+Keys may have any of these spellings: consumerThreads, consumer-threads, CONSUMER_THREADS.
 """
 
 import re
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 Name = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -28,38 +28,38 @@ Seconds = Annotated[float, Meta(gt=0, le=10**9)]
 SecondsOrZero = Annotated[float, Meta(ge=0, le=10**9)]
 
 HIGH = 10**9
-"""Limits from here on only keep out what no machine could do, and are not worth a word."""
+"""Limits of at least this size only exclude absurd values, and error messages do not mention them."""
 YES_OR_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 
 
 class BadSettings(ValueError):  # noqa: N818
-    """The configuration cannot be used: names the key, what is expected and what was found."""
+    """The configuration is invalid; the text names the key, the expected value and the value found."""
 
 
 class Given(str):
-    """A value where all is text, as in the environment: a number or a boolean is written as one."""
+    """A value from a source that has only text, such as the environment: it may represent a number or boolean."""
 
     __slots__ = ()
 
 
-def resolve(cls: type[T], found: Any, where: str, joint: str = ".") -> T:
-    """Returns a frozen dataclass from a section.
+def resolve(cls: type[_T], found: Any, where: str, joint: str = ".") -> _T:
+    """Converts a section to a frozen dataclass.
 
     Args:
-        cls: its annotations say what each key may hold.
-        found: key -> value; None is an empty section.
-        where: the name of the section, for errors.
-        joint: what stands between that name and a key.
+        cls: the dataclass; its annotations declare the type and range of each key.
+        found: values by key; None is an empty section.
+        where: name of the section, for errors.
+        joint: text between that name and a key in errors.
 
     Raises:
-        BadSettings: an unknown key, a missing one, or a value that is not what it must be.
+        BadSettings: a key is unknown or missing, or a value is invalid.
     """
     if found is not None and not isinstance(found, Mapping):
         raise BadSettings(f"{where} must be a section of keys and values, found {_kind(found)}")
     known, types = _keys(cls)  # type: ignore[arg-type] # a class is hashable
     given: dict[str, Any] = {}
     for key, value in (found or {}).items():
-        field = known.get(plain(key))
+        field = known.get(plain_key(key))
         if field is None:
             raise BadSettings(f"{where}: unknown key {harmless(key)!r}{meant(key, [f.name for f in known.values()])}")
         given[field.name] = checked(value, types[field.name], f"{where}{joint}{key}")
@@ -74,8 +74,8 @@ def resolve(cls: type[T], found: Any, where: str, joint: str = ".") -> T:
 
 @cache
 def _keys(cls: Any) -> tuple[dict[str, Field[Any]], dict[str, Any]]:
-    """The fields of a class by the spellings of their keys, and their types by name."""
-    known = {spelling: f for f in fields(cls) for spelling in (plain(f.name), plain(f.name.removesuffix("_s")))}
+    """Returns the fields of a class by the spellings of their keys, and their types by name."""
+    known = {spelling: f for f in fields(cls) for spelling in (plain_key(f.name), plain_key(f.name.removesuffix("_s")))}
     return known, get_type_hints(cls, include_extras=True)
 
 
@@ -84,22 +84,22 @@ def _required(field: Field[Any]) -> bool:
 
 
 def checked(value: Any, kind: Any, where: str) -> Any:
-    """Returns a value as the type it is declared with.
+    """Converts a value to its declared type.
 
     Raises:
-        BadSettings: it is not of that type, or out of its range.
+        BadSettings: the value has another type, or is out of range.
     """
     prepared = _prepared(value, _bare(kind))
     try:
         return msgspec.convert(prepared, kind, strict=not isinstance(value, Given))
     except msgspec.ValidationError:
-        raise BadSettings(f"{where} must be {expected(kind)}, found {_found(prepared, kind)}") from None
+        raise BadSettings(f"{where} must be {described_type(kind)}, found {_found(prepared, kind)}") from None
 
 
 def _prepared(value: Any, kind: Any) -> Any:
-    """What may be written in more forms than one, in the one that msgspec takes; all else as it is."""
+    """Converts values that may have several forms to the one that msgspec accepts; returns others unchanged."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and (kind is str or get_origin(kind) is tuple):
-        value = str(value)  # a password of digits comes out of YAML as a number
+        value = str(value)  # YAML returns a password of digits as a number
     if get_origin(kind) is tuple:
         parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         return [_prepared(part, _bare(get_args(kind)[0])) for part in parts] if isinstance(parts, list) else parts
@@ -122,10 +122,10 @@ def options(kind: Any) -> tuple[str, ...]:
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
-def expected(kind: Any) -> str:
-    """Returns what values a type has, in plain English.
+def described_type(kind: Any) -> str:
+    """Returns a description of a type's values, in plain English.
 
-    >>> expected(Port), expected(Seconds), expected(tuple[Literal["mysql", "clickhouse"], ...])
+    >>> described_type(Port), described_type(Seconds), described_type(tuple[Literal["mysql", "clickhouse"], ...])
     ('0-65535', 'a number above 0', 'a list of mysql, clickhouse')
     """
     metas = [part for part in get_args(kind)[1:] if isinstance(part, Meta)] if get_origin(kind) is Annotated else []
@@ -152,7 +152,7 @@ def _range(kind: str, meta: Meta) -> str:
 
 
 def _found(value: Any, kind: Any) -> str:
-    """What is wrong; text only where no secret can be expected."""
+    """Returns a description of a wrong value; includes text only where it cannot be a secret."""
     known = options(kind)
     if isinstance(value, list) and known:
         value = next((part for part in value if part not in known), value)
@@ -175,8 +175,8 @@ def _kind(value: Any) -> str:
     return next((name for kind, name in kinds.items() if isinstance(value, kind)), f"a {type(value).__name__}")
 
 
-def plain(key: object) -> str:
-    """Returns a key without what spellings differ in."""
+def plain_key(key: object) -> str:
+    """Returns a key in the one spelling used to compare keys."""
     return re.sub("[^a-z0-9]", "", str(key).lower())
 
 
@@ -191,18 +191,18 @@ def harmless(key: object) -> str:
 
 
 def meant(key: object, names: list[str], *, known: bool = True) -> str:
-    """Returns the name that was probably meant, else all of them."""
-    close = get_close_matches(plain(harmless(key)), names, n=1) or get_close_matches(harmless(key), names, n=1)
+    """Returns a hint: the name that was probably meant, or else all known names."""
+    close = get_close_matches(plain_key(harmless(key)), names, n=1) or get_close_matches(harmless(key), names, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known: {', '.join(sorted(set(names)))}" if known else ""
 
 
 def zone(name: str) -> ZoneInfo:
-    """Returns a time zone.
+    """Returns the time zone of a name.
 
     Raises:
-        BadSettings: no such zone.
+        BadSettings: there is no such zone.
     """
     try:
         return ZoneInfo(name)

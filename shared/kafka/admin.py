@@ -1,4 +1,4 @@
-"""Asks the cluster and changes it: the ends and beginnings of topics, committed offsets, creation of topics."""
+"""Queries and changes the cluster: first and end offsets of topics, committed offsets, creation of topics."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ PASSING = {
 
 @contextmanager
 def _refusals(doing: str) -> Iterator[None]:
-    """Raises this package's own error in place of the client library's."""
+    """Translates errors of the client library into KafkaFailure."""
     try:
         yield
     except KafkaException as error:
@@ -31,9 +31,9 @@ def _refusals(doing: str) -> Iterator[None]:
 
 
 def ends(brokers: str, topic: Topic) -> dict[int, int]:
-    """Returns the next offset of each partition that holds records.
+    """Returns the end offset of each partition that contains records.
 
-    Asks with a client of its own: a consumer that another thread reads with does not answer.
+    It uses a client of its own, as a consumer does not answer while another thread reads with it.
 
     Raises:
         Unreachable: no answer in time.
@@ -44,8 +44,8 @@ def ends(brokers: str, topic: Topic) -> dict[int, int]:
 
 
 def committed(brokers: str, group: str, topic: Topic) -> dict[int, int]:
-    """Returns the next offset of a group in each partition; negative: none."""
-    asker = consume.Consumer(brokers, group)  # it subscribes to nothing, so it is no member
+    """Returns the committed offset of a group in each partition; negative if there is none."""
+    asker = consume.Consumer(brokers, group)  # it does not subscribe, so it does not join the group
     try:
         found = asker.committed([record.TopicPartition(topic.name, p) for p in range(topic.partitions)])
     finally:
@@ -54,13 +54,13 @@ def committed(brokers: str, group: str, topic: Topic) -> dict[int, int]:
 
 
 def begins(brokers: str, topic: Topic, since_ms: int | None = None) -> dict[int, int]:
-    """Returns the first offset of each partition, or of its first record since a time (ms since 1970); -1: none."""
+    """Returns the first offset of each partition, or the first since a time (ms since 1970); -1 if there is none."""
     spec = OffsetSpec.earliest() if since_ms is None else OffsetSpec.for_timestamp(since_ms)  # type: ignore[no-untyped-call]
     return _offsets(brokers, topic, spec)
 
 
 def _admin(brokers: str) -> AdminClient:
-    """Short-lived: librdkafka has nothing to tell of it."""
+    """Returns a short-lived client, without log messages of librdkafka."""
     return AdminClient({"bootstrap.servers": brokers, "log_level": 0})
 
 
@@ -95,22 +95,22 @@ def _list_offsets(
     return found
 
 
-@_refusals("no broker answers")
+@_refusals("no broker responds")
 def brokers_that_answer(brokers: str, timeout_s: float) -> int:
-    """How many brokers the cluster has.
+    """Returns the number of brokers in the cluster.
 
     Raises:
-        KafkaFailure: none answers in time.
+        KafkaFailure: none responds in time.
     """
     return len(_admin(brokers).list_topics(timeout=timeout_s).brokers)
 
 
 @_refusals("topics not listed")
 def missing(brokers: str, topics: Iterable[Topic]) -> list[str]:
-    """Which topics do not exist.
+    """Returns the names of the topics that do not exist.
 
     Raises:
-        KafkaFailure: no broker answers.
+        KafkaFailure: no broker responds.
     """
     present = _admin(brokers).list_topics(timeout=30).topics
     return [topic.name for topic in topics if topic.name not in present]
@@ -118,11 +118,11 @@ def missing(brokers: str, topics: Iterable[Topic]) -> list[str]:
 
 @_refusals("topics not created")
 def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
-    """Create what is missing; name -> created | kept.
+    """Creates the topics that are missing. Returns topic -> created or kept.
 
     Raises:
-        KafkaFailure: a topic has another number of partitions, or the broker refused.
-        Unreachable: a new topic has no leader in time.
+        KafkaFailure: a topic has a different number of partitions, or the broker refused.
+        Unreachable: a new topic got no leader in time.
     """
     admin = _admin(brokers)
     wanted = {topic.name: topic for topic in topics}
@@ -131,7 +131,7 @@ def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
     for name in wanted.keys() & present.keys():
         if len(present[name].partitions) != wanted[name].partitions:
             raise KafkaFailure(
-                f"{name} has {len(present[name].partitions)} partitions, must have {wanted[name].partitions}"
+                f"{name} has {len(present[name].partitions)} partitions, expected {wanted[name].partitions}"
             )
     created = admin.create_topics([NewTopic(t.name, t.partitions, config=t.config) for t in new]) if new else {}
     for future in created.values():

@@ -16,9 +16,9 @@ from shared.topics import Topic
 log = logging.getLogger(__name__)
 SESSION_TIMEOUT_MS = 10_000
 """A killed member's partitions move to another member after this."""
-ANSWER_S = 30.0
+COMMITTED_TIMEOUT_S = 30.0
 SILENT_S = 30.0
-"""A topic that has more to read and sends nothing for so long counts as unreachable."""
+"""A topic with records left to read that sends nothing for this time counts as unreachable."""
 NO_SUCH_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}
 NO_LONGER_OURS = {
     KafkaError.ILLEGAL_GENERATION,
@@ -32,10 +32,10 @@ Rebalanced = Callable[[Sequence[TopicPartition]], None]
 
 
 class Consumer:
-    """One consumer; owned by one thread. The callbacks of `subscribe` run inside `poll`, `wait_paused` and `close`."""
+    """A consumer, owned by one thread. The callbacks of `subscribe` run inside `poll`, `wait_paused` and `close`."""
 
     def __init__(self, brokers: str, group: str) -> None:
-        """Creates a consumer that starts at the group's committed offsets, else at the beginning of a partition."""
+        """Creates a consumer that starts at the committed offset of its group, or at the first offset."""
         self._client = confluent_kafka.Consumer(
             {
                 "bootstrap.servers": brokers,
@@ -47,11 +47,11 @@ class Consumer:
                 "session.timeout.ms": SESSION_TIMEOUT_MS,
                 "heartbeat.interval.ms": 2_000,
                 "fetch.max.bytes": 16 << 20,
-                "queued.max.messages.kbytes": 16 << 10,  # per process: bounds memory while a sink is slow
+                "queued.max.messages.kbytes": 16 << 10,  # per consumer: bounds memory while a sink is slow
             }
         )
         self._paused: set[TopicPartition] = set()
-        """Partitions that the caller paused."""
+        """Partitions that the caller has paused."""
         self._is_waiting = False
         self._polled: deque[Record] = deque()
         """Records that arrived in `wait_paused`; the next `poll` returns them."""
@@ -62,7 +62,7 @@ class Consumer:
         on_assign: Rebalanced = lambda _: None,
         on_revoke: Rebalanced = lambda _: None,
     ) -> None:
-        """Join the group. `on_assign` may pause what it gets; `on_revoke` is called for lost partitions too."""
+        """Joins the group. `on_assign` may pause the new partitions; `on_revoke` is also called for lost partitions."""
 
         def assigned(_: object, partitions: list[confluent_kafka.TopicPartition]) -> None:
             self._client.incremental_assign(partitions)
@@ -80,24 +80,24 @@ class Consumer:
         self._client.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=revoked)
 
     def assign(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Read these partitions from these offsets, outside of any group."""
+        """Reads these partitions from these offsets, outside of any group."""
         self._polled.clear()
         self._client.assign(_with_offsets(offsets))
 
     def poll(self, most: int, timeout_s: float) -> list[Record]:
-        """Returns up to `most` records, as soon as there are so many, else when the time is over.
+        """Returns up to `most` records: as soon as that many arrived, or those that arrived within the time.
 
         Raises:
-            KafkaFailure: a topic does not exist, or the client cannot go on.
+            KafkaFailure: a topic does not exist, or the client cannot continue.
         """
         if self._polled:
             return [self._polled.popleft() for _ in range(min(most, len(self._polled)))]
         return records_of(self._client.consume(most, timeout_s))
 
     def wait_paused(self, wait_s: float) -> None:
-        """Read nothing for this time, but stay in the group: polls go on, and rebalances are served.
+        """Reads nothing for this time but stays in the group: it continues to poll and takes part in rebalances.
 
-        No record is lost: one that is delivered all the same is returned by the next `poll`.
+        No record is lost: one that is delivered nevertheless is returned by the next `poll`.
         """
         until_s = monotonic() + wait_s
         self._is_waiting = True
@@ -123,7 +123,7 @@ class Consumer:
         return [TopicPartition(p.topic, p.partition) for p in self._client.assignment()]
 
     def position(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        """Returns the next offset to read in each partition; negative where nothing was read yet."""
+        """Returns the next offset to read in each partition; negative where nothing has been read yet."""
         return _offsets(self._client.position(_plain(partitions)))
 
     def committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
@@ -135,17 +135,17 @@ class Consumer:
         if not partitions:
             return {}
         try:
-            return _offsets(self._client.committed(_plain(partitions), timeout=ANSWER_S))
+            return _offsets(self._client.committed(_plain(partitions), timeout=COMMITTED_TIMEOUT_S))
         except KafkaException as error:
             raise Unreachable(f"Kafka did not return committed offsets: {error.args[0].str()}") from error
 
     def lag(self, partition: TopicPartition, next_offset: int) -> int:
-        """Returns how many records of an assigned partition are left to read, by the broker's last answer."""
+        """Returns how many records of an assigned partition are left to read, by the last response of the broker."""
         _, end = self._client.get_watermark_offsets(confluent_kafka.TopicPartition(*partition), cached=True)
         return max(0, int(end) - max(0, next_offset))
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit next offsets. For a partition that is no longer assigned, this is left to its new owner.
+        """Commits the offsets to read next. A partition that is no longer assigned is left to its new owner.
 
         Raises:
             KafkaFailure: Kafka refused the commit for another reason.
@@ -156,10 +156,10 @@ class Consumer:
             reason = error.args[0].str()
             if error.args[0].code() not in NO_LONGER_OURS:
                 raise KafkaFailure(f"offsets not committed: {reason}") from error
-            log.warning("offsets not committed, their messages come again", extra={"reason": reason})
+            log.warning("offsets not committed, their records are read again", extra={"reason": reason})
 
     def close(self) -> None:
-        """Leave the group, so that its other members take the partitions over at once."""
+        """Leaves the group, so that other members take over its partitions at once."""
         self._client.close()
 
     def _not_paused(self) -> list[confluent_kafka.TopicPartition]:
@@ -171,7 +171,7 @@ class Consumer:
 
 
 def records_of(messages: Iterable[confluent_kafka.Message | None]) -> list[Record]:
-    """Returns the records among what the client delivered; logs the errors from which it recovers by itself.
+    """Returns the records that the client delivered; logs errors from which it recovers by itself.
 
     Raises:
         KafkaFailure: a topic does not exist, or the error is fatal.
@@ -186,7 +186,7 @@ def records_of(messages: Iterable[confluent_kafka.Message | None]) -> list[Recor
         elif error.fatal() or error.code() in NO_SUCH_TOPIC:
             raise KafkaFailure(error.str())
         else:
-            log.warning("kafka notice", extra={"reason": error.str()})
+            log.warning("kafka client error, recovering", extra={"reason": error.str()})
     return records
 
 
@@ -220,7 +220,7 @@ def _offsets(partitions: Iterable[confluent_kafka.TopicPartition]) -> dict[Topic
 
 @dataclass(frozen=True, slots=True)
 class OffsetRange:
-    """A part of a topic: in each partition from the first offset to before the end."""
+    """A part of a topic: the records of each partition from its first offset up to, but not including, its end."""
 
     topic: Topic
     first: Mapping[int, int]
@@ -231,8 +231,8 @@ class OffsetRange:
         return sum(max(0, end - self.first[p]) for p, end in self.ends.items())
 
 
-def read(brokers: str, group: str, part: OffsetRange, most: int) -> Iterator[list[Record]]:
-    """Yields all records of the range, at most so many at once; commits nothing."""
+def read_range(brokers: str, group: str, part: OffsetRange, most: int) -> Iterator[list[Record]]:
+    """Yields all records of a range in lists of up to `most`; commits nothing."""
     reader = Consumer(brokers, group)
     ends = {p: end for p, end in part.ends.items() if part.first[p] < end}
     reader.assign({TopicPartition(part.topic.name, p): part.first[p] for p in ends})

@@ -1,6 +1,6 @@
-"""Dead letters: records, or parts of records, that cannot be processed, in the twin topic of their own.
+"""Dead letters: records, or parts of records, that cannot be processed, kept in a topic beside their own.
 
-The headers tell the reason, the origin (topic/partition/offset of the record, or the path of a file) and, where a sink
+The headers contain the reason, the origin (topic/partition/offset of the record, or the path of a file) and, if a sink
 refused it, the sink. A letter with the header `settled` has no content: it marks another letter as dealt with.
 """
 
@@ -20,7 +20,7 @@ LONGEST_REASON = 2_000
 
 
 def dead_letter(at: TopicPartition, key: str, content: bytes, reason: str, origin: str) -> Outgoing:
-    """Returns a dead letter of a topic, for the partition with the same number."""
+    """Returns a dead letter for a topic, in the partition with the same number."""
     headers = {REASON: reason[:LONGEST_REASON], ORIGIN: origin}
     return Outgoing(dead_letters_of(at.topic), at.partition, key, content, headers)
 
@@ -31,17 +31,17 @@ class DeadLetters:
 
     producer: Producer
     sink: str = ""
-    """The sink that refuses records, if the reader is one."""
+    """Name of the sink that refuses records; empty if the reader is not a sink."""
 
     def set_aside(
         self, record: Record, reason: str, content: bytes | None = None, entries: Sequence[SetAside] = ()
     ) -> None:
-        """Make a record (or `content`, a part of it) durable in the dead letters; count and log it.
+        """Writes a record (or `content`, a part of it) to the dead letters, durably; counts and logs it.
 
-        The ledger's `entries` become durable together with the letter.
+        The `entries` for the ledger are written together with the letter.
 
         Raises:
-            Unreachable: Kafka did not take it; the record must not count as processed.
+            Unreachable: Kafka did not take it; the record does not count as processed.
         """
         content = record.value or b"" if content is None else content
         letter = dead_letter(record.topic_partition, record.key_text, content, reason, record.origin)

@@ -1,4 +1,4 @@
-"""Writes records, durable before anybody relies on them."""
+"""Writes records and waits until they are durable."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,37 +34,37 @@ class Deliveries:
             self.changed.notify_all()
 
     def wait(self) -> int:
-        """The highest offset, when all are durable. librdkafka bounds the wait (delivery.timeout.ms).
+        """Waits until all records are durable and returns the highest offset. `delivery.timeout.ms` bounds the wait.
 
         Raises:
-            Unreachable: one was not delivered: none of the work counts as done.
+            Unreachable: a record was not delivered; none of the work counts as done.
         """
         with self.changed:
             self.changed.wait_for(lambda: self.outstanding == 0)
             if self.failure is not None:
-                raise Unreachable(f"Kafka did not take a message: {self.failure.str()}")
+                raise Unreachable(f"Kafka did not take a record: {self.failure.str()}")
             return self.last_offset
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message on its way to a topic."""
+    """A record to be written to a topic."""
 
     topic: str
     partition: int
     key: str
     value: bytes | None
-    """None takes the key out of a compacted topic."""
+    """None: a tombstone, which deletes the key from a compacted topic."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def about_element(topic: Topic, element: str, key: str, value: bytes) -> Outgoing:
-    """A message to the partition that all of the element's are in, whatever the topic."""
+    """Returns a record for the partition of an element, which has the same number in every topic."""
     return Outgoing(topic.name, partition_of(element), key, value)
 
 
 class Producer:
-    """One librdkafka producer with a thread that serves its delivery reports; may be shared by threads."""
+    """A Kafka producer with a thread that handles its delivery reports. Threads may share it."""
 
     def __init__(self, brokers: str, delivery_timeout_ms: int = 120_000) -> None:
         self.producer = confluent_kafka.Producer(
@@ -76,7 +76,7 @@ class Producer:
                 "compression.level": 1,
                 "linger.ms": 20,
                 "batch.size": 1 << 20,
-                "queue.buffering.max.kbytes": 64 << 10,  # bounds memory: who sends more waits
+                "queue.buffering.max.kbytes": 64 << 10,  # bounds memory: `send` blocks while the queue is full
                 "message.max.bytes": MESSAGE_MAX_BYTES + 100_000,
                 "delivery.timeout.ms": delivery_timeout_ms,
             }
@@ -90,7 +90,7 @@ class Producer:
             self.producer.poll(0.2)
 
     def send(self, message: Outgoing, deliveries: Deliveries) -> None:
-        """Hand over a message; blocks while the producer's queue is full."""
+        """Queues a record; blocks while the queue of the producer is full."""
         deliveries.expect()
         while True:
             try:
@@ -108,10 +108,10 @@ class Producer:
                 return
 
     def deliver(self, *messages: Outgoing) -> None:
-        """Send, and wait until all are durable.
+        """Sends records and waits until all are durable.
 
         Raises:
-            Unreachable: Kafka did not take one.
+            Unreachable: Kafka did not take a record.
         """
         deliveries = Deliveries()
         for message in messages:
@@ -119,7 +119,7 @@ class Producer:
         deliveries.wait()
 
     def close(self) -> None:
-        """Wait for what is under way, then stop."""
+        """Waits for records that are still queued, then stops."""
         self.producer.flush(30)
         self.closing.set()
         self.thread.join()

@@ -1,1 +1,1 @@
-"""What the two sinks must keep alike: the loop, what becomes of what a database refuses, names, types, retention."""
+"""Code that both sinks share, so that they behave alike: loop, handling of refused data, names, types, retention."""

@@ -1,4 +1,4 @@
-"""Names of objects as text: distinguished names (3GPP TS 32.300 clause 7, RFC 2253), and Nokia's."""
+"""Splits names of measured objects: distinguished names (3GPP TS 32.300 clause 7, RFC 2253) and Nokia's form."""
 
 import re
 from collections import Counter
@@ -9,14 +9,14 @@ _ESCAPED = re.compile(r"((?:\\[0-9A-Fa-f]{2})+)|\\(.|\Z)", re.DOTALL)
 _MO = re.compile(r"([A-Za-z][\w-]*)-(\w+)", re.ASCII)
 
 
-def split(dn: str) -> dict[str, str]:
-    r"""The components, from the root on: class -> value without its escapes; empty when the text is no such name.
+def dn_components(dn: str) -> dict[str, str]:
+    r"""Returns the components, root first: class -> value with escapes resolved; empty if the text is not such a name.
 
-    Blanks beside `,` and `=` do not count. A class that comes again gets a number, so that no value is lost.
+    Spaces next to `,` and `=` are ignored. A class that occurs again gets a number, so that no value is lost.
 
-    >>> split(r"SubNetwork=A, SubNetwork=B,ManagedElement=ENB\,1")
+    >>> dn_components(r"SubNetwork=A, SubNetwork=B,ManagedElement=ENB\,1")
     {'SubNetwork': 'A', 'SubNetwork_2': 'B', 'ManagedElement': 'ENB,1'}
-    >>> split("PLMN-PLMN/MRBTS-20/LNBTS-20")
+    >>> dn_components("PLMN-PLMN/MRBTS-20/LNBTS-20")
     {'PLMN': 'PLMN', 'MRBTS': '20', 'LNBTS': '20'}
     """
     found: dict[str, str] = {}
@@ -34,7 +34,11 @@ def split(dn: str) -> dict[str, str]:
 
 
 def _components(dn: str) -> Iterator[tuple[str, str]]:
-    """Raises ValueError: no distinguished name."""
+    """Yields class and value of each component.
+
+    Raises:
+        ValueError: the text is not a distinguished name.
+    """
     at, more = 0, ","
     while more:
         rdn = _RDN.match(dn, at)
@@ -46,10 +50,10 @@ def _components(dn: str) -> Iterator[tuple[str, str]]:
 
 
 def _slashed(name: str) -> Iterator[tuple[str, str]]:
-    """Nokia's: CLASS-ID/CLASS-ID; of what was measured in several dimensions, more of them behind commas.
+    """Yields class and value from Nokia's form CLASS-ID/CLASS-ID; a comma separates the dimensions of a measurement.
 
     Raises:
-        ValueError: no such name.
+        ValueError: the text is not such a name.
     """
     for part in re.split("[/,]", name):
         found = _MO.fullmatch(part)
@@ -59,6 +63,9 @@ def _slashed(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _plain(escaped: re.Match[str]) -> str:
-    """Bytes of UTF-8 as hexadecimal pairs, or one character; a value that was stripped may end in an escaped blank."""
+    """Resolves one escape: UTF-8 bytes as hexadecimal pairs, or one character.
+
+    A backslash at the end is an escaped space that was stripped.
+    """
     pairs: str | None = escaped[1]
     return bytes.fromhex(pairs.replace("\\", "")).decode() if pairs else escaped[2] or " "

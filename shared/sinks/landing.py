@@ -1,4 +1,4 @@
-"""What becomes of batches a database refuses: they are parted until only what it can never store is set aside."""
+"""Splits batches that a database refuses until only what it can never store is set aside; the rest is stored."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,30 +8,30 @@ from shared.errors import Hopeless
 from shared.kafka.record import Record, TopicPartition
 from shared.messages import BadMessage, CounterBatch
 
-Counter = tuple[str, str, str]
+CounterKey = tuple[str, str, str]
 """System, group, measType."""
 NOT_ALLOWED = "unknown, and is-auto-adding-column is false"
-"""Why a counter has no place."""
+"""The reason for a counter that must not get a column."""
 
 
 class RefusedCounters(Hopeless):
-    """These counters have no place in the database; nothing of the write is stored for sure, the rest can be."""
+    """These counters cannot be stored, the others can. Of this write, some rows may be stored already."""
 
-    def __init__(self, reasons: Mapping[Counter, str]) -> None:
+    def __init__(self, reasons: Mapping[CounterKey, str]) -> None:
         super().__init__(f"{len(reasons)} counters refused: {'; '.join(sorted(set(reasons.values())))}")
         self.reasons = reasons
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What is still to be stored of a record."""
+    """The part of a Kafka record that is not stored yet."""
 
     record: Record
     batch: CounterBatch | None
-    """None: nothing but its position."""
+    """None: only the position of the record is left to store."""
     starts: bool = True
     ends: bool = True
-    """Whether it holds all of the message from its start, and up to its end."""
+    """`starts`: it holds everything from the start of the message; `ends`: everything up to its end."""
 
     @property
     def rows(self) -> int:
@@ -43,24 +43,24 @@ class Piece:
 
     @property
     def next_offset(self) -> int:
-        """The position once it is written: beyond the message only with its end."""
+        """The position after this piece is written; it passes the message only with the message's last piece."""
         return self.record.offset + self.ends
 
     @property
     def content(self) -> bytes:
-        """Of a whole message its bytes, unchanged."""
+        """The bytes to set aside: the original ones of a whole message, else the part encoded anew."""
         if self.batch is None or (self.starts and self.ends):
             return self.record.value or b""
         return self.batch.encode()
 
 
-Write = Callable[[Sequence[Piece]], None]
-SetAside = Callable[[Record, bytes, str], None]
-"""Make a message's content, or a part of it (again a CounterBatch), durable elsewhere, with the reason."""
+WritePieces = Callable[[Sequence[Piece]], None]
+SetAsidePiece = Callable[[Record, bytes, str], None]
+"""Makes a message's content, or a part of it (again a CounterBatch), durable elsewhere, with the reason."""
 
 
-def pieces(records: Iterable[Record], set_aside: SetAside) -> list[Piece]:
-    """Messages as they were read; one that is no batch is set aside, and only its position is left to store."""
+def pieces_of(records: Iterable[Record], set_aside: SetAsidePiece) -> list[Piece]:
+    """Returns one piece per record. A record that is not a batch is set aside: only its position is left to store."""
     found = []
     for record in records:
         content = record.value or b""
@@ -72,8 +72,12 @@ def pieces(records: Iterable[Record], set_aside: SetAside) -> list[Piece]:
     return found
 
 
-def land(write: Write, pieces: Sequence[Piece], set_aside: SetAside) -> None:
-    """Write all pieces, in their order; what is refused for good is set aside before its message's position passes."""
+def land(write: WritePieces, pieces: Sequence[Piece], set_aside: SetAsidePiece) -> None:
+    """Writes all pieces in order; what the database refuses for good is set aside before the position passes it.
+
+    Raises:
+        Hopeless: the database refuses a position alone, without any data.
+    """
     try:
         write(pieces)
     except RefusedCounters as refused:
@@ -85,13 +89,13 @@ def land(write: Write, pieces: Sequence[Piece], set_aside: SetAside) -> None:
         if not halves:
             (piece,) = pieces
             if piece.batch is None:
-                raise  # a position alone: no data to blame
+                raise  # a position alone: no data that could be set aside
             set_aside(piece.record, piece.content, str(reason))
             write([replace(piece, batch=None)])
 
 
 def _halves(pieces: Sequence[Piece]) -> tuple[Sequence[Piece], ...]:
-    """Of the messages, then of a message's rows; none of a single row."""
+    """Splits the pieces in two, or the rows of a single piece; returns nothing for a single row."""
     if len(pieces) > 1:
         middle = len(pieces) // 2
         return pieces[:middle], pieces[middle:]
@@ -103,27 +107,31 @@ def _halves(pieces: Sequence[Piece]) -> tuple[Sequence[Piece], ...]:
     return [first], [Piece(piece.record, replace(piece.batch, rows=rows[middle:]), starts=False, ends=piece.ends)]
 
 
-def _without(piece: Piece, reasons: Mapping[Counter, str], set_aside: SetAside) -> Piece:
+def _without(piece: Piece, reasons: Mapping[CounterKey, str], set_aside: SetAsidePiece) -> Piece:
     batch = piece.batch
     if batch is None:
         return piece
     refused = {c: reasons[key] for c in batch.counters if (key := (batch.system, batch.group, c)) in reasons}
     if not refused:
         return piece
-    aside, kept = parted(batch, refused)
+    refused_part, rest = split_counters(batch, refused)
     names = ", ".join(sorted(refused)[:10])
-    set_aside(piece.record, aside.encode(), f"counters {names}: {'; '.join(sorted(set(refused.values())))}")
-    return replace(piece, batch=kept if kept.counters else None, starts=False)
+    set_aside(piece.record, refused_part.encode(), f"counters {names}: {'; '.join(sorted(set(refused.values())))}")
+    return replace(piece, batch=rest if rest.counters else None, starts=False)
 
 
-def parted(batch: CounterBatch, counters: Collection[str]) -> tuple[CounterBatch, CounterBatch]:
-    """The batch with these counters alone, in the rows that have a value of one; and with all others."""
+def split_counters(batch: CounterBatch, counters: Collection[str]) -> tuple[CounterBatch, CounterBatch]:
+    """Splits a batch by counters.
+
+    Returns:
+        The batch with these counters only, without rows that have no value of any; the batch with all other counters.
+    """
     inside = [at for at, counter in enumerate(batch.counters) if counter in counters]
     outside = [at for at, counter in enumerate(batch.counters) if counter not in counters]
-    aside, kept = _with(batch, inside), _with(batch, outside)
-    return replace(aside, rows=[row for row in aside.rows if any(v is not None for v in row[2:])]), kept
+    chosen, rest = _with(batch, inside), _with(batch, outside)
+    return replace(chosen, rows=[row for row in chosen.rows if any(v is not None for v in row[2:])]), rest
 
 
-def _with(batch: CounterBatch, places: Sequence[int]) -> CounterBatch:
-    rows: Iterator[list[Any]] = ([*row[:2], *(row[2 + at] for at in places)] for row in batch.rows)
-    return replace(batch, counters=[batch.counters[at] for at in places], rows=list(rows))
+def _with(batch: CounterBatch, positions: Sequence[int]) -> CounterBatch:
+    rows: Iterator[list[Any]] = ([*row[:2], *(row[2 + at] for at in positions)] for row in batch.rows)
+    return replace(batch, counters=[batch.counters[at] for at in positions], rows=list(rows))

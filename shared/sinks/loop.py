@@ -1,7 +1,7 @@
-"""The loop of a sink: batches of counters out of Kafka, into a database, its position told to the ledger.
+"""The loop of a sink: reads batches of counters from Kafka, stores them, and announces its position to the ledger.
 
-Both sinks must behave alike for files to complete, so the loop is here and only the database differs. Three outcomes
-for each value: stored, set aside in the dead letters with a reason, or (the process leaves and) read again.
+Both sinks must behave alike for files to complete, so they share the loop and only the database differs. Each value has
+one of three outcomes: stored, set aside in the dead letters with a reason, or read again (after the process exits).
 """
 
 import logging
@@ -23,46 +23,46 @@ from shared.kafka.record import Record, TopicPartition
 from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, digest_of
 from shared.metrics import DEAD_LETTERS
 from shared.sinks import metrics
-from shared.sinks.landing import Piece, land, pieces
+from shared.sinks.landing import Piece, land, pieces_of
 from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
 FIRST_BACKOFF_S = 0.4
-MESSAGES_AT_ONCE = 20
-"""Of up to 1 MB each: a write goes no further beyond its limits."""
+MESSAGES_PER_POLL = 20
+"""Messages are up to 1 MB each; this is how far a write can exceed its limits."""
 
 
 class Sink(Protocol):
-    """What the loop needs of a database. One owner; may block."""
+    """The database as the loop uses it. It belongs to one thread; its methods may block."""
 
     name: str
 
     def resume(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Take partitions over: where to read on, for those the database itself keeps a position of.
+        """Takes partitions over and returns where to resume, for those whose position the database itself stores.
 
         Raises:
             Unreachable: the database does not answer now.
         """
 
     def write(self, batches: Sequence[CounterBatch], positions: Mapping[TopicPartition, int]) -> None:
-        """Make the batches durable, and with them the positions (next offsets).
+        """Stores the batches durably, together with the positions (next offsets).
 
         Raises:
             Unreachable: the database does not answer now; nothing is stored, or storing it again changes nothing.
-            RefusedCounters: these counters can never be stored; without them the rest can.
+            RefusedCounters: these counters can never be stored; the others can.
             Hopeless: one of the rows can never be stored.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkLimits:
-    """How much is written at once."""
+    """Limits of one write, and the intervals of the loop."""
 
-    batch_rows: Annotated[Number, "a write waits for no more rows"] = 20_000
-    batch_bytes: Annotated[Number, "nor for more bytes of messages, as they are in Kafka's clients"] = 16_000_000
-    batch_wait_s: Annotated[Seconds, "nor longer than this"] = 1.0
-    announce_s: Annotated[Seconds, "between two announcements of the position"] = 1.0
-    config_look_s: Annotated[Seconds, "between two looks whether systems came or went"] = 5.0
+    batch_rows: Annotated[Number, "a write stops gathering at this many rows"] = 20_000
+    batch_bytes: Annotated[Number, "a write stops gathering at this many bytes of messages (uncompressed)"] = 16_000_000
+    batch_wait_s: Annotated[Seconds, "a write stops gathering after this time"] = 1.0
+    announce_s: Annotated[Seconds, "interval between announcements of the position"] = 1.0
+    config_look_s: Annotated[Seconds, "interval between checks for added and removed systems"] = 5.0
     longest_backoff_s: Annotated[Seconds, "between two tries while the database is away"] = 10.0
 
 
@@ -79,23 +79,28 @@ class SinkWorker:
         self.limits = limits
         self.heartbeat = heartbeat
         self.topics: Sequence[str] = ()
-        self.ours: set[TopicPartition] = set()
+        self.owned: set[TopicPartition] = set()
         self.new: set[TopicPartition] = set()
         self.positions: dict[TopicPartition, int] = {}
         self.read_s: dict[TopicPartition, float] = {}
-        """When the newest message that was read of a partition was sent."""
-        self.untold: set[TopicPartition] = set()
+        """Time at which the newest message read from a partition was sent."""
+        self.unannounced: set[TopicPartition] = set()
         self.next_announcement_s = 0.0
         self.failures = 0
-        metrics.WRITE_RETRIES.labels(sink.name)  # zero from the start
+        metrics.WRITE_RETRIES.labels(sink.name)  # exists with 0 from the start
 
     def run(self, topics: Callable[[], Sequence[str]], stop: Event) -> None:
-        """Until stopped, the topics as they are now. What is not durable at the end is read again by the next owner."""
+        """Runs until stopped. What is not durable by then is read again by the next owner.
+
+        Args:
+            topics: returns the topics to read, which may change at any time.
+            stop: ends the loop.
+        """
         try:
             while not stop.is_set():
                 self._subscribe(topics())
-                self._take_up()
-                if gathered := self._gathered():
+                self._start_reading()
+                if gathered := self._gather():
                     land(partial(self._write, stop=stop), gathered, self._set_aside)
                 self._announce()
                 self._count_lag()
@@ -107,52 +112,52 @@ class SinkWorker:
         if topics != self.topics:
             self.topics = topics
             for topic in topics:
-                DEAD_LETTERS.labels(topic)  # zero from the start
+                DEAD_LETTERS.labels(topic)  # exists with 0 from the start
             self.consumer.subscribe(topics, self._assigned, self._revoked)
 
     def _assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """No database in here: a rebalance waits for nobody. Reading starts in `_take_up`."""
+        """Does not touch the database, which would block the rebalance. Reading starts in `_start_reading`."""
         self.consumer.pause(partitions)
         self.new |= set(partitions)
 
     def _revoked(self, partitions: Sequence[TopicPartition]) -> None:
         gone = set(partitions)
         self.new -= gone
-        self.ours -= gone
-        self.untold -= gone
+        self.owned -= gone
+        self.unannounced -= gone
         for partition in gone:
             for gauge in (metrics.LAG, metrics.BEHIND):
-                gauge.remove(self.sink.name, *partition)  # its new owner's to tell
+                gauge.remove(self.sink.name, *partition)  # the new owner reports them
 
-    def _take_up(self) -> None:
-        """Start reading newly assigned partitions where the database says, else where the group is."""
+    def _start_reading(self) -> None:
+        """Starts reading newly assigned partitions at the database's position, else at the consumer group's."""
         if not self.new:
             return
         new = sorted(self.new)
         try:
-            kept = self.sink.resume(new)
+            stored = self.sink.resume(new)
         except Unreachable as error:
             self._wait(error)
             return
-        for partition, offset in kept.items():
+        for partition, offset in stored.items():
             self.consumer.seek(partition, offset)
             self.positions[partition] = offset
-        self.positions |= self.consumer.committed([partition for partition in new if partition not in kept])
+        self.positions |= self.consumer.committed([partition for partition in new if partition not in stored])
         self.consumer.resume(new)
         self.new.clear()
-        self.ours |= set(new)
-        self.untold |= {partition for partition in new if self.positions[partition] >= 0}
-        log.info("reading", extra={"sink": self.sink.name, "partitions": len(self.ours)})
+        self.owned |= set(new)
+        self.unannounced |= {partition for partition in new if self.positions[partition] >= 0}
+        log.info("reading partitions", extra={"sink": self.sink.name, "partitions": len(self.owned)})
 
-    def _gathered(self) -> list[Piece]:
-        """What is there, up to as much as one write takes; the time is over soon, so that a few rows wait no longer."""
+    def _gather(self) -> list[Piece]:
+        """Returns the messages of one write: up to the limits of rows and bytes, or after `batch_wait_s`."""
         found: list[Piece] = []
         rows, size, left_s = 0, 0, self.limits.batch_wait_s
         until_s = monotonic() + left_s
         while rows < self.limits.batch_rows and size < self.limits.batch_bytes and left_s > 0:
-            records = self.consumer.poll(MESSAGES_AT_ONCE, left_s)
+            records = self.consumer.poll(MESSAGES_PER_POLL, left_s)
             self.read_s |= {record.topic_partition: record.timestamp_s for record in records}
-            more = pieces(records, self._set_aside)
+            more = pieces_of(records, self._set_aside)
             found += more
             rows += sum(piece.rows for piece in more)
             size += sum(len(record.value or b"") for record in records)
@@ -160,14 +165,14 @@ class SinkWorker:
         return found
 
     def _write(self, pieces: Sequence[Piece], stop: Event) -> None:
-        """For as long as it takes; what is not written when stopped is read again by the next owner."""
+        """Writes the pieces, retrying until it succeeds or is stopped: then the next owner reads them again."""
         while not stop.is_set():
-            # A rebalance may come while waiting.
-            ours = [piece for piece in pieces if piece.topic_partition in self.ours]
-            positions = {piece.topic_partition: piece.next_offset for piece in ours}
-            if not ours:
+            # A rebalance may happen while waiting.
+            owned = [piece for piece in pieces if piece.topic_partition in self.owned]
+            positions = {piece.topic_partition: piece.next_offset for piece in owned}
+            if not owned:
                 return
-            batches = [piece.batch for piece in ours if piece.batch is not None]
+            batches = [piece.batch for piece in owned if piece.batch is not None]
             began_s = monotonic()
             try:
                 with metrics.WRITE_SECONDS.labels(self.sink.name).time():
@@ -176,17 +181,17 @@ class SinkWorker:
                 self._wait(error)
             else:
                 self.failures = 0
-                self._moved(positions)
-                self._tell(batches, monotonic() - began_s)
-                self.heartbeat.progress()  # parting refused batches takes many writes
+                self._advance(positions)
+                self._report(batches, monotonic() - began_s)
+                self.heartbeat.progress()  # splitting refused batches takes many writes
                 return
 
     def _set_aside(self, record: Record, content: bytes, reason: str) -> None:
-        """One that cannot be set aside is not passed: Unreachable ends the process."""
-        self.letters.set_aside(record, reason, content, self._told(record, content, reason))
+        """Sends content to the dead letters. If that fails, Unreachable ends the process before the position moves."""
+        self.letters.set_aside(record, reason, content, self._set_aside_records(record, content, reason))
 
-    def _told(self, record: Record, content: bytes, reason: str) -> list[SetAside]:
-        """What the ledger is to know of it; nothing of a message that names no file."""
+    def _set_aside_records(self, record: Record, content: bytes, reason: str) -> list[SetAside]:
+        """Returns the records for the ledger; none if the message names no file."""
         try:
             batch = CounterBatch.decode(content)
         except BadMessage:
@@ -206,8 +211,8 @@ class SinkWorker:
             )
         ]
 
-    def _tell(self, stored: Sequence[CounterBatch], took_s: float) -> None:
-        """One line a write; it names the files, so that each can be followed to its rows."""
+    def _report(self, stored: Sequence[CounterBatch], took_s: float) -> None:
+        """Counts and logs one write; the log line names the files, so that each can be traced to its rows."""
         rows = 0
         for batch in stored:
             labels = self.sink.name, batch.system
@@ -223,33 +228,33 @@ class SinkWorker:
             log.info("stored", extra={"sink": self.sink.name, "files": files, **sizes})
 
     def _count_lag(self) -> None:
-        for partition in self.ours:
+        for partition in self.owned:
             behind = self.consumer.lag(partition, self.positions[partition])
             metrics.LAG.labels(self.sink.name, *partition).set(behind)
             behind_s = time() - self.read_s[partition] if behind and partition in self.read_s else 0.0
             metrics.BEHIND.labels(self.sink.name, *partition).set(behind_s)
 
-    def _moved(self, positions: Mapping[TopicPartition, int]) -> None:
+    def _advance(self, positions: Mapping[TopicPartition, int]) -> None:
         self.positions.update(positions)
-        self.untold |= positions.keys()
+        self.unannounced |= positions.keys()
         self.consumer.commit(positions)
 
     def _announce(self) -> None:
-        if not self.untold or monotonic() < self.next_announcement_s:
+        if not self.unannounced or monotonic() < self.next_announcement_s:
             return
         self.next_announcement_s = monotonic() + self.limits.announce_s
-        told = set(self.untold)
-        self.producer.deliver(*(self._position(partition) for partition in told))
-        self.untold -= told
+        announced = set(self.unannounced)
+        self.producer.deliver(*(self._position(partition) for partition in announced))
+        self.unannounced -= announced
 
     def _position(self, at: TopicPartition) -> Outgoing:
-        """Goes to the partition of the ledger where the files it completes are told of."""
+        """Returns the position's record; it goes to the ledger partition that holds the files it completes."""
         topic, partition = at
         position = SinkPosition(sink=self.sink.name, topic=topic, partition=partition, next_offset=self.positions[at])
         return Outgoing(FILES_STATUS.name, partition, f"{self.sink.name}/{topic}/{partition}", position.encode())
 
     def _wait(self, error: Unreachable) -> None:
-        """A pause inside the consumer group: polling goes on, so that nobody takes the partitions away."""
+        """Pauses inside the consumer group: polling continues, so that the group does not take the partitions away."""
         self.failures += 1
         metrics.WRITE_RETRIES.labels(self.sink.name).inc()
         wait_s = backoff_s(self.failures, FIRST_BACKOFF_S, self.limits.longest_backoff_s)

@@ -1,19 +1,28 @@
-"""The metrics that both sinks count alike."""
+"""The metrics of both sinks."""
 
 from shared.metrics import counter, gauge, seconds, sizes
 
 SINKS = "mysql_writer, ch_bridge"
 
-STORED_BATCHES = counter(SINKS, "stored_batches_total", "durable in the sink", "sink", "system")
-STORED_ROWS = counter(SINKS, "stored_rows_total", "durable in the sink", "sink", "system")
-STORED_VALUES = counter(SINKS, "stored_values_total", "durable in the sink, nulls included", "sink", "system")
-WRITE_SECONDS = seconds(SINKS, "write_seconds", "one write, failed ones included", "sink")
-WRITE_RETRIES = counter(SINKS, "write_retries_total", "the database did not answer", "sink")
-LAG = gauge(SINKS, "sink_lag_messages", "in the topic and not stored yet", "sink", "topic", "partition")
-BEHIND = gauge(
-    SINKS, "sink_behind_seconds", "age of the newest message read; 0: none waits", "sink", "topic", "partition"
+STORED_BATCHES = counter(SINKS, "stored_batches_total", "Batches stored durably.", "sink", "system")
+STORED_ROWS = counter(SINKS, "stored_rows_total", "Rows stored durably.", "sink", "system")
+STORED_VALUES = counter(SINKS, "stored_values_total", "Values stored durably, nulls included.", "sink", "system")
+WRITE_SECONDS = seconds(SINKS, "write_seconds", "Duration of one write, including failed writes.", "sink")
+WRITE_RETRIES = counter(
+    SINKS, "write_retries_total", "Retries because the database did not answer or asked to try again.", "sink"
 )
-WRITE_BATCHES = sizes(SINKS, "write_batches", "batches of one write", "sink")
-WRITE_ROWS = sizes(SINKS, "write_rows", "rows of one write", "sink")
-SCHEMA_CHANGES = counter(SINKS, "schema_changes_total", "columns and day partitions", "sink", "action")
-ROWS_DROPPED = counter(SINKS, "rows_dropped_total", "not stored, for a reason", "sink", "system", "reason")
+LAG = gauge(SINKS, "sink_lag_messages", "Messages in the topic that are not stored yet.", "sink", "topic", "partition")
+BEHIND = gauge(
+    SINKS,
+    "sink_behind_seconds",
+    "Age of the newest message read while messages are waiting; 0 when none are waiting.",
+    "sink",
+    "topic",
+    "partition",
+)
+WRITE_BATCHES = sizes(SINKS, "write_batches", "Batches per write.", "sink")
+WRITE_ROWS = sizes(SINKS, "write_rows", "Rows per write.", "sink")
+SCHEMA_CHANGES = counter(
+    SINKS, "schema_changes_total", "Columns added or widened, day partitions created or dropped.", "sink", "action"
+)
+ROWS_DROPPED = counter(SINKS, "rows_dropped_total", "Rows that were not stored, by reason.", "sink", "system", "reason")

@@ -1,4 +1,4 @@
-"""Retention: whole days, by UTC; what is older than a system's is not kept, and neither stored again."""
+"""Retention in whole days (UTC): rows older than their system's retention are neither kept nor stored again."""
 
 import logging
 from collections import Counter
@@ -9,22 +9,28 @@ from typing import Final
 
 from shared.messages import CounterBatch
 from shared.sinks import metrics
+from shared.sinks.rules import StorageRules
 
 log = logging.getLogger(__name__)
 TOO_OLD: Final = "older than retention-days"
 
 
-def oldest(today: date, retention_days: int) -> date | None:
-    """The first day that is kept; all are without a retention."""
+def first_kept_day(today: date, retention_days: int | None) -> date | None:
+    """Returns the first day that is kept, or None if the system has no retention: then every day is."""
     return today - timedelta(days=retention_days) if retention_days else None
 
 
-def kept(batches: Sequence[CounterBatch], retention_days: Callable[[str], int], sink: str) -> list[CounterBatch]:
-    """Those whose day is not dropped yet: a replay or a late file brings back none that is.
+def within_retention(
+    batches: Sequence[CounterBatch], rules: Callable[[str], StorageRules], sink: str
+) -> list[CounterBatch]:
+    """Returns the batches whose day has not been dropped, so that a replay or a late file brings no dropped day back.
 
-    `retention_days`: of a system, by its name.
+    Args:
+        batches: of any systems.
+        rules: returns the current rules of a system, by its name.
+        sink: the sink's name, for the metric of dropped rows.
     """
-    firsts_s = {system: _oldest_s(retention_days(system)) for system in {batch.system for batch in batches}}
+    firsts_s = {system: _first_kept_s(rules(system).retention_days) for system in {batch.system for batch in batches}}
     found, dropped = [], Counter[str]()
     for batch in batches:
         if batch.end_s < firsts_s[batch.system]:
@@ -37,6 +43,6 @@ def kept(batches: Sequence[CounterBatch], retention_days: Callable[[str], int], 
     return found
 
 
-def _oldest_s(retention_days: int) -> float:
-    first = oldest(datetime.now(UTC).date(), retention_days)
+def _first_kept_s(retention_days: int | None) -> float:
+    first = first_kept_day(datetime.now(UTC).date(), retention_days)
     return datetime.combine(first, time(), UTC).timestamp() if first else -inf

@@ -1,4 +1,4 @@
-"""Every topic: its messages decode, unknown fields pass, its dead-letter twin exists."""
+"""Every topic: its messages decode, unknown fields are ignored, its topic for dead letters exists."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from shared.topics import (
     FILES_STATUS,
     MESSAGE_MAX_BYTES,
     Topic,
-    counters,
+    counters_topic,
     provisioned,
 )
 
@@ -48,7 +48,7 @@ SAMPLES: dict[type[Message], dict[str, Any]] = {
         "rows": [["NRCellDU=1", 0, 1, 2.5, None], ["NRCellDU=2", 1, "up", [1, None], 0]],
     },
 }  # fmt: skip
-TOPICS = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, CYCLES, counters("5ga"))
+TOPICS = (FILES_FOUND, FILES_STATUS, FILES_SETTLE, CYCLES, counters_topic("5ga"))
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
@@ -61,14 +61,14 @@ def test_the_topics_messages_are_read_as_documented_and_unknown_fields_pass(topi
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
-def test_the_topic_has_a_twin_for_dead_letters_with_room_for_its_messages(topic: Topic) -> None:
+def test_each_topic_has_a_topic_for_its_dead_letters_that_takes_messages_of_the_same_size(topic: Topic) -> None:
     names = {provided.name: provided for provided in provisioned(["4ga", "5ga"])}
     twin = names[f"{topic.name}.dlq"]
     assert twin.partitions == topic.partitions
     assert int(twin.config["max.message.bytes"]) >= int(topic.config["max.message.bytes"]) > MESSAGE_MAX_BYTES
 
 
-def test_what_the_parser_writes_is_what_the_sinks_read() -> None:
+def test_batches_that_the_parser_writes_are_read_unchanged_by_the_sinks() -> None:
     xml = b"""<measCollecFile><fileHeader dnPrefix="SubNetwork=1"/><measData><managedElement localDn="e1"/>
     <measInfo measInfoId="G"><granPeriod duration="PT900S" endTime="2023-05-15T07:15:00+01:00"/>
     <measTypes>a b c d</measTypes><measValue measObjLdn="o1"><measResults>1 NIL 2.50 1,,3</measResults>

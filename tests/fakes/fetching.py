@@ -9,10 +9,10 @@ from typing import Any
 
 from services.fetcher.assemble.batches import read_file
 from services.fetcher.assemble.result import Origin, Parsed, Quarantined
-from services.fetcher.intake.waiting import Announced
+from services.fetcher.intake.waiting_files import Announced
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle.settler import Settler
-from services.fetcher.worker import FileProcessorWorker, Out
+from services.fetcher.worker import FileProcessorWorker, FilePublisher
 from shared.inventory import Endpoint
 from shared.messages import File, FileFound, FileStatus, file_identity
 from shared.remote.service_manager import FtpServiceManager, open_session
@@ -36,7 +36,7 @@ class Fetching:
         self,
         element: Element,
         parse: Callable[[bytes | Path, Origin], Parsed] = read,
-        out: Out | None = None,
+        out: FilePublisher | None = None,
         connect: Callable[[Endpoint, Remote], Session] = open_session,
         **settings: Any,
     ) -> None:

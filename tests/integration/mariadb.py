@@ -1,4 +1,4 @@
-"""A MariaDB of the machine's own, where one is installed: what MySQL promises must hold there too."""
+"""The MariaDB installed on this machine, if any: it must give the same guarantees as MySQL."""
 
 import shutil
 import subprocess
@@ -14,14 +14,14 @@ from tools.devstack import processes
 
 PROGRAM = shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin:/usr/local/sbin")
 UNTOLD = ("sh", "-c", """trap '' XFSZ; exec "$0" "$@" """)
-"""So that a limit of a file's size is an error of its writing, as a full disk is, and not the end of the process."""
+"""Makes exceeding a file size limit a write error, as a full disk is, instead of ending the process."""
 IF_THERE = ("mariadb",) if PROGRAM else ()
 SYSTEM_TABLES = ("mysql_system_tables", "mysql_performance_tables", "mysql_system_tables_data")
 
 
 @contextmanager
 def served(home: Path, *options: str) -> Iterator[int]:
-    """Its port, while it runs; root needs no password, on loopback alone."""
+    """Yields its port while it runs; root needs no password, on loopback only."""
     program = Path(PROGRAM or "mariadbd").resolve()
     base = next(parent for parent in program.parents if (parent / "share" / "mysql").is_dir())
     share, data = base / "share" / "mysql", home / "data"

@@ -1,4 +1,4 @@
-"""What tests of MySQL and of MariaDB share: servers of their own, and a person at one of them."""
+"""Shared by the tests of MySQL and MariaDB: servers of their own, and another client of them."""
 
 import resource
 import shutil
@@ -16,7 +16,7 @@ from tools.devstack import downloads, processes
 
 @contextmanager
 def served(kind: str, home: Path, *options: str) -> Iterator[Mysql]:
-    """A server of its own with other options than that of the stack; root needs no password."""
+    """Yields a server of its own with options that the stack's server lacks; root needs no password."""
     if kind == "mariadb":
         with mariadb.served(home, *options) as port:
             yield Mysql(host="127.0.0.1", port=port, user="root")
@@ -36,7 +36,7 @@ def served(kind: str, home: Path, *options: str) -> Iterator[Mysql]:
 
 @contextmanager
 def administrator(mysql: Mysql) -> Iterator[Callable[[str], Any]]:
-    """Statements of a person at the server."""
+    """Executes statements as another client of the server."""
     with connect(mysql, mysql.database) as line:
 
         def execute(statement: str) -> Any:
@@ -49,7 +49,7 @@ def administrator(mysql: Mysql) -> Iterator[Callable[[str], Any]]:
 
 @contextmanager
 def full_disk(home: Path, kind: str, file_bytes: int) -> Iterator[None]:
-    """No file of the server grows beyond that size."""
+    """Limits the size of every file that the server writes."""
     process = processes.find(home, kind)
     assert process is not None
     before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (file_bytes, resource.RLIM_INFINITY))

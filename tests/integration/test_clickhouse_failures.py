@@ -1,4 +1,4 @@
-"""How ClickHouse fails, on the real engine: what may pass is tried again, nothing is lost, by half or twice."""
+"""Failures of ClickHouse on the real engine: transient ones are retried; nothing is lost, half stored or doubled."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ NEW = {("e1", "o1"): {"a": 3, "b": 4}}
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Front, Process]]:
-    """An engine of its own: it is stopped and starved here."""
+    """An engine of its own, because these tests stop it and take its space away."""
     front = Front(tmp_path_factory.mktemp("front"), free_port())
     process = front.start()
     try:
@@ -37,7 +37,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Front, Pr
 
 @pytest.fixture
 def bridge(served: tuple[Front, Process]) -> Iterator[Bridge]:
-    """With one row that is there already; it waits a second for answers."""
+    """A sink whose database already has one row; it waits one second for answers."""
     made = Bridge(Clickhouse(url=f"http://127.0.0.1:{served[0].port}/pm?send_receive_timeout=1"))
     made.write(made.batch([["o1", 0, 1, 2]]))
     yield made
@@ -52,7 +52,7 @@ def is_stored_once(bridge: Bridge) -> bool:
     return bridge.rows() == NEW and bridge.ask("SELECT count() FROM `{table}_rows`") == [(2,)]
 
 
-def test_an_answer_that_does_not_come_in_time_is_asked_for_again(served: tuple[Front, Process], bridge: Bridge) -> None:
+def test_an_insert_whose_answer_times_out_is_repeated(served: tuple[Front, Process], bridge: Bridge) -> None:
     _, process = served
     os.kill(process.pid, signal.SIGSTOP)
     try:
@@ -64,7 +64,7 @@ def test_an_answer_that_does_not_come_in_time_is_asked_for_again(served: tuple[F
     assert is_stored_once(bridge)
 
 
-def test_a_server_that_is_read_only_is_unreachable_and_takes_all_afterwards(bridge: Bridge) -> None:
+def test_a_read_only_server_is_unreachable_and_stores_everything_afterwards(bridge: Bridge) -> None:
     assert bridge.clickhouse.connection.client is not None
     bridge.clickhouse.connection.client.set_client_setting("readonly", "1")
     with pytest.raises(Unreachable, match="READONLY"):
@@ -81,8 +81,8 @@ def test_a_server_that_is_read_only_is_unreachable_and_takes_all_afterwards(brid
         ("min_free_disk_bytes_to_perform_insert", 2**60, "NOT_ENOUGH_SPACE"),
     ],
 )
-def test_a_server_without_room_is_waited_for(bridge: Bridge, setting: str, value: int, said: str) -> None:
-    """For parts that are not merged yet, or on its disk."""
+def test_a_server_without_space_is_unreachable_for_a_while(bridge: Bridge, setting: str, value: int, said: str) -> None:
+    """The limits are on unmerged data parts and on disk space."""
     bridge.do("SYSTEM STOP MERGES `{table}_rows`")
     bridge.do(f"ALTER TABLE `{{table}}_rows` MODIFY SETTING {setting} = {value}")
     with pytest.raises(Unreachable, match=said):
@@ -101,7 +101,7 @@ def test_a_server_without_room_is_waited_for(bridge: Bridge, setting: str, value
         "ALTER TABLE `{table}_rows` MODIFY COLUMN b Nullable(String)",
     ],
 )
-def test_a_schema_changed_by_another_is_read_again_and_mended(bridge: Bridge, change: str) -> None:
+def test_a_schema_changed_by_others_is_read_again_and_repaired(bridge: Bridge, change: str) -> None:
     bridge.do(change)
     try:
         bridge.write(newer(bridge))
@@ -111,7 +111,7 @@ def test_a_schema_changed_by_another_is_read_again_and_mended(bridge: Bridge, ch
 
 
 class Relay:
-    """A line to the server, which is cut while `cuts` is set: in mid-statement, or between it and its answer."""
+    """A proxy that drops connections while `cuts` is set: in mid-statement, or between a statement and its answer."""
 
     def __init__(self, port: int, cut_in: str = "", tls: SSLContext | None = None) -> None:
         self.server_port, self.cut_in, self.tls, self.cuts = port, cut_in, tls, Event()
@@ -159,7 +159,7 @@ def _cut(*lines: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(("cut_in", "stored"), [("statement", OLD), ("answer", NEW)])
-def test_a_line_that_is_cut_leaves_nothing_half_stored_or_twice(
+def test_a_lost_connection_leaves_nothing_half_stored_or_doubled(
     served: tuple[Front, Process], cut_in: str, stored: Rows
 ) -> None:
     relay = Relay(served[0].port, cut_in)
@@ -178,7 +178,7 @@ def test_a_line_that_is_cut_leaves_nothing_half_stored_or_twice(
         relay.close()
 
 
-def test_a_server_behind_https_is_known_by_its_certificate_or_told_nothing(
+def test_a_server_behind_https_gets_data_only_with_a_valid_certificate(
     served: tuple[Front, Process], tmp_path: Path
 ) -> None:
     file = certificate(tmp_path)
@@ -196,10 +196,10 @@ def test_a_server_behind_https_is_known_by_its_certificate_or_told_nothing(
         relay.close()
 
 
-def test_an_engine_that_is_killed_has_what_it_acknowledged_and_takes_the_rest_again(
+def test_a_killed_engine_keeps_what_it_acknowledged_and_accepts_the_rest_again(
     served: tuple[Front, Process], bridge: Bridge
 ) -> None:
-    """Last: the others' engine is another process afterwards."""
+    """This test must be the last, as it replaces the engine process of the others."""
     front, process = served
     process.kill()
     with pytest.raises(Unreachable):

@@ -1,4 +1,4 @@
-"""The figures of the cycles on their way into a database that is away at first."""
+"""Cycle statistics are stored even though the database is down at first."""
 
 import uuid
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from tests.integration.test_sink_loop import eventually, read
 from tools.devstack.stack import Stack
 
 
-def test_figures_wait_for_the_database_and_what_is_none_is_set_aside(stack: Stack) -> None:
+def test_figures_wait_for_the_database_and_other_messages_are_set_aside(stack: Stack) -> None:
     admin.provision(stack.kafka, [CYCLES, CYCLES.dead_letters])
     system, bad = f"s{uuid.uuid4().hex[:8]}", uuid.uuid4().bytes
     statistics = CycleStatistics(lambda _: ("mysql",), lateness_s=0, keep_s=1)

@@ -1,4 +1,4 @@
-"""The dev stack itself: real servers that keep their data over a kill, and leave nothing behind."""
+"""The dev stack: real servers that keep their data when they are killed, and leave nothing behind when stopped."""
 
 import json
 import socket
@@ -13,9 +13,9 @@ import yaml
 
 from shared import topics
 from shared.kafka import admin
-from tools.cli import ledger
+from tools.cli.operate import ledger
 from tools.devstack import processes, stack
-from tools.devstack.downloads import Missing, java
+from tools.devstack.downloads import MissingPrerequisite, java
 from tools.devstack.servers import NotReady
 from tools.devstack.stack import COMPONENTS, Stack
 
@@ -26,7 +26,7 @@ def clickhouse(at: Stack, sql: str) -> bytes:
 
 
 def refusal(at: Stack, sql: str) -> tuple[int, str | None]:
-    """HTTP status and ClickHouse's code."""
+    """Returns the HTTP status and ClickHouse's error code."""
     with pytest.raises(HTTPError) as refused:
         clickhouse(at, sql)
     with refused.value as error:
@@ -41,12 +41,12 @@ def mysql(at: Stack, *statements: str) -> tuple[tuple[object, ...], ...]:
         return cursor.fetchall()
 
 
-def test_killed_it_comes_up_again_with_its_data_on_its_ports_and_goes_down_without_a_trace(
+def test_a_killed_stack_restarts_with_its_data_on_its_ports_and_stops_without_a_trace(
     tmp_path: Path,
 ) -> None:
     try:
         first = stack.up(tmp_path)
-        assert set(stack.status(tmp_path).values()) == {"ready"}
+        assert set(stack.component_states(tmp_path).values()) == {"ready"}
         admin.provision(first.kafka, [topics.FILES_FOUND])
         mysql(first, "CREATE DATABASE kept", "CREATE TABLE kept.t (a INT)", "INSERT INTO kept.t VALUES (7)")
         clickhouse(first, "CREATE TABLE kept (a Int32) ENGINE = MergeTree ORDER BY a")
@@ -56,12 +56,12 @@ def test_killed_it_comes_up_again_with_its_data_on_its_ports_and_goes_down_witho
             found = processes.find(tmp_path, component)
             assert found is not None
             found.kill()
-        assert set(stack.status(tmp_path).values()) == {"stopped"}
+        assert set(stack.component_states(tmp_path).values()) == {"stopped"}
 
         again = stack.up(tmp_path)
         assert again == first
         assert admin.ends(again.kafka, topics.FILES_FOUND) == {}
-        assert list(ledger.messages(again.kafka, topics.FILES_FOUND)) == []
+        assert list(ledger.topic_records(again.kafka, topics.FILES_FOUND)) == []
         assert set(admin.begins(again.kafka, topics.FILES_FOUND).values()) == {0}
         assert admin.provision(again.kafka, [topics.FILES_FOUND]) == {"pm.files.found": "kept"}
         assert mysql(again, "SELECT a FROM kept.t") == ((7,),)
@@ -90,21 +90,21 @@ def test_a_port_that_another_program_has_taken_is_replaced_in_the_overlay_too(tm
         stack.reset(tmp_path)
 
 
-def test_data_that_no_dev_stack_made_is_not_removed(tmp_path: Path) -> None:
+def test_data_that_is_not_a_dev_stacks_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with pytest.raises(NotReady, match="choose another --home"):
         stack.empty(tmp_path)
     assert (tmp_path / "data").exists()
 
 
-def test_a_missing_jdk_is_named_with_the_way_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_jdk_is_reported_with_the_way_to_install_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(Missing, match="JDK 17 or newer is missing: apt-get install"):
+    with pytest.raises(MissingPrerequisite, match="JDK 17 or newer is missing: apt-get install"):
         java()
 
 
-def test_the_clickhouse_front_answers_as_clickhouse_does(stack: Stack) -> None:
+def test_the_clickhouse_front_answers_like_clickhouse(stack: Stack) -> None:
     assert json.loads(clickhouse(stack, "SELECT 1, 'a' FORMAT JSONCompactEachRow")) == [1, "a"]
     table = f"t{uuid.uuid4().hex[:8]}"
     clickhouse(stack, f"CREATE TABLE {table} (a Int32, b String) ENGINE = MergeTree ORDER BY a")

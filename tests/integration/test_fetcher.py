@@ -12,7 +12,7 @@ import pytest
 from services.fetcher.intake.dispatch import Dispatch
 from services.fetcher.intake.jobs import FetchJobs
 from services.fetcher.intake.pools import Pools
-from services.fetcher.intake.waiting import Waiting
+from services.fetcher.intake.waiting_files import WaitingFiles
 from services.fetcher.parse.blocks import shipped
 from services.fetcher.parse_pool.child import ParserMemory
 from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
@@ -30,7 +30,7 @@ from shared.settings import Remote
 from shared.topics import FILES_FOUND, FILES_STATUS
 from tests.fakes.elements import Element, sftp
 from tests.fakes.fetching import PM, Fetching
-from tools.cli import ledger
+from tools.cli.operate import ledger
 from tools.devstack.stack import Stack
 
 
@@ -106,7 +106,7 @@ def dispatching(stack: Stack, topic: str, group: str, work: Fetching) -> Iterato
         consumer=Consumer(stack.kafka, group),
         letters=DeadLetters(producer),
         pools=Pools(lambda: {"5ga": 2}),
-        job_of=FetchJobs(work.worker, lambda system: system == "5ga", Waiting(16, 16 << 20)),
+        job_of=FetchJobs(work.worker, lambda system: system == "5ga", WaitingFiles(16, 16 << 20)),
         in_flight_per_thread=8,
         heartbeat=Heartbeat(""),
     )
@@ -136,7 +136,7 @@ def test_a_file_that_kills_its_parser_fails_once_and_the_offsets_move_beyond_it(
         for _ in files:
             fetching.ended.get(timeout=60)
     assert fetching.stages(*files) == {name: ["parsed"] for name in names("A", 12)} | {"poison.xml": ["failed"]}
-    assert any(word in fetching.reason(files[6]) for word in ("memory", "kills the parser"))
+    assert any(word in fetching.reason(files[6]) for word in ("memory", "the parser process died"))
     assert fetching.sessions() < len(files)
     assert admin.committed(stack.kafka, topic.name, topic) == {0: len(files)}
     parsers.close()
@@ -163,7 +163,7 @@ def test_when_kafka_refuses_a_file_nothing_of_it_counts_as_done(stack: Stack, el
     fetching = Fetching(element, out=KafkaProducerWorker([producer]))
     file = replace(fetching.file("A.xml"), system=f"no-topic-{uuid.uuid4().hex[:8]}", file_id=uuid.uuid4().hex[:16])
     fetching.fetch(file)
-    status = ledger.read(stack.kafka).files[file.file_id]
+    status = ledger.read_ledger(stack.kafka).files[file.file_id]
     assert (status.stage, status.values, fetching.done) == ("postponed", 0, [file])
     assert "Kafka did not take" in status.reason
     producer.close()

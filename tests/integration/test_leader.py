@@ -14,7 +14,7 @@ WAIT_S = 20.0
 
 
 class Candidate:
-    """A scanner's leadership of one system, held until it is told to go."""
+    """A scanner's leadership of one system, held until `go` is called."""
 
     def __init__(self, zookeeper: str, system: str, name: str) -> None:
         self.leadership = Leadership(zookeeper, name)
@@ -61,7 +61,7 @@ def test_one_leads_and_the_next_has_a_higher_epoch(two: tuple[Candidate, Candida
     assert second.terms[0].epoch > first.terms[0].epoch
 
 
-def test_who_stands_by_gives_signs_of_life(two: tuple[Candidate, Candidate]) -> None:
+def test_a_standby_calls_its_heartbeat(two: tuple[Candidate, Candidate]) -> None:
     _, second = two
     second.waits.clear()
     assert second.waits.wait(WAIT_S)

@@ -1,4 +1,4 @@
-"""MySQL slow, silent or away, as the loop of a writer sees it: nothing is lost, and nobody leaves the group."""
+"""The sink loop with MySQL slow, silent or down: nothing is lost, and no consumer leaves the group."""
 
 import logging
 import socket
@@ -13,13 +13,13 @@ import pytest
 
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.settings import Mysql
-from services.mysql_writer.writer import MysqlWriterWorker
+from services.mysql_writer.sink import MysqlWriterWorker
 from shared.kafka.consume import SESSION_TIMEOUT_MS
 from shared.messages import CounterBatch
 from shared.sinks import metrics
 from tests.integration.test_remote_faults import Proxy
 from tests.integration.test_sink_loop import Running, eventually
-from tools.cli.stored import in_mysql
+from tools.cli.operate.stored import in_mysql
 from tools.devstack.stack import Stack
 
 ROWS, COUNTERS = 200, 100
@@ -27,7 +27,7 @@ FOR_EVER = 1 << 60
 
 
 class Line(Proxy):
-    """To a server; may let through only drips of what is sent to it, 400 kB a second."""
+    """A proxy to a server that can slow down what is sent to it to 400 kB per second."""
 
     drips = Event()
     never = Event()
@@ -46,7 +46,7 @@ class Line(Proxy):
 
 @dataclass
 class Writing:
-    """A writer whose database is behind the line."""
+    """A writer that reaches its database through the proxy."""
 
     line: Line
     mysql: Mysql
@@ -79,7 +79,7 @@ def writing(stack: Stack) -> Iterator[Writing]:
     line = Line(stack.mysql_port)
     mysql = Mysql(host="127.0.0.1", port=stack.mysql_port, user="root", database=f"out_{uuid.uuid4().hex[:8]}")
     behind = Mysql(host="127.0.0.1", port=line.port, user="root", database=mysql.database)
-    repository = Repository(behind, answer_s=3)
+    repository = Repository(behind, timeout_s=3)
     running = Running(stack.kafka, MysqlWriterWorker(repository))
     running.start()
     made = Writing(line, mysql, running)
@@ -92,7 +92,7 @@ def writing(stack: Stack) -> Iterator[Writing]:
     line.close()
 
 
-def test_a_slow_database_takes_all_in_its_time(writing: Writing) -> None:
+def test_a_slow_database_stores_everything_in_time(writing: Writing) -> None:
     before = retries()
     writing.line.drips.set()
     writing.send()
@@ -100,7 +100,7 @@ def test_a_slow_database_takes_all_in_its_time(writing: Writing) -> None:
     assert retries() == before
 
 
-def test_a_database_that_falls_silent_is_given_up_and_asked_again(writing: Writing) -> None:
+def test_a_silent_database_times_out_and_is_tried_again(writing: Writing) -> None:
     before = retries()
     writing.line.after(0, cut=False)
     writing.send()
@@ -109,7 +109,7 @@ def test_a_database_that_falls_silent_is_given_up_and_asked_again(writing: Writi
     writing.all_landed()
 
 
-def test_while_the_database_is_away_the_writer_stays_in_its_group(
+def test_the_writer_stays_in_its_group_while_the_database_is_down(
     writing: Writing, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "shared.sinks.loop"):
@@ -124,4 +124,4 @@ def test_while_the_database_is_away_the_writer_stays_in_its_group(
         writing.line.after(FOR_EVER, cut=False)
         writing.all_landed()
     assert retries() > before + 10
-    assert "reading" not in [record.message for record in caplog.records]  # as at each assignment
+    assert "reading partitions" not in [record.message for record in caplog.records]  # as at each assignment

@@ -1,4 +1,4 @@
-"""What needs a MySQL or MariaDB of its own: TLS with certificates of ours, and a disk that is full."""
+"""Tests that need a MySQL or MariaDB of their own: TLS with our own certificates, and a full disk."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ import pytest
 from services.mysql_writer.connection import connect
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.settings import Mysql
-from services.mysql_writer.writer import MysqlWriterWorker
+from services.mysql_writer.sink import MysqlWriterWorker
 from shared.errors import Unreachable
 from shared.kafka.record import TopicPartition
 from shared.settings import BadSettings
@@ -18,11 +18,11 @@ from tests.fakes.elements import certificate
 from tests.integration import mariadb
 from tests.integration.mysqls import administrator, full_disk, served
 from tests.integration.test_sinks import Database
-from tools.cli.stored import in_mysql
+from tools.cli.operate.stored import in_mysql
 
 SMALL_LOG = "--innodb-log-file-size=16M"
 FULL_AT = 30 << 20
-"""A table's file; all others that the server writes to are smaller."""
+"""Size limit for a table's file; all other files that the server writes are smaller."""
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Own:
     kind: str
     home: Path
     pem: str
-    """Its certificate, and its key."""
+    """Returns a certificate and its key."""
 
 
 @pytest.fixture(scope="module", params=["mysql", *mariadb.IF_THERE])
@@ -61,7 +61,7 @@ def cipher(mysql: Mysql) -> str:
     return str(found)
 
 
-def test_rows_are_stored_over_tls_with_a_server_that_is_known(own: Own) -> None:
+def test_rows_are_stored_over_tls_with_a_verified_server(own: Own) -> None:
     assert cipher(verified(own))
     repository = Repository(verified(own))
     made = Database(lambda: MysqlWriterWorker(repository), lambda _: in_mysql(verified(own)))
@@ -70,12 +70,12 @@ def test_rows_are_stored_over_tls_with_a_server_that_is_known(own: Own) -> None:
     repository.close()
 
 
-def test_tls_may_be_off_or_as_the_server_likes(own: Own) -> None:
+def test_tls_may_be_off_or_left_to_the_server(own: Own) -> None:
     assert cipher(replace(own.mysql, tls="off")) == ""
     assert cipher(own.mysql) != ""
 
 
-def test_a_server_that_does_not_prove_who_it_is_gets_no_password(own: Own, tmp_path: Path) -> None:
+def test_a_server_that_fails_verification_gets_no_password(own: Own, tmp_path: Path) -> None:
     another = replace(verified(own), ca_file=str(certificate(tmp_path)))
     by_another_name = replace(verified(own), host="localhost")
     for wrong in (another, by_another_name):
@@ -83,7 +83,7 @@ def test_a_server_that_does_not_prove_who_it_is_gets_no_password(own: Own, tmp_p
             Repository(wrong).take_over([TopicPartition("t", 0)])
 
 
-def test_a_server_that_asks_for_our_certificate_gets_it(own: Own) -> None:
+def test_a_server_that_requires_a_client_certificate_gets_it(own: Own) -> None:
     with administrator(replace(own.mysql, database="mysql")) as execute:
         execute("CREATE USER writer REQUIRE X509")
         execute("GRANT ALL ON *.* TO writer")
@@ -98,7 +98,7 @@ def test_certificates_without_verification_are_refused() -> None:
         Mysql(ca_file="ca.pem")
 
 
-def test_a_full_disk_is_waited_for_and_nothing_is_set_aside(own: Own, database: Database) -> None:
+def test_a_full_disk_stops_writes_until_it_has_space_and_nothing_is_set_aside(own: Own, database: Database) -> None:
     names = tuple(f"c{n}" for n in range(200))
     few = database.batch([["o0", 0, *range(200)]], counters=names)
     large = database.batch([[f"o{n}", 0, *range(200)] for n in range(24_000)], counters=names, ver=2)

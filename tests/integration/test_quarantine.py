@@ -1,4 +1,4 @@
-"""What was set aside is shown with its reason, and finds its way back."""
+"""Quarantined items are listed with their reasons, and can be sent through the pipeline again."""
 
 import os
 import uuid
@@ -17,8 +17,8 @@ from shared.messages import CounterBatch, File, FileStatus, SetAside, digest_of,
 from shared.remote.local import LocalSession
 from shared.settings import System
 from shared.topics import FILES_STATUS
-from tools.cli import ledger
-from tools.cli.quarantine import Item, Quarantine, items
+from tools.cli.operate import ledger
+from tools.cli.operate.quarantine import Quarantine, QuarantinedItem, quarantined_items
 from tools.devstack.stack import Stack
 
 BATCH = CounterBatch(
@@ -28,12 +28,12 @@ BATCH = CounterBatch(
 
 
 class Aside:
-    """A system of its own on the broker; its one file lies in error/."""
+    """A system of its own on the broker; its only file is in error/."""
 
     def __init__(self, brokers: str, home: Path) -> None:
         self.brokers = brokers
         self.system = uuid.uuid4().hex[:8]
-        self.topic = topics.counters(self.system)
+        self.topic = topics.counters_topic(self.system)
         admin.provision(brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
         self.producer = Producer(brokers)
         self.place = home / "A1.xml"
@@ -54,7 +54,7 @@ class Aside:
         self.say(self.topic.dead_letters.name, value, reason=reason, origin="x", sink="mysql")
 
     def set_aside(self, content: bytes) -> SetAside:
-        """As a sink tells it."""
+        """Writes a set-aside record to the ledger, as a sink does, and returns it."""
         told = SetAside(
             sink="mysql", topic=self.topic.name, partition=partition_of("e"), offset=0, file_id="0" * 16, element="e",
             values=1, reason="out of range", at_s=1.0, content=digest_of(content),
@@ -67,16 +67,16 @@ class Aside:
         yield LocalSession()
 
     def opened(self) -> Quarantine:
-        files = {f.file_id: f for f in ledger.read(self.brokers).files.values() if f.system == self.system}
-        letters = {self.system: ledger.messages(self.brokers, self.topic.dead_letters)}
+        files = {f.file_id: f for f in ledger.read_ledger(self.brokers).files.values() if f.system == self.system}
+        letters = {self.system: ledger.topic_records(self.brokers, self.topic.dead_letters)}
         settler = Settler(self.session, lambda file: System(name=file.system), lambda _: UTC)
-        return Quarantine(files, {i.id: i for i in items(files.values(), letters)}, self.producer, settler)
+        return Quarantine(files, {i.id: i for i in quarantined_items(files.values(), letters)}, self.producer, settler)
 
-    def shown(self) -> list[Item]:
+    def shown(self) -> list[QuarantinedItem]:
         return list(self.opened().items.values())
 
     def status(self) -> FileStatus:
-        return ledger.read(self.brokers).files[self.file.file_id]
+        return ledger.read_ledger(self.brokers).files[self.file.file_id]
 
 
 @pytest.fixture
@@ -94,31 +94,31 @@ def test_a_file_in_error_goes_back_to_where_it_was_found_and_is_announced_again(
     assert aside.shown() == []
 
 
-def test_a_file_that_is_discarded_stays_and_is_not_shown(aside: Aside) -> None:
+def test_a_discarded_file_stays_and_is_no_longer_listed(aside: Aside) -> None:
     (item,) = aside.shown()
     aside.opened().discard(item)
     assert (aside.moved.exists(), aside.status().stage, aside.shown()) == (True, "error", [])
 
 
-def test_a_file_whose_name_was_taken_meanwhile_stays(aside: Aside) -> None:
+def test_a_file_whose_name_has_been_taken_meanwhile_stays(aside: Aside) -> None:
     aside.place.write_text("another")
     assert "nothing done" in aside.opened().retry(aside.shown()[0])
     assert (aside.place.read_text(), aside.status().stage) == ("another", "error")
 
 
-def test_a_batch_goes_to_its_topic_again_once(aside: Aside) -> None:
+def test_a_batch_is_sent_to_its_topic_again_only_once(aside: Aside) -> None:
     aside.letter(BATCH, "out of range")
     told = aside.set_aside(BATCH)
-    assert ledger.read(aside.brokers).set_aside[told.key] == told
+    assert ledger.read_ledger(aside.brokers).set_aside[told.key] == told
     batch = aside.shown()[1]
     assert (batch.what, batch.reason, batch.element) == ("batch", "out of range", "e")
     aside.opened().retry(batch)
-    assert [record.value for record in ledger.messages(aside.brokers, aside.topic)] == [BATCH]
+    assert [record.value for record in ledger.topic_records(aside.brokers, aside.topic)] == [BATCH]
     assert [item.what for item in aside.shown()] == ["file"]
-    assert told.key not in ledger.read(aside.brokers).set_aside
+    assert told.key not in ledger.read_ledger(aside.brokers).set_aside
 
 
-def test_a_block_brings_its_file_back(aside: Aside) -> None:
+def test_retrying_a_block_moves_its_file_back(aside: Aside) -> None:
     aside.letter(b'{"file_id":"%s","element":"e","reason":"count mismatch"}' % aside.file.file_id.encode(), "count")
     block = aside.shown()[1]
     assert block.what == "block"

@@ -1,4 +1,4 @@
-"""A replay changes nothing that is right and brings back what is missing, by checksums of every value."""
+"""A replay restores missing values and changes no correct one; checksums cover every value."""
 
 import uuid
 from collections.abc import Iterator, Mapping
@@ -20,9 +20,9 @@ from shared.settings import Settings, load
 from shared.sinks.loop import Sink
 from shared.topics import FILES_STATUS
 from tests.integration.test_sink_loop import PARTITION, Running, eventually
-from tools.cli import ledger
-from tools.cli.replay import Replayed, offset_range, replay, sink_of, take_back
-from tools.cli.stored import StoredRow, in_clickhouse, in_mysql
+from tools.cli.operate import ledger
+from tools.cli.operate.replay import Replayed, offset_range, replay, sink_of, take_back
+from tools.cli.operate.stored import StoredRow, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
 GROUPS = {"G": {"a", "b"}, "H": {"a", "b"}}
@@ -30,11 +30,11 @@ WHOLE = (None, None)
 
 
 class Topic:
-    """A system's topic with a corrected file before the one it corrects, a poison message and plain ones."""
+    """A system's topic: a correction before the file it corrects, a poison message and plain messages."""
 
     def __init__(self, stack: Stack, sink: str) -> None:
         self.brokers = stack.kafka
-        self.topic = topics.counters(f"r{uuid.uuid4().hex[:6]}")
+        self.topic = topics.counters_topic(f"r{uuid.uuid4().hex[:6]}")
         self.system = self.topic.name.removeprefix("pm.counters.")
         database = f"replay_{self.system}"
         self.mysql = Mysql(host=stack.mysql_host, port=stack.mysql_port, user="root", database=database)
@@ -57,7 +57,7 @@ class Topic:
         producer.close()
 
     def rows(self, groups: Mapping[str, set[str]] = GROUPS) -> list[StoredRow]:
-        """All that a reader finds."""
+        """Returns a checksum of everything that a reader finds."""
         if self.sink_name == "mysql":
             return list(in_mysql(self.mysql))
         return sorted(in_clickhouse(self.clickhouse, self.system, groups), key=lambda row: row.key)
@@ -68,7 +68,7 @@ class Topic:
         return blake2b("\n".join(seen).encode()).hexdigest() if seen else ""
 
     def lose_rows(self) -> None:
-        """By hand, as an operator's mistake would."""
+        """Damages the stored rows, as an operator's mistake would."""
         if self.sink_name == "clickhouse":
             base, _, database = self.clickhouse.url.rpartition("/")
             with clickhouse_connect.get_client(dsn=base, database=database, autogenerate_session_id=False) as client:
@@ -108,7 +108,7 @@ def again(topic: Topic, sink: Sink, offset: int | None = None) -> Replayed:
     return replay(sink, topic.brokers, offset_range(topic.brokers, topic.topic, WHOLE, offset), lambda read: None)
 
 
-def test_a_replay_from_anywhere_changes_nothing_that_is_right(topic: Topic, sink: Sink) -> None:
+def test_a_replay_from_any_offset_changes_no_correct_row(topic: Topic, sink: Sink) -> None:
     assert again(topic, sink) == Replayed(read=4, stored=4)
     before = topic.checksum()
     assert before
@@ -117,7 +117,7 @@ def test_a_replay_from_anywhere_changes_nothing_that_is_right(topic: Topic, sink
     assert topic.checksum() == before
 
 
-def test_a_replay_brings_back_what_is_missing(topic: Topic, sink: Sink) -> None:
+def test_a_replay_restores_missing_rows(topic: Topic, sink: Sink) -> None:
     again(topic, sink)
     before = topic.checksum()
     topic.lose_rows()
@@ -126,7 +126,7 @@ def test_a_replay_brings_back_what_is_missing(topic: Topic, sink: Sink) -> None:
     assert topic.checksum() == before
 
 
-def test_messages_outside_the_times_are_not_read(topic: Topic, sink: Sink) -> None:
+def test_messages_outside_the_time_range_are_not_read(topic: Topic, sink: Sink) -> None:
     told: list[int] = []
     for times, messages in (((None, 1), 0), ((2**42, None), 0), ((1, 2**42), 4)):
         part = offset_range(topic.brokers, topic.topic, times)
@@ -135,7 +135,7 @@ def test_messages_outside_the_times_are_not_read(topic: Topic, sink: Sink) -> No
     assert told[-1] == 4
 
 
-def test_what_was_set_aside_is_replayed_from_the_dead_letters_and_what_is_no_batch_is_refused(
+def test_batches_set_aside_are_replayed_from_the_dead_letters_and_other_messages_are_refused(
     topic: Topic, sink: Sink
 ) -> None:
     letters = topic.topic.dead_letters
@@ -147,15 +147,15 @@ def test_what_was_set_aside_is_replayed_from_the_dead_letters_and_what_is_no_bat
     )  # fmt: skip
     producer = Producer(topic.brokers)
     producer.deliver(Outgoing(FILES_STATUS.name, 5, aside.key, aside.encode()))
-    assert ledger.read(topic.brokers).set_aside[aside.key] == aside
+    assert ledger.read_ledger(topic.brokers).set_aside[aside.key] == aside
     landed = partial(take_back, producer, topic.sink_name)
     done = replay(sink, topic.brokers, offset_range(topic.brokers, letters, WHOLE), lambda read: None, landed)
     producer.close()
     assert done == Replayed(read=2, stored=1, refused=1)
-    assert aside.key not in ledger.read(topic.brokers).set_aside
+    assert aside.key not in ledger.read_ledger(topic.brokers).set_aside
 
 
-def test_unknown_counters_are_set_aside_while_none_may_be_added_and_land_by_a_replay_when_they_may(
+def test_unknown_counters_are_set_aside_and_a_replay_stores_them_once_columns_may_be_added(
     topic: Topic, sink: Sink
 ) -> None:
     again(topic, sink)
@@ -172,7 +172,7 @@ def test_unknown_counters_are_set_aside_while_none_may_be_added_and_land_by_a_re
     loop.end()
     close(strict)
     without = topic.checksum()
-    assert without != before  # the known counter landed
+    assert without != before  # the known counter is stored
     letters = offset_range(topic.brokers, topic.topic.dead_letters, WHOLE)
     for _ in range(2):
         assert replay(sink, topic.brokers, letters, lambda read: None) == Replayed(read=1, stored=1)

@@ -1,4 +1,4 @@
-"""Day partitions on MySQL and MariaDB: made ahead, dropped when all in them is too old; no row is lost or held up."""
+"""Day partitions on MySQL and MariaDB: created ahead, dropped when all rows are too old; no row is lost or delayed."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -9,17 +9,17 @@ from functools import partial
 
 import pytest
 
-from services.mysql_writer.partitions import LATER, name
+from services.mysql_writer.partitions import LATER, partition_name
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
-from services.mysql_writer.settings import Mysql, Rules
-from services.mysql_writer.writer import MysqlWriterWorker
+from services.mysql_writer.settings import Mysql, MysqlRules
+from services.mysql_writer.sink import MysqlWriterWorker
 from shared.errors import Unreachable
 from shared.kafka.record import TopicPartition
 from shared.sinks import metrics
 from tests.integration import mariadb
 from tests.integration.test_sinks import Database
-from tools.cli.stored import in_mysql
+from tools.cli.operate.stored import in_mysql
 from tools.devstack.stack import Stack
 
 DAY = timedelta(days=1)
@@ -32,10 +32,10 @@ def server(request: pytest.FixtureRequest, stack: Stack) -> Mysql:
 
 
 class Kept(Database):
-    """A table with a retention, and who keeps it."""
+    """A table with a retention, its writer and its Retention."""
 
     def __init__(self, server: Mysql) -> None:
-        self.rules = Rules(retention_days=3)
+        self.rules = MysqlRules(retention_days=3)
         self.repository = Repository(server, lambda _: self.rules)
         self.retention = Retention(server)
         self.today = datetime.now(UTC).date()
@@ -46,12 +46,12 @@ class Kept(Database):
         return f"4ga_{self.group.lower()}"
 
     def send(self, measured: str, days: int) -> None:
-        """A row of noon, so many days from now."""
+        """Stores a row of noon on a day counted from today."""
         noon = datetime.combine(self.today + days * DAY, time(12), UTC)
         self.write(self.batch([[measured, 0, 1, 2]], end_s=int(noon.timestamp())))
 
     def keep(self, days_from_now: int = 0) -> None:
-        self.retention.keep("4ga", self.rules.retention_days, self.today + days_from_now * DAY)
+        self.retention.keep("4ga", self.rules.retention_days or 0, self.today + days_from_now * DAY)
 
     def objects(self) -> list[str]:
         return sorted(measured for _, measured in self.rows())
@@ -68,8 +68,8 @@ class Kept(Database):
             ]
 
     def named(self, first: int, last: int) -> list[str]:
-        """Partitions of days from today."""
-        return [*(name(self.today + n * DAY) for n in range(first, last + 1)), LATER]
+        """Returns the names of the partitions for days counted from today, with the last one."""
+        return [*(partition_name(self.today + n * DAY) for n in range(first, last + 1)), LATER]
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def kept(server: Mysql) -> Iterator[Kept]:
     made.retention.close()
 
 
-def test_a_day_goes_when_all_of_it_is_too_old_and_the_next_days_are_there(kept: Kept) -> None:
+def test_a_day_is_dropped_when_all_of_it_is_too_old_and_the_next_days_exist(kept: Kept) -> None:
     for days in (-3, -2, 0):
         kept.send(f"day {days}", days)
     assert kept.partitions() == kept.named(-3, 3)
@@ -91,7 +91,7 @@ def test_a_day_goes_when_all_of_it_is_too_old_and_the_next_days_are_there(kept: 
     assert kept.objects() == ["day -2", "day 0"]
 
 
-def test_rows_of_days_without_a_partition_have_a_place_and_go_in_time(kept: Kept) -> None:
+def test_rows_of_days_without_a_partition_are_stored_and_dropped_in_time(kept: Kept) -> None:
     kept.send("today", 0)
     kept.keep(days_from_now=3)
     kept.send("late", -2)  # its day's partition is gone: by this clock nothing is too old yet
@@ -118,7 +118,7 @@ def test_rows_older_than_the_retention_are_dropped_and_counted(kept: Kept) -> No
 
 
 def retried(do: Callable[[], object]) -> None:
-    """As the sink's loop does."""
+    """Stores batches like the sink loop."""
     while True:
         try:
             do()
@@ -127,7 +127,7 @@ def retried(do: Callable[[], object]) -> None:
         return
 
 
-def test_writers_go_on_while_partitions_come_and_go(kept: Kept, server: Mysql) -> None:
+def test_writers_continue_while_partitions_are_created_and_dropped(kept: Kept, server: Mysql) -> None:
     kept.send("first", 0)
 
     def write(writer: int) -> None:
@@ -153,17 +153,17 @@ def test_writers_go_on_while_partitions_come_and_go(kept: Kept, server: Mysql) -
     assert len(kept.objects()) == 31
 
 
-def test_a_table_of_before_the_retention_stays_in_one_piece_until_it_is_parted(kept: Kept) -> None:
+def test_a_table_older_than_the_retention_stays_unpartitioned_until_it_is_partitioned(kept: Kept) -> None:
     kept.rules = replace(kept.rules, retention_days=0)
     for days in (-400, -3, 0):
         kept.send(f"day {days}", days)
     kept.rules = replace(kept.rules, retention_days=3)
     kept.keep()
     assert kept.objects() == ["day -3", "day -400", "day 0"]
-    assert kept.retention.in_one_piece("4ga") == [kept.table]
-    kept.retention.part(kept.table, 3, kept.today)
-    kept.retention.part(kept.table, 3, kept.today)
+    assert kept.retention.unpartitioned("4ga") == [kept.table]
+    kept.retention.partition(kept.table, 3, kept.today)
+    kept.retention.partition(kept.table, 3, kept.today)
     assert kept.objects() == ["day -3", "day -400", "day 0"]
     kept.keep()
     assert kept.objects() == ["day -3", "day 0"]
-    assert kept.retention.in_one_piece("4ga") == []
+    assert kept.retention.unpartitioned("4ga") == []

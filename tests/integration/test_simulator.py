@@ -210,7 +210,9 @@ def test_a_second_simulator_of_a_folder_is_refused_and_names_the_first(tmp_path:
         argv = [sys.executable, "-m", "tools.simulator", "--dir", str(tmp_path), *ONE]
         second = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
         assert second.returncode == 1
-        assert second.stderr == f"simulator runs already under {tmp_path}, pid {first.process.pid}: stop it first\n"
+        assert (
+            second.stderr == f"simulator is already running under {tmp_path}, pid {first.process.pid}: stop it first\n"
+        )
 
 
 def test_a_port_that_is_in_use_by_now_is_replaced_everywhere(tmp_path: Path) -> None:

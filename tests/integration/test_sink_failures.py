@@ -1,4 +1,4 @@
-"""How MySQL fails, on the real server: what may pass is tried again and nothing is lost; ClickHouse hinders nobody."""
+"""Failures of a real MySQL: transient ones are retried, nothing is lost; ClickHouse does not hold up MySQL."""
 
 import re
 import uuid
@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from services.ch_bridge.bridge import ClickhouseBridge
-from services.ch_bridge.clickhouse import ClickHouse
+from services.ch_bridge.repository import ClickhouseRepository
 from services.ch_bridge.settings import Clickhouse
+from services.ch_bridge.sink import ClickhouseBridge
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.settings import Mysql
-from services.mysql_writer.writer import MysqlWriterWorker
+from services.mysql_writer.sink import MysqlWriterWorker
 from shared.errors import Unreachable
 from shared.messages import CounterBatch
 from tests.integration.mysqls import administrator
 from tests.integration.test_sink_loop import Running, eventually
 from tests.integration.test_sinks import PARTITION, Database
-from tools.cli.stored import in_clickhouse, in_mysql
+from tools.cli.operate.stored import in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
 
@@ -38,7 +38,7 @@ def repository(mysql: Mysql) -> Iterator[Repository]:
 
 @pytest.fixture
 def database(mysql: Mysql, repository: Repository) -> Database:
-    """With one row that is there already."""
+    """A database that already has one row."""
     sink = MysqlWriterWorker(repository)
     made = Database(lambda: sink, lambda _: in_mysql(mysql), repository.close)
     made.write(made.batch([["o1", 0, 1, 2]]))
@@ -57,7 +57,7 @@ def newer(database: Database) -> CounterBatch:
 def waiting_for_a_lock(
     mysql: Mysql, database: Database, repository: Repository, lock: str
 ) -> Iterator[tuple[Callable[[str], Any], Future[None], int]]:
-    """While a write of the newer row waits for what a person holds: their line, the write, its line's number."""
+    """Yields while a write waits for a lock of another client: that client, the write, its connection's number."""
     with repository.connection.transaction() as ours:
         ((number,),) = ours("SELECT CONNECTION_ID()")
     with administrator(mysql) as execute, administrator(mysql) as watch, ThreadPoolExecutor(1) as pool:
@@ -74,7 +74,7 @@ def table_of(database: Database) -> str:
     return f"`4ga_{database.group.lower()}`"
 
 
-def test_the_victim_of_a_deadlock_stores_nothing_and_all_the_next_time(
+def test_the_victim_of_a_deadlock_stores_nothing_at_first_and_everything_on_retry(
     mysql: Mysql, database: Database, repository: Repository
 ) -> None:
     position = f"SELECT * FROM pm_position WHERE topic = '{PARTITION[0]}' FOR UPDATE"
@@ -90,9 +90,7 @@ def test_the_victim_of_a_deadlock_stores_nothing_and_all_the_next_time(
     assert database.rows() == NEW
 
 
-def test_a_lock_that_is_not_to_be_had_is_waited_for_again(
-    mysql: Mysql, database: Database, repository: Repository
-) -> None:
+def test_a_lock_wait_that_times_out_is_retried(mysql: Mysql, database: Database, repository: Repository) -> None:
     with repository.connection.transaction() as execute:
         execute("SET SESSION innodb_lock_wait_timeout = 2")
     held = f"SELECT * FROM {table_of(database)} FOR UPDATE"
@@ -104,7 +102,7 @@ def test_a_lock_that_is_not_to_be_had_is_waited_for_again(
     assert database.rows() == NEW
 
 
-def test_a_connection_cut_in_mid_statement_leaves_nothing_half_stored(
+def test_a_connection_lost_in_mid_statement_leaves_nothing_half_stored(
     mysql: Mysql, database: Database, repository: Repository
 ) -> None:
     held = f"SELECT * FROM {table_of(database)} FOR UPDATE"
@@ -118,7 +116,7 @@ def test_a_connection_cut_in_mid_statement_leaves_nothing_half_stored(
 
 
 @pytest.mark.parametrize("change", ["ALTER TABLE {} DROP COLUMN b", "DROP TABLE {}"])
-def test_a_schema_changed_by_another_is_read_again_and_mended(mysql: Mysql, database: Database, change: str) -> None:
+def test_a_schema_changed_by_others_is_read_again_and_repaired(mysql: Mysql, database: Database, change: str) -> None:
     with administrator(mysql) as execute:
         execute(change.format(table_of(database)))
     with pytest.raises(Unreachable):
@@ -130,7 +128,7 @@ def test_a_schema_changed_by_another_is_read_again_and_mended(mysql: Mysql, data
 def test_clickhouse_that_is_down_does_not_hold_up_mysql_and_catches_up(
     stack: Stack, mysql: Mysql, repository: Repository
 ) -> None:
-    clickhouse = ClickHouse(Clickhouse(url="http://127.0.0.1:1/x"))
+    clickhouse = ClickhouseRepository(Clickhouse(url="http://127.0.0.1:1/x"))
     at = Clickhouse(url=f"{stack.clickhouse_url}/{mysql.database}")
     first = Running(stack.kafka, MysqlWriterWorker(repository))
     second = Running(stack.kafka, ClickhouseBridge(clickhouse), first.topic)
@@ -161,7 +159,7 @@ def batch(system: str, measured: str) -> CounterBatch:
     )  # fmt: skip
 
 
-def test_rows_too_large_for_one_packet_go_in_smaller_ones_and_a_row_that_never_fits_is_refused(
+def test_rows_too_large_for_one_packet_are_split_and_a_row_that_never_fits_is_refused(
     mysql: Mysql, database: Database
 ) -> None:
     rows = [[f"o{n}", 0, "x" * 100_000, n] for n in range(20)]
@@ -179,7 +177,7 @@ def test_rows_too_large_for_one_packet_go_in_smaller_ones_and_a_row_that_never_f
     assert database.rows() == {("e1", f"o{n}"): {"a": "x" * 100_000, "b": n} for n in range(20)}
 
 
-def test_a_connection_that_died_while_idle_is_made_again_before_it_is_used(mysql: Mysql, database: Database) -> None:
+def test_a_connection_that_died_while_idle_is_reopened_before_it_is_used(mysql: Mysql, database: Database) -> None:
     database.write(database.batch([["o1", 0, 1, 2]]))
     with administrator(mysql) as execute:
         for (number,) in execute(
@@ -190,7 +188,7 @@ def test_a_connection_that_died_while_idle_is_made_again_before_it_is_used(mysql
     assert database.rows("a", "b", "c") == {("e1", "o1"): {"a": 1, "b": 2}, ("e1", "o2"): {"c": 3}}
 
 
-def test_a_server_that_is_read_only_is_unreachable_and_takes_all_afterwards(mysql: Mysql, database: Database) -> None:
+def test_a_read_only_server_is_unreachable_and_stores_everything_afterwards(mysql: Mysql, database: Database) -> None:
     database.write(database.batch([["o1", 0, 1, 2]]))
     with administrator(mysql) as execute:
         execute("SET GLOBAL super_read_only = ON")

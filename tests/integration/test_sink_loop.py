@@ -1,4 +1,4 @@
-"""The sinks' loop on a real broker: stored, set aside, or read again; the ledger is told of no more than is durable."""
+"""The sink loop on a real broker: messages are stored, set aside or read again; announced positions are durable."""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import Record, TopicPartition
 from shared.messages import CounterBatch, SetAside, SinkPosition, decode_status
 from shared.sinks.landing import RefusedCounters
-from shared.sinks.loop import MESSAGES_AT_ONCE, Sink, SinkLimits, SinkWorker
+from shared.sinks.loop import MESSAGES_PER_POLL, Sink, SinkLimits, SinkWorker
 from shared.topics import FILES_STATUS, Topic
 from tools.devstack.stack import Stack
 
@@ -25,14 +25,14 @@ PARTITION = 3
 
 
 class Memory:
-    """A sink in memory; may be told to be away, and finds some batches impossible."""
+    """A sink in memory that can be switched off, and that refuses some batches."""
 
     name = "memory"
 
     def __init__(self) -> None:
         self.stored: list[str] = []
         self.largest = 0
-        """Batches of one write."""
+        """Number of batches in the largest write."""
         self.away = Event()
         self.refused = Event()
 
@@ -67,11 +67,11 @@ S = TypeVar("S", bound=Sink)
 
 
 class Running(Generic[S]):
-    """A loop over a topic of its own, or one that another reads too."""
+    """A loop over a topic of its own, or over one that another loop reads too."""
 
     def __init__(self, brokers: str, sink: S, topic: Topic | None = None) -> None:
         self.brokers = brokers
-        self.topic = topic or topics.counters(uuid.uuid4().hex[:8])
+        self.topic = topic or topics.counters_topic(uuid.uuid4().hex[:8])
         admin.provision(brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
         self.producer = Producer(brokers)
         self.sink = sink
@@ -99,7 +99,7 @@ class Running(Generic[S]):
         self.producer.close()
 
     def told(self) -> Iterator[SinkPosition | SetAside]:
-        """What the ledger was told by this sink."""
+        """Returns the ledger records of this sink."""
         for record in read(self.brokers, FILES_STATUS):
             told = decode_status(record.value) if record.value else None
             if isinstance(told, (SinkPosition, SetAside)) and (told.sink, told.topic) == (
@@ -109,7 +109,7 @@ class Running(Generic[S]):
                 yield told
 
     def position(self) -> int:
-        """The last one."""
+        """Returns the position announced last."""
         return max((told.next_offset for told in self.told() if isinstance(told, SinkPosition)), default=0)
 
     def set_aside(self) -> list[SetAside]:
@@ -117,7 +117,7 @@ class Running(Generic[S]):
 
 
 def read(brokers: str, topic: Topic) -> list[Record]:
-    """All of a topic, up to where it ends now."""
+    """Returns all records of a topic up to its present end."""
     left, reader, found = admin.ends(brokers, topic), follow_all(brokers, topic), []
     while left:
         for record in reader.poll(1000, 0.2):
@@ -142,24 +142,24 @@ def loop(stack: Stack) -> Iterator[Running[Memory]]:
     running.end()
 
 
-def test_what_is_stored_moves_the_position_the_ledger_is_told(loop: Running[Memory]) -> None:
+def test_storing_moves_the_position_that_the_ledger_gets(loop: Running[Memory]) -> None:
     loop.send(batch("1"), batch("2"), batch("3"))
     eventually(lambda: loop.position() == 3)
     assert loop.sink.stored == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("limit", [{"batch_rows": 1}, {"batch_bytes": 1}])
-def test_a_write_waits_for_no_more_than_its_limits(stack: Stack, limit: dict[str, int]) -> None:
+def test_a_write_stops_gathering_at_its_limits(stack: Stack, limit: dict[str, int]) -> None:
     running = Running(stack.kafka, Memory())
-    running.send(*(batch(str(n)) for n in range(3 * MESSAGES_AT_ONCE)))
+    running.send(*(batch(str(n)) for n in range(3 * MESSAGES_PER_POLL)))
     running.start(**limit)
-    eventually(lambda: running.position() == 3 * MESSAGES_AT_ONCE)
+    eventually(lambda: running.position() == 3 * MESSAGES_PER_POLL)
     running.end()
-    assert running.sink.largest <= MESSAGES_AT_ONCE
-    assert len(running.sink.stored) == 3 * MESSAGES_AT_ONCE
+    assert running.sink.largest <= MESSAGES_PER_POLL
+    assert len(running.sink.stored) == 3 * MESSAGES_PER_POLL
 
 
-def test_a_poisonous_batch_stands_alone_in_the_dead_letters_and_the_others_land(loop: Running[Memory]) -> None:
+def test_only_a_poison_batch_is_set_aside_and_the_others_are_stored(loop: Running[Memory]) -> None:
     loop.send(batch("1"), batch("2"), batch("3", group="poison"), b"no batch", batch("4"))
     eventually(lambda: loop.position() == 5)
     assert sorted(set(loop.sink.stored)) == ["1", "2", "4"]
@@ -186,7 +186,7 @@ def test_only_the_values_of_refused_counters_are_set_aside(loop: Running[Memory]
     ]
 
 
-def test_while_the_database_is_away_nothing_is_passed_and_then_all_lands(loop: Running[Memory]) -> None:
+def test_the_position_waits_while_the_database_is_down_and_then_everything_is_stored(loop: Running[Memory]) -> None:
     loop.sink.away.set()
     loop.send(batch("1"), batch("2"))
     assert loop.sink.refused.wait(40)
@@ -196,7 +196,7 @@ def test_while_the_database_is_away_nothing_is_passed_and_then_all_lands(loop: R
     assert loop.sink.stored == ["1", "2"]
 
 
-def test_a_bad_message_takes_no_position_beyond_what_is_not_stored_yet(loop: Running[Memory]) -> None:
+def test_a_bad_message_does_not_move_the_position_beyond_unstored_messages(loop: Running[Memory]) -> None:
     loop.sink.away.set()
     loop.send(batch("1"), b"no batch")
     assert loop.sink.refused.wait(40)
@@ -207,7 +207,7 @@ def test_a_bad_message_takes_no_position_beyond_what_is_not_stored_yet(loop: Run
     assert loop.sink.stored == ["1"]
 
 
-def test_another_member_goes_on_where_the_first_ended(loop: Running[Memory]) -> None:
+def test_another_member_resumes_where_the_first_ended(loop: Running[Memory]) -> None:
     loop.send(batch("1"))
     eventually(lambda: loop.position() == 1)
     loop.pause()

@@ -1,4 +1,4 @@
-"""What both sinks promise, on the real databases: the same tests for MySQL and for ClickHouse."""
+"""Guarantees of both sinks on the real databases: the same tests for MySQL and ClickHouse."""
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -11,23 +11,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.ch_bridge.bridge import ClickhouseBridge
-from services.ch_bridge.clickhouse import ClickHouse
+from services.ch_bridge.repository import ClickhouseRepository
 from services.ch_bridge.settings import Clickhouse
-from services.ch_bridge.settings import Rules as ClickhouseRules
+from services.ch_bridge.sink import ClickhouseBridge
 from services.mysql_writer.objects import MOST_COLUMNS
 from services.mysql_writer.repository import Fenced, Repository
-from services.mysql_writer.settings import Mysql, Rules
-from services.mysql_writer.writer import MysqlWriterWorker
+from services.mysql_writer.settings import Mysql, MysqlRules
+from services.mysql_writer.sink import MysqlWriterWorker
 from shared.errors import Hopeless, Unreachable
 from shared.kafka.record import Record, TopicPartition
 from shared.messages import CounterBatch
-from shared.sinks.dn import split
-from shared.sinks.landing import Piece, RefusedCounters, land, parted
+from shared.sinks.dn import dn_components
+from shared.sinks.landing import Piece, RefusedCounters, land, split_counters
 from shared.sinks.loop import Sink
 from shared.sinks.names import KEY_COLUMNS
+from shared.sinks.rules import StorageRules
 from tests.integration import mariadb
-from tools.cli.stored import StoredRow, canonical, in_clickhouse, in_mysql
+from tools.cli.operate.stored import StoredRow, canonical, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
 
 PARTITION = TopicPartition("pm.counters.4ga", 0)
@@ -36,7 +36,7 @@ Rows = dict[tuple[str, str], dict[str, Any]]
 
 @dataclass
 class Database:
-    """A sink on a database of its own, and what a reader finds there."""
+    """A sink with a database of its own, and the rows that a reader finds there."""
 
     connect: Callable[..., Sink]
     read: Callable[[set[str]], Iterable[StoredRow]]
@@ -60,7 +60,7 @@ class Database:
         self.sink.write(batches, {PARTITION: 1})
 
     def land(self, *batches: CounterBatch) -> list[tuple[CounterBatch, str]]:
-        """As the loop does; what is set aside, and why."""
+        """Stores batches like the sink loop; returns what was set aside, with reasons."""
         aside: list[tuple[CounterBatch, str]] = []
         records = [Record("t", 0, 0, b"e", batch.encode(), 1.0) for batch in batches]
         land(
@@ -71,7 +71,7 @@ class Database:
         return aside
 
     def rows(self, *counters: str) -> Rows:
-        """Values by element and object."""
+        """Returns the values by element and object."""
         return {
             (row.key[2], row.key[3]): {c: canonical(v) for c, v in row.values.items()}
             for row in self.read(set(counters or ("a", "b")))
@@ -90,22 +90,22 @@ def of_server(request: pytest.FixtureRequest, mysql: Mysql) -> Mysql:
 
 @pytest.fixture(params=["mysql", *mariadb.IF_THERE])
 def server(request: pytest.FixtureRequest, mysql: Mysql) -> Mysql:
-    """For what only the two that share a writer promise."""
+    """MySQL and MariaDB, for guarantees of the writer that they share."""
     return of_server(request, mysql)
 
 
 @pytest.fixture(params=["mysql", *mariadb.IF_THERE, "clickhouse"])
 def database(request: pytest.FixtureRequest, stack: Stack, mysql: Mysql) -> Iterator[Database]:
-    closing: list[Repository | ClickHouse] = []
+    closing: list[Repository | ClickhouseRepository] = []
     server = of_server(request, mysql)
 
     def to_mysql(*, add_columns: bool = True) -> Sink:
-        repository = Repository(server, lambda _: Rules(add_columns=add_columns))
+        repository = Repository(server, lambda _: MysqlRules(add_columns=add_columns))
         closing.append(repository)
         return MysqlWriterWorker(repository)
 
     def to_clickhouse(*, add_columns: bool = True) -> Sink:
-        clickhouse = ClickHouse(at, lambda _: ClickhouseRules(add_columns=add_columns))
+        clickhouse = ClickhouseRepository(at, lambda _: StorageRules(add_columns=add_columns))
         closing.append(clickhouse)
         return ClickhouseBridge(clickhouse)
 
@@ -119,7 +119,7 @@ def database(request: pytest.FixtureRequest, stack: Stack, mysql: Mysql) -> Iter
         one.close()
 
 
-def test_a_batch_is_stored_as_it_came(database: Database) -> None:
+def test_a_batch_is_stored_unchanged(database: Database) -> None:
     database.write(database.batch([["o1", 0, 1, 2.5], ["o2", 1, None, 0]]))
     assert database.rows() == {("e1", "o1"): {"a": 1, "b": 2.5}, ("e1", "o2"): {"b": 0}}
     assert {row.key[3]: row.suspect for row in database.read({"a"}) if row.key[1] == database.group} == {
@@ -129,7 +129,7 @@ def test_a_batch_is_stored_as_it_came(database: Database) -> None:
     assert {row.key[4:] for row in database.read({"a"}) if row.key[1] == database.group} == {(1_700_000_100, 900)}
 
 
-def test_the_same_batch_again_changes_nothing(database: Database) -> None:
+def test_storing_a_batch_again_changes_nothing(database: Database) -> None:
     batch = database.batch([["o1", 0, 1, 2]])
     for _ in range(3):
         database.write(batch)
@@ -165,13 +165,13 @@ def test_the_newest_file_wins_counter_by_counter_in_any_order(
     assert database.rows() == {("e1", "o1"): newest}
 
 
-def test_a_file_of_other_counters_adds_columns(database: Database) -> None:
+def test_a_file_with_other_counters_adds_columns(database: Database) -> None:
     database.write(database.batch([["o1", 0, 1, 2]]))
     database.write(database.batch([["o1", 0, 3]], counters=("c.d%e`f",), ver=2))
     assert database.rows("a", "b", "c.d%e`f") == {("e1", "o1"): {"a": 1, "b": 2, "c.d%e`f": 3}}
 
 
-def test_a_group_of_more_counters_than_a_table_holds_is_read_as_one(database: Database) -> None:
+def test_a_group_with_more_counters_than_a_table_holds_is_read_as_one(database: Database) -> None:
     names = tuple(f"c{n:04}" for n in range(1000))
     values = {name: n for n, name in enumerate(names)}
     database.write(database.batch([["o1", 0, *range(1000)]], counters=names))
@@ -185,12 +185,12 @@ def test_a_group_of_more_counters_than_a_table_holds_is_read_as_one(database: Da
     }
 
 
-def test_counters_that_differ_in_case_alone_are_two(database: Database) -> None:
+def test_counters_that_differ_only_in_case_are_two(database: Database) -> None:
     database.write(database.batch([["o1", 0, 1, 2]], counters=("DRB.Thp", "drb.thp")))
     assert database.rows("DRB.Thp", "drb.thp") == {("e1", "o1"): {"DRB.Thp": 1, "drb.thp": 2}}
 
 
-def test_names_of_pmflows_own_columns_are_free_for_counters(database: Database) -> None:
+def test_counters_may_have_the_names_of_pmflows_own_columns(database: Database) -> None:
     database.write(database.batch([["o1", 0, 7, 8]], counters=("ver", "ts")))
     assert database.rows("ver", "ts") == {("e1", "o1"): {"ver": 7, "ts": 8}}
 
@@ -228,7 +228,7 @@ declarations = st.none() | st.sampled_from(("number", "integer", "vector", "text
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(cells, min_size=1, max_size=3), min_size=1, max_size=4), declared=declarations)
-def test_what_is_read_is_what_was_sent_whatever_values_came_in_which_order(
+def test_values_of_any_kind_in_any_order_are_read_as_they_were_sent(
     database: Database, batches: list[list[Any]], declared: str | None
 ) -> None:
     database.group = f"G{uuid.uuid4().hex[:8]}"
@@ -241,7 +241,7 @@ def test_what_is_read_is_what_was_sent_whatever_values_came_in_which_order(
     assert database.rows("a") == sent
 
 
-def test_many_writers_that_need_the_same_new_table_and_columns_do_not_hinder_each_other(database: Database) -> None:
+def test_many_writers_can_create_the_same_table_and_columns_at_once(database: Database) -> None:
     def write(number: int) -> None:
         sink = database.connect()
         sink.resume([TopicPartition("pm.counters.4ga", number + 1)])
@@ -259,7 +259,7 @@ def test_many_writers_that_need_the_same_new_table_and_columns_do_not_hinder_eac
     assert database.rows("a", *names) == {(f"e{n}", f"o{n}"): {"a": n, f"only{n}": 1} for n in range(4)}
 
 
-def test_an_unknown_counter_is_refused_when_columns_may_not_be_added_and_lands_when_they_may(
+def test_an_unknown_counter_is_refused_until_columns_may_be_added(
     database: Database,
 ) -> None:
     database.write(database.batch([["o1", 0, 1, 2]]))
@@ -270,7 +270,7 @@ def test_an_unknown_counter_is_refused_when_columns_may_not_be_added_and_lands_w
     with pytest.raises(RefusedCounters, match="is-auto-adding-column is false") as refused:
         strict.write([batch], {})
     assert refused.value.reasons.keys() == {("4ga", database.group, "c")}
-    aside, kept = parted(batch, {"c"})
+    aside, kept = split_counters(batch, {"c"})
     strict.write([kept], {})
     known = {("e1", "o1"): {"a": 5, "b": 4}, ("e1", "o2"): {"a": 7}}
     assert database.rows("a", "b", "c") == known
@@ -278,7 +278,7 @@ def test_an_unknown_counter_is_refused_when_columns_may_not_be_added_and_lands_w
     assert database.rows("a", "b", "c") == known | {("e1", "o1"): {"a": 5, "b": 4, "c": 6}}
 
 
-def test_poison_rows_are_refused_and_all_others_land(database: Database) -> None:
+def test_poison_rows_are_refused_and_all_others_are_stored(database: Database) -> None:
     good = [[f"o{n}", 0, n, 1] for n in range(9)]
     ragged: list[Any] = ["ragged", 0, 1]
     too_long: list[Any] = ["x" * 70_000, 0, 1, 1]
@@ -296,14 +296,14 @@ def test_poison_rows_are_refused_and_all_others_land(database: Database) -> None
     assert database.rows() == {(e, f"o{n}"): {"a": n, "b": 1} for e in ("e1", "e2") for n in range(9)}
 
 
-def test_a_server_that_is_away_is_unreachable_not_hopeless(stack: Stack) -> None:
+def test_a_server_that_is_down_is_unreachable_not_hopeless(stack: Stack) -> None:
     with pytest.raises(Unreachable):
         Repository(Mysql(host="127.0.0.1", port=1)).take_over([PARTITION])
     with pytest.raises(Unreachable):
-        ClickHouse(Clickhouse(url="http://127.0.0.1:1/x")).check()
+        ClickhouseRepository(Clickhouse(url="http://127.0.0.1:1/x")).check()
 
 
-def test_a_former_owner_of_a_partition_writes_no_more_and_the_new_one_goes_on_where_it_was(server: Mysql) -> None:
+def test_a_former_owner_of_a_partition_cannot_write_and_the_new_one_resumes_at_its_position(server: Mysql) -> None:
     former, owner = Repository(server), Repository(server)
     former.take_over([TopicPartition("t", 0)])
     former.store([], {TopicPartition("t", 0): 7})
@@ -329,7 +329,7 @@ def test_rows_and_position_are_stored_together_or_not_at_all(server: Mysql) -> N
 
 
 def parts_of(repository: Repository) -> dict[str, dict[str, str]]:
-    """What stands in the dictionary's columns of parts, by ldn; columns by their class."""
+    """Returns the components stored in the object dictionary: class -> value, by ldn."""
     with repository.connection.transaction() as execute:
         columns = dict(execute("SELECT `column_name`, counter FROM pm_counter WHERE `table_name` = 'pm_object'"))
         there = [name for (name,) in execute(
@@ -342,15 +342,15 @@ def parts_of(repository: Repository) -> dict[str, dict[str, str]]:
     }
 
 
-def test_parts_of_an_objects_name_stand_in_columns_made_as_they_come(server: Mysql) -> None:
+def test_components_of_an_objects_name_get_columns_as_they_appear(server: Mysql) -> None:
     own = replace(server, database=f"dn_{uuid.uuid4().hex[:8]}")
-    rules = Rules()
+    rules = MysqlRules()
     repository = Repository(own, lambda _: rules)
     made = Database(lambda: MysqlWriterWorker(repository), lambda _: in_mysql(own))
     cell = "ManagedElement=1,GNBDUFunction=2,NRCellDU=a\\,b"
     made.write(made.batch([[cell, 0, 1, 2], ["no name", 0, 3, 4]]))
     assert parts_of(repository) == {cell: {}, "no name": {}}
-    rules = Rules(split_dn=True)
+    rules = MysqlRules(split_dn=True)
     more = "ManagedElement=1,LDN=x,ldn=y,A%`b=z"
     with ThreadPoolExecutor(3) as pool:  # other writers, as after a restart: they fill the columns of old objects too
         others = [Repository(own, lambda _: rules) for _ in range(3)]
@@ -364,10 +364,10 @@ def test_parts_of_an_objects_name_stand_in_columns_made_as_they_come(server: Mys
         one.close()
 
 
-def test_objects_keep_their_numbers_and_parts_while_others_add_columns(server: Mysql) -> None:
+def test_objects_keep_their_numbers_and_components_while_others_add_columns(server: Mysql) -> None:
     for _ in range(8):
         own = replace(server, database=f"dn_{uuid.uuid4().hex[:8]}")
-        repositories = [Repository(own, lambda _: Rules(split_dn=True)) for _ in range(4)]
+        repositories = [Repository(own, lambda _: MysqlRules(split_dn=True)) for _ in range(4)]
         repositories[0].take_over([TopicPartition("t", 1)])  # the tables are there
         together = Barrier(len(repositories))
 
@@ -384,13 +384,13 @@ def test_objects_keep_their_numbers_and_parts_while_others_add_columns(server: M
             there = {(element, ldn): i for i, element, ldn in execute("SELECT id, element, ldn FROM pm_object")}
         for repository in repositories:
             assert repository.objects.numbers == {key: there[key[1:]] for key in repository.objects.numbers}
-        assert parts_of(repositories[0]) == {ldn: split(ldn) for _, ldn in there}
+        assert parts_of(repositories[0]) == {ldn: dn_components(ldn) for _, ldn in there}
         for repository in repositories:
             repository.close()
 
 
 def land_alone(repository: Repository, batch: CounterBatch) -> None:
-    """As the sink's loop does: what asks to try again is tried again."""
+    """Stores a batch like the sink loop, retrying while the database asks for it."""
     while True:
         try:
             MysqlWriterWorker(repository).write([batch], {})
@@ -399,9 +399,9 @@ def land_alone(repository: Repository, batch: CounterBatch) -> None:
         return
 
 
-def test_no_more_parts_get_columns_than_the_dictionary_has_room_for(server: Mysql) -> None:
+def test_only_as_many_components_get_columns_as_fit_the_dictionary(server: Mysql) -> None:
     own = replace(server, database=f"dn_{uuid.uuid4().hex[:8]}")
-    repository = Repository(own, lambda _: Rules(split_dn=True))
+    repository = Repository(own, lambda _: MysqlRules(split_dn=True))
     made = Database(lambda: MysqlWriterWorker(repository), lambda _: in_mysql(own))
     for at in (0, 60):
         many = ",".join(f"C{n}={n}" for n in range(at, at + 60))
@@ -413,7 +413,7 @@ def test_no_more_parts_get_columns_than_the_dictionary_has_room_for(server: Mysq
 
 
 def columns_of(repository: Repository, group: str) -> dict[str, tuple[str, str]]:
-    """Type and comment."""
+    """Returns type and comment of each column."""
     with repository.connection.transaction() as execute:
         rows = execute(
             "SELECT column_name, data_type, column_comment FROM information_schema.columns "
@@ -423,7 +423,7 @@ def columns_of(repository: Repository, group: str) -> dict[str, tuple[str, str]]
     return {name: (kind, comment) for name, kind, comment in rows}
 
 
-def test_columns_are_of_the_declared_types_and_tell_their_units(server: Mysql) -> None:
+def test_columns_have_the_declared_types_and_their_units_as_comments(server: Mysql) -> None:
     repository = Repository(server)
     sink = MysqlWriterWorker(repository)
     made = Database(lambda: sink, lambda _: in_mysql(server))

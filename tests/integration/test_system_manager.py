@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
-from services.scanner.leader import told
+from services.scanner.leader import reported_states
 from services.scanner.settings import ScannerSettings
+from services.scanner.state import ScanSummary, SystemState
 from services.scanner.system_manager import SystemManager
 from shared import topics
 from shared.kafka import admin
 from shared.settings import Settings, load
-from tools.cli import ledger
+from tools.cli.operate import ledger
 from tools.devstack import processes
 from tools.devstack.stack import Stack
 
@@ -70,18 +71,27 @@ class Site:
         path.write_text("content")
 
     def announced(self, system: str) -> set[str]:
-        files = ledger.read(self.stack.kafka).files.values()
+        files = ledger.read_ledger(self.stack.kafka).files.values()
         return {file.path.rpartition("/")[2] for file in files if file.system == system}
 
-    def states(self) -> dict[str, dict[str, Any]]:
-        """Of this site's systems; when two scanners tell of one, the leader's."""
-        mine = [
-            state for state in told(self.stack.zookeeper) if state["system"] in {self.one, self.two, "configuration"}
-        ]
-        return {state["system"]: state for state in sorted(mine, key=lambda state: state["state"] == "leading")}
+    def states(self) -> dict[str, SystemState]:
+        """Returns the states of this site's systems; if two scanners report one, that of the leader."""
+        ours = {self.one, self.two, "configuration"}
+        found = [state for state in reported_states(self.stack.zookeeper) if state.system in ours]
+        return {state.system: state for state in sorted(found, key=lambda state: state.state == "leading")}
+
+    def scan(self, system: str) -> ScanSummary | None:
+        """Returns the result of the last scan of a system, None if there was none."""
+        state = self.states().get(system)
+        return state.scan if state else None
+
+    def epoch(self, system: str) -> int:
+        """Returns the epoch in which a system is led, 0 if it is not."""
+        state = self.states().get(system)
+        return state.epoch if state else 0
 
     def leads(self, system: str) -> bool:
-        return self.states().get(system, {}).get("state") == "leading"
+        return self.epoch(system) > 0
 
 
 @pytest.fixture
@@ -118,24 +128,24 @@ def test_a_change_of_one_system_leaves_the_other_alone_and_a_bad_one_changes_not
     site.configure(**{site.one: {}})
     scanner()
     eventually(lambda: site.leads(site.one), "the first system is led")
-    epoch = site.states()[site.one]["epoch"]
+    epoch = site.epoch(site.one)
 
     site.configure(**{site.one: {}, site.two: {}})
     eventually(lambda: site.leads(site.two), "the second system is started")
-    second = site.states()[site.two]["epoch"]
+    second = site.epoch(site.two)
 
     site.configure(**{site.one: {}, site.two: {"pattern": "regex:("}})
     eventually(lambda: "configuration" in site.states(), "the bad change is refused")
-    assert "pattern" in site.states()["configuration"]["reason"]
-    assert (site.states()[site.one]["epoch"], site.states()[site.two]["epoch"]) == (epoch, second)
+    assert "pattern" in site.states()["configuration"].reason
+    assert (site.epoch(site.one), site.epoch(site.two)) == (epoch, second)
 
     site.configure(**{site.one: {}, site.two: {"pattern": "*.xml"}})
-    eventually(lambda: site.states().get(site.two, {}).get("epoch", 0) > second, "the second system is led anew")
+    eventually(lambda: site.epoch(site.two) > second, "the second system is led anew")
     eventually(lambda: "configuration" not in site.states(), "nothing is refused any more")
 
     site.configure(**{site.one: {}})
     eventually(lambda: site.two not in site.states(), "the second system is stopped")
-    assert site.states()[site.one]["epoch"] == epoch
+    assert site.epoch(site.one) == epoch
 
 
 def test_a_rollout_is_widened_while_running(site: Site, scanner: Callable[[], None]) -> None:
@@ -144,20 +154,24 @@ def test_a_rollout_is_widened_while_running(site: Site, scanner: Callable[[], No
     site.configure(**{site.one: {"rollout": ["e1"]}})
     scanner()
     eventually(lambda: site.announced(site.one) == {"e1.xml"}, "the first element is collected")
-    eventually(lambda: site.states()[site.one].get("elements") == 1, "one element is looked at")
+    eventually(lambda: (scan := site.scan(site.one)) is not None and scan.elements == 1, "one element is looked at")
     assert site.announced(site.one) == {"e1.xml"}
     site.configure(**{site.one: {"rollout": "100%"}})
     eventually(lambda: site.announced(site.one) == {"e1.xml", "e2.xml"}, "the second too")
 
 
 def test_a_full_queue_holds_files_back_on_the_element_and_says_so(site: Site, scanner: Callable[[], None]) -> None:
-    """Nobody fetches here, so what was announced stays under way."""
+    """There is no fetcher here, so announced files stay in flight."""
     for number in range(5):
         site.write(site.one, "e1", f"{number}.xml")
     site.configure(**{site.one: {"in-flight-limit": 2}})
     scanner()
-    eventually(lambda: site.states().get(site.one, {}).get("held_back") == 5 - 2, "three files are held back")
-    assert site.states()[site.one]["waiting_for_fetchers"] in {0, 2}
+    eventually(
+        lambda: (scan := site.scan(site.one)) is not None and scan.held_back == 5 - 2, "three files are held back"
+    )
+    scan = site.scan(site.one)
+    assert scan is not None
+    assert scan.waiting_for_fetchers in {0, 2}
     assert len(site.announced(site.one)) == 2
     assert len(list((site.home / site.one / "e1").iterdir())) == 5
 
@@ -173,19 +187,19 @@ def test_a_killed_leader_is_followed_within_a_session_and_no_file_is_missed(site
             scanners.append(processes.start(site.home, name, argv, env=env, cwd=ROOT))
             eventually(lambda: site.leads(site.one), "one leads")
         eventually(lambda: site.announced(site.one) == {"before.xml"}, "it announces")
-        epoch = site.states()[site.one]["epoch"]
+        epoch = site.epoch(site.one)
         scanners[0].kill()
         site.write(site.one, "e1", "after.xml")
         eventually(lambda: site.announced(site.one) == {"before.xml", "after.xml"}, "the other goes on")
-        assert site.states()[site.one]["epoch"] > epoch
-        files = [f for f in ledger.read(site.stack.kafka).files.values() if f.system == site.one]
+        assert site.epoch(site.one) > epoch
+        files = [f for f in ledger.read_ledger(site.stack.kafka).files.values() if f.system == site.one]
         assert {file.path.rpartition("/")[2]: file.attempt for file in files} == {"before.xml": 1, "after.xml": 1}
     finally:
         for process in scanners:
             process.stop()
 
 
-def test_a_scanner_that_is_asked_to_end_hands_over_at_once_and_in_order(site: Site) -> None:
+def test_a_scanner_that_is_stopped_hands_over_at_once(site: Site) -> None:
     site.configure(**{site.one: {}, site.two: {}})
     env = {**os.environ, "PMFLOW_CONFIG": str(site.config)}
     scanner = processes.start(site.home, "only", [sys.executable, "-m", "services.scanner"], env=env, cwd=ROOT)
@@ -195,5 +209,5 @@ def test_a_scanner_that_is_asked_to_end_hands_over_at_once_and_in_order(site: Si
         scanner.stop()
     assert not {site.one, site.two} & site.states().keys()
     events = [json.loads(line)["event"] for line in scanner.log_path.read_text().splitlines() if line.startswith("{")]
-    assert events.count("system stopped") == events.count("leads no more") == 2
+    assert events.count("system stopped") == events.count("leadership ended") == 2
     assert "Traceback" not in scanner.log_path.read_text()

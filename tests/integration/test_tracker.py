@@ -1,4 +1,4 @@
-"""The tracker on a real broker, through what Faust alone would lose: topics of later, failures, stops, kills."""
+"""The tracker on a real broker, in cases where Faust alone loses events: late topics, failures, stops, kills."""
 
 import signal
 import subprocess
@@ -16,8 +16,8 @@ from shared.kafka import admin
 from shared.kafka.consume import Consumer
 from shared.kafka.produce import Outgoing, Producer
 from shared.messages import FileStatus, Settle, SinkPosition, Stage, partition_of
-from shared.topics import FILES_SETTLE, FILES_STATUS, counters, provisioned
-from tools.cli.cycles import read
+from shared.topics import FILES_SETTLE, FILES_STATUS, counters_topic, provisioned
+from tools.cli.operate.cycles import read_cycles
 from tools.devstack import stack as devstack
 from tools.devstack.stack import Stack
 
@@ -25,12 +25,12 @@ ROOT = Path(__file__).parents[2]
 FAILS_ONCE = """
 from services.tracker import __main__, app, tracker
 def fails(*_): raise ValueError("planted")
-tracker.FileProcessingTracker.told = fails
+tracker.FileProcessingTracker.on_status = fails
 __main__.main()
 """
 DEAF = """
 from services.tracker import __main__, app
-app.decided = lambda *_: []
+app.commands_for = lambda *_: []
 __main__.main()
 """
 HANGS = """
@@ -43,7 +43,7 @@ __main__.main()
 
 
 class Tracked:
-    """Files told to the ledger, commands read back; trackers as processes."""
+    """Writes files to the ledger and reads the commands; runs trackers as processes."""
 
     def __init__(self, stack: Stack, home: Path) -> None:
         self.brokers = stack.kafka
@@ -68,7 +68,7 @@ class Tracked:
         self.kept: dict[subprocess.Popen[bytes], Callable[[], object]] = {}
 
     def start(self, *code: str, kept: bool = False, **own: float) -> "subprocess.Popen[bytes]":
-        """A tracker; one that is kept is started again when it ends by itself, as by its supervisor."""
+        """Starts a tracker; one that is kept is restarted when it exits by itself, as a supervisor would."""
         argv = [sys.executable, *(code or ("-m", "services.tracker"))]
         env = self.env | {f"PMFLOW_TRACKER__{name.upper()}": str(value) for name, value in own.items()}
         process = subprocess.Popen(argv, env=env, cwd=ROOT, stdout=self.log, stderr=self.log)
@@ -83,14 +83,14 @@ class Tracked:
         process.wait(30)
 
     def tell(self, first: int, beyond: int, end_s: int = 0, stage: Stage = "parsed") -> set[str]:
-        """Files that are parsed, or what else became of them; their ids."""
+        """Writes files to the ledger at a stage; returns their ids."""
         ids = [f"{self.run}{n:08}" for n in range(first, beyond)]
         told = []
         for n, file_id in enumerate(ids, first):
             element = f"e{n % 24}"
             status = FileStatus(
                 file_id=file_id, system="4ga", endpoint=element, element=element, path=f"/pm/{file_id}", size=1,
-                mtime_s=1, epoch=1, end_s=end_s, stage=stage, at_s=1.0, topic=counters("4ga").name,
+                mtime_s=1, epoch=1, end_s=end_s, stage=stage, at_s=1.0, topic=counters_topic("4ga").name,
                 partition=partition_of(element), last_offset=n, values=1,
             )  # fmt: skip
             told.append(Outgoing(FILES_STATUS.name, status.partition, file_id, status.encode()))
@@ -98,8 +98,8 @@ class Tracked:
         return set(ids)
 
     def store(self, next_offset: int) -> None:
-        """MySQL is so far, in every partition."""
-        topic = counters("4ga").name
+        """Reports the position of MySQL in every partition."""
+        topic = counters_topic("4ga").name
         self.producer.deliver(
             *(
                 Outgoing(
@@ -141,10 +141,10 @@ def tracked(stack: Stack, tmp_path: Path) -> Iterator[Tracked]:
     tracked.close()
 
 
-def test_a_topic_that_is_not_there_yet_is_told_of_and_not_silently_never_read(stack: Stack, tmp_path: Path) -> None:
+def test_a_tracker_exits_with_a_message_if_a_topic_is_missing(stack: Stack, tmp_path: Path) -> None:
     absent = tmp_path / "absent.py"
     absent.write_text(
-        "from dataclasses import replace\nfrom services.tracker import __main__ as m\n"
+        "from dataclasses import replace\nfrom services.tracker import wiring as m\n"
         "m.FILES_STATUS = replace(m.FILES_STATUS, name='pm.files.status.absent')\nm.main()\n"
     )
     env = {"PMFLOW_KAFKA__BOOTSTRAP_SERVERS": stack.kafka, "PYTHONPATH": str(ROOT)}
@@ -156,7 +156,7 @@ def test_a_topic_that_is_not_there_yet_is_told_of_and_not_silently_never_read(st
     assert "pmflow topics create" in ended.stderr
 
 
-def test_what_failed_is_not_acknowledged_and_comes_again(tracked: Tracked) -> None:
+def test_an_event_that_failed_is_not_acknowledged_and_comes_again(tracked: Tracked) -> None:
     first = tracked.start("-c", FAILS_ONCE)
     files = tracked.tell(0, 10)
     assert first.wait(60) == 70
@@ -165,7 +165,7 @@ def test_what_failed_is_not_acknowledged_and_comes_again(tracked: Tracked) -> No
     tracked.wait_for(files)
 
 
-def test_a_tracker_that_is_up_and_gets_nowhere_gives_no_sign_of_life_and_one_with_nothing_to_do_does(
+def test_a_tracker_without_progress_has_no_heartbeat_and_one_with_nothing_to_do_has(
     tracked: Tracked,
 ) -> None:
     hangs = tracked.start("-c", HANGS)
@@ -181,7 +181,7 @@ def test_a_tracker_that_is_up_and_gets_nowhere_gives_no_sign_of_life_and_one_wit
     tracked.wait_until(tracked.health.exists, 60, lambda: "no sign of life")
 
 
-def test_what_a_stop_or_a_kill_cut_short_comes_again(tracked: Tracked) -> None:
+def test_events_cut_short_by_a_stop_or_a_kill_come_again(tracked: Tracked) -> None:
     tracked.store(0)
     files = tracked.tell(0, 2000)
     for how, stored in ((signal.SIGTERM, 700), (signal.SIGKILL, 1400)):
@@ -195,8 +195,8 @@ def test_what_a_stop_or_a_kill_cut_short_comes_again(tracked: Tracked) -> None:
     tracked.wait_for(files)
 
 
-def test_a_file_that_faust_drops_is_commanded_all_the_same(tracked: Tracked) -> None:
-    """As it does between two rebalances: it hands later records out and never these."""
+def test_a_file_that_faust_drops_is_commanded_nevertheless(tracked: Tracked) -> None:
+    """Faust may do so between two rebalances: it delivers later records and never these."""
     tracked.start("-c", DEAF, lease_s=1)
     files = tracked.tell(0, 24)
     tracked.store(24)
@@ -227,7 +227,7 @@ def test_the_figures_of_a_cycle_are_exact_though_trackers_are_killed_and_files_c
     end_s = int(time()) - 3600 - int(tracked.run, 16) % 80_000
 
     def published() -> CycleFigures | None:
-        return next((c for c in read(tracked.brokers) if (c.system, c.end_s) == ("4ga", end_s)), None)
+        return next((c for c in read_cycles(tracked.brokers) if (c.system, c.end_s) == ("4ga", end_s)), None)
 
     tracked.tell(0, 24, end_s)
     tracked.tell(24, 26, end_s, "error")

@@ -1,4 +1,4 @@
-"""A whole pipeline on a stack of its own: its topics, databases and elements begin empty."""
+"""A whole pipeline on a stack of its own, with empty topics, databases and elements at the start."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,8 +10,8 @@ import pytest
 from shared import topics
 from shared.kafka import admin
 from shared.settings import Settings
-from tools.cli.demo import DEMO_SCHEDULE, wait_for_inventory
-from tools.cli.pipeline import Pipeline
+from tools.cli.dev.demo import DEMO_SCHEDULE, wait_for_inventory
+from tools.cli.dev.pipeline import Pipeline
 from tools.devstack import stack as devstack
 
 OVERRIDES = {
@@ -23,7 +23,7 @@ OVERRIDES = {
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
-    """Not started yet, but its servers; all of it is stopped."""
+    """A pipeline whose servers run but whose services do not; everything is stopped at the end."""
     try:
         yield Pipeline(tmp_path, devstack.up(tmp_path), OVERRIDES)
     finally:
@@ -37,7 +37,7 @@ def launch(pipeline: Pipeline) -> Callable[..., Settings]:
 
 
 def begin(pipeline: Pipeline, *simulator_options: str) -> Settings:
-    """Starts simulator and services, topics first."""
+    """Creates the topics, then starts simulator and services."""
     simulator = pipeline.simulate(*simulator_options)
     settings = pipeline.configure()
     wait_for_inventory(pipeline, simulator)

@@ -1,4 +1,4 @@
-"""A Prometheus of the machine's own, where one is installed: the alert rules in force, the services scraped."""
+"""Runs the machine's Prometheus, if one is installed, with the alert rules, and lets it scrape the services."""
 
 import json
 import shutil
@@ -22,22 +22,22 @@ ALERTS = Path(__file__).parents[2] / "deploy" / "prometheus" / "alerts.yaml"
 
 @dataclass(frozen=True)
 class Prometheus:
-    """Where it answers."""
+    """A running server, reached at its URL."""
 
     url: str
 
     def ask(self, expression: str) -> list[dict[str, Any]]:
-        """The samples of an expression now: labels as `metric`, time and text of the value as `value`."""
+        """Returns the present samples of an expression: labels as `metric`, time and text of the value as `value`."""
         return list(self._get("query", query=expression)["result"])
 
     def value(self, expression: str) -> float:
-        """Of one sample; NaN of none."""
+        """Returns the value of the only sample, or NaN if there is none."""
         found = self.ask(expression)
         assert len(found) <= 1, found
         return float(found[0]["value"][1]) if found else float("nan")
 
     def rules(self) -> list[dict[str, Any]]:
-        """As it read them, with the health of their last evaluation."""
+        """Returns the rules as the server has loaded them, with the health of their last evaluation."""
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def _get(self, what: str, **parameters: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Prometheus:
 
 @contextmanager
 def served(home: Path, port: int, targets: Mapping[str, int]) -> Iterator[Prometheus]:
-    """While it runs. `targets`: service -> its port."""
+    """Runs the server; `targets` are the ports of the services by name."""
     home.mkdir()
     jobs = [{"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{at}"]}]} for name, at in targets.items()]
     timing = {"scrape_interval": "1s", "evaluation_interval": "1s"}

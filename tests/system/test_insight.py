@@ -1,5 +1,7 @@
-"""What pmflow tells of itself is true: one run with late, doubled, renamed, corrupt, corrected and missing files, seen
-from all sides. A tracker, a sink and a database are taken away in the middle.
+"""Everything that pmflow reports is true: metrics, logs, figures and commands after one run.
+
+The run has late, doubled, renamed, corrupt, corrected and missing files; in the middle, a tracker, a sink and a
+database are stopped.
 """
 
 import json
@@ -30,10 +32,10 @@ from tests.system import prometheus
 from tests.system.conftest import OVERRIDES, begin, eventually
 from tests.system.prometheus import Prometheus
 from tests.unit.test_alerts import PANELS, RULES, filled_in
-from tools.cli import cycles, ledger, verify
-from tools.cli.demo import written
+from tools.cli.dev.demo import written_so_far
+from tools.cli.dev.pipeline import Pipeline
 from tools.cli.main import app
-from tools.cli.pipeline import Pipeline
+from tools.cli.operate import cycles, ledger, verify
 from tools.devstack import stack as devstack
 from tools.simulator.anomalies import ExpectedFigures
 
@@ -45,12 +47,12 @@ QUIET = {
     "Files lost, last hour", "Connections that failed, last hour", "Left alone", "Files left by the last scan",
     "Rows dropped, last hour",
 }  # fmt: skip
-"""Panels with nothing to show when all goes well, or nothing but zeros."""
+"""Panels that are empty, or show only zeros, if nothing fails."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is over; its services still live."""
+    """A finished run, whose services are still running."""
 
     pipeline: Pipeline
     settings: Settings
@@ -59,31 +61,31 @@ class Run:
 
     @property
     def wanted(self) -> list[dict[str, Any]]:
-        """The known answers, by system and period."""
+        """Returns the known answers by system and period."""
         return list(json.loads((self.pipeline.simulator / "answers.json").read_text()))
 
     def told(self) -> list[CycleFigures]:
-        return cycles.read(self.settings.kafka.bootstrap_servers)
+        return cycles.read_cycles(self.settings.kafka.bootstrap_servers)
 
     def lines(self, service: str) -> list[dict[str, Any]]:
-        """Of its log, since its first start."""
+        """Returns the lines of a service's log since its first start."""
         text = (self.pipeline.home / "log" / f"{service}.log").read_text()
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
     def levels(self, service: str) -> list[str]:
-        """That it was told to have while it ran."""
+        """Returns the levels that the service was switched to while it ran."""
         return [line["to"] for line in self.lines(service) if line["event"] == "log level changed"]
 
     def waited(self, service: str) -> bool:
-        """Whether it missed its database."""
+        """Returns True if the service noticed that its database was unavailable."""
         return any(line["event"] == "waiting for the database" for line in self.lines(service))
 
     def files(self) -> list[FileStatus]:
-        return list(ledger.read(self.settings.kafka.bootstrap_servers).files.values())
+        return list(ledger.read_ledger(self.settings.kafka.bootstrap_servers).files.values())
 
 
 def answered(figures: CycleFigures) -> dict[str, Any]:
-    """What an answer tells of it."""
+    """Returns the figures for which the simulator knows the answer."""
     return {field.name: getattr(figures, field.name) for field in fields(ExpectedFigures)}
 
 
@@ -98,7 +100,7 @@ def free_ports(names: tuple[str, ...]) -> dict[str, int]:
 
 
 def with_secrets(stack: devstack.Stack) -> dict[str, dict[str, str]]:
-    """Passwords where the dev stack has none."""
+    """Returns settings with passwords, which the dev stack does not need."""
     with pymysql.connect(host=stack.mysql_host, port=stack.mysql_port, user="root") as line, line.cursor() as cursor:
         cursor.execute(f"CREATE USER pm IDENTIFIED BY '{SECRET}'")
         cursor.execute("GRANT ALL ON *.* TO pm")
@@ -110,7 +112,7 @@ def with_secrets(stack: devstack.Stack) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """The cycles before the last one are long over when their files come: all of them are late."""
+    """The cycles before the last one are over when their files appear, so all these files are late."""
     home = tmp_path_factory.mktemp("insight")
     ports = free_ports((*SERVICES, "prometheus"))
     with ExitStack() as ends:
@@ -132,15 +134,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             eventually(lambda service=service: bool(found.lines(service)), 60, f"{service} runs")  # type: ignore[misc]
             os.kill(pipeline.process(service).pid, signal.SIGUSR1)
             eventually(lambda service=service: found.levels(service) == ["DEBUG"], 20, f"{service} tells more")  # type: ignore[misc]
-        eventually(lambda: written(pipeline).get("cycles", 0) >= 2, 60, "the second cycle")
+        eventually(lambda: written_so_far(pipeline).get("cycles", 0) >= 2, 60, "the second cycle")
         for service in ("tracker", "mysql_writer"):
             pipeline.process(service).kill()
         devstack.stop_component(home, "clickhouse")
-        eventually(lambda: written(pipeline)["cycles"] == CYCLES, 60, "a cycle without them")
+        eventually(lambda: written_so_far(pipeline)["cycles"] == CYCLES, 60, "a cycle without them")
         eventually(lambda: found.waited("ch_bridge"), 30, "ClickHouse is missed")
         devstack.start_component(home, "clickhouse")
         pipeline.start(["tracker", "mysql_writer"])
-        eventually(lambda: bool(written(pipeline)["over"]), 120, "late files and corrections are written")
+        eventually(lambda: bool(written_so_far(pipeline)["over"]), 120, "late files and corrections are written")
         through = Counter({"done": 2 * CYCLES * 8, "error": 2 * CYCLES})
         eventually(lambda: Counter(f.stage for f in found.files()) == through, 120, f"{through}")
         yield found
@@ -149,7 +151,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 def test_the_figures_of_every_cycle_equal_the_known_answers(run: Run) -> None:
     assert len(run.wanted) == 2 * CYCLES
     assert {answer["found"] for answer in run.wanted} == {9}
-    for answer in run.wanted:  # of the last cycle a correction may be late, too
+    for answer in run.wanted:  # a correction may be late in the last cycle as well
         assert answer["late"] in ((1, 2) if answer["end_s"] == run.last_end_s else (9,))
 
     def right() -> bool:
@@ -170,7 +172,9 @@ def test_the_figures_of_every_cycle_equal_the_known_answers(run: Run) -> None:
 
 def test_the_figures_are_kept_in_both_databases_and_printed(run: Run) -> None:
     eventually(
-        lambda: cycles.latest(cycles.history(mysql_of(run.settings))) == run.told(), 30, "MySQL has the newest ones"
+        lambda: cycles.latest_figures(cycles.stored_cycles(mysql_of(run.settings))) == run.told(),
+        30,
+        "MySQL has the newest ones",
     )
     base, _, database = clickhouse_of(run.settings).url.rpartition("/")
     wanted = {(f.system, f.end_s, f.found, f.values) for f in run.told()}
@@ -189,9 +193,9 @@ def test_the_figures_are_kept_in_both_databases_and_printed(run: Run) -> None:
     assert all(name in printed.output for answer in run.wanted for name in answer["missing"])
 
 
-@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Debian's package prometheus has it")
+@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Prometheus is not installed (Debian: prometheus)")
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-def test_a_panel_shows_what_was_scraped(run: Run, panel: dict[str, Any]) -> None:
+def test_a_panel_shows_the_scraped_metrics(run: Run, panel: dict[str, Any]) -> None:
     assert run.prometheus
     for target in panel["targets"]:
         found = run.prometheus.ask(filled_in(target["expr"]))
@@ -200,8 +204,8 @@ def test_a_panel_shows_what_was_scraped(run: Run, panel: dict[str, Any]) -> None
         assert all(labels <= sample["metric"].keys() for sample in found)
 
 
-@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Debian's package prometheus has it")
-def test_every_alarm_is_evaluated_and_those_of_this_run_have_risen(run: Run) -> None:
+@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Prometheus is not installed (Debian: prometheus)")
+def test_every_alert_is_evaluated_and_the_expected_ones_have_fired(run: Run) -> None:
     assert run.prometheus
     rules = {rule["name"]: rule for rule in run.prometheus.rules()}
     assert rules.keys() == {rule["alert"] for rule in RULES}
@@ -210,9 +214,9 @@ def test_every_alarm_is_evaluated_and_those_of_this_run_have_risen(run: Run) -> 
     assert {rules[name]["state"] for name in ("PmflowFilesLost", "PmflowNoLeader", "PmflowDeadLetters")} == {"inactive"}
 
 
-@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Debian's package prometheus has it")
-def test_what_is_counted_is_what_was_done(run: Run) -> None:
-    """Of services that were not killed: a counter begins again with its process."""
+@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Prometheus is not installed (Debian: prometheus)")
+def test_the_metrics_equal_the_work_that_was_done(run: Run) -> None:
+    """Checks counters of services that were not killed, because a counter restarts with its process."""
     asked = run.prometheus
     assert asked
     error, rows, values, size = (sum(a[name] for a in run.wanted) for name in ("error", "rows", "values", "bytes"))
@@ -226,7 +230,9 @@ def test_what_is_counted_is_what_was_done(run: Run) -> None:
     is_('sum(pmflow_files_processed_total{stage="failed"})', error)
     is_("sum(pmflow_file_seconds_count)", found)
     is_('sum(pmflow_values_total{outcome="value"})', values)
-    is_(f'sum(pmflow_moves_total{{action="move"}}) >= bool {found}', 1)  # a killed tracker may have commanded twice
+    is_(
+        f'sum(pmflow_moves_total{{action="move"}}) >= bool {found}', 1
+    )  # a killed tracker may have sent a command twice
     is_("sum(pmflow_files_lost_total)", 0)
     is_('sum(pmflow_sink_lag_messages{sink="clickhouse"})', 0)
     of_4ga = [answer for answer in run.wanted if answer["system"] == "4ga"]
@@ -255,11 +261,11 @@ def test_each_hop_of_a_file_is_found_by_its_id_in_the_logs_and_each_line_is_one_
         ("fetcher", "file processed"),
         ("mysql_writer", "stored"),
         ("ch_bridge", "stored"),
-        ("tracker", "file through"),
+        ("tracker", "file complete"),
         ("fetcher", "file settled"),
     }
     closed = [line for line in run.lines("tracker") if line["event"] == "cycle closed"]
-    assert len(closed) == 2 * CYCLES  # once each, though the tracker was killed and read all again
+    assert len(closed) == 2 * CYCLES  # once each, although the tracker was killed and read everything again
 
 
 def test_the_level_of_each_service_was_changed_while_it_ran(run: Run) -> None:
@@ -269,10 +275,10 @@ def test_the_level_of_each_service_was_changed_while_it_ran(run: Run) -> None:
     assert any(line["level"] == "debug" for line in run.lines("ch_bridge"))
 
 
-def test_a_trace_ends_in_the_tables_that_have_the_file_and_errors_name_the_corrupt_ones(run: Run) -> None:
+def test_a_trace_ends_in_the_tables_with_the_files_rows_and_errors_name_the_corrupt_files(run: Run) -> None:
     done = [f for f in run.files() if f.stage == "done" and f.system == "4ga"]
     of_element = Counter((f.element, f.end_s) for f in done)
-    file = next(f for f in done if of_element[f.element, f.end_s] == 1)  # else a newer one has its rows
+    file = next(f for f in done if of_element[f.element, f.end_s] == 1)  # otherwise a newer file has its rows
     env = {**run.pipeline.env, "COLUMNS": "300"}
     traced = CliRunner().invoke(app, ["trace", file.file_id], env=env)
     assert traced.exit_code == 0, traced.output
@@ -285,7 +291,7 @@ def test_a_trace_ends_in_the_tables_that_have_the_file_and_errors_name_the_corru
 
 
 def test_no_secret_is_in_any_log_whatever_fails(run: Run) -> None:
-    """An element that refuses a login, too; at DEBUG, with databases away."""
+    """Covers an element that refuses a login, the level DEBUG, and unavailable databases."""
     inventory = run.pipeline.simulator / "inventory" / "4ga.yaml"
     elements = yaml.safe_load(inventory.read_text())
     inventory.write_text(yaml.safe_dump([*elements, {**elements[0], "name": "refused", "password": SECRET}]))

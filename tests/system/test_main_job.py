@@ -1,4 +1,4 @@
-"""The main job, whole: simulated and real files over SFTP, every value in both databases, every file away."""
+"""The whole pipeline: simulated and real files over SFTP, every value in both databases, every file settled."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -14,32 +14,34 @@ from shared.cycle_figures import CycleFigures
 from shared.messages import CounterBatch
 from shared.settings import Settings
 from tests.system.conftest import begin, eventually
-from tools.cli import cycles, ledger, verify
-from tools.cli.backfill import backfill
-from tools.cli.demo import SAMPLES, with_dictionaries, written
-from tools.cli.pipeline import Pipeline
-from tools.cli.stored import StoredRow, in_clickhouse, in_mysql
+from tools.cli.dev.demo import SAMPLE_FILES, with_dictionaries, written_so_far
+from tools.cli.dev.pipeline import Pipeline
+from tools.cli.operate import cycles, ledger, verify
+from tools.cli.operate.backfill import backfill
+from tools.cli.operate.stored import StoredRow, in_clickhouse, in_mysql
 from tools.simulator.truth import Manifest, Written
 
 ERICSSON = "A20230515.0700_0100-0715_0100_GNODEB-0.xml"
 
 
-def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_every_value_of_every_file_is_stored_once_and_every_file_is_moved_away(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
     samples = tmp_path / "data" / "samples"
     samples.mkdir(parents=True)
-    for sample in SAMPLES.iterdir():
+    for sample in SAMPLE_FILES.iterdir():
         (samples / sample.name).write_bytes(sample.read_bytes())
-    (samples.parent / "golden").symlink_to(SAMPLES.parent / "golden")
+    (samples.parent / "golden").symlink_to(SAMPLE_FILES.parent / "golden")
     (samples / "broken.xml").write_bytes(b"<measCollecFile><measData></measCollecFile>")
     simulated = ("--systems", "4ga:4,5ga:4", "--cycles", "2", "--cycle-s", "4", "--plant", str(samples))
     overrides = {**pipeline.overrides, **with_dictionaries(pipeline.simulator)}
     settings = begin(replace(pipeline, overrides=overrides), *simulated)
 
     def stages() -> Counter[str]:
-        return Counter(file.stage for file in ledger.read(settings.kafka.bootstrap_servers).files.values())
+        return Counter(file.stage for file in ledger.read_ledger(settings.kafka.bootstrap_servers).files.values())
 
-    eventually(lambda: written(pipeline).get("cycles") == 2, 60, "two cycles are written")
-    files = written(pipeline)["files"]
+    eventually(lambda: written_so_far(pipeline).get("cycles") == 2, 60, "two cycles are written")
+    files = written_so_far(pipeline)["files"]
     eventually(lambda: stages() == {"done": files - 1, "error": 1}, 120, f"{files} files through")
 
     outcomes = verify.settled_outcomes(settings, pipeline.simulator, within_s=60)
@@ -50,7 +52,7 @@ def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(pipel
 
     batches = [
         CounterBatch.decode(record.value or b"")
-        for record in ledger.messages(settings.kafka.bootstrap_servers, topics.counters("5ga"))
+        for record in ledger.topic_records(settings.kafka.bootstrap_servers, topics.counters_topic("5ga"))
     ]
     assert all(set(batch.counters) == set(batch.types) == set(batch.units) for batch in batches)
     assert {kind for batch in batches for kind in batch.types.values()} == {"number", "vector"}
@@ -61,7 +63,7 @@ def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(pipel
     first = [line for line in lines if line.end_s == lines[0].end_s]
 
     def first_cycle() -> CycleFigures | None:
-        found = cycles.read(settings.kafka.bootstrap_servers)
+        found = cycles.read_cycles(settings.kafka.bootstrap_servers)
         return next((c for c in found if (c.system, c.end_s) == ("4ga", lines[0].end_s)), None)
 
     values = sum(line.values for line in first)
@@ -73,7 +75,9 @@ def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(pipel
     assert (figures.values, figures.error, figures.lost) == (values, 0, 0)
     assert figures.latency_s["stored"]
 
-    by_name = {f.path.rpartition("/")[2]: f for f in ledger.read(settings.kafka.bootstrap_servers).files.values()}
+    by_name = {
+        f.path.rpartition("/")[2]: f for f in ledger.read_ledger(settings.kafka.bootstrap_servers).files.values()
+    }
     assert by_name[ERICSSON].values == 2667
     assert (by_name["broken.xml"].stage, by_name["broken.xml"].values) == ("error", 0)
     folder = pipeline.simulator / "files" / "4ga" / "samples" / "pm"
@@ -85,7 +89,7 @@ def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(pipel
 
 
 def backfilled(pipeline: Pipeline, settings: Settings, end_s: int) -> None:
-    """What is lost by hand comes back from done/; all else stays as it is: values, files, what the ledger says."""
+    """Deleted rows are restored from done/; other values, the files and the ledger stay unchanged."""
 
     def rows() -> dict[str, str]:
         clickhouse = in_clickhouse(clickhouse_of(settings), "4ga", {group: set() for group in groups})
@@ -94,7 +98,7 @@ def backfilled(pipeline: Pipeline, settings: Settings, end_s: int) -> None:
         }
 
     def files() -> dict[str, tuple[str, int, int]]:
-        found = ledger.read(settings.kafka.bootstrap_servers).files.values()
+        found = ledger.read_ledger(settings.kafka.bootstrap_servers).files.values()
         return {f.file_id: (f.stage, f.values, f.nulls) for f in found}
 
     groups = {row.key[1] for row in in_mysql(mysql_of(settings)) if row.key[0] == "4ga"}
@@ -120,6 +124,6 @@ def backfilled(pipeline: Pipeline, settings: Settings, end_s: int) -> None:
 
 
 def checksum(rows: Iterable[StoredRow]) -> str:
-    """Of all that a reader finds."""
+    """Returns a checksum of everything that a reader finds."""
     seen = sorted(repr((row.key, row.suspect, sorted(row.values.items()))) for row in rows)
     return blake2b("\n".join(seen).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What was set aside comes back by hand, after a fix, through all of the pipeline; nothing else changes by it."""
+"""After a fix, an operator sends quarantined items through the pipeline again; nothing else changes."""
 
 import socket
 from contextlib import closing
@@ -13,9 +13,9 @@ from services.mysql_writer.settings import mysql_of
 from shared.messages import FileStatus
 from shared.settings import Settings
 from tests.system.conftest import begin, eventually
-from tools.cli import ledger, quarantine
-from tools.cli.pipeline import Pipeline
-from tools.cli.stored import in_mysql
+from tools.cli.dev.pipeline import Pipeline
+from tools.cli.operate import ledger, quarantine
+from tools.cli.operate.stored import in_mysql
 
 FOREIGN = "When;Site;Requests;Successes\n18.05.2020 16:15;S1;7;6\n18.05.2020 16:15;S2;5;void\n"
 PROFILE = (
@@ -30,50 +30,50 @@ BLOCKS = """<measCollecFile><fileHeader/><measData><managedElement localDn="M=1"
 <measValue measObjLdn="C=2"><measResults>1 2 3</measResults></measValue></measInfo>
 </measData></measCollecFile>
 """
-"""Of 6 values 2 are stored, one is there twice, 3 do not fit."""
+"""A file with 6 values: 2 are stored, one is a duplicate, 3 are quarantined."""
 
 
 PLANTED = ("foreign.csv", "blocks.xml")
 
 
 class Observer:
-    """Looks at all that a person can look at."""
+    """Reads everything that an operator can read."""
 
     def __init__(self, settings: Settings, port: int) -> None:
         self.settings = settings
         self.port = port
 
     def files(self) -> dict[str, FileStatus]:
-        """By name."""
-        found = ledger.read(self.settings.kafka.bootstrap_servers).files.values()
+        """Returns the newest status of each file by name."""
+        found = ledger.read_ledger(self.settings.kafka.bootstrap_servers).files.values()
         return {file.path.rpartition("/")[2]: file for file in found}
 
     def stages(self) -> dict[str, str]:
-        """Of the planted files; and whether the simulated one is done."""
+        """Returns the stage of each planted file and of the simulated one."""
         return {name if name in PLANTED else "simulated": file.stage for name, file in self.files().items()}
 
     def stored(self) -> dict[str, Any]:
-        """Values by group and object, of the planted files."""
+        """Returns the values of the planted files by group and object."""
         rows = [row for row in in_mysql(mysql_of(self.settings)) if row.key[1] in ("good", "bad", "foreign")]
         return {f"{row.key[1]} {row.key[3]}": dict(row.values) for row in rows}
 
     def metered(self) -> dict[tuple[str, str], float]:
-        """Values in the fetcher's metrics, by outcome and reason."""
+        """Returns the values counted by the fetcher's metrics, by outcome and reason."""
         with urlopen(f"http://localhost:{self.port}/metrics", timeout=10) as answer:
             families = text_string_to_metric_families(answer.read().decode())
             samples = [s for family in families for s in family.samples if s.name == "pmflow_values_total"]
         return {(s.labels["outcome"], s.labels["reason"]): s.value for s in samples if s.labels["system"] == "5ga"}
 
-    def set_aside(self) -> list[quarantine.Item]:
-        with closing((found := quarantine.opened(self.settings)).producer):
+    def set_aside(self) -> list[quarantine.QuarantinedItem]:
+        with closing((found := quarantine.read_quarantine(self.settings)).producer):
             return sorted(found.items.values(), key=lambda item: item.what, reverse=True)
 
-    def retry(self, item: quarantine.Item) -> None:
-        with closing((found := quarantine.opened(self.settings)).producer):
+    def retry(self, item: quarantine.QuarantinedItem) -> None:
+        with closing((found := quarantine.read_quarantine(self.settings)).producer):
             assert "the next scan" in found.retry(item)
 
 
-def test_a_file_and_a_block_are_retried_after_a_fix_and_every_value_is_told_of(
+def test_a_file_and_a_block_are_retried_after_a_fix_and_every_value_is_accounted_for(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
     profiles, samples = tmp_path / "profiles", tmp_path / "data" / "samples"
@@ -95,7 +95,7 @@ def test_a_file_and_a_block_are_retried_after_a_fix_and_every_value_is_told_of(
 
     away = {"foreign.csv": "error", "blocks.xml": "done", "simulated": "done"}
     eventually(lambda: seen.stages() == away, 90, "all are away")
-    assert "what may be one: 'When;Site;Requests;Successes': line 1" in seen.files()["foreign.csv"].reason
+    assert "the most likely header: 'When;Site;Requests;Successes': line 1" in seen.files()["foreign.csv"].reason
     blocks = seen.files()["blocks.xml"]
     assert (blocks.values, blocks.quarantined, blocks.dropped, blocks.nulls) == (2, 3, 1, 1)
     assert blocks.reason == "duplicate value: 1; count mismatch: 3"

@@ -1,4 +1,4 @@
-"""What `kubectl apply -k deploy/k8s` creates is valid, and the same as what compose and the tests run."""
+"""`kubectl apply -k deploy/k8s` creates valid objects that run the same as Compose and the tests."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ import yaml
 
 from shared.settings import SERVICES, load
 from tests.kustomize import render
-from tools.devstack.downloads import Missing
+from tools.devstack.downloads import MissingPrerequisite
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
@@ -24,10 +24,10 @@ Objects = dict[str, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def objects() -> Objects:
-    """Returns what `kubectl apply -k deploy/k8s` creates; the hash at the end of a generated name is cut off."""
+    """Returns what `kubectl apply -k deploy/k8s` creates; without the hash at the end of generated names."""
     try:
         rendered = render(K8S)
-    except Missing as missing:
+    except MissingPrerequisite as missing:
         pytest.skip(str(missing))
     found = {f"{one['kind']}/{re.sub(r'-[a-z0-9]{10}$', '', one['metadata']['name'])}": one for one in rendered}
     assert len(found) == len(rendered)
@@ -82,7 +82,7 @@ def test_kustomizations_name_every_manifest() -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_service_is_started_in_kubernetes_as_elsewhere(service: str, objects: Objects) -> None:
+def test_every_service_is_started_in_kubernetes_the_same_way_as_elsewhere(service: str, objects: Objects) -> None:
     assert container(objects, service)["command"] == COMPOSE[service]["command"]
 
 
@@ -117,7 +117,7 @@ def test_kubernetes_runs_the_images_that_compose_builds(objects: Objects) -> Non
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_metrics_and_health_are_served_where_they_are_looked_for(
+def test_metrics_and_health_are_served_at_the_ports_and_paths_that_are_probed(
     service: str, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PMFLOW_CONFIG", raising=False)

@@ -11,7 +11,7 @@ import yaml
 
 from shared.inventory import endpoints
 from shared.settings import SERVICES, System
-from tools.cli.docs import pages
+from tools.cli.dev.docs import pages
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

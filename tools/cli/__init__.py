@@ -1,1 +1,1 @@
-"""`pmflow`, the command line: an operator's view; reads everything, owns nothing."""
+"""The command line `pmflow`, for operators and developers; it reads everything and owns nothing."""

@@ -1,4 +1,4 @@
-"""`python -m tools.cli` is `pmflow`."""
+"""Runs `pmflow` as `python -m tools.cli`."""
 
 from tools.cli.main import app
 

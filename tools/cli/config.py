@@ -1,53 +1,51 @@
-"""`pmflow config check`: a configuration before it is used: its keys, and a trial login and listing of its elements."""
+"""`pmflow config check`: tests a configuration before it is used, with a trial login and listing of its elements."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from time import sleep, time
+from time import time
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.fetcher.preprocess.load import read_preprocessing
-from services.fetcher.preprocess.steps import Preprocessing
-from services.scanner.inventory import Inventory
-from services.scanner.lister import Lister
-from services.scanner.settings import ScannerSettings
-from services.scanner.system_manager import check as check_scanner
+from services.fetcher.operate import Preprocessing, read_preprocessing
+from services.scanner.operate import ScannerSettings, check_configuration, elements_to_scan, trial_listing
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.remote.service_manager import FtpServiceManager
 from shared.settings import BadSettings, Settings, System, load
-from tools.cli.docs import OWN_SECTIONS
+from tools.cli.dev.docs import OWN_SECTIONS
 
-app = typer.Typer(no_args_is_help=True, help="The configuration.")
+app = typer.Typer(no_args_is_help=True, help="Test the configuration.")
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What one element showed."""
+class ElementTrial:
+    """The result of logging in to one element and listing its files."""
 
     element: str
     found: int = 0
-    """Files listed."""
+    """Number of files listed."""
     matching: int = 0
-    """Of those, by name, age and size."""
+    """Number of them that match by name, age and size."""
     settled: int = 0
-    """Of those, unchanged between two looks; at most as many as may be in flight."""
+    """Number of matching files that did not change between two looks; limited by in-flight-limit."""
     left: str = ""
-    """Why the others would be left."""
+    """Reasons why the others would be left, with their counts."""
     trouble: str = ""
 
 
-@app.command()
-def check(
-    elements: Annotated[int, typer.Option(help="of each system that are tried; 0: the configuration alone")] = 10,
-    system: Annotated[str, typer.Option(help="this one only")] = "",
+@app.command("check")
+def check_config(
+    elements: Annotated[
+        int, typer.Option(help="number of elements of each system to try; 0: check only the configuration")
+    ] = 10,
+    system: Annotated[str, typer.Option(help="check only this system")] = "",
 ) -> None:
-    """Test the configuration PMFLOW_CONFIG names; exit 1 when it, or an element that was tried, is not as it must be.
+    """Test the configuration that PMFLOW_CONFIG names, and log in to some elements; exit with 1 if anything is wrong.
 
     Nothing is announced, moved or stored.
     """
@@ -58,49 +56,48 @@ def check(
         for name, cls in OWN_SECTIONS.items():
             settings.section(name, cls)
         wanted = [found for found in settings.systems if system in {"", found.name}]
-        check_scanner(settings, own, wanted)
+        check_configuration(settings, own, wanted)
         meanings = {one.name: read_preprocessing(one) for one in wanted}
     except BadSettings as error:
         console.print(f"refused: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error
     good = True
     for one in wanted:
-        inventory = Inventory(one).read()
-        tried = list(trials(settings, own, one, dict(islice(inventory.items(), elements))))
+        inventory = elements_to_scan(one)
+        tried = list(try_elements(settings, own, one, dict(islice(inventory.items(), elements))))
         good = good and not any(trial.trouble for trial in tried)
-        console.print(table(one, len(inventory), meanings[one.name], tried))
+        console.print(trials_table(one, len(inventory), meanings[one.name], tried))
     raise typer.Exit(0 if good else 1)
 
 
-def trials(settings: Settings, own: ScannerSettings, system: System, tried: Mapping[str, Endpoint]) -> Iterator[Trial]:
-    """Log in to each element and list it twice, as a scan would."""
+def try_elements(
+    settings: Settings, own: ScannerSettings, system: System, tried: Mapping[str, Endpoint]
+) -> Iterator[ElementTrial]:
+    """Logs in to each element and lists it twice, as a scan would."""
     manager = FtpServiceManager(settings.elements)
-    lister = Lister(system, own, ledger={})
 
-    def trial(endpoint: Endpoint) -> Trial:
+    def trial(endpoint: Endpoint) -> ElementTrial:
         try:
             with manager.session(endpoint) as session:
-                look = lister.first_look(session, endpoint, system.in_flight_limit)
-                sleep(own.settle_s)
-                look = lister.second_look(session, look)
+                listing = trial_listing(session, endpoint, system, own)
         except (Unreachable, Hopeless) as error:
-            return Trial(endpoint.name, trouble=str(error))
-        left = ", ".join(f"{count} {reason}" for reason, count in sorted((+look.left).items()))
-        nowhere = look.left["no such directory"] == len(endpoint.directories(time()))
+            return ElementTrial(endpoint.name, trouble=str(error))
+        left = ", ".join(f"{count} {reason}" for reason, count in sorted((+listing.left).items()))
+        nowhere = listing.left["no such directory"] == len(endpoint.directories(time()))
         trouble = f"no such directory: {endpoint.directory}" if nowhere else ""
-        return Trial(endpoint.name, look.listed, look.matching, len(look.files), left, trouble)
+        return ElementTrial(endpoint.name, listing.listed, listing.matching, len(listing.files), left, trouble)
 
     with ThreadPoolExecutor(own.listings) as pool:
         yield from pool.map(trial, tried.values())
     manager.close()
 
 
-def table(system: System, elements: int, wanted: Preprocessing, tried: list[Trial]) -> Table:
-    """A row an element that was tried."""
-    known = f", {len(wanted.dictionary.of_group):,} counters in its dictionary" if wanted.dictionary else ""
+def trials_table(system: System, elements: int, wanted: Preprocessing, tried: list[ElementTrial]) -> Table:
+    """Returns a table with one row per element that was tried."""
+    known = f", {len(wanted.dictionary.by_group):,} counters in its dictionary" if wanted.dictionary else ""
     shown = Table(
-        "element", "found", "matching", "settled", "left, why", "trouble",
-        title=f"{system.name}: the configuration is good; {elements} elements, {len(tried)} tried{known}",
+        "element", "found", "matching", "settled", "left because", "error",
+        title=f"{system.name}: the configuration is valid; {elements} elements, {len(tried)} tried{known}",
     )  # fmt: skip
     for trial in tried:
         counts = (f"{count:,}" for count in (trial.found, trial.matching, trial.settled))

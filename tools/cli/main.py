@@ -1,50 +1,52 @@
-"""`pmflow`: the command line. Each command is a few lines over a function that does the work."""
+"""The commands of `pmflow`, each from the module that implements it."""
 
 import typer
 
 from shared import settings, topics
 from shared.kafka import admin
-from tools.cli import backfill as backfill_
 from tools.cli import config as config_
-from tools.cli import cycles as cycles_
-from tools.cli import demo as demo_
-from tools.cli import docs as docs_
-from tools.cli import errors as errors_
-from tools.cli import parse as parse_
-from tools.cli import partition as partition_
-from tools.cli import quarantine as quarantine_
-from tools.cli import replay as replay_
-from tools.cli import run as run_
-from tools.cli import status as status_
-from tools.cli import trace as trace_
-from tools.cli import verify as verify_
+from tools.cli.dev import demo as demo_
+from tools.cli.dev import docs as docs_
+from tools.cli.dev import parse as parse_
+from tools.cli.dev import run as run_
+from tools.cli.operate import backfill as backfill_
+from tools.cli.operate import cycles as cycles_
+from tools.cli.operate import errors as errors_
+from tools.cli.operate import partition as partition_
+from tools.cli.operate import quarantine as quarantine_
+from tools.cli.operate import replay as replay_
+from tools.cli.operate import status as status_
+from tools.cli.operate import trace as trace_
+from tools.cli.operate import verify as verify_
 from tools.devstack.cli import app as dev
 from tools.simulator.cli import simulate
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
-topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
-app.add_typer(dev, name="dev", help="The dev stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine, on loopback.")
+topics_app = typer.Typer(no_args_is_help=True, help="Create the Kafka topics.")
+app.add_typer(
+    dev, name="dev", help="Run the dev stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine, on loopback."
+)
 app.add_typer(topics_app, name="topics")
 app.add_typer(config_.app, name="config")
 app.add_typer(quarantine_.app, name="quarantine")
 app.command("simulate")(simulate)
-app.command("run")(run_.run)
-app.command("status")(status_.status)
-app.command("cycles")(cycles_.cycles)
-app.command("trace")(trace_.trace)
-app.command("errors")(errors_.errors)
-app.command("parse")(parse_.parse)
-app.command("replay")(replay_.command)
-app.command("backfill")(backfill_.command)
-app.command("partition")(partition_.command)
-app.command("verify")(verify_.verify)
-app.command("demo")(demo_.demo)
-app.command("docs")(docs_.docs)
+app.command("run")(run_.run_service)
+app.command("status")(status_.show_status)
+app.command("cycles")(cycles_.show_cycles)
+app.command("trace")(trace_.trace_files)
+app.command("errors")(errors_.show_errors)
+app.command("parse")(parse_.parse_files)
+app.command("replay")(replay_.replay_command)
+app.command("backfill")(backfill_.backfill_command)
+app.command("partition")(partition_.partition_command)
+app.command("verify")(verify_.verify_values)
+app.command("demo")(demo_.demo_command)
+app.command("docs")(docs_.write_docs)
 
 
 @topics_app.command("create")
-def create() -> None:
-    """Create what is missing; do this before the services start."""
+def create_topics() -> None:
+    """Create the topics that are missing; run this before the services start."""
     found = settings.load()
     wanted = topics.provisioned(system.name for system in found.systems)
     for name, what in admin.provision(found.kafka.bootstrap_servers, wanted).items():

@@ -1,4 +1,4 @@
-"""`pmflow dev`: the stack from the command line."""
+"""`pmflow dev`: starts, stops and shows the dev stack."""
 
 import os
 from pathlib import Path
@@ -9,45 +9,45 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.devstack import stack
-from tools.devstack.downloads import Missing
-from tools.devstack.processes import Running
+from tools.devstack.downloads import MissingPrerequisite
+from tools.devstack.processes import AlreadyRunning
 from tools.devstack.servers import NotReady
+from tools.devstack.stack import DEFAULT_HOME
 
 app = typer.Typer(no_args_is_help=True)
-Home = Annotated[Path, typer.Option(help="folder of its data, logs and pid files")]
-HOME = Path(".pmflow")
+HomeOption = Annotated[Path, typer.Option(help="folder of the stack's data, logs and pid files")]
 
 
-@app.command()
-def up(home: Home = HOME) -> None:
-    """Start what does not run; returns when each server answers a real request."""
+@app.command("up")
+def dev_up(home: HomeOption = DEFAULT_HOME) -> None:
+    """Start the servers that do not run, and wait until each one answers a request."""
     try:
         started = stack.up(home, usual_ports=True)
-    except (Missing, Running, NotReady) as reason:
+    except (MissingPrerequisite, AlreadyRunning, NotReady) as reason:
         typer.echo(str(reason), err=True)
         raise typer.Exit(1) from reason
-    show(home)
+    print_stack(home)
     if not started.overlay_file.exists():
         started.write_overlay({})
     typer.echo(f"export PMFLOW_CONFIG=deploy/pmflow.yaml,{os.path.relpath(started.overlay_file)}")
 
 
-@app.command()
-def down(home: Home = HOME) -> None:
-    """Stop the servers, and all else that was started under the folder, a running demo too; the data stays."""
+@app.command("down")
+def dev_down(home: HomeOption = DEFAULT_HOME) -> None:
+    """Stop the servers and everything else that runs under the folder, including a demo; the data stays."""
     stopped = stack.down(home)
     typer.echo(f"stopped: {', '.join(stopped)}" if stopped else f"nothing runs under {home.resolve()}")
 
 
-@app.command()
-def status(home: Home = HOME) -> None:
-    """Show what runs, where."""
-    show(home)
+@app.command("status")
+def dev_status(home: HomeOption = DEFAULT_HOME) -> None:
+    """Show the servers with their addresses, and the other processes that run."""
+    print_stack(home)
 
 
-@app.command()
-def reset(home: Home = HOME) -> None:
-    """Stop all and remove all data; what was downloaded stays."""
+@app.command("reset")
+def dev_reset(home: HomeOption = DEFAULT_HOME) -> None:
+    """Stop everything and remove all data; downloads stay."""
     try:
         stack.reset(home)
     except NotReady as reason:
@@ -55,17 +55,17 @@ def reset(home: Home = HOME) -> None:
         raise typer.Exit(1) from reason
 
 
-def show(home: Path) -> None:
-    """Print one row per server, and per other process that runs."""
+def print_stack(home: Path) -> None:
+    """Prints one row per server, and one per other process that runs."""
     home = home.resolve()
     if not (home / "stack.json").exists():
-        typer.echo("nothing there yet: pmflow dev up")
+        typer.echo(f"no dev stack under {home}: start one with pmflow dev up")
         return
     ports = stack.Stack.load(home).ports
-    shown = Table("server", "is", "at")
-    for component, state in stack.status(home).items():
+    shown = Table("process", "state", "address")
+    for component, state in stack.component_states(home).items():
         shown.add_row(component, state, f"127.0.0.1:{ports[component]}")
-    for process in stack.running(home):
+    for process in stack.running_processes(home):
         if process.name not in stack.COMPONENTS:
-            shown.add_row(process.name, "runs", f"pid {process.pid}")
+            shown.add_row(process.name, "running", f"pid {process.pid}")
     Console().print(shown)

@@ -1,4 +1,4 @@
-"""The embedded ClickHouse (chdb), asked as a server is: a database, settings, a statement, and an insert's data."""
+"""Runs statements in the embedded ClickHouse (chdb) as a server would: with database, settings and insert data."""
 
 import os
 import re
@@ -10,47 +10,47 @@ from typing import Any
 
 import chdb
 
-ANY = rb"""(?:'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*"|--[^\n]*|/\*.*?\*/|[^'`"])*?"""
-"""Of a statement, up to what comes behind this; a text or a comment counts as one."""
+ANY_TEXT = rb"""(?:'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*"|--[^\n]*|/\*.*?\*/|[^'`"])*?"""
+"""Matches as little of a statement as possible; a string, quoted name or comment is matched as a whole."""
 INSERT = re.compile(
-    rb"(?is)\s*insert\s+into\b(?P<target>" + ANY + rb")(?P<settings>\bsettings\b" + ANY + rb")?"
+    rb"(?is)\s*insert\s+into\b(?P<target>" + ANY_TEXT + rb")(?P<settings>\bsettings\b" + ANY_TEXT + rb")?"
     rb"\bformat\s+(?P<format>\w+)[ \t]*\r?\n?(?P<data>.*)"
 )
 TEXT_OR_COMMENT = re.compile(r"(?s)'(?:[^'\\]|\\.)*'|--[^\n]*|/\*.*?\*/")
-LEFT_BROKEN = re.compile(r"(?i)\bengine\s*=?\s*`?kafka\b")
-"""The engine cannot, and leaves metadata behind with which the path can never be opened again."""
+KAFKA_ENGINE = re.compile(r"(?i)\bengine\s*=?\s*`?kafka\b")
+"""A Kafka table: the engine cannot create one, and leaves metadata behind with which its path cannot be opened."""
 
 
-class Refused(Exception):  # noqa: N818
-    """In the engine's own words, which begin with `Code: <number>.`."""
+class StatementRefused(Exception):  # noqa: N818
+    """The engine refused a statement; the text is the engine's and begins with `Code: <number>.`."""
 
-    def __init__(self, said: str) -> None:
-        super().__init__(said)
-        found = re.match(r"Code: (\d+)", said)
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        found = re.match(r"Code: (\d+)", message)
         self.code = found[1] if found else "1002"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Of a statement."""
+class StatementResult:
+    """The result of a statement."""
 
     content: bytes
     written_rows: int
 
 
 class Engine:
-    """The one owner of a path; any number of statements at once."""
+    """The only owner of a path; runs any number of statements at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
         self.held = self._line()  # keeps the engine while no statement runs
 
-    def run(self, statement: bytes, database: str, settings: Mapping[str, str], output: str) -> Answer:
-        """On a line of its own: what is set for it is gone after it.
+    def run(self, statement: bytes, database: str, settings: Mapping[str, str], output: str) -> StatementResult:
+        """Runs a statement on a connection of its own, so that its settings end with it.
 
         Raises:
-            Refused: by the engine.
-            ValueError: the statement is no text.
+            StatementRefused: the engine refused the statement.
+            ValueError: the statement is not UTF-8 text.
         """
         with closing(self._line()) as line:
             _ask(line, f"USE {_identifier(database)}")
@@ -68,8 +68,8 @@ class Engine:
         self.held.close()
 
 
-def _insert(line: Any, insert: re.Match[bytes]) -> Answer:
-    """Through a file in memory: a statement is text, its data may be anything."""
+def _insert(line: Any, insert: re.Match[bytes]) -> StatementResult:
+    """Inserts data through a file in memory: a statement must be text, but its data may be any bytes."""
     target, settings, form = ((insert[part] or b"").decode() for part in ("target", "settings", "format"))
     memory = os.memfd_create("insert")
     try:
@@ -80,14 +80,14 @@ def _insert(line: Any, insert: re.Match[bytes]) -> Answer:
         os.close(memory)
 
 
-def _ask(line: Any, statement: str, output: str = "TabSeparated") -> Answer:
-    if LEFT_BROKEN.search(TEXT_OR_COMMENT.sub(" ", statement)):
-        raise Refused("Code: 48. DB::Exception: the embedded engine has no Kafka tables. (NOT_IMPLEMENTED)")
+def _ask(line: Any, statement: str, output: str = "TabSeparated") -> StatementResult:
+    if KAFKA_ENGINE.search(TEXT_OR_COMMENT.sub(" ", statement)):
+        raise StatementRefused("Code: 48. DB::Exception: the embedded engine has no Kafka tables. (NOT_IMPLEMENTED)")
     try:
         answer = line.query(statement, output)
     except RuntimeError as error:
-        raise Refused(str(error)) from error
-    return Answer(bytes(answer.bytes()), answer.rows_written())
+        raise StatementRefused(str(error)) from error
+    return StatementResult(bytes(answer.bytes()), answer.rows_written())
 
 
 def _literal(value: str) -> str:

@@ -1,7 +1,7 @@
-"""ClickHouse's HTTP interface before one embedded engine (chdb), enough for clickhouse-connect and curl.
+"""Serves ClickHouse's HTTP interface from one embedded engine (chdb), enough for clickhouse-connect and curl.
 
-chdb has one owner process a path; behind this front writers, command line and tests all speak `http://`, as to a
-server, so the code of production is the code that is tested. Not for production itself.
+Only one process can own a chdb path. Through this server, services, command line and tests all use `http://`, as with
+a real server, so the tests run the production code. It is not meant for production itself.
 """
 
 import gzip
@@ -21,7 +21,7 @@ import lz4.frame
 import typer
 import zstandard
 
-from tools.devstack.clickhouse_engine import Engine, Refused
+from tools.devstack.clickhouse_engine import Engine, StatementRefused
 
 NOT_SETTINGS = frozenset({
     "query", "database", "default_format", "session_id", "session_timeout", "query_id", "user", "password", "role",
@@ -40,7 +40,7 @@ UNKNOWN_TABLE, UNKNOWN_DATABASE = "60", "81"
 
 
 class Front(BaseHTTPRequestHandler):
-    """A request: parameters in the URL, the statement there or in the body, an insert's data in the body."""
+    """Handles a request: parameters in the URL, the statement there or in the body, insert data in the body."""
 
     protocol_version = "HTTP/1.1"
     engine: Engine
@@ -56,7 +56,7 @@ class Front(BaseHTTPRequestHandler):
             packed = self._body()
             self._answer(_unpacked(packed, self.headers.get("Content-Encoding", "")))
         except EOFError:
-            self.close_connection = True  # the client is gone: what it began to say is not done
+            self.close_connection = True  # the client is gone: its incomplete request is not executed
         except ValueError as error:
             self._send(400, f"the request cannot be read: {error}".encode())
 
@@ -67,7 +67,7 @@ class Front(BaseHTTPRequestHandler):
         output = parameters.get("default_format", "TabSeparated")
         try:
             answer = self.engine.run(statement, parameters.get("database") or "default", settings, output)
-        except Refused as error:
+        except StatementRefused as error:
             status = 404 if error.code in {UNKNOWN_TABLE, UNKNOWN_DATABASE} else 500
             self._send(status, str(error).encode(), {"X-ClickHouse-Exception-Code": error.code})
         else:
@@ -110,7 +110,7 @@ class Front(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
-        """Nothing of good requests."""
+        """Logs only requests that failed."""
         if len(args) > 1 and str(args[1]) >= "400":
             sys.stderr.write(f"{format % args}\n")
 
@@ -121,11 +121,11 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
     try:
         return bytes(UNPACK[encoding](body))
     except (OSError, EOFError, RuntimeError, zlib.error, zstandard.ZstdError) as error:
-        raise ValueError(f"the body is no {encoding}: {error}") from error
+        raise ValueError(f"the body is not valid {encoding}: {error}") from error
 
 
 class Server(ThreadingHTTPServer):
-    """A thread for each client."""
+    """Serves each client in a thread of its own."""
 
     daemon_threads = False
     request_queue_size = 64
@@ -143,23 +143,23 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves before its answer is none of ours."""
+        """Ignores clients that disconnect before their answer."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
     def end(self) -> None:
-        """Once it serves no more: statements that run come to their end, nothing more is read."""
+        """Closes the server after `serve_forever`: running statements finish, and nothing more is read."""
         for line in list(self.lines):
             try:
                 line.shutdown(socket.SHUT_RD)
             except OSError:
-                continue  # gone by itself
+                continue  # already closed
         self.server_close()
 
 
 def main(
-    path: Annotated[Path, typer.Option(help="the engine's data")],
-    port: Annotated[int, typer.Option(help="on loopback")],
+    path: Annotated[Path, typer.Option(help="folder of the engine's data")],
+    port: Annotated[int, typer.Option(help="port on loopback")],
 ) -> None:
     """Serve until SIGTERM."""
     path.mkdir(parents=True, exist_ok=True)

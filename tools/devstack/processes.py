@@ -1,7 +1,7 @@
-"""Processes that outlive the command that started them: found and stopped by their pid files.
+"""Starts, finds and stops processes that outlive the command that started them, by their pid files.
 
-A pid file also holds the boot and the time at which the process started, so that another process which got the same
-pid later, even after a reboot, is never touched.
+A pid file also holds the boot and the start time of the process, so that another process with the same pid is never
+touched, even after a reboot.
 """
 
 import fcntl
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
-LOOK_S = 0.02
+EXIT_POLL_S = 0.02
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _children: dict[int, subprocess.Popen[bytes]] = {}
-"""Children of this process by pid: without a wait for their exit codes they would stay as zombies."""
+"""Children of this process by pid; they would remain as zombies if nothing read their exit codes."""
 
 
-class Running(RuntimeError):  # noqa: N818
-    """A process of that name runs already."""
+class AlreadyRunning(RuntimeError):  # noqa: N818
+    """A process of that name is already running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Process:
         return self.home / "run" / f"{self.name}.json"
 
     def alive(self) -> bool:
-        """Whether it runs; one that ended and waits for its parent does not."""
+        """Returns True if the process runs; a zombie does not."""
         _reap(self.pid)
         return self.started != "" and _start_time(self.pid) == self.started
 
@@ -61,10 +61,10 @@ class Process:
             self.pid_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone; its pid file stays, as after a crash."""
+        """Kills the process and waits until it is gone; its pid file stays, as after a crash."""
         self._signal(signal.SIGKILL)
         if not self._gone_within(30.0):
-            raise TimeoutError(f"{self.name}: pid {self.pid} does not end")
+            raise TimeoutError(f"{self.name}: pid {self.pid} did not exit within 30 s of SIGKILL")
 
     def log_tail(self, lines: int = 20) -> str:
         if not self.log_path.exists():
@@ -81,21 +81,21 @@ class Process:
         while self.alive():
             if monotonic() > until_s:
                 return False
-            sleep(LOOK_S)
+            sleep(EXIT_POLL_S)
         return True
 
 
 def start(
     home: Path, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Process:
-    """Start a process in a session of its own; its output is appended to `<home>/log/<name>.log`.
+    """Starts a process in a session of its own; its output is appended to `<home>/log/<name>.log`.
 
     Raises:
-        Running: one of that name runs already.
+        AlreadyRunning: a process of that name is running.
     """
     running = find(home, name)
     if running is not None:
-        raise Running(f"{name} runs already, pid {running.pid}: stop it first")
+        raise AlreadyRunning(f"{name} is already running, pid {running.pid}: stop it first")
     (home / "log").mkdir(parents=True, exist_ok=True)
     with (home / "log" / f"{name}.log").open("ab") as log, _signals_held_back():
         child = subprocess.Popen(
@@ -106,27 +106,27 @@ def start(
         try:
             _write_down(process)
         except OSError:
-            process.kill()  # else nobody would ever find it
+            process.kill()  # nothing would find it without a pid file
             raise
     return process
 
 
 def register(home: Path, name: str) -> Process:
-    """Writes the pid file of this very process.
+    """Writes the pid file of the current process.
 
     Raises:
-        Running: another process of that name runs.
+        AlreadyRunning: another process of that name is running.
     """
     running = find(home, name)
     if running is not None and running.pid != os.getpid():
-        raise Running(f"{name} runs already under {home}, pid {running.pid}: stop it first")
+        raise AlreadyRunning(f"{name} is already running under {home}, pid {running.pid}: stop it first")
     process = Process(home, name, os.getpid(), _start_time(os.getpid()))
     _write_down(process)
     return process
 
 
 def take_over(home: Path, name: str) -> Process | None:
-    """Registers this very process in place of another one, which is stopped first; returns that one, if it ran."""
+    """Registers the current process in place of another one; stops and returns the other one if it runs."""
     (home / "run").mkdir(parents=True, exist_ok=True)
     with (home / "run" / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of two that start at once, the second stops the first
@@ -139,7 +139,7 @@ def take_over(home: Path, name: str) -> Process | None:
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Delays SIGINT and SIGTERM: a child that runs but has no pid file yet would never be found again."""
+    """Delays SIGINT and SIGTERM, because a child without a pid file would never be found again."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are handled by the main thread only
         return
@@ -156,7 +156,7 @@ def _signals_held_back() -> Iterator[None]:
 
 
 def _write_down(process: Process) -> None:
-    """Writes the pid file whole or not at all: one cut short would hide a process that runs."""
+    """Writes the pid file completely or not at all: an incomplete one would hide a running process."""
     process.pid_file.parent.mkdir(parents=True, exist_ok=True)
     partial = process.pid_file.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps({"pid": process.pid, "started": process.started}))
@@ -164,7 +164,7 @@ def _write_down(process: Process) -> None:
 
 
 def _read(home: Path, name: str) -> Process | None:
-    """The process that the pid file names, running or not; None without a file that can be read."""
+    """Returns the process in the pid file, running or not; None if there is no readable file."""
     try:
         found = json.loads((home / "run" / f"{name}.json").read_text())
         return Process(home, name, int(found["pid"]), str(found["started"]))
@@ -185,7 +185,7 @@ def running(home: Path) -> list[Process]:
 
 
 def _start_time(pid: int) -> str:
-    """The boot and the time at which a pid's process started; empty when it does not run."""
+    """Returns the boot and the start time of the process with a pid; empty if it does not run."""
     stat = Path(f"/proc/{pid}/stat")
     if not stat.parent.parent.joinpath("self").exists():  # macOS
         found = subprocess.run(
@@ -197,11 +197,13 @@ def _start_time(pid: int) -> str:
         fields = stat.read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    return "" if fields[0] in "ZX" else f"{fields[19]} {_boot()}"
+    state, threads, ticks = fields[0], int(fields[17]), fields[19]
+    # a process whose first thread has ended keeps files and ports until the last one has
+    return "" if state in "ZX" and threads <= 1 else f"{ticks} {_boot()}"
 
 
 def _boot() -> str:
-    """The identity of this boot of the machine; empty where the system tells none."""
+    """Returns the identity of the machine's current boot; empty if the operating system has none."""
     return BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
 
 

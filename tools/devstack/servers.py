@@ -1,4 +1,4 @@
-"""The four servers: how each is started, and a request that tells whether it serves."""
+"""Prepares the four servers, and checks each of them with a real request."""
 
 import shutil
 import socket
@@ -17,12 +17,12 @@ from tools.devstack import downloads
 
 HOST = "127.0.0.1"
 SOCKET = "mysqld.sock"
-"""In the data directory, and by a relative name: the path below a test's folder is longer than a socket's may be."""
+"""The socket in the data directory, by a relative name: a test's absolute path may be too long for a socket."""
 CLUSTER_ID = "cG1mbG93LWRldi1zdGFjaw"
 
 
 class NotReady(RuntimeError):  # noqa: N818
-    """A server ended or does not answer; says which, and how its log ends."""
+    """A server has ended or does not answer; the text names it and contains the end of its log."""
 
 
 def answers(component: str, ports: Mapping[str, int]) -> bool:
@@ -47,7 +47,7 @@ def _kafka_answers(ports: Mapping[str, int]) -> bool:
 
 
 def _zookeeper_answers(ports: Mapping[str, int]) -> bool:
-    """By its command `srvr`, which a server that does not serve yet refuses."""
+    """Sends the command `srvr`, which a server refuses until it serves."""
     try:
         with socket.create_connection(("127.0.0.1", ports["zookeeper"]), timeout=2) as line:
             line.sendall(b"srvr")
@@ -81,11 +81,26 @@ _ANSWERS: Mapping[str, Callable[[Mapping[str, int]], bool]] = {
 
 
 def _prepare_kafka(ports: Mapping[str, int], data: Path) -> list[str]:
-    """One node, broker and controller (KRaft)."""
+    """Prepares a single node that is both broker and controller (KRaft)."""
     data.mkdir(parents=True, exist_ok=True)
     config = data.parent / "kafka.properties"
-    controller = f"127.0.0.1:{ports['kafka_controller']}"
-    settings = {
+    config.write_text("".join(f"{key}={value}\n" for key, value in _kafka_settings(ports, data).items()))
+    log4j = f"-Dlog4j2.configurationFile={Path(__file__).parent / 'log4j2.properties'}"
+    jvm = [downloads.java(), log4j, "-cp", f"{downloads.jars('kafka')}/*"]
+    if not (data / "meta.properties").exists():
+        shutil.rmtree(data)  # an interrupted format may have left parts
+        storage = [*jvm, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(config)]
+        formatted = subprocess.run(storage, capture_output=True, text=True, check=False)
+        if formatted.returncode:
+            raise NotReady(
+                f"Kafka's storage cannot be formatted:\n{formatted.stdout[-1000:]}{formatted.stderr[-2000:]}"
+            )
+    return [*jvm[:1], "-Xmx512m", "-Xms256m", *jvm[1:], "kafka.Kafka", str(config)]
+
+
+def _kafka_settings(ports: Mapping[str, int], data: Path) -> dict[str, object]:
+    controller = f"{HOST}:{ports['kafka_controller']}"
+    return {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{controller}",
@@ -98,23 +113,11 @@ def _prepare_kafka(ports: Mapping[str, int], data: Path) -> list[str]:
         "transaction.state.log.replication.factor": 1,
         "transaction.state.log.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
-        # a killed broker is refused until its last session ends, 9 s by default
+        # after a kill, the broker is refused until its last session expires, by default 9 s
         "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,
         "log.cleaner.dedupe.buffer.size": 16 << 20,
     }
-    config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-    log4j = f"-Dlog4j2.configurationFile={Path(__file__).parent / 'log4j2.properties'}"
-    jvm = [downloads.java(), log4j, "-cp", f"{downloads.jars('kafka')}/*"]
-    if not (data / "meta.properties").exists():
-        shutil.rmtree(data)  # an interrupted format may have left parts
-        storage = [*jvm, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(config)]
-        formatted = subprocess.run(storage, capture_output=True, text=True, check=False)
-        if formatted.returncode:
-            raise NotReady(
-                f"Kafka's storage cannot be formatted:\n{formatted.stdout[-1000:]}{formatted.stderr[-2000:]}"
-            )
-    return [*jvm[:1], "-Xmx512m", "-Xms256m", *jvm[1:], "kafka.Kafka", str(config)]
 
 
 def _prepare_zookeeper(ports: Mapping[str, int], data: Path) -> list[str]:
@@ -131,11 +134,11 @@ def _prepare_zookeeper(ports: Mapping[str, int], data: Path) -> list[str]:
 
 def _prepare_mysql(ports: Mapping[str, int], data: Path) -> list[str]:
     if not data.exists():
-        partial = data.with_name("mysql.partial")  # an interrupted copy must not be taken for data
+        partial = data.with_name("mysql.partial")  # an interrupted copy must not be mistaken for data
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(downloads.mysql_template(), partial)
         downloads.publish(partial, data)
-    # A killed server leaves it; mysqld does not start when its pid is by now another process's.
+    # A killed server leaves this file; mysqld does not start if another process has the pid in it by now.
     (data / f"{SOCKET}.lock").unlink(missing_ok=True)
     return [
         *downloads.mysqld(data),

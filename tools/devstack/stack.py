@@ -1,4 +1,4 @@
-"""The stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine under one folder, started and stopped together."""
+"""Starts and stops Kafka, ZooKeeper, MySQL and the ClickHouse engine together, with their data in one folder."""
 
 import json
 import os
@@ -18,19 +18,21 @@ from tools.devstack import downloads, processes, servers
 from tools.devstack.servers import NotReady
 
 COMPONENTS = ("zookeeper", "mysql", "clickhouse", "kafka")
-"""In the order of their start: Kafka formats its storage first, and the others start meanwhile."""
+"""The servers in the order of their start; the others start while Kafka formats its storage."""
 USUAL_PORTS = {"kafka": 19092, "kafka_controller": 19093, "zookeeper": 12181, "mysql": 13306, "clickhouse": 18123}
-"""Ports of the developer's own stack; those in use by other programs are replaced by free ones."""
-DEMO = "demo"
+"""Ports of the developer's own stack; ports that other programs use are replaced by free ones."""
+DEMO_PROCESS = "demo"
 """The name under which a running demo is registered."""
 READY_WITHIN_S = 90.0
-LOOK_S = 0.1
-ROOT = Path(__file__).parents[2]
+READY_POLL_S = 0.1
+REPOSITORY = Path(__file__).parents[2]
+DEFAULT_HOME = Path(".pmflow")
+"""The folder of the stack's data, logs and pid files unless another one is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """Where the servers answer; all on loopback."""
+    """The folder and the ports of a stack; all servers listen on loopback."""
 
     home: Path
     ports: Mapping[str, int]
@@ -57,34 +59,34 @@ class Stack:
 
     @property
     def simulator(self) -> Path:
-        """Where `pmflow simulate` keeps its elements."""
+        """The folder in which `pmflow simulate` keeps its elements."""
         return self.home / "simulator"
 
     @property
     def overlay_file(self) -> Path:
-        """For PMFLOW_CONFIG, after the user's YAML."""
+        """The configuration file that follows the user's YAML in PMFLOW_CONFIG."""
         return self.home / "overlay.yaml"
 
     def overlay(self) -> dict[str, dict[str, Any]]:
-        """The sections of a configuration that name the servers and the simulator's elements."""
+        """Returns the sections of the configuration that name the servers and the simulated elements."""
         return {
             "kafka": {"bootstrap-servers": self.kafka},
             "zookeeper": {"connectionString": self.zookeeper},
             "mysql": {"host": self.mysql_host, "port": self.mysql_port, "user": "root", "database": "pmflow"},
             "clickhouse": {"url": f"{self.clickhouse_url}/pmflow"},
-            # one host pretends to be all elements
+            # one host serves all simulated elements
             "elements": {"known-hosts": str(self.simulator / "known_hosts"), "connections-per-host": 40},
             "4ga": {"inventory": str(self.simulator / "inventory" / "4ga.yaml")},
             "5ga": {"inventory": str(self.simulator / "inventory" / "5ga.yaml")},
         }
 
     def write_overlay(self, overrides: Mapping[str, Any]) -> None:
-        """Writes the overlay with other sections over it."""
+        """Writes the overlay, with some of its keys overridden."""
         _replace(self.overlay_file, yaml.safe_dump(_merged(self.overlay(), overrides)))
 
     @classmethod
     def load(cls, home: Path) -> "Stack":
-        """The stack of a folder, running or not."""
+        """Returns the stack of a folder, running or not."""
         return cls(home=home, ports=json.loads((home / "stack.json").read_text())["ports"])
 
     def save(self) -> None:
@@ -97,23 +99,23 @@ def _merged(sections: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, A
 
 
 def _replace(target: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file completely or not at all."""
     partial = target.with_suffix(f".{os.getpid()}")
     partial.write_text(text)
     partial.replace(target)
 
 
 def up(home: Path, *, usual_ports: bool = False) -> Stack:
-    """Starts what does not run, and waits until each server answers a real request.
+    """Starts the servers that do not run, and waits until each one answers a real request.
 
-    A server gets the port it had before, or a free one where another program uses that port by now.
+    A server gets the port it had before, or a free one if another program uses that port by now.
 
     Raises:
-        Missing: something of the machine is missing.
-        NotReady: a server does not answer; the end of its log says why.
+        MissingPrerequisite: the machine lacks a program or library.
+        NotReady: a server does not answer; the text contains the end of its log.
     """
     stack = _with_free_ports(home.resolve(), USUAL_PORTS if usual_ports else dict.fromkeys(USUAL_PORTS, 0))
-    downloads.everything()
+    downloads.download_all()
     for component in COMPONENTS:
         if processes.find(stack.home, component) is None:
             start_component(stack.home, component)
@@ -130,44 +132,46 @@ def _with_free_ports(home: Path, wanted: Mapping[str, int]) -> Stack:
     stack = replace(before, ports={**known, **free})
     if stack != before:
         stack.save()
-        if stack.overlay_file.exists():  # what else was configured there stays
+        if stack.overlay_file.exists():  # other keys in the file stay
             found = yaml.safe_load(stack.overlay_file.read_text()) or {}
             _replace(stack.overlay_file, yaml.safe_dump(_merged(found, stack.overlay())))
     return stack
 
 
 def start_component(home: Path, component: str) -> None:
-    """Starts one server; does not wait for it."""
+    """Starts one server without waiting for it."""
     home = home.resolve()
     stack = Stack.load(home)
     argv = servers.prepared(component, stack.ports, home / "data" / component)
-    processes.start(home, component, argv, cwd=ROOT)
+    processes.start(home, component, argv, cwd=REPOSITORY)
 
 
 def stop_component(home: Path, component: str) -> None:
-    """Stops one server in good order, if it runs."""
+    """Shuts one server down if it runs."""
     found = processes.find(home.resolve(), component)
     if found is not None:
         found.stop(timeout_s=40)
 
 
-def running(home: Path) -> list[processes.Process]:
-    """Returns all processes of the folder, a simulator that was started by hand on its elements among them."""
+def running_processes(home: Path) -> list[processes.Process]:
+    """Returns all processes of the folder, including a simulator that was started by hand on its elements."""
     found = [*processes.running(home), *processes.running(home / "simulator")]
     return list({process.pid: process for process in reversed(found)}.values())[::-1]
 
 
 def down(home: Path, timeout_s: float = 40.0) -> list[str]:
-    """Stops all that runs under the folder and returns the names; the data stays.
+    """Stops everything that runs under the folder and returns the names; the data stays.
 
-    Each process may take so many seconds to end in good order, then it is killed.
+    A demo is stopped first because it would start more processes, then simulator and services, then the servers.
 
-    A demo comes first, since it would start more; then simulator and services; the servers last.
+    Args:
+        home: the folder.
+        timeout_s: time each process has to shut down before it is killed.
     """
     home = home.resolve()
     stopped: list[str] = []
     for last in (0, 1, 2):
-        found = [process for process in running(home) if process.pid != os.getpid()]
+        found = [process for process in running_processes(home) if process.pid != os.getpid()]
         layer = [process for process in found if _layer(process.name) <= last]
         with ThreadPoolExecutor(max_workers=8) as pool:
             list(pool.map(lambda process: process.stop(timeout_s), layer))
@@ -176,30 +180,32 @@ def down(home: Path, timeout_s: float = 40.0) -> list[str]:
 
 
 def _layer(name: str) -> int:
-    return 0 if name == DEMO else 2 if name in COMPONENTS else 1
+    return 0 if name == DEMO_PROCESS else 2 if name in COMPONENTS else 1
 
 
 def empty(home: Path) -> None:
-    """Stops all and removes all data, logs and simulated elements; the ports and what was downloaded stay.
+    """Stops everything and removes all data, logs and simulated elements; the ports and the downloads stay.
 
     Raises:
-        NotReady: the folder has data, but is not one of a dev stack.
+        NotReady: the folder contains data that is not a dev stack's.
     """
     home = home.resolve()
     if (home / "data").exists() and not (home / "stack.json").exists():
-        raise NotReady(f"{home}/data is not a dev stack's (there is no stack.json): remove it or choose another --home")
-    down(home, timeout_s=0)  # nobody needs what they would still write
-    _discard(home, "data", "log", "simulator", "overlay.yaml")
+        raise NotReady(
+            f"{home}/data does not belong to a dev stack (no stack.json): remove it or choose another --home"
+        )
+    down(home, timeout_s=0)  # data written during a shutdown would be removed anyway
+    _remove(home, "data", "log", "simulator", "overlay.yaml")
 
 
 def reset(home: Path) -> None:
-    """Stops all and removes all data and ports; what was downloaded stays."""
+    """Stops everything and removes all data and ports; the downloads stay."""
     empty(home)
-    _discard(home.resolve(), "run", "stack.json")
+    _remove(home.resolve(), "run", "stack.json")
 
 
-def _discard(home: Path, *names: str) -> None:
-    """Renames before it removes: after an interruption nothing half removed is taken for data."""
+def _remove(home: Path, *names: str) -> None:
+    """Removes files and folders; renames them first, so that an interruption leaves no partial data."""
     discarded = home / "discarded"
     if discarded.exists():
         shutil.rmtree(discarded)
@@ -210,8 +216,8 @@ def _discard(home: Path, *names: str) -> None:
     shutil.rmtree(discarded)
 
 
-def status(home: Path) -> dict[str, str]:
-    """Component -> ready | does not answer | stopped."""
+def component_states(home: Path) -> dict[str, str]:
+    """Returns the state of each component: ready, does not answer, or stopped."""
     home = home.resolve()
     found = {}
     for component in COMPONENTS:
@@ -226,7 +232,7 @@ def wait_ready(stack: Stack, component: str) -> None:
     """Waits until a server answers.
 
     Raises:
-        NotReady: it ended, or does not answer in time.
+        NotReady: the server has ended, or does not answer in time.
     """
     until_s = monotonic() + READY_WITHIN_S
     while True:
@@ -236,19 +242,22 @@ def wait_ready(stack: Stack, component: str) -> None:
         if process is None or monotonic() > until_s:
             file = stack.home / "log" / f"{component}.log"
             tail = file.read_text(errors="replace")[-3000:] if file.exists() else ""
-            state = "ended" if process is None else f"does not answer within {READY_WITHIN_S:.0f} s"
+            state = "has ended" if process is None else f"does not answer within {READY_WITHIN_S:.0f} s"
             raise NotReady(f"{component} {state}; the end of its log, {file}:\n{tail}")
-        sleep(LOOK_S)
+        sleep(READY_POLL_S)
 
 
 def _free_ports(wanted: Mapping[str, int]) -> dict[str, int]:
-    """The wanted ports where they are free, else any free ones; 0 wants any. Held open together: none comes twice."""
+    """Returns the wanted ports, or other free ones for those in use; 0 asks for any free port.
+
+    All ports are held open until the end, so that none is returned twice.
+    """
     found = {}
     with ExitStack() as held:
         for name, port in wanted.items():
             probe = held.enter_context(socket.socket())
             try:
-                # connections of a server that has ended do not count, as they do not for the server itself
+                # old connections of a server that has ended do not block its port, just as for the server itself
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(port > 0))
                 probe.bind(("127.0.0.1", port))
             except OSError:

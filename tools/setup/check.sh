@@ -1,6 +1,6 @@
 #!/bin/sh
-# What pmflow needs of a machine: Python 3.11+ with venv, a JDK 17+, Maven, and on Linux the library mysqld links to.
-# On Debian as root what is missing is installed; elsewhere it says what is missing and how to get it.
+# Checks the prerequisites of pmflow: Python 3.11+ with venv, a JDK 17+, Maven, and on Linux the library that mysqld
+# links to. As root on Debian, it installs what is missing; elsewhere it prints what is missing and how to install it.
 set -eu
 python=${1:-python3}
 
@@ -44,7 +44,7 @@ if [ -n "$(missing)" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; t
     install_on_debian "$(missing | tr '\n' ' ')"
 fi
 
-# Some tests also run on servers that are not required: Debian's packages of these start nothing by themselves in CI.
+# Some tests also use servers that are not required. In CI, the Debian packages do not start them by themselves.
 optional() {
     command -v mariadbd >/dev/null || echo mariadb-server-core
     command -v promtool >/dev/null || echo prometheus
@@ -53,12 +53,12 @@ optional() {
 if [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && [ -n "$(optional)" ]; then
     # shellcheck disable=SC2046 # a list of words
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(optional); } \
-        >/dev/null || echo "not here, so not tested on: $(optional | tr '\n' ' ')" >&2
+        >/dev/null || echo "not installed, so not tested: $(optional | tr '\n' ' ')" >&2
 fi
 
 for what in $(missing); do
     case $what in
-        python) echo "missing: Python 3.11 or newer with venv (as $python; name another by make PYTHON=...): apt-get install python3 python3-venv, brew install python, or python.org" ;;
+        python) echo "missing: Python 3.11 or newer with venv (found as $python; choose another with make PYTHON=...): apt-get install python3 python3-venv, brew install python, or python.org" ;;
         jdk) echo "missing: a JDK 17 or newer: apt-get install default-jdk-headless, brew install openjdk, or adoptium.net" ;;
         maven) echo "missing: Maven: apt-get install maven, brew install maven, or maven.apache.org" ;;
         libaio) echo "missing: libaio.so.1, which mysqld links to: apt-get install libaio1, or dnf install libaio" ;;

@@ -1,4 +1,4 @@
-"""`pmflow simulate`: elements that write and serve PM files until stopped."""
+"""`pmflow simulate`: simulates elements, which write and serve PM files until stopped."""
 
 import asyncio
 import json
@@ -19,15 +19,15 @@ from tools.simulator.files import replace
 from tools.simulator.generate import Shape
 from tools.simulator.serve import SSHAcceptor, known_hosts_line, serve
 
-SAMPLES = "samples"
-"""The element that real files are put on, unless another is named."""
-FOLLOW_UP_S = 0.5
-"""Between two looks whether what comes later is due."""
+SAMPLES_ELEMENT = "samples"
+"""The element that serves planted files unless another one is named."""
+FOLLOW_UP_INTERVAL_S = 0.5
+"""Seconds between two checks for late files that are due."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the elements are reached."""
+class ServerAddress:
+    """The address on which the server listens, and the host name that clients use."""
 
     host: str
     advertised: str
@@ -35,64 +35,77 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How time goes: every real cycle is one period of the files."""
+class WritingPace:
+    """The times at which files are written: every real cycle covers one period."""
 
     first_s: int
     cycle_s: float
     cycles: int
-    """0: without end."""
+    """Number of cycles to write; 0: no limit."""
 
     def over(self, cycles: int) -> bool:
-        """Whether so many are all."""
+        """Returns True if this number of cycles is the last one."""
         return 0 < self.cycles <= cycles
 
 
 def simulate(  # noqa: PLR0913, PLR0917 - each is an option
-    directory: Annotated[Path, typer.Option("--dir", help="its folder")] = Path(".pmflow/simulator"),
-    systems: Annotated[str, typer.Option(help="system:elements, comma-separated")] = "4ga:20,5ga:20",
-    cells: Annotated[int, typer.Option(help="measured objects of a group")] = 3,
-    groups: Annotated[int, typer.Option(help="measurement groups of a file")] = 3,
-    counters: Annotated[int, typer.Option(help="counters of a group")] = 20,
+    directory: Annotated[Path, typer.Option("--dir", help="folder of the simulated elements")] = Path(
+        ".pmflow/simulator"
+    ),
+    systems: Annotated[
+        str, typer.Option(help="systems with their numbers of elements, comma-separated")
+    ] = "4ga:20,5ga:20",
+    cells: Annotated[int, typer.Option(help="measured objects per group")] = 3,
+    groups: Annotated[int, typer.Option(help="measurement groups per file")] = 3,
+    counters: Annotated[int, typer.Option(help="counters per group")] = 20,
     cycle_s: Annotated[float, typer.Option(help="real seconds between two files of an element")] = 300.0,
-    gp_s: Annotated[int, typer.Option(help="the period the files tell; each cycle is one period on")] = 900,
-    cycles: Annotated[int, typer.Option(help="stop writing after so many, serve on; 0: never")] = 0,
-    seed: Annotated[int, typer.Option(help="another one gives other values")] = 1,
-    host: Annotated[str, typer.Option(help="where to listen")] = "127.0.0.1",
-    advertise: Annotated[str, typer.Option(help="the name clients connect to; else --host")] = "",
-    port: Annotated[int, typer.Option(help="0: the one it had before, else a free one")] = 0,
-    start: Annotated[
-        int, typer.Option(help="end of the first period, seconds since 1970; 0: none of --cycles is to come")
+    gp_s: Annotated[int, typer.Option(help="granularity period in the files; each cycle covers the next period")] = 900,
+    cycles: Annotated[
+        int, typer.Option(help="number of cycles to write, after which files are only served; 0: no limit")
     ] = 0,
-    plant: Annotated[str, typer.Option(help="DIR[=system/element]: real files, for an extra element")] = "",
-    in_place_share: Annotated[float, typer.Option(help="of files written slowly under their own name")] = 0.1,
-    anomalies: Annotated[str, typer.Option(help=f"planted each period: {', '.join(ANOMALIES)}, or all")] = "",
-    late_s: Annotated[
-        float, typer.Option(help="so long after their period late files come, by the real clock")
-    ] = 900.0,
+    seed: Annotated[int, typer.Option(help="seed of the generated values")] = 1,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    advertise: Annotated[str, typer.Option(help="host name for clients, by default --host")] = "",
+    port: Annotated[int, typer.Option(help="port; 0: the same as before, or a free one")] = 0,
+    start: Annotated[
+        int,
+        typer.Option(
+            help="end of the first period, seconds since 1970; 0: such that the last of --cycles has just ended"
+        ),
+    ] = 0,
+    plant: Annotated[str, typer.Option(help="DIR[=system/element]: real files for an extra element")] = "",
+    in_place_share: Annotated[
+        float, typer.Option(help="share of files that are written slowly under their final name")
+    ] = 0.1,
+    anomalies: Annotated[
+        str, typer.Option(help=f"anomalies to plant in each period: {', '.join(ANOMALIES)}, or all")
+    ] = "",
+    late_s: Annotated[float, typer.Option(help="real seconds after their period at which late files appear")] = 900.0,
 ) -> None:
-    """Pretend to be elements: write PM files every cycle, serve them by SFTP, know the truth of every value."""
+    """Simulate elements: write PM files every cycle, serve them by SFTP, and record the truth of every value."""
     try:
         shape = Shape(seed=seed, cells=cells, groups=groups, counters=counters, gp_s=gp_s)
         sizes = {name: int(many) for name, _, many in (system.partition(":") for system in systems.split(","))}
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     with _alone(directory.resolve()):
-        elements = SimulatedElements(directory.resolve(), sizes, shape, in_place_share, chosen(anomalies), late_s)
+        elements = SimulatedElements(
+            directory.resolve(), sizes, shape, in_place_share, chosen_anomalies(anomalies), late_s
+        )
         if plant:
             samples, system, element = planted(plant, next(iter(sizes)))
             elements.plant(samples, system, element)
         newest_s = int(time()) // gp_s * gp_s
-        pace = Pace(start or newest_s - max(cycles - 1, 0) * gp_s, cycle_s, cycles)
-        asyncio.run(_run(elements, Place(host, advertise or host, port), pace))
+        pace = WritingPace(start or newest_s - max(cycles - 1, 0) * gp_s, cycle_s, cycles)
+        asyncio.run(_run(elements, ServerAddress(host, advertise or host, port), pace))
 
 
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
-    """Keeps a second simulator from writing to the same folder, and lets `pmflow dev down` find this one."""
+    """Prevents a second simulator in the same folder, and lets `pmflow dev down` find this one."""
     try:
         registered = processes.register(directory, "simulator")
-    except processes.Running as reason:
+    except processes.AlreadyRunning as reason:
         typer.echo(str(reason), err=True)
         raise typer.Exit(1) from reason
     try:
@@ -101,47 +114,49 @@ def _alone(directory: Path) -> Iterator[None]:
         registered.forget()
 
 
-def chosen(option: str) -> tuple[Anomaly, ...]:
-    """The anomalies that --anomalies names.
+def chosen_anomalies(option: str) -> tuple[Anomaly, ...]:
+    """Returns the anomalies that the option --anomalies names.
 
-    >>> chosen("missing,late")
+    >>> chosen_anomalies("missing,late")
     ('late', 'missing')
     """
     named = set(ANOMALIES if option == "all" else filter(None, option.split(",")))
     if unknown := named - set(ANOMALIES):
-        raise typer.BadParameter(f"no anomaly {sorted(unknown)}; there are {', '.join(ANOMALIES)}")
+        raise typer.BadParameter(f"unknown anomalies {', '.join(sorted(unknown))}; expected {', '.join(ANOMALIES)}")
     return tuple(anomaly for anomaly in ANOMALIES if anomaly in named)
 
 
 def planted(option: str, system: str) -> tuple[Path, str, str]:
-    """The folder, system and element that --plant names.
+    """Returns the folder, system and element that the option --plant names.
 
     >>> planted("real=5ga/extra", "4ga")[1:]
     ('5ga', 'extra')
     """
     folder, equals, target = option.rpartition("=")
     if not equals:
-        return Path(option), system, SAMPLES
+        return Path(option), system, SAMPLES_ELEMENT
     of_system, _, element = target.partition("/")
-    return Path(folder), of_system, element or SAMPLES
+    return Path(folder), of_system, element or SAMPLES_ELEMENT
 
 
-async def _run(elements: SimulatedElements, place: Place, pace: Pace) -> None:
+async def _run(elements: SimulatedElements, place: ServerAddress, pace: WritingPace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     logins = elements.logins()
     server = await _serve_on_usual_port(elements, logins, place)
     port = server.get_port()
-    _tell_how_to_connect(elements, place.advertised, port)
+    _publish_address(elements, place.advertised, port)
     typer.echo(json.dumps({"serving": f"{place.advertised}:{port}", "elements": len(logins)}))
     await _write(elements, pace, stop)
     await stop.wait()
-    server.close()  # not waited for: collectors keep their connections open
+    server.close()  # without waiting: clients keep their connections open
 
 
-async def _serve_on_usual_port(elements: SimulatedElements, logins: Mapping[str, Login], place: Place) -> SSHAcceptor:
-    """Listens on the port it had before, so that clients find it again; on a free one if that is in use by now."""
+async def _serve_on_usual_port(
+    elements: SimulatedElements, logins: Mapping[str, Login], place: ServerAddress
+) -> SSHAcceptor:
+    """Listens on the same port as before, so that clients find it again, or on a free one if it is in use."""
     file = elements.directory / "port"
     usual = place.port or (int(file.read_text()) if file.exists() else 0)
     try:
@@ -152,16 +167,16 @@ async def _serve_on_usual_port(elements: SimulatedElements, logins: Mapping[str,
         return await serve(elements.directory, logins, place.host, 0)
 
 
-def _tell_how_to_connect(elements: SimulatedElements, host: str, port: int) -> None:
-    """The inventory comes last: who finds it can connect."""
+def _publish_address(elements: SimulatedElements, host: str, port: int) -> None:
+    """Writes the inventory last: once it exists, clients can connect."""
     replace(elements.directory / "port", str(port).encode())
     replace(elements.directory / "known_hosts", known_hosts_line(elements.directory, host, port).encode())
     elements.write_dictionaries()
     elements.write_inventory(host, port)
 
 
-async def _write(elements: SimulatedElements, pace: Pace, stop: asyncio.Event) -> None:
-    """A cycle, a pause, the next one, until all is written; goes on after the last one of an earlier run."""
+async def _write(elements: SimulatedElements, pace: WritingPace, stop: asyncio.Event) -> None:
+    """Writes a file of each element every cycle; continues after the last cycle of an earlier run."""
     clock_s = asyncio.get_running_loop().time
     due_s = clock_s()
     end_s = await asyncio.to_thread(elements.resume) or pace.first_s
@@ -171,12 +186,13 @@ async def _write(elements: SimulatedElements, pace: Pace, stop: asyncio.Event) -
         if last and not elements.pending:
             return
         if clock_s() >= due_s and not last:
-            await asyncio.to_thread(elements.write_cycle, end_s, stop.is_set)  # cut short, the next start completes it
+            # the next start completes an interrupted cycle
+            await asyncio.to_thread(elements.write_cycle, end_s, stop.is_set)
             end_s += elements.shape.gp_s
-            due_s = max(due_s + pace.cycle_s, clock_s())  # what a slow cycle took is not made up for
+            due_s = max(due_s + pace.cycle_s, clock_s())  # a delay by a slow cycle is not made up for
             continue
         await asyncio.to_thread(elements.follow_up)
-        look_s = clock_s() + FOLLOW_UP_S
+        look_s = clock_s() + FOLLOW_UP_INTERVAL_S
         with suppress(TimeoutError):
             async with asyncio.timeout_at(look_s if last else min(due_s, look_s) if elements.pending else due_s):
                 await stop.wait()

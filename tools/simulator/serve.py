@@ -1,4 +1,4 @@
-"""The elements over SFTP: one server, a login an element, each in a root of its own. The only import of asyncssh."""
+"""Serves all elements by one SFTP server: each element has a login and a root directory of its own."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -14,11 +14,11 @@ __all__ = ["SSHAcceptor", "known_hosts_line", "serve"]
 
 LOGIN_TIMEOUT_S = 30
 BACKLOG = 512
-"""Connections that may wait to be accepted: collectors open one to every element at the same second."""
+"""Limit of connections that wait to be accepted: clients connect to every element in the same second."""
 
 
 class _Logins(asyncssh.SSHServer):
-    """Passwords of the elements' logins."""
+    """Checks the passwords of the elements' logins."""
 
     def __init__(self, logins: Mapping[str, Login], connected: Callable[[asyncssh.SSHServerConnection], None]) -> None:
         self.logins = logins
@@ -44,14 +44,14 @@ async def serve(
     port: int,
     connected: Callable[[asyncssh.SSHServerConnection], None] = lambda _: None,
 ) -> SSHAcceptor:
-    """Listen, on a free port if it is 0; the host key is made once and kept. asyncssh sets TCP_NODELAY itself.
+    """Starts to listen; creates the host key once and keeps it.
 
     Args:
-        directory: where the host key lies.
-        logins: by user name.
+        directory: folder of the host key.
+        logins: logins by user name.
         host: address to listen on.
-        port: to listen on.
-        connected: told of each line, before its login.
+        port: port to listen on; 0: any free one.
+        connected: called with each connection before its login.
     """
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     key_file = directory / "host_key"
@@ -74,7 +74,7 @@ async def serve(
 
 
 def known_hosts_line(directory: Path, host: str, port: int) -> str:
-    """What clients verify the server by."""
+    """Returns the line of a known_hosts file with which clients verify the server."""
     key = asyncssh.read_private_key(str(directory / "host_key")).export_public_key().decode().strip()
     name = host if port == 22 else f"[{host}]:{port}"
     return f"{name} {key}\n"

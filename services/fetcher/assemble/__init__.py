@@ -1,1 +1,1 @@
-"""Turns the blocks of a file into messages and accounts for every value."""
+"""Turns the rows of a file into messages and accounts for every value."""

@@ -1,38 +1,37 @@
-"""A PM file's bytes as the messages of the counters topic: whole or not at all, and every value accounted for."""
+"""Turns the bytes of a PM file into messages of the counters topic: completely or not at all."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any
-
-import orjson
 
 from services.fetcher import reasons
-from services.fetcher.assemble import quarantined
-from services.fetcher.assemble.merge import merged
-from services.fetcher.assemble.result import Batch, Counts, Origin, Parsed, Quarantined
+from services.fetcher.assemble.collected import CollectedMeasInfo
+from services.fetcher.assemble.packer import Packer
+from services.fetcher.assemble.quarantine import FileQuarantine, fault_json, values_of
+from services.fetcher.assemble.result import Origin, Parsed
+from services.fetcher.assemble.tables import PeriodTables
+from services.fetcher.assemble.tally import ConservationError, Tally
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.block import Block, Fault, Head
-from services.fetcher.parse.blocks import blocks
+from services.fetcher.parse.block import MeasInfoBlock
+from services.fetcher.parse.blocks import read_blocks
 from services.fetcher.parse.tables.profile import Profile
-from services.fetcher.parse.unpack import Member, UnpackLimits, documents
-from services.fetcher.parse.values.naming import group_of
+from services.fetcher.parse.unpack import Member, UnpackLimits, unpacked_members
+from services.fetcher.parse.values.naming import derived_group
 from services.fetcher.parse.values.period import period_of
-from services.fetcher.preprocess.declared import UNDECLARED, DeclaredTypes, contradicted, marks
-from services.fetcher.preprocess.steps import Aside, MeasInfoRows, Preprocessing, preprocessed
-from services.fetcher.rows.held import Columns, Key, Rows, Table, packed
-from services.fetcher.rows.spool import Spool, Text
-from shared.messages import CounterBatch
+from services.fetcher.preprocess.declared import UNDECLARED, DeclaredTypes, contradicted, types_found
+from services.fetcher.preprocess.steps import MeasInfoRows, Preprocessing, UnconvertedValue, preprocessed
+from services.fetcher.rows.held import CounterColumns, PeriodKey, Rows
+from services.fetcher.rows.line import BrokenRow
+from services.fetcher.rows.spool import Spool
 
 MAX_BYTES = 900_000
-"""Of a message: below what the topics take (shared.topics), with room for the record around it."""
+"""Limit of a message: below the limit of the topics (shared.topics), so that there is room for the record around it."""
 
-MISTYPED = "not what the dictionary declared, stored as it is"
+MISTYPED_NOTE = "not of the type that the dictionary declares, stored unchanged"
 
 RAW = Preprocessing()
-"""Values and names as the file has them."""
+"""Leaves values and names as the file has them."""
 
 
 def read_file(  # noqa: PLR0913 - all but two have a default
@@ -41,265 +40,148 @@ def read_file(  # noqa: PLR0913 - all but two have a default
     *,
     limits: UnpackLimits | None = None,
     profiles: Sequence[Profile] | None = None,
-    wanted: Preprocessing = RAW,
+    preprocessing: Preprocessing = RAW,
     spool: Spool | None = None,
 ) -> Parsed:
-    """Read a PM file as it lies on an element: any dialect, plain or packed; preprocessed as is wanted.
+    """Reads and preprocesses a PM file of any dialect, plain or packed, as it lies on an element.
 
     Raises:
-        BadFile: it cannot be read, or holds no value; says why and where.
-        Incomplete: a packed file that ends too early; it may still be written.
-        Unreachable: its messages are too many for the spool's memory, and cannot go to disk.
+        BadFile: the file cannot be read or holds no value; says why and where.
+        Incomplete: a packed file ends too early; it may still be being written.
+        Unreachable: the messages do not fit into the spool's memory and cannot be written to disk.
     """
-    members = documents(data, limits or UnpackLimits())
-    read = partial(_blocks, profiles=profiles, file_name=origin.file_name)
-    return gather(chain.from_iterable(map(read, members)), origin, wanted=wanted, spool=spool)
+    members = unpacked_members(data, limits or UnpackLimits())
+    read = partial(_member_blocks, profiles=profiles, file_name=origin.file_name)
+    return gather(chain.from_iterable(map(read, members)), origin, preprocessing=preprocessing, spool=spool)
 
 
-def _blocks(member: Member, profiles: Sequence[Profile] | None, file_name: str) -> Iterator[Block]:
+def _member_blocks(member: Member, profiles: Sequence[Profile] | None, file_name: str) -> Iterator[MeasInfoBlock]:
     try:
         name = member.name.rpartition("/")[2] or file_name
-        yield from blocks(member.chunks, profiles=profiles, file_name=name)
+        yield from read_blocks(member.chunks, profiles=profiles, file_name=name)
     except BadFile as error:
         raise error.within(member.name) from error
 
 
 def gather(
-    of_file: Iterable[Block],
+    blocks: Iterable[MeasInfoBlock],
     origin: Origin,
     *,
     max_bytes: int = MAX_BYTES,
-    wanted: Preprocessing = RAW,
+    preprocessing: Preprocessing = RAW,
     spool: Spool | None = None,
 ) -> Parsed:
-    """All blocks of a file, as its messages.
+    """Assembles all blocks of a file into its messages.
 
     Raises:
-        BadFile: there is no value.
-        Unreachable: as in `read_file`.
+        BadFile: the file holds no value.
+        Unreachable: see `read_file`.
+        ConservationError: a value was lost, which is a defect.
     """
     spool = spool or Spool()
-    file = _File(origin, max_bytes, replace(wanted, aliases=origin.aliases), spool)
+    assembler = _Assembler(origin, replace(preprocessing, aliases=origin.aliases), Packer(spool, max_bytes))
     try:
-        for block in of_file:
-            file.add(block)
-        return file.parsed()
+        for block in blocks:
+            assembler.add(block)
+        return assembler.parsed()
+    except BrokenRow as error:
+        spool.close()
+        raise ConservationError(origin, str(error)) from error
     except BaseException:
         spool.close()
         raise
 
 
-@dataclass(slots=True)
-class _MeasInfo:
-    """The measInfo being read: kept or set aside as a whole, which is known at its end."""
+class _Assembler:
+    """Assembles one file, measInfo by measInfo."""
 
-    head: Head
-    rows: list[Rows] = field(default_factory=list)
-    faults: list[Rows] = field(default_factory=list)
-    fault: Fault | None = None
-    """The first."""
-    marks: frozenset[str] = frozenset()
-    """See `declared.marks`."""
-
-    @property
-    def reason(self) -> str:
-        """Why it cannot be stored; nothing if it can."""
-        if self.fault:
-            return self.fault.reason
-        return reasons.NAMELESS if "" in self.head.counters else ""
-
-
-class _File:
-    """What is known of a file while it is read."""
-
-    def __init__(self, origin: Origin, max_bytes: int, wanted: Preprocessing, spool: Spool) -> None:
+    def __init__(self, origin: Origin, preprocessing: Preprocessing, packer: Packer) -> None:
         self.origin = origin
-        self.max_bytes = max_bytes
-        self.wanted = wanted
-        self.spool = spool
-        self.open: _MeasInfo | None = None
-        self.tables: dict[Key, Table] = {}
-        self.columns: dict[Columns, Columns] = {}
-        self.quarantined: list[Quarantined] = []
-        self.found = 0
-        self.nulls = 0
-        self.suspect = 0
-        self.dropped: Counter[str] = Counter()
-        self.notes: dict[str, None] = {}
+        self.preprocessing = preprocessing
+        self.packer = packer
+        self.tally = Tally()
+        self.quarantine = FileQuarantine(origin, packer)
+        self.tables = PeriodTables(origin, packer, self.quarantine, self.tally)
         self.declared = DeclaredTypes()
+        self.notes: dict[str, None] = {}
+        self.open: CollectedMeasInfo | None = None
 
-    def add(self, block: Block) -> None:
+    def add(self, block: MeasInfoBlock) -> None:
+        """Takes the next block of the file."""
         if self.open is None or self.open.head is not block.head:
-            self._end()
-            self.open = _MeasInfo(block.head)
-        info = self.open
+            self._end_measinfo()
+            self.open = CollectedMeasInfo(block.head)
+        info, spool = self.open, self.packer.spool
         values = len(block.lines) * len(block.head.counters) - block.nulls
         if block.head.counters and block.lines:
-            rows = Rows.of(block.objects, block.lines, values, self.spool)
+            rows = Rows.from_lines(block.objects, block.lines, values, spool)
             info.rows.append(rows)
-            if self.wanted.dictionary:
-                info.marks |= marks(block.objects, rows)
-        in_faults = sum(map(quarantined.values_of, block.faults))
+            if self.preprocessing.dictionary:
+                info.types_found |= types_found(block.objects, rows)
+        faulty_values = sum(map(values_of, block.faults))
         if block.faults:
-            info.fault = info.fault or block.faults[0]
-            info.faults.append(Rows.of((), [*map(quarantined.fault, block.faults)], in_faults, self.spool))
-        self.nulls += block.nulls
-        self.suspect += block.suspect
-        self.dropped.update(block.dropped)
-        self.found += values + in_faults + sum(block.dropped.values())
+            info.first_fault = info.first_fault or block.faults[0]
+            info.faults.append(Rows.from_lines((), [*map(fault_json, block.faults)], faulty_values, spool))
+        self.tally.nulls += block.nulls
+        self.tally.suspect += block.suspect
+        self.tally.dropped.update(block.dropped)
+        self.tally.found += values + faulty_values + sum(block.dropped.values())
         if block.note:
             self.notes[block.note] = None
 
     def parsed(self) -> Parsed:
-        self._end()
-        if not self.found:
+        """Returns the result when all blocks were added."""
+        self._end_measinfo()
+        if not self.tally.found:
             raise BadFile("no values")
-        batches: list[Batch] = []
-        while self.tables:  # each is let go when its messages are there
-            key = next(iter(self.tables))
-            table = self.tables.pop(key)
-            batches += self._batches(key, table)
-            self._let_go(rows for _, rows in table.parts)
-        counts = self._counts(batches)
-        lost = self.found - counts.values - counts.quarantined - counts.dropped
-        assert not lost, f"{lost} values lost"
+        batches = list(self.tables.batches(self.declared))
+        counts = self.tally.counts(self.origin, batches, self.quarantine.blocks, self.declared.mistyped)
         if counts.mistyped:
-            self.notes[f"{MISTYPED}: {sum(counts.mistyped.values())}"] = None
-        return Parsed(batches, counts, self.quarantined, list(self.notes), self.spool.file)
+            self.notes[f"{MISTYPED_NOTE}: {sum(counts.mistyped.values())}"] = None
+        return Parsed(batches, counts, self.quarantine.blocks, list(self.notes), self.packer.spool.file)
 
-    def _end(self) -> None:
-        """The measInfo has ended."""
+    def _end_measinfo(self) -> None:
+        """Stores or quarantines the measInfo that was read last."""
         info, self.open = self.open, None
         if info is None or not (info.rows or info.faults):
             return
         head = info.head
         element = head.element or self.origin.element
-        group = group_of(head.group, head.first_object, element)
-        reason, why = info.reason, ""
+        group = derived_group(head.group, head.first_object, element)
         try:
             period = period_of(head.begin, head.end, head.duration, self.origin.zone_offset_min)
         except ValueError as error:
-            reason, why = reason or reasons.BAD_PERIOD, str(error)
-        if reason:
-            self._set_aside(info, element, group, reason, why)
+            self.quarantine.add_measinfo(info, element, group, info.reason or reasons.BAD_PERIOD, str(error))
             return
-        said = self._preprocessed(info, element, group)
-        key = Key(said.element, group, period.gp_s, period.end_s)
-        if said.aside:
-            self._set_values_aside(key, reasons.NOT_CONVERTIBLE, map(quarantined.value, said.aside))
-        table = self.tables.setdefault(key, Table(period.end_offset_min))
-        columns = Columns.of(head.job, said.counters)
-        columns = self.columns.setdefault(columns, columns)
-        table.parts.extend((columns, rows) for rows in said.rows)
+        if info.reason:
+            self.quarantine.add_measinfo(info, element, group, info.reason, "")
+            return
+        measinfo = self._preprocessed(info, element, group)
+        key = PeriodKey(measinfo.element, group, period.gp_s, period.end_s)
+        if measinfo.unconverted:
+            self.quarantine.add_unconverted(key, measinfo.unconverted)
+        self.tables.add(key, period, CounterColumns(head.job, measinfo.counters), measinfo.rows)
 
-    def _preprocessed(self, info: _MeasInfo, element: str, group: str) -> MeasInfoRows:
-        """By the steps and the dictionary of its system; part by part, so that no more than one is in memory."""
-        counters, known = info.head.counters, self.wanted.dictionary
-        declared = known.declared(group, counters) if known else (UNDECLARED,) * len(counters)
-        said = MeasInfoRows(element, counters, declared, [])
+    def _preprocessed(self, info: CollectedMeasInfo, element: str, group: str) -> MeasInfoRows:
+        """Applies the steps and the dictionary of the system, part by part, so that one part is in memory at a time."""
+        counters, dictionary = info.head.counters, self.preprocessing.dictionary
+        declared = dictionary.declared(group, counters) if dictionary else (UNDECLARED,) * len(counters)
+        measinfo = MeasInfoRows(element, counters, declared, [])
         kept: list[Rows] = []
-        not_converted: list[Aside] = []
-        for rows in info.rows:
-            said = preprocessed(MeasInfoRows(element, counters, declared, [rows]), self.wanted)
-            self.found -= said.nulled
-            self.nulls += said.nulled
-            kept += [self._kept(now, rows) for now in said.rows]
-            not_converted += said.aside
-        if known:
-            suspects = kept if contradicted(said.declared, info.marks) else ()
-            self.declared.add(group, said.counters, said.declared, suspects)
-        return replace(said, rows=kept, aside=tuple(not_converted))
+        unconverted: list[UnconvertedValue] = []
+        for before in info.rows:
+            measinfo = preprocessed(MeasInfoRows(element, counters, declared, [before]), self.preprocessing)
+            self.tally.add_nulled(measinfo.nulled)
+            kept += [self._respooled(after, before) for after in measinfo.rows]
+            unconverted += measinfo.unconverted
+        if dictionary:
+            suspects = kept if contradicted(measinfo.declared, info.types_found) else ()
+            self.declared.add(group, measinfo.counters, measinfo.declared, suspects)
+        return replace(measinfo, rows=kept, unconverted=tuple(unconverted))
 
-    def _kept(self, rows: Rows, before: Rows) -> Rows:
-        """Put aside instead of those they were before."""
-        if rows.held is before.held:
-            return rows
-        self.spool.let_go(before.held)
-        return replace(rows, held=self.spool.put(rows.text))
-
-    def _set_aside(self, info: _MeasInfo, element: str, group: str, reason: str, why: str) -> None:
-        results = len(info.fault.results) if info.fault else len(info.head.counters)
-        about = quarantined.measinfo(info.head, element, group, results, why)
-        self._quarantine(reason, group, about, "faults", info.faults)
-        self._quarantine(reason, group, about, "rows", info.rows)
-        self._let_go(chain(info.faults, info.rows))
-
-    def _set_values_aside(self, key: Key, reason: str, values: Iterable[str]) -> None:
-        """Values of rows that are stored without them."""
-        about = {"element": key.element, "group": key.group, "gp_s": key.gp_s, "end_s": key.end_s}
-        items = [Rows.of((), [value], 1, self.spool) for value in values]
-        self._quarantine(reason, key.group, about, "values", items)
-        self._let_go(items)
-
-    def _quarantine(self, reason: str, group: str, about: dict[str, Any], name: str, items: list[Rows]) -> None:
-        known = {"system": self.origin.system, "file_id": self.origin.file_id, "ver": self.origin.ver, "reason": reason}
-        start = orjson.dumps(known | about)[:-1] + b',"' + name.encode() + b'":['
-        self.quarantined += [Quarantined(reason, group, rows.values, held) for held, rows in self._packed(items, start)]
-
-    def _packed(self, parts: Iterable[Rows], start: bytes) -> Iterator[tuple[Text, Rows]]:
-        """Messages that begin so, with the rows each holds."""
-        try:
-            for rows in packed(parts, self.max_bytes - len(start) - len(b"]}")):
-                yield self.spool.put(start + rows.text + b"]}"), rows
-        except ValueError as error:
-            raise BadFile(str(error)) from error
-
-    def _let_go(self, parts: Iterable[Rows]) -> None:
-        for rows in parts:
-            self.spool.let_go(rows.held)
-
-    def _batches(self, key: Key, table: Table) -> Iterator[Batch]:
-        if not table.is_contested():
-            yield from self._batches_of(key, table, table.parts)
-            return
-        for result in merged(table.parts):
-            self.dropped[reasons.DUPLICATE_VALUE] += result.duplicates
-            self._set_values_aside(key, reasons.CONFLICTING_DUPLICATE, map(quarantined.conflict, result.conflicts))
-            yield from self._batches_of(key, table, result.parts)
-
-    def _batches_of(self, key: Key, table: Table, parts: list[tuple[Columns, Rows]]) -> Iterator[Batch]:
-        alike: dict[Columns, list[Rows]] = {}
-        for columns, rows in parts:
-            alike.setdefault(columns, []).append(rows)
-        for columns, several in alike.items():
-            start = self._start(key, table.end_offset_min, columns)
-            for held, rows in self._packed(several, start):
-                yield Batch(held, key.group, key.end_s, rows.height, rows.values)
-
-    def _start(self, key: Key, end_offset_min: int, columns: Columns) -> bytes:
-        """A CounterBatch up to its rows, which are JSON already."""
-        header = {
-            "kind": CounterBatch.kind,
-            "system": self.origin.system,
-            "file_id": self.origin.file_id,
-            "element": key.element,
-            "group": key.group,
-            "job": columns.job,
-            "gp_s": key.gp_s,
-            "end_s": key.end_s,
-            "end_offset_min": end_offset_min,
-            "ver": self.origin.ver,
-            "counters": columns.counters,
-        }
-        promised = self.declared.of(key.group, columns.counters)
-        start = orjson.dumps(header | promised | {"rows": []})
-        if promised and len(start) > self.max_bytes // 2:  # rows need room
-            start = orjson.dumps(header | {"rows": []})
-        return start[: -len(b"]}")]
-
-    def _counts(self, batches: list[Batch]) -> Counts:
-        by_reason = Counter({reason: values for reason, values in self.dropped.items() if values})
-        dropped = by_reason.total()
-        for block in self.quarantined:
-            by_reason[block.reason] += block.values
-        return Counts(
-            groups=len({batch.group for batch in batches}),
-            rows=sum(batch.rows for batch in batches),
-            suspect=self.suspect,
-            values=sum(batch.values for batch in batches),
-            nulls=self.nulls,
-            quarantined=sum(block.values for block in self.quarantined),
-            dropped=dropped,
-            reasons=dict(by_reason),
-            mistyped=dict(self.declared.mistyped),
-        )
+    def _respooled(self, after: Rows, before: Rows) -> Rows:
+        """Puts changed rows into the spool in place of the original ones."""
+        if after.held is before.held:
+            return after
+        self.packer.spool.release(before.held)
+        return replace(after, held=self.packer.spool.put(after.text))

@@ -1,33 +1,33 @@
-"""What reading a PM file gives: its messages, what is set aside, and what became of every value."""
+"""The result of reading a PM file: its messages, the quarantined parts, and what became of every value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.fetcher.rows.spool import SpoolFile, Text, text_of
+from services.fetcher.rows.spool import HeldText, SpoolFile, text_of
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a file comes from, as far as its messages tell."""
+    """The source of a file, as far as its messages mention it."""
 
     system: str
     file_id: str
     element: str
-    """By the file's name or the inventory: for files that do not tell."""
+    """The element according to the file's name or the inventory, for files that do not name it."""
     ver: int
     zone_offset_min: int = 0
-    """The element's zone: for times that name none."""
+    """The element's offset from UTC, for times without a zone."""
     file_name: str = ""
-    """Tells the measurement group of some vendors' tables."""
+    """The file's name; it contains the measurement group of some vendors' tables."""
     aliases: Mapping[str, str] = field(default_factory=dict)
-    """Of the element: other name -> its name in the inventory."""
+    """Alias of the element -> its name in the inventory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One message of the counters topic."""
 
-    held: Text
+    held: HeldText
     group: str
     end_s: int
     """End of the granularity period."""
@@ -36,56 +36,56 @@ class Batch:
 
     @property
     def value(self) -> bytes:
-        """A CounterBatch, encoded."""
+        """The encoded CounterBatch."""
         return text_of(self.held)
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """Something of the file that cannot be stored, set aside as it is."""
+    """A part of the file that cannot be stored, kept as it is in the file."""
 
     reason: str
     group: str
     values: int
-    held: Text
+    held: HeldText
 
     @property
     def detail(self) -> bytes:
-        """JSON, at most as long as a message: which block, what counts do not fit, its rows."""
+        """JSON, at most as long as a message: the measInfo, the counts that do not fit, and the rows."""
         return text_of(self.held)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of the values (cells that are not empty): stored, quarantined or dropped, nothing else."""
+    """The values (cells that are not empty) of a file. Each is stored, quarantined or dropped."""
 
     groups: int
     rows: int
     suspect: int
-    """Rows flagged so, as the file has them."""
+    """Rows that the file flags as suspect."""
     values: int
-    """Stored."""
+    """Stored values."""
     nulls: int
     """Cells without a value."""
     quarantined: int
     dropped: int
     reasons: dict[str, int]
-    """Values quarantined or dropped, by reason."""
+    """Reason -> values that were quarantined or dropped for it."""
     mistyped: dict[str, int] = field(default_factory=dict)
-    """Counter -> values that are stored though the dictionary promised another type."""
+    """Counter -> stored values whose type is not the one that the dictionary declares."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A whole file. Close it when its messages are sent."""
+    """A complete file. Close it when its messages are sent."""
 
     batches: list[Batch]
     counts: Counts
     quarantined: list[Quarantined]
     notes: list[str] = field(default_factory=list)
-    """On how it was read: what a person should know."""
+    """Remarks for the operator on how the file was read."""
     spooled: SpoolFile | None = None
-    """Where its messages are, when they are too many for memory."""
+    """The messages that did not fit into memory."""
 
     def close(self) -> None:
         if self.spooled:

@@ -1,1 +1,1 @@
-"""Reads announcements and commands from Kafka and hands each to a pool of threads; commits offsets in order."""
+"""Reads announcements and commands from Kafka, passes each to a pool of threads, and commits offsets in order."""

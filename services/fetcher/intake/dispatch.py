@@ -1,4 +1,4 @@
-"""Dispatch: messages of a topic to pools of threads, bounded; their offsets are committed in order when done."""
+"""Dispatch: passes the records of a topic to bounded pools of threads and commits their offsets in order."""
 
 import logging
 from collections import defaultdict
@@ -10,9 +10,9 @@ from threading import Event
 from time import monotonic
 
 from services.fetcher import metrics
-from services.fetcher.intake.offsets import InOrder
+from services.fetcher.intake.offsets import OffsetOrder
 from services.fetcher.intake.pools import Pools
-from shared.crash import or_leave
+from shared.crash import exit_on_error
 from shared.health import Heartbeat
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be done for a message, and by which pool. It may be done along with another's."""
+    """The work that a record asks for, and the pool that does it. Several records may share their work."""
 
     pool: str
     work: Callable[[], None]
@@ -33,44 +33,47 @@ class Job:
 
 @dataclass(kw_only=True)
 class Dispatch:
-    """One consumer, one thread; the work is done by the pools' threads.
+    """One consumer and its thread; the threads of the pools do the work.
 
-    A pool that is full pauses the reading: what is not taken stays in the topic.
+    Reading pauses while the pools are full: records that are not read stay in the topic.
     """
 
     consumer: Consumer
     letters: DeadLetters
     pools: Pools
     job_of: Callable[[Record, Callable[[], None]], Job]
-    """Of a message, and what is to be called once all it asks for is durable. Raises BadMessage: it is set aside."""
+    """Returns the job for a record; the second argument must be called once all its effects are durable.
+
+    Raises BadMessage for a record that is then set aside.
+    """
     in_flight_per_thread: int
-    """Messages taken from the topic for each thread of the pools."""
+    """Number of records read ahead for each thread of the pools."""
     heartbeat: Heartbeat
-    in_order: dict[TopicPartition, InOrder] = field(default_factory=lambda: defaultdict(InOrder))
-    finished: SimpleQueue[tuple[InOrder, TopicPartition, int]] = field(default_factory=SimpleQueue)
+    in_order: dict[TopicPartition, OffsetOrder] = field(default_factory=lambda: defaultdict(OffsetOrder))
+    finished: SimpleQueue[tuple[OffsetOrder, TopicPartition, int]] = field(default_factory=SimpleQueue)
     in_flight: int = 0
-    next_telling_s: float = 0.0
+    next_metrics_s: float = 0.0
 
     def run(self, topic: str, stop: Event) -> None:
-        """Until stopped; what is under way then is finished, and what is not committed is read again."""
+        """Runs until stopped, then finishes work in progress. Records that are not committed are read again later."""
         DEAD_LETTERS.labels(topic)  # zero from the start
         self.consumer.subscribe([topic], on_revoke=self._revoked)
         while not stop.is_set():
-            room = self.pools.threads() * self.in_flight_per_thread - self.in_flight
-            if room > 0:
-                for record in self.consumer.poll(min(room, 100), 0.1):
+            allowance = self.pools.threads() * self.in_flight_per_thread - self.in_flight
+            if allowance > 0:
+                for record in self.consumer.poll(min(allowance, 100), 0.1):
                     self._begin(record)
             else:
                 self.consumer.wait_paused(0.1)
             self._commit_finished()
-            self._tell(topic)
+            self._set_metrics(topic)
             self.heartbeat.progress()
         self.pools.close()
         self._commit_finished()
         self.consumer.close()
 
     def _revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """Another fetcher goes on from the last commit; what we still finish of these counts for nothing."""
+        """Forgets the partitions: another fetcher continues from the last commit, so work on them no longer counts."""
         for partition in partitions:
             self.in_order.pop(partition, None)
 
@@ -87,11 +90,11 @@ class Dispatch:
         else:
             self.pools.submit(job.pool, partial(_guarded, job.work, record.origin))
 
-    def _tell(self, topic: str) -> None:
-        """At most once a second."""
-        if monotonic() < self.next_telling_s:
+    def _set_metrics(self, topic: str) -> None:
+        """Sets the gauges, at most once a second."""
+        if monotonic() < self.next_metrics_s:
             return
-        self.next_telling_s = monotonic() + 1.0
+        self.next_metrics_s = monotonic() + 1.0
         metrics.IN_HAND.labels(topic).set(self.in_flight)
         positions = self.consumer.position(self.consumer.assignment())
         metrics.LAG_FOUND.labels(topic).set(sum(self.consumer.lag(*position) for position in positions.items()))
@@ -112,5 +115,5 @@ class Dispatch:
 
 
 def _guarded(work: Callable[[], None], doing: str) -> None:
-    with or_leave(doing):
+    with exit_on_error(doing):
         work()

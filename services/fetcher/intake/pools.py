@@ -1,4 +1,4 @@
-"""Pools: threads of their own for each system, as many as its settings say now."""
+"""Pools: separate threads for each system, as many as its settings currently specify."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,14 +9,17 @@ from services.fetcher import metrics
 
 @dataclass
 class Pools:
-    """Owned by the thread that submits. A pool that is re-sized ends what it has; new work goes to its successor."""
+    """Thread pools by name. Owned by the thread that submits.
+
+    A pool whose size changes finishes the work it has; new work goes to a new pool.
+    """
 
     sizes: Callable[[], Mapping[str, int]]
-    """Name -> threads, as it is now."""
+    """Returns the current number of threads by name."""
     pools: dict[str, tuple[int, ThreadPoolExecutor]] = field(default_factory=dict)
 
     def submit(self, name: str, work: Callable[[], None]) -> None:
-        """Hand over some work; one that nobody configures any more ends with a single thread."""
+        """Queues work. A pool that is no longer configured continues with a single thread."""
         size = self.sizes().get(name, 1)
         if name not in self.pools or self.pools[name][0] != size:
             self._end(name)
@@ -25,11 +28,11 @@ class Pools:
         self.pools[name][1].submit(_counted, name, work)
 
     def threads(self) -> int:
-        """Of all pools."""
+        """Returns the number of threads of all configured pools."""
         return sum(self.sizes().values())
 
     def close(self) -> None:
-        """Wait for what is under way; what is not begun is given up."""
+        """Waits for work in progress; queued work is discarded."""
         for _, pool in self.pools.values():
             pool.shutdown(cancel_futures=True)
 

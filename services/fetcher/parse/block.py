@@ -1,53 +1,53 @@
-"""What a file says, as the dialects' readers hand it on: the head of a measInfo, and its rows as JSON text."""
+"""The parser's output: blocks of rows as JSON text, each with the head of its measInfo."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Head:
-    """What stands once for all rows of a measInfo, as it is written in the file.
+class MeasInfoHead:
+    """The facts that stand once for all rows of a measInfo, as they are written in the file.
 
-    The blocks of a measInfo share one; its reader fills it until the measInfo ends, nobody changes it afterwards.
+    All blocks of a measInfo share one head. Its reader fills it until the measInfo ends; nobody changes it afterwards.
     """
 
     element: str = ""
-    """Distinguished name of the managed element, empty when the file does not tell it."""
+    """Distinguished name of the managed element; empty if the file does not name it."""
     group: str = ""
     job: str = ""
     duration: str = ""
     begin: str = ""
     end: str = ""
-    """End of the granularity period; a dialect that tells the begin instead leaves it empty."""
+    """End of the granularity period; empty in dialects that give its begin instead."""
     counters: tuple[str, ...] = ()
     first_object: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A row that does not fit its head, or a counter named where none may be."""
+    """A row that does not fit its head, or a counter that is named where none is allowed."""
 
     reason: str
     object: str
-    """What was measured; the name of the counter."""
+    """The measured object, or the name of the counter."""
     suspect: bool
     results: tuple[str, ...]
     positions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class MeasInfoBlock:
     """Some rows of a measInfo, in the order of the file."""
 
-    head: Head
+    head: MeasInfoHead
     objects: list[str]
-    """What was measured, in JSON, one for each row."""
+    """The measured object of each row, as JSON."""
     lines: list[str]
-    """The rows in JSON: [object, 0|1 for suspect, value, ...], values in the order of the head's counters."""
+    """The rows as JSON: [object, 0|1 for suspect, value, ...], with values in the order of the head's counters."""
     nulls: int
     faults: list[Fault] = field(default_factory=list)
     suspect: int = 0
-    """Rows flagged so."""
+    """Rows that the file flags as suspect."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Values that are neither in rows nor faults, by reason."""
+    """Reason -> values that are neither in rows nor in faults."""
     note: str = ""
-    """On how the file was read: what a person should know of it."""
+    """A remark for the operator on how the file was read."""

@@ -1,72 +1,79 @@
-"""A PM file's document as blocks of rows: finds its dialect from its content, then reads it as fast as it can."""
+"""Reads a document as blocks of rows: recognises its dialect by its content, then uses the fastest reader for it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 
-from services.fetcher.parse.block import Block
+from services.fetcher.parse.block import MeasInfoBlock
 from services.fetcher.parse.tables import delimited, profile
 from services.fetcher.parse.tables.profile import Profile
 from services.fetcher.parse.text import HEAD, cut, is_xml, texts
-from services.fetcher.parse.xml.document import Document, Reader
-from services.fetcher.parse.xml.measinfo import MeasInfos
-from services.fetcher.parse.xml.measinfo_lane import PIECE, Lane
-from services.fetcher.parse.xml.omes import Omes
+from services.fetcher.parse.xml.document import DialectReader, Document
+from services.fetcher.parse.xml.measinfo import MeasInfoReader
+from services.fetcher.parse.xml.measinfo_lane import PIECE_CHARACTERS, MeasInfoLane
+from services.fetcher.parse.xml.omes import OmesReader
 from services.fetcher.parse.xml.omes_lane import OmesLane
-from services.fetcher.parse.xml.patterns import LANES
+from services.fetcher.parse.xml.patterns import ROW_SYNTAXES
 
-DIALECTS: dict[str, type[Reader]] = {
-    "measCollecFile": MeasInfos,
-    "measDataFile": MeasInfos,
-    "MeasDataFile": MeasInfos,  # as 28.550 spells it
-    "mdc": MeasInfos,
-    "OMeS": Omes,
+DIALECTS: dict[str, type[DialectReader]] = {
+    "measCollecFile": MeasInfoReader,
+    "measDataFile": MeasInfoReader,
+    "MeasDataFile": MeasInfoReader,  # as 28.550 spells it
+    "mdc": MeasInfoReader,
+    "OMeS": OmesReader,
 }
-"""By the root element, whatever its namespace."""
-_STEPS = 64
-"""Tags before the root element that are looked at one by one."""
+"""Root element, in any namespace -> reader of its dialect."""
+_TAGS_BEFORE_ROOT = 64
+"""Tags, processing instructions and comments before the root element that are fed one by one."""
 
 
 @cache
 def shipped() -> tuple[Profile, ...]:
-    """The profiles of vendors' tables that come with pmflow."""
-    return tuple(profile.read([profile.SHIPPED]))
+    """Returns the profiles of vendors' tables that are part of pmflow."""
+    return tuple(profile.read_profiles([profile.SHIPPED]))
 
 
-def blocks(
+def read_blocks(
     chunks: Iterable[bytes],
     *,
     fast: bool = True,
-    piece: int = PIECE,
+    piece: int = PIECE_CHARACTERS,
     profiles: Sequence[Profile] | None = None,
     file_name: str = "",
-) -> Iterator[Block]:
-    """The rows of a document, in its order, while it is read; not `fast`: by expat alone. `piece`: characters at once.
+) -> Iterator[MeasInfoBlock]:
+    """Yields the rows of a document, in its order, while it is read.
 
-    What begins with "<" is XML, all else a table whose header one of the profiles (the shipped ones unless given)
-    knows. The document is known to be whole only when the iterator has ended.
+    A document that begins with "<" is XML; any other is a table whose header one of the profiles matches. Only when
+    the iterator has ended is the document known to be complete.
+
+    Args:
+        chunks: the document's bytes.
+        fast: use a fast lane where the dialect has one; otherwise expat alone.
+        piece: about how many characters are processed at once.
+        profiles: profiles of tables; by default those that are part of pmflow.
+        file_name: the file's name; it contains the measurement group of some tables.
 
     Raises:
-        BadFile: no PM file, not well-formed, cut off, or beyond a limit; says where.
+        BadFile: not a PM file, not well-formed, cut off, or beyond a limit; says where.
     """
     source, head = iter(chunks), b""
     while len(head) < HEAD and (chunk := next(source, None)) is not None:
         head += chunk
     whole = chain([head], source)
     if is_xml(head):
-        yield from _of_xml(cut(texts(whole), piece), fast=fast, piece=piece)
+        yield from _xml_blocks(cut(texts(whole), piece), fast=fast, piece=piece)
     else:
-        yield from delimited.blocks(whole, shipped() if profiles is None else profiles, file_name)
+        yield from delimited.table_blocks(whole, shipped() if profiles is None else profiles, file_name)
 
 
-def _of_xml(source: Iterator[str], *, fast: bool, piece: int) -> Iterator[Block]:
+def _xml_blocks(source: Iterator[str], *, fast: bool, piece: int) -> Iterator[MeasInfoBlock]:
     document = Document(DIALECTS)
     rest = chain([_begin(document, source)], source)
     reader = document.reader
-    words = LANES.get(document.root) if fast else None
-    if words and isinstance(reader, MeasInfos):
-        yield from Lane(document, reader, words, piece).read(rest)
-    elif fast and isinstance(reader, Omes):
+    syntax = ROW_SYNTAXES.get(document.root) if fast else None
+    if syntax and isinstance(reader, MeasInfoReader):
+        yield from MeasInfoLane(document, reader, syntax, piece).read(rest)
+    elif fast and isinstance(reader, OmesReader):
         yield from OmesLane(document, reader, piece).read(rest)
     else:
         for text in rest:
@@ -77,10 +84,10 @@ def _of_xml(source: Iterator[str], *, fast: bool, piece: int) -> Iterator[Block]
 
 
 def _begin(document: Document, source: Iterator[str]) -> str:
-    """Reads until the root element has begun, tag by tag; the text that was not read."""
+    """Feeds the document tag by tag until its root element has begun; returns the text that was not fed."""
     for text in source:
         at = 0
-        for _ in range(_STEPS):
+        for _ in range(_TAGS_BEFORE_ROOT):
             if document.reader or at == len(text):
                 break
             end = text.find(">", at) + 1 or len(text)

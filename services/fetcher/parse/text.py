@@ -1,4 +1,4 @@
-"""Bytes of a document as text: its encoding by byte order mark or declaration, and a clean start."""
+"""Decodes the bytes of an XML document by its byte order mark or declaration, and tidies its beginning."""
 
 import codecs
 import re
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from services.fetcher.parse.bad_file import BadFile
 
 HEAD = 4096
-"""Bytes at the beginning that tell what the document is."""
+"""Number of bytes at the beginning that are enough to recognise the kind of document."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8", 3),
     (codecs.BOM_UTF16_LE, "utf-16-le", 2),
@@ -15,13 +15,13 @@ _MARKS = (
     (b"<\0", "utf-16-le", 0),
     (b"\0<", "utf-16-be", 0),
 )
-"""How a document begins, what its encoding is then, and how many bytes of that are no text."""
+"""First bytes of a document, the encoding they stand for, and how many of them are not text."""
 _DECLARED = re.compile(rb"""<\?xml[ \t\r\n][^>]{0,200}?encoding[ \t\r\n]*=[ \t\r\n]*["']([A-Za-z0-9._:-]{1,40})["']""")
 _IMPOSSIBLE = re.compile(r"utf-?16(?:[lb]e)?|ucs-?2|iso-10646-ucs-2|unicode", re.IGNORECASE)
-"""Declared by writers who put a text together as they hold it, and wrote it in UTF-8: or else it could not be read."""
+"""Declarations that cannot be true, as the declaration itself was readable in ASCII: such a document is UTF-8."""
 _KNOWN = re.compile(r"utf-8|ascii|iso8859-\d+|cp125\d|koi8-[ru]|gb2312|gbk|gb18030|big5|shift_jis|euc_(?:jp|kr)")
 _NO_CHARACTER = "\uffff"
-"""XML refuses it everywhere: so bytes that fit no character are an error of the document, with a place."""
+"""Stands for undecodable bytes. XML forbids this character everywhere, so expat reports the error with its position."""
 
 _BEFORE_DECLARATION = re.compile(
     r"((?:[ \t\r\n]|<\?(?!xml[ \t\r\n])[^?]*(?:\?+[^?>][^?]*)*\?+>)+)(<\?xml[ \t\r\n][^?]*\?>)"
@@ -29,7 +29,7 @@ _BEFORE_DECLARATION = re.compile(
 
 
 def lines_in(text: str, begin: int = 0, end: int | None = None) -> int:
-    """Line ends, as XML counts them: of any system."""
+    """Counts line ends of any system, as XML does."""
     lines = text.count("\n", begin, end)
     if text.find("\r", begin, end) >= 0:
         lines += text.count("\r", begin, end) - text.count("\r\n", begin, end)
@@ -37,12 +37,12 @@ def lines_in(text: str, begin: int = 0, end: int | None = None) -> int:
 
 
 def last_line_of(text: str, begin: int = 0, end: int | None = None) -> int:
-    """Where the last line begins."""
+    """Returns where the last line begins."""
     return max(text.rfind("\n", begin, end) + 1, text.rfind("\r", begin, end) + 1, begin)
 
 
 def is_xml(head: bytes) -> bool:
-    """Whether a document that begins so is XML, or nothing at all: else it is a table."""
+    """Returns True if a document with this beginning is XML or blank; any other document is a table."""
     begin = head.lstrip(b" \t\r\n\0")[:3]
     for mark in (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         if head.startswith(mark):
@@ -51,19 +51,19 @@ def is_xml(head: bytes) -> bool:
 
 
 def texts(chunks: Iterable[bytes]) -> Iterator[str]:
-    """The document's text, piece by piece.
+    """Yields the document's text piece by piece.
 
-    Blanks and processing instructions before the XML declaration, as some elements write them, are put behind it.
+    Blanks and processing instructions before the XML declaration, which some elements write, are moved behind it.
 
     Raises:
-        BadFile: an encoding nobody knows, or an empty document.
+        BadFile: the encoding is not supported, or the document is empty.
     """
     source = iter(chunks)
     head = b""
     while len(head) < HEAD and (chunk := next(source, None)) is not None:
         head += chunk
     if not head:
-        raise BadFile("empty")
+        raise BadFile("the document is empty")
     encoding, mark = _encoding(head)
     decoder = codecs.getincrementaldecoder(encoding)()
     start = _decoded(decoder, head[mark:], encoding)
@@ -74,14 +74,14 @@ def texts(chunks: Iterable[bytes]) -> Iterator[str]:
 
 
 def cut(texts: Iterable[str], size: int) -> Iterator[str]:
-    """The same text in pieces of at most so many characters."""
+    """Cuts the text into pieces of at most `size` characters."""
     for text in texts:
         for at in range(0, len(text), size):
             yield text[at : at + size]
 
 
 def _encoding(head: bytes) -> tuple[str, int]:
-    """The encoding, and how many bytes its mark takes."""
+    """Returns the encoding and the length of its byte order mark."""
     for mark, encoding, length in _MARKS:
         if head.startswith(mark):
             return encoding, length
@@ -94,7 +94,7 @@ def _encoding(head: bytes) -> tuple[str, int]:
     except LookupError:
         encoding = ""
     if not _KNOWN.fullmatch(encoding):
-        raise BadFile(f"encoding {name} is not supported", 1, 1)
+        raise BadFile(f"the encoding {name} is not supported", 1, 1)
     return encoding, 0
 
 

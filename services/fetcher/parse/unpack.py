@@ -1,4 +1,4 @@
-"""The documents in a file as it lies on an element: plain, gz, zip, tar or tar in gz, told by their first bytes."""
+"""Unpacks a file as it lies on an element: plain, gzip, zip, tar or tar in gzip, recognised by its first bytes."""
 
 import tarfile
 import zipfile
@@ -16,7 +16,7 @@ from shared.errors import Unreachable
 
 _CHUNK = 1 << 18
 _SPOOL = 16 << 20
-"""Of a zip in memory: it is read from its end."""
+"""Bytes of a zip file that are held in memory; it has to be read from its end."""
 _HEAD = 512
 _LAYERS = 3
 _FOREIGN = {
@@ -27,25 +27,25 @@ _FOREIGN = {
     b"7z\xbc\xaf\x27\x1c": "7-Zip",
     b"Rar!": "RAR",
 }
-"""Packings that are not read, by their first bytes."""
+"""First bytes -> packing that is not supported."""
 _COMPANIONS = (".xsl", ".xslt", ".xsd", ".dtd", ".md5", ".sha1", ".sha256", ".sha512")
-"""What lies beside PM files in archives, and is none."""
+"""Extensions of other files that accompany PM files in archives."""
 _GZIP = 31
-"""isal's name for: deflate within a gzip frame."""
+"""isal's window size for deflate within a gzip frame."""
 
 
 class Incomplete(Unreachable):
-    """The packed file ends before its end: the element may still be writing it."""
+    """The packed file ends too early: the element may still be writing it."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnpackLimits:
-    """Against bombs: what a file may unpack to."""
+    """The size to which a file may unpack, as protection against bombs."""
 
     max_bytes: int = 2 << 30
     max_ratio: int = 200
     always_bytes: int = 32 << 20
-    """Up to here any ratio will do: a small file of zeros packs very well."""
+    """Size up to which any ratio is allowed: a small file of zeros packs very well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class Member:
     """A document in a file."""
 
     name: str
-    """Within the archive; empty for a file that is none."""
+    """Path within the archive; empty if the file is not an archive."""
     chunks: Iterator[bytes]
 
 
 class _Meter:
-    """Counts what comes in and goes out of the unpacking."""
+    """Counts packed and unpacked bytes and enforces the limits."""
 
     def __init__(self, limits: UnpackLimits) -> None:
         self.limits = limits
@@ -73,17 +73,17 @@ class _Meter:
     def check(self, more: int) -> None:
         self.unpacked += more
         if self.unpacked > self.limits.max_bytes:
-            raise BadFile(f"unpacks to more than {self.limits.max_bytes} bytes")
+            raise BadFile(f"the file unpacks to more than {self.limits.max_bytes} bytes")
         if self.unpacked > self.limits.always_bytes and self.unpacked > self.limits.max_ratio * self.packed:
-            raise BadFile(f"unpacks to more than {self.limits.max_ratio} times its size")
+            raise BadFile(f"the file unpacks to more than {self.limits.max_ratio} times its size")
 
 
-def documents(data: bytes | Iterable[bytes], limits: UnpackLimits = UnpackLimits()) -> Iterator[Member]:
-    """The documents of the file, in its order; read one before asking for the next. Empty members are none.
+def unpacked_members(data: bytes | Iterable[bytes], limits: UnpackLimits = UnpackLimits()) -> Iterator[Member]:
+    """Yields the documents of a file in its order, without empty ones; read each before asking for the next.
 
     Raises:
         Incomplete: a packed file ends too early.
-        BadFile: it is damaged, a bomb, or packed in a way nobody reads.
+        BadFile: the file is damaged, exceeds the limits, or its packing is not supported.
     """
     meter = _Meter(limits)
     yield from _unpacked(Member("", meter.packed_in(_sliced(data))), meter, _LAYERS)
@@ -103,12 +103,12 @@ def _unpacked(member: Member, meter: _Meter, layers: int) -> Iterator[Member]:
         return
     packing = _packing(head)
     whole: Iterator[bytes] = chain([head] if head else [], source)
-    if not packing or layers < _LAYERS:  # what came out of a packing, or never was in one
+    if not packing or layers < _LAYERS:  # unpacked data, or data that was never packed
         whole = _counted(whole, meter)
     if not packing:
         yield Member(member.name, whole)
     elif not layers:
-        raise BadFile(f"packed more than {_LAYERS} times")
+        raise BadFile(f"the file is packed more than {_LAYERS} times")
     else:
         for inner in _PACKINGS[packing](Member(member.name, whole)):
             yield from _unpacked(inner, meter, layers - 1)
@@ -121,7 +121,7 @@ def _packing(head: bytes) -> str:
         return "zip"
     for begin, name in _FOREIGN.items():
         if head.startswith(begin):
-            raise BadFile(f"packed by {name}, which is not read: gzip, zip and tar are")
+            raise BadFile(f"the packing {name} is not supported; supported are gzip, zip and tar")
     return "tar" if head[257:262] == b"ustar" else ""
 
 
@@ -136,7 +136,7 @@ def _gunzip(packed: Member) -> Iterator[Member]:
 
 
 def _inflated(source: Iterator[bytes]) -> Iterator[bytes]:
-    """All members of a gzip file in one; zero bytes may pad its end."""
+    """Yields the data of all gzip members; the file may be padded with zero bytes."""
     member = None
     for chunk in source:
         rest = chunk
@@ -152,11 +152,11 @@ def _inflated(source: Iterator[bytes]) -> Iterator[bytes]:
             if member.eof:
                 rest, member = member.unused_data, None
     if member:
-        raise Incomplete("gzip ends before its end")
+        raise Incomplete("the gzip data ends too early")
 
 
 class _Stream:
-    """Chunks as the file that tarfile wants; remembers the last bytes."""
+    """Presents chunks as the file object that tarfile expects; remembers the last bytes."""
 
     def __init__(self, source: Iterator[bytes]) -> None:
         self.source = source
@@ -180,11 +180,11 @@ def _untar(packed: Member) -> Iterator[Member]:
                 if content is not None:
                     yield Member(member.name, _tar_member(content))
     except tarfile.ReadError as error:
-        raise Incomplete(f"tar ends before its end: {error}") from error
+        raise Incomplete(f"the tar archive ends too early: {error}") from error
     except tarfile.TarError as error:
         raise BadFile(f"damaged tar: {error}") from error
     if stream.tail.strip(b"\0"):
-        raise Incomplete("tar ends before its end")
+        raise Incomplete("the tar archive ends too early")
 
 
 def _tar_member(content: IO[bytes]) -> Iterator[bytes]:
@@ -192,7 +192,7 @@ def _tar_member(content: IO[bytes]) -> Iterator[bytes]:
         while chunk := content.read(_CHUNK):
             yield chunk
     except tarfile.ReadError as error:
-        raise Incomplete(f"tar ends before its end: {error}") from error
+        raise Incomplete(f"the tar archive ends too early: {error}") from error
 
 
 def _unzip(packed: Member) -> Iterator[Member]:
@@ -201,7 +201,7 @@ def _unzip(packed: Member) -> Iterator[Member]:
         try:
             archive = zipfile.ZipFile(spool)
         except zipfile.BadZipFile as error:
-            raise Incomplete(f"zip without its end: {error}") from error
+            raise Incomplete(f"the zip archive ends too early: {error}") from error
         with archive:
             for member in archive.infolist():
                 if not member.is_dir() and _may_be_pm(member.filename):
@@ -218,7 +218,7 @@ def _zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[b
 
 
 def _may_be_pm(name: str) -> bool:
-    """Not what archivers add on their own (._A1.xml, .DS_Store, __MACOSX/), nor a companion."""
+    """Returns False for files that archivers add (._A1.xml, .DS_Store, __MACOSX/) and for companions."""
     is_hidden = name.startswith("__MACOSX/") or name.rpartition("/")[2].startswith(".")
     return not is_hidden and not name.lower().endswith(_COMPANIONS)
 

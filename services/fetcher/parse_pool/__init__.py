@@ -1,1 +1,1 @@
-"""Runs the parser in processes of its own, one file at a time each."""
+"""Runs the parser in separate processes, each on one file at a time."""

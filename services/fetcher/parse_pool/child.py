@@ -18,79 +18,83 @@ from services.fetcher.preprocess.steps import Preprocessing
 from services.fetcher.rows.spool import Spool
 from shared.errors import Hopeless, Unreachable
 
-PIECE_BYTES = 1 << 20
+READ_BYTES = 1 << 20
+"""Bytes that are read at once of a file on disk."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ParseRequest:
     """A file to parse."""
 
     data: bytes | Path
-    """Its content, or where it lies on this machine."""
+    """The content of the file, or its path on this machine."""
     origin: Origin
     profiles: tuple[Profile, ...]
-    wanted: Preprocessing | None
-    """None: as for the last file of its system; a dictionary is large."""
+    preprocessing: Preprocessing | None
+    """None: the same as for the last file of the system, as a dictionary is large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParserMemory:
-    """What a parser may take."""
+    """Memory limits of one parser process."""
 
     memory_mb: int = 2048
+    """Address space of the process."""
     held_mb: int = 32
-    """Of a file's messages, in memory, until its end was read; more goes to disk."""
+    """Size of a file's messages that are held in memory until the file is complete; the rest goes to disk."""
     spool_directory: str = ""
-    """Where; else the machine's for temporary files."""
+    """Directory for what goes to disk; empty: the system's directory for temporary files."""
 
 
-def answer(order: Order, wanted: Preprocessing, memory: ParserMemory) -> Parsed | Exception:
-    """What became of it; any other error is the parser's own and ends the process."""
+def parse_request(request: ParseRequest, preprocessing: Preprocessing, memory: ParserMemory) -> Parsed | Exception:
+    """Returns the parsed file or a planned error; any other error is a defect and ends the process."""
     spool = Spool(memory.held_mb << 20, memory.spool_directory)
-    read = partial(read_file, origin=order.origin, profiles=order.profiles, wanted=wanted, spool=spool)
+    read = partial(
+        read_file, origin=request.origin, profiles=request.profiles, preprocessing=preprocessing, spool=spool
+    )
     try:
-        if isinstance(order.data, bytes):
-            return read(order.data)
-        with order.data.open("rb") as file:
-            return read(iter(partial(file.read, PIECE_BYTES), b""))
+        if isinstance(request.data, bytes):
+            return read(request.data)
+        with request.data.open("rb") as file:
+            return read(iter(partial(file.read, READ_BYTES), b""))
     except (Hopeless, Unreachable) as error:
         return error
     except MemoryError:
-        return Hopeless("it takes more memory than a parser may have (fetcher.parser-memory-mb)")
+        return Hopeless("the file needs more memory than a parser process may use (fetcher.parser-memory-mb)")
 
 
-def send(line: Connection, found: Parsed | Exception) -> None:
-    """The answer; messages on disk stay there, the file goes with them."""
-    line.send(found)
-    if isinstance(found, Parsed) and found.spooled:
-        send_handle(line, found.spooled.file.fileno(), None)
-        found.close()
+def send_result(connection: Connection, result: Parsed | Exception) -> None:
+    """Sends a result to the fetcher; messages on disk stay there and their file is passed on."""
+    connection.send(result)
+    if isinstance(result, Parsed) and result.spooled:
+        send_handle(connection, result.spooled.file.fileno(), None)
+        result.close()
 
 
-def receive(line: Connection) -> Parsed | Exception:
-    """The other end of `send`."""
-    found: Parsed | Exception = line.recv()
-    if isinstance(found, Parsed) and found.spooled:
-        found.spooled.adopt(recv_handle(line))
-    return found
+def receive_result(connection: Connection) -> Parsed | Exception:
+    """Receives what `send_result` sends."""
+    result: Parsed | Exception = connection.recv()
+    if isinstance(result, Parsed) and result.spooled:
+        result.spooled.adopt(recv_handle(connection))
+    return result
 
 
 def main(descriptor: int, memory: ParserMemory) -> None:
-    """Until the line is cut."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the fetcher ends us
+    """Parses files until the fetcher closes the connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the fetcher ends this process
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (memory.memory_mb << 20, memory.memory_mb << 20))
     known: dict[str, Preprocessing] = {}
-    with Connection(descriptor) as line:
+    with Connection(descriptor) as connection:
         while True:
             try:
-                order: Order = line.recv()
+                request: ParseRequest = connection.recv()
             except EOFError:
                 return
-            system = order.origin.system
-            known[system] = order.wanted or known[system]
-            send(line, answer(order, known[system], memory))
-            del order
+            system = request.origin.system
+            known[system] = request.preprocessing or known[system]
+            send_result(connection, parse_request(request, known[system], memory))
+            del request
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from threading import Condition
 
 
 class MemoryBudget:
-    """Bytes that may be in memory at once, over all threads; a file larger than all of it waits until it is alone."""
+    """Limits the bytes in memory at once over all threads; a file larger than the limit waits until it is alone."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -15,7 +15,7 @@ class MemoryBudget:
 
     @contextmanager
     def take(self, size: int) -> Iterator[None]:
-        """Blocks until there is room."""
+        """Blocks until `size` bytes are free."""
         claim = min(size, self.max_bytes)
         with self.changed:
             self.changed.wait_for(lambda: self.taken + claim <= self.max_bytes)

@@ -1,4 +1,4 @@
-"""ParserPool: files are parsed in processes of their own, so that cores add up and a poison file kills nothing else."""
+"""ParserPool parses files in separate processes: it uses all cores, and a poison file kills nothing but its parser."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ import orjson
 from services.fetcher.assemble.batches import RAW
 from services.fetcher.assemble.result import Origin, Parsed
 from services.fetcher.parse.tables.profile import Profile
-from services.fetcher.parse_pool.child import Order, ParserMemory, receive
+from services.fetcher.parse_pool.child import ParseRequest, ParserMemory, receive_result
 from services.fetcher.preprocess.steps import Preprocessing
 from shared.errors import Hopeless
 
@@ -24,102 +24,109 @@ log = logging.getLogger(__name__)
 
 
 class _Died(Exception):  # noqa: N818
-    """The process ended, or was ended, before it answered."""
+    """A parser process ended, or has to be ended, before it returned a result."""
 
 
 class _Process:
-    """A child that parses one file after the other; ends by itself when its line is cut."""
+    """A child process that parses one file after the other; it ends by itself when its connection is closed."""
 
     def __init__(self, memory: ParserMemory) -> None:
-        self.line, theirs = Pipe()
+        self.connection, theirs = Pipe()
         limits = orjson.dumps(asdict(memory)).decode()
         argv = [sys.executable, "-m", "services.fetcher.parse_pool.child", str(theirs.fileno()), limits]
         self.child = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
-        self.told: dict[str, Preprocessing | None] = {}
-        """What it knows of each system."""
+        self.sent: dict[str, Preprocessing | None] = {}
+        """System -> the preprocessing that was sent last."""
 
-    def parse(self, order: Order, timeout_s: float) -> Parsed | Exception:
-        """Raises _Died."""
-        system, wanted = order.origin.system, order.wanted
+    def parse(self, request: ParseRequest, timeout_s: float) -> Parsed | Exception:
+        """Sends a request and waits for its result.
+
+        Raises:
+            _Died: the process ended, or there was no result in time.
+        """
+        system, preprocessing = request.origin.system, request.preprocessing
         try:
-            self.line.send(replace(order, wanted=None) if self.told.get(system) is wanted else order)
-            self.told[system] = wanted
-            if not self.line.poll(timeout_s):
-                raise _Died(f"no end after {timeout_s:g} s")
-            return receive(self.line)
+            self.connection.send(
+                replace(request, preprocessing=None) if self.sent.get(system) is preprocessing else request
+            )
+            self.sent[system] = preprocessing
+            if not self.connection.poll(timeout_s):
+                raise _Died(f"no result after {timeout_s:g} s")
+            return receive_result(self.connection)
         except (EOFError, OSError) as error:
             with suppress(subprocess.TimeoutExpired):
                 self.child.wait(5)
-            raise _Died(f"its process ended with code {self.child.returncode}") from error
+            raise _Died(f"the process exited with code {self.child.returncode}") from error
 
     def is_alive(self) -> bool:
         return self.child.poll() is None
 
     def end(self) -> None:
-        self.line.close()
+        self.connection.close()
         self.child.kill()
         self.child.wait()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParserPoolLimits:
-    """Of parsing."""
+    """Limits of the parser pool."""
 
     processes: int = 0
-    """0: one for each core."""
+    """Number of parser processes; 0: one per core."""
     timeout_s: float = 120.0
+    """Maximum time for one file."""
     memory: ParserMemory = field(default_factory=ParserMemory)
-    """Of each."""
+    """Memory per process."""
 
 
 class ParserPool:
-    """Shared by the download threads: each has a process while it has a file."""
+    """Shared by the download threads, each of which uses one process while it parses a file."""
 
     def __init__(
         self,
         limits: ParserPoolLimits,
         profiles: tuple[Profile, ...],
-        wanted: Callable[[str], Preprocessing] = lambda _: RAW,
+        preprocessing: Callable[[str], Preprocessing] = lambda _: RAW,
     ) -> None:
-        """Args: wanted: by the name of a system; the same object while nothing changes."""
+        """Args: preprocessing: returns the preprocessing of a system, the same object while nothing changes."""
         self.limits = limits
         self.profiles = profiles
-        self.wanted = wanted
+        self.preprocessing = preprocessing
         self.idle: SimpleQueue[_Process | None] = SimpleQueue()
         self.count = limits.processes or os.cpu_count() or 1
         for _ in range(self.count):
-            self.idle.put(None)  # started when there is work
+            self.idle.put(None)  # the process is started when there is work
 
     def __call__(self, data: bytes | Path, origin: Origin) -> Parsed:
-        """Parse a file, given whole or by its path here, as `batches.read_file` does; waits for a process.
+        """Parses a file, given by content or by path, like `batches.read_file`; waits for an idle process.
 
         Raises:
-            BadFile, Incomplete: as there.
-            Hopeless: the parser was killed by it twice, or found no end in time.
-            Unreachable: what its system wants is not known.
+            BadFile, Incomplete: see `batches.read_file`.
+            Hopeless: the parser process died twice on this file, or exceeded the time or memory limit.
+            Unreachable: the preprocessing of its system is not known.
         """
-        order = Order(data, origin, self.profiles, self.wanted(origin.system))
+        request = ParseRequest(data, origin, self.profiles, self.preprocessing(origin.system))
         try:
-            answer = self._parsed(order)
+            result = self._parsed(request)
         except _Died as first:
-            log.warning("parser died, file tried once more", extra={"file": origin.file_id, "reason": str(first)})
+            log.warning("parser died, file tried again", extra={"file": origin.file_id, "reason": str(first)})
             try:
-                answer = self._parsed(order)
-            except _Died as again:
-                raise Hopeless(f"it kills the parser: {first}; {again}") from again
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+                result = self._parsed(request)
+            except _Died as second:
+                raise Hopeless(f"the parser process died twice on this file: {first}; {second}") from second
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-    def _parsed(self, order: Order) -> Parsed | Exception:
+    def _parsed(self, request: ParseRequest) -> Parsed | Exception:
         process = self.idle.get()
         try:
-            if process and not process.is_alive():  # while it was idle: no file is to blame
+            if process and not process.is_alive():  # it died while it was idle, so no file caused it
                 process.end()
                 process = None
             process = process or _Process(self.limits.memory)
-            return process.parse(order, self.limits.timeout_s)
+            return process.parse(request, self.limits.timeout_s)
         except _Died:
             if process:
                 process.end()
@@ -129,7 +136,7 @@ class ParserPool:
             self.idle.put(process)
 
     def close(self) -> None:
-        """When no file is under way."""
+        """Ends all processes, each when it is idle."""
         for _ in range(self.count):
             if process := self.idle.get():
                 process.end()

@@ -1,6 +1,6 @@
-"""The counter dictionary: a VES PM Dictionary (ONAP VES event registration, PM Dictionary; O-RAN O1 names the same).
+"""Reads counter dictionaries: VES PM Dictionaries (ONAP VES event registration; O-RAN O1 refers to the same).
 
-It says of each measType what its results are (`measResultType`) and in which unit (`measResultUnits`).
+A dictionary declares the type (`measResultType`) and the unit (`measResultUnits`) of each measType.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.fetcher.preprocess.declared import UNDECLARED, DeclaredType
-from services.fetcher.preprocess.yaml_file import Node, documents
+from services.fetcher.preprocess.yaml_file import Node, yaml_documents
 from shared.settings import BadSettings
 
 _KINDS = {
@@ -18,58 +18,61 @@ _KINDS = {
     "text": r"string|text|char(acter)?s?|varchar|enum(eration)?|bool(ean)?",
     "vector": r"(array|list|vector|sequence|histogram)(of.*)?|.*\[\]",
 }
-"""Of measResultType, in small letters, without blanks and signs but []; the standard's own example says unit32."""
+"""Our type -> the spellings of measResultType, in lower case and without any character but letters, digits and [].
+
+The standard's own example spells uint32 as unit32.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Dictionary:
-    """What is known of counters."""
+    """The declared types of counters."""
 
-    of_group: Mapping[tuple[str, str], DeclaredType] = field(default_factory=dict)
-    """By measInfoId and measType."""
-    of_counter: Mapping[str, DeclaredType] = field(default_factory=dict)
-    """By measType alone, where all groups agree: the measInfoId of files is often another than the dictionary's."""
+    by_group: Mapping[tuple[str, str], DeclaredType] = field(default_factory=dict)
+    """measInfoId and measType -> declared type."""
+    by_counter: Mapping[str, DeclaredType] = field(default_factory=dict)
+    """measType -> declared type where all groups agree: files often have another measInfoId than the dictionary."""
 
     def declared(self, group: str, counters: Iterable[str]) -> tuple[DeclaredType, ...]:
-        """One for each counter."""
-        return tuple(self.of_group.get((group, name), self.of_counter.get(name, UNDECLARED)) for name in counters)
+        """Returns one declared type per counter."""
+        return tuple(self.by_group.get((group, name), self.by_counter.get(name, UNDECLARED)) for name in counters)
 
 
-def read(files: Iterable[Path]) -> Dictionary:
-    """One of several files; where two know a counter, the later one is right.
+def read_dictionary(files: Iterable[Path]) -> Dictionary:
+    """Reads several files into one dictionary; a later file overrides an earlier one.
 
     Raises:
-        BadSettings: a file that cannot be read, is no dictionary, or contradicts itself; says where.
+        BadSettings: a file cannot be read, is not a dictionary, or contradicts itself; says where.
     """
-    of_group: dict[tuple[str, str], DeclaredType] = {}
+    by_group: dict[tuple[str, str], DeclaredType] = {}
     for file in files:
-        of_group |= _of_file(file)
-    by_counter: dict[str, set[DeclaredType]] = {}
-    for (_, counter), declared_type in of_group.items():
-        by_counter.setdefault(counter, set()).add(declared_type)
-    agreed = {counter: declared.pop() for counter, declared in by_counter.items() if len(declared) == 1}
-    return Dictionary(of_group, agreed)
+        by_group |= _read_file(file)
+    declarations: dict[str, set[DeclaredType]] = {}
+    for (_, counter), declared_type in by_group.items():
+        declarations.setdefault(counter, set()).add(declared_type)
+    agreed = {counter: declared.pop() for counter, declared in declarations.items() if len(declared) == 1}
+    return Dictionary(by_group, agreed)
 
 
-def _of_file(file: Path) -> dict[tuple[str, str], DeclaredType]:
+def _read_file(file: Path) -> dict[tuple[str, str], DeclaredType]:
     found: dict[tuple[str, str], DeclaredType] = {}
     lines: dict[tuple[str, str], int] = {}
     for measurement in _measurements(file):
         key, declared_type = _entry(measurement)
         if found.setdefault(key, declared_type) != declared_type:
-            raise measurement.bad(f"{key[1]} is another than in line {lines[key]}")
+            raise measurement.bad(f"{key[1]} is declared differently than in line {lines[key]}")
         lines.setdefault(key, measurement.line)
     if not found:
-        raise BadSettings(f"{file}: no measurement in it; a PM Dictionary has pmDictionaryMeasurements")
+        raise BadSettings(f"{file}: no measurement found; a PM Dictionary lists them under pmDictionaryMeasurements")
     return found
 
 
 def _measurements(file: Path) -> Iterator[Node]:
-    """Those of pmDictionary: {pmDictionaryMeasurements: [...]}, and of the older pmMetaData: {pmFields: {...}}.
+    """Yields the measurements of pmDictionary.pmDictionaryMeasurements or the older pmMetaData.pmFields.
 
-    A document that describes the schema (`structure`) is passed over.
+    A document that describes the schema (`structure`) is skipped.
     """
-    for document in documents(file):
+    for document in yaml_documents(file):
         whole = document.mapping()
         inner = whole.get("pmDictionary") or whole.get("pmMetaData") or document
         parts = inner.mapping()
@@ -77,21 +80,21 @@ def _measurements(file: Path) -> Iterator[Node]:
         if measured:
             yield from measured.items()
         elif "structure" not in parts:
-            raise inner.bad(f"neither pmDictionaryMeasurements nor pmFields, but {', '.join(parts) or 'nothing'}")
+            raise inner.bad(f"expected pmDictionaryMeasurements or pmFields, found {', '.join(parts) or 'nothing'}")
 
 
 def _entry(measurement: Node) -> tuple[tuple[str, str], DeclaredType]:
     fields = measurement.mapping()
     known = {name: fields[name].text() if name in fields else "" for name in _FIELDS}
     if not known["measType"]:
-        raise measurement.bad("a measurement without measType")
+        raise measurement.bad("a measurement has no measType")
     kind = ""
     if known["measResultType"]:
         kind = _kind(known["measResultType"])
         if not kind:
             raise fields["measResultType"].bad(
-                f"measResultType {known['measResultType']!r} of {known['measType']} is none that is known: "
-                "integer, uint32, float, string, array and their like"
+                f"measResultType {known['measResultType']!r} of {known['measType']} is not a known type; "
+                "known are integer, uint32, float, string, array and similar names"
             )
     return (known["measInfoId"], known["measType"]), DeclaredType(kind, known["measResultUnits"])
 

@@ -1,4 +1,4 @@
-"""Reads what each system wants done to its counters, and reads it again when one of the files it names changes."""
+"""Reads the preprocessing of each system, and reads it again when one of the files it names changes."""
 
 import logging
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from threading import Lock
 
 from services.fetcher.parse.values.cells import cell
 from services.fetcher.preprocess import dictionary
-from services.fetcher.preprocess.steps import STEPS, Conversion, Preprocessing
-from services.fetcher.preprocess.yaml_file import Node, documents
+from services.fetcher.preprocess.steps import STEP_FUNCTIONS, Conversion, Preprocessing
+from services.fetcher.preprocess.yaml_file import Node, yaml_documents
 from shared.errors import Unreachable
 from shared.settings import BadSettings, Settings, System
 
@@ -18,105 +18,105 @@ log = logging.getLogger(__name__)
 
 
 def read_preprocessing(system: System) -> Preprocessing:
-    """As the system's section and the files it names have it.
+    """Returns the preprocessing that the system's section and the files it names describe.
 
     Raises:
         BadSettings: a file cannot be used; says where.
     """
     if system.counter_units and not system.counter_dictionary:
-        raise BadSettings(f"{system.name}: counter-units are those of a counter-dictionary, which is not named")
+        raise BadSettings(f"{system.name}: counter-units needs a counter-dictionary, which is not configured")
     try:
         return Preprocessing(
-            steps=tuple(step for step in system.preprocessing if step in STEPS),
+            steps=tuple(step for step in system.preprocessing if step in STEP_FUNCTIONS),
             missing=tuple(cell(token).encode() for token in system.missing_tokens),
             renames={old: _name(new) for old, new in _mapping(system.counter_renames).items()},
             conversions={unit: _conversion(to) for unit, to in _mapping(system.counter_units).items()},
-            dictionary=dictionary.read(map(Path, names)) if (names := system.counter_dictionary) else None,
+            dictionary=dictionary.read_dictionary(map(Path, names)) if (names := system.counter_dictionary) else None,
         )
     except BadSettings as error:
         raise BadSettings(f"{system.name}: {error}") from error
 
 
 def _mapping(file: str) -> dict[str, Node]:
-    """Of the file's only document; empty when no file is named."""
-    found = list(documents(Path(file))) if file else []
+    """Returns the mapping in the file's only document; empty if no file is named."""
+    found = list(yaml_documents(Path(file))) if file else []
     if len(found) > 1:
-        raise found[1].bad("a second document")
+        raise found[1].bad("expected one document, found a second one")
     return found[0].mapping() if found else {}
 
 
 def _name(new: Node) -> str:
     if not new.text():
-        raise new.bad("a counter needs a name")
+        raise new.bad("the new name of the counter is empty")
     return new.text()
 
 
 def _conversion(to: Node) -> Conversion:
-    """`{to: bytes, factor: 1000}`."""
+    """Reads a conversion such as `{to: bytes, factor: 1000}`."""
     parts = to.mapping()
     if set(parts) != {"to", "factor"}:
-        raise to.bad(f"a conversion is like {{to: bytes, factor: 1000}}, not {{{', '.join(parts)}}}")
+        raise to.bad(f"expected a conversion such as {{to: bytes, factor: 1000}}, found {{{', '.join(parts)}}}")
     try:
         factor = Decimal(parts["factor"].text())
     except InvalidOperation as error:
-        raise parts["factor"].bad(f"{parts['factor'].text()!r} is no number") from error
+        raise parts["factor"].bad(f"the factor {parts['factor'].text()!r} is not a number") from error
     if not factor.is_finite() or not factor or not parts["to"].text():
-        raise to.bad("a conversion needs a unit and a factor that is not 0")
+        raise to.bad("a conversion needs a unit and a finite factor other than 0")
     return Conversion(parts["to"].text(), factor)
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """What was read last, and what it was made of."""
+class _CatalogEntry:
+    """The preprocessing that was read last, and the state of its sources at that time."""
 
-    made_of: tuple[System, tuple[tuple[int, int], ...]]
-    wanted: Preprocessing
+    sources: tuple[System, tuple[tuple[int, int], ...]]
+    preprocessing: Preprocessing
 
 
 class PreprocessingCatalog:
-    """Shared by the download threads."""
+    """Returns the current preprocessing of a system; shared by the download threads."""
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
-        """Args: settings: as they are now."""
+        """Args: settings: returns the current settings."""
         self.settings = settings
-        self.held: dict[str, _Held] = {}
+        self.entries: dict[str, _CatalogEntry] = {}
         self.lock = Lock()
 
     def __call__(self, system: str) -> Preprocessing:
-        """The same object until something changes. A change that cannot be used is told of, and the old one stays.
+        """Returns the same object until something changes. An unusable change is logged and the old object stays.
 
         Raises:
-            Unreachable: the system is not configured (any more), or was never readable.
+            Unreachable: the system is not configured (any more), or its preprocessing was never readable.
         """
         found = self.settings().system(system)
         if found is None:
-            raise Unreachable(f"no system {system!r} is configured")
-        made_of = (found, tuple(map(_stamp, _files(found))))
+            raise Unreachable(f"system {system!r} is not configured")
+        sources = (found, tuple(map(_stamp, _files(found))))
         with self.lock:
-            held = self.held.get(system)
-            if held is None or held.made_of != made_of:
-                held = self.held[system] = _Held(made_of, self._read(found, held))
-            return held.wanted
+            entry = self.entries.get(system)
+            if entry is None or entry.sources != sources:
+                entry = self.entries[system] = _CatalogEntry(sources, self._read(found, entry))
+            return entry.preprocessing
 
     @staticmethod
-    def _read(system: System, held: _Held | None) -> Preprocessing:
+    def _read(system: System, old: _CatalogEntry | None) -> Preprocessing:
         try:
-            wanted = read_preprocessing(system)
+            preprocessing = read_preprocessing(system)
         except BadSettings as error:
-            if held is None:
+            if old is None:
                 raise Unreachable(str(error)) from error
-            log.error("preprocessing refused, the old one stays", extra={"system": system.name, "reason": str(error)})  # noqa: TRY400 - says it all
-            return held.wanted
-        if held is not None:
+            log.error("preprocessing refused, old one kept", extra={"system": system.name, "reason": str(error)})  # noqa: TRY400 - the reason says it all
+            return old.preprocessing
+        if old is not None:
             log.info("preprocessing changed", extra={"system": system.name})
-        return wanted
+        return preprocessing
 
 
 def check_preprocessing(settings: Settings) -> None:
-    """Whether the files of all systems can be read.
+    """Checks that the preprocessing files of all systems can be read.
 
     Raises:
-        BadSettings: one cannot be used; says where.
+        BadSettings: a file cannot be used; says where.
     """
     for system in settings.systems:
         read_preprocessing(system)
@@ -127,7 +127,7 @@ def _files(system: System) -> list[str]:
 
 
 def _stamp(file: str) -> tuple[int, int]:
-    """Of its content; a file that is not there has one too."""
+    """Returns the modification time and size of a file; zeros if it cannot be read."""
     try:
         found = Path(file).stat()
     except OSError:

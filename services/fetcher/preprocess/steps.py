@@ -1,6 +1,6 @@
-"""The steps of preprocessing: what a measInfo says, normalised as its system wants it. Pure: no files in here.
+"""The steps of preprocessing normalise the rows of a measInfo as its system is configured. Pure: reads no files.
 
-Names cost once a measInfo; values are looked at one by one only where a step has something to do with them.
+Names are processed once per measInfo; values are examined one by one only where a step may change them.
 """
 
 import re
@@ -15,18 +15,18 @@ from services.fetcher.parse.values.cells import NULL, cell
 from services.fetcher.preprocess.declared import DeclaredType
 from services.fetcher.preprocess.dictionary import Dictionary
 from services.fetcher.rows.held import ROW_END, Rows
-from services.fetcher.rows.line import CELL, LINE
+from services.fetcher.rows.line import CELL, row_parts
 
 _NULL = NULL.encode()
 _EXACT = Context(prec=2000, traps=[Inexact, InvalidOperation])
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _WHOLE_DIGITS = 18
-"""A product of so many digits is written as an integer when it is one."""
+"""A whole product with at most this many digits is written as an integer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """Of a unit to another: value * factor."""
+    """Converts values to another unit: value * factor."""
 
     unit: str
     factor: Decimal
@@ -34,67 +34,67 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What a system wants done, and what is needed for it."""
+    """The preprocessing that a system is configured with."""
 
     steps: tuple[str, ...] = ()
-    """Names of STEPS, in their order."""
+    """Keys of STEP_FUNCTIONS, in the order of execution."""
     missing: tuple[bytes, ...] = ()
-    """Tokens that mean no value, in JSON, besides those the parser knows."""
+    """Tokens for a missing value, as JSON, in addition to those the parser knows."""
     renames: Mapping[str, str] = field(default_factory=dict)
-    """Counter in the file -> counter to be stored."""
+    """Counter in the file -> counter that is stored."""
     conversions: Mapping[str, Conversion] = field(default_factory=dict)
-    """By the unit in the dictionary."""
+    """Unit in the dictionary -> conversion to the stored unit."""
     aliases: Mapping[str, str] = field(default_factory=dict)
-    """Of the file's element: other name -> its name in the inventory."""
+    """Alias of the file's element -> its name in the inventory."""
     dictionary: Dictionary | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
-    """A value that cannot be brought to the unit it should have; object and value in JSON."""
+class UnconvertedValue:
+    """A value that cannot be converted to its target unit; object and value are JSON."""
 
     object: bytes
     counter: str
     value: bytes
     unit: str
-    wanted: str
+    target_unit: str
 
 
 @dataclass(frozen=True, slots=True)
 class MeasInfoRows:
-    """What a measInfo says; each step makes another one of it."""
+    """The rows of a measInfo with its element and counters; each step returns a new one."""
 
     element: str
     counters: tuple[str, ...]
     declared: tuple[DeclaredType, ...]
-    """One for each counter."""
+    """One type per counter."""
     rows: list[Rows]
     nulled: int = 0
     """Values that turned out to be missing tokens."""
-    aside: tuple[Aside, ...] = ()
+    unconverted: tuple[UnconvertedValue, ...] = ()
 
 
-def preprocessed(said: MeasInfoRows, wanted: Preprocessing) -> MeasInfoRows:
-    """All steps, one after the other; no step loses a value: it is in the rows, nulled, or aside."""
-    for step in wanted.steps:
-        said = STEPS[step](said, wanted)
-    return _texts(said) if wanted.dictionary else said
+def preprocessed(measinfo: MeasInfoRows, preprocessing: Preprocessing) -> MeasInfoRows:
+    """Applies all configured steps. No step loses a value: each is in the rows, counted as nulled, or unconverted."""
+    for step in preprocessing.steps:
+        measinfo = STEP_FUNCTIONS[step](measinfo, preprocessing)
+    return _with_texts_kept(measinfo) if preprocessing.dictionary else measinfo
 
 
-def missing_tokens(said: MeasInfoRows, wanted: Preprocessing) -> MeasInfoRows:
-    """Values that are one of the system's own tokens, exactly as written, are null; in vectors too."""
-    if not wanted.missing:
-        return said
-    tokens = frozenset(wanted.missing)
+def missing_tokens(measinfo: MeasInfoRows, preprocessing: Preprocessing) -> MeasInfoRows:
+    """Replaces values, also within vectors, by null if they equal one of the system's own missing tokens exactly."""
+    if not preprocessing.missing:
+        return measinfo
+    tokens = frozenset(preprocessing.missing)
 
     def nulled(_name: bytes, cells: list[bytes]) -> int:
         before = cells.count(_NULL)
         cells[:] = [_unless_missing(value, tokens) for value in cells]
         return cells.count(_NULL) - before
 
-    rows = [_mapped(some, nulled) if any(token in some.text for token in tokens) else some for some in said.rows]
-    taken = sum(before.values - after.values for before, after in zip(said.rows, rows, strict=True))
-    return replace(said, rows=rows, nulled=said.nulled + taken)
+    rows = [_mapped(part, nulled) if any(token in part.text for token in tokens) else part for part in measinfo.rows]
+    taken = sum(before.values - after.values for before, after in zip(measinfo.rows, rows, strict=True))
+    return replace(measinfo, rows=rows, nulled=measinfo.nulled + taken)
 
 
 def _unless_missing(value: bytes, tokens: frozenset[bytes]) -> bytes:
@@ -106,54 +106,58 @@ def _unless_missing(value: bytes, tokens: frozenset[bytes]) -> bytes:
     return b"[" + b",".join(elements) + b"]" if any(element != _NULL for element in elements) else _NULL
 
 
-def element_alias(said: MeasInfoRows, wanted: Preprocessing) -> MeasInfoRows:
-    """An element gets its name of the inventory when the file calls it, or its last component, by an alias."""
-    if not wanted.aliases:
-        return said
-    last = said.element.rpartition(",")[2]
-    known = (wanted.aliases.get(name.strip()) for name in (said.element, last, last.partition("=")[2]))
-    return replace(said, element=next(filter(None, known), said.element))
+def element_alias(measinfo: MeasInfoRows, preprocessing: Preprocessing) -> MeasInfoRows:
+    """Replaces the element's name by the one in the inventory if the name, or its last component, is an alias."""
+    if not preprocessing.aliases:
+        return measinfo
+    last = measinfo.element.rpartition(",")[2]
+    known = (preprocessing.aliases.get(name.strip()) for name in (measinfo.element, last, last.partition("=")[2]))
+    return replace(measinfo, element=next(filter(None, known), measinfo.element))
 
 
-def rename_counters(said: MeasInfoRows, wanted: Preprocessing) -> MeasInfoRows:
-    """Counters get the names the system wants for them; two that become one are merged as any that come twice."""
-    if not wanted.renames:
-        return said
-    return replace(said, counters=tuple(wanted.renames.get(name, name) for name in said.counters))
+def rename_counters(measinfo: MeasInfoRows, preprocessing: Preprocessing) -> MeasInfoRows:
+    """Renames counters; two counters that get the same name are merged like any counter that comes twice."""
+    if not preprocessing.renames:
+        return measinfo
+    return replace(measinfo, counters=tuple(preprocessing.renames.get(name, name) for name in measinfo.counters))
 
 
-def units(said: MeasInfoRows, wanted: Preprocessing) -> MeasInfoRows:
-    """Values are brought to the unit the system wants, exactly; one that cannot be is set aside."""
-    convert = {at: c for at, p in enumerate(said.declared) if (c := wanted.conversions.get(p.unit)) is not None}
-    if not convert:
-        return said
-    aside: list[Aside] = []
+def units(measinfo: MeasInfoRows, preprocessing: Preprocessing) -> MeasInfoRows:
+    """Converts values exactly to the unit that the system stores; values that cannot be converted are quarantined."""
+    conversions = {
+        at: conversion
+        for at, declared_type in enumerate(measinfo.declared)
+        if (conversion := preprocessing.conversions.get(declared_type.unit)) is not None
+    }
+    if not conversions:
+        return measinfo
+    unconverted: list[UnconvertedValue] = []
 
     def converted(name: bytes, cells: list[bytes]) -> int:
-        before = len(aside)
-        for at, conversion in convert.items():
+        before = len(unconverted)
+        for at, conversion in conversions.items():
             value = times(cells[at], conversion.factor)
             if value is None:
-                counter, unit = said.counters[at], said.declared[at].unit
-                aside.append(Aside(name, counter, cells[at], unit, conversion.unit))
+                counter, unit = measinfo.counters[at], measinfo.declared[at].unit
+                unconverted.append(UnconvertedValue(name, counter, cells[at], unit, conversion.unit))
             cells[at] = value or _NULL
-        return len(aside) - before
+        return len(unconverted) - before
 
-    rows = [_mapped(some, converted, max(convert)) for some in said.rows]
+    rows = [_mapped(part, converted, max(conversions)) for part in measinfo.rows]
     after = [
-        _converted(declared_type, convert[at]) if at in convert else declared_type
-        for at, declared_type in enumerate(said.declared)
+        _converted_type(declared_type, conversions[at]) if at in conversions else declared_type
+        for at, declared_type in enumerate(measinfo.declared)
     ]
-    return replace(said, rows=rows, declared=tuple(after), aside=(*said.aside, *aside))
+    return replace(measinfo, rows=rows, declared=tuple(after), unconverted=(*measinfo.unconverted, *unconverted))
 
 
-def _converted(declared_type: DeclaredType, conversion: Conversion) -> DeclaredType:
-    stays = declared_type.type != "integer" or conversion.factor == conversion.factor.to_integral_value()
-    return DeclaredType(declared_type.type if stays else "number", conversion.unit)
+def _converted_type(declared_type: DeclaredType, conversion: Conversion) -> DeclaredType:
+    is_kept = declared_type.type != "integer" or conversion.factor == conversion.factor.to_integral_value()
+    return DeclaredType(declared_type.type if is_kept else "number", conversion.unit)
 
 
 def times(value: bytes, factor: Decimal) -> bytes | None:
-    """A cell in JSON times a factor, no digit lost; None: neither a number nor an array of numbers.
+    """Multiplies a JSON cell by a factor without losing a digit; None if it is not a number or an array of numbers.
 
     >>> times(b"[1.5,null]", Decimal(1000))
     b'[1500,null]'
@@ -181,18 +185,18 @@ def _product(value: bytes, factor: Decimal) -> bytes | None:
     return cell(f"{product.to_integral_value():f}" if is_whole else str(product)).encode()
 
 
-def _texts(said: MeasInfoRows) -> MeasInfoRows:
-    """Values that are promised to be texts stay texts, also when they look like numbers: version 1.10 is not 1.1."""
-    columns = [at for at, declared_type in enumerate(said.declared) if declared_type.type == "text"]
+def _with_texts_kept(measinfo: MeasInfoRows) -> MeasInfoRows:
+    """Writes values of counters declared as text as texts, also if they look like numbers: version 1.10 is not 1.1."""
+    columns = [at for at, declared_type in enumerate(measinfo.declared) if declared_type.type == "text"]
     if not columns:
-        return said
+        return measinfo
 
     def texted(_name: bytes, cells: list[bytes]) -> int:
         for at in columns:
             cells[at] = _text(cells[at])
         return 0
 
-    return replace(said, rows=[_mapped(some, texted, max(columns)) for some in said.rows])
+    return replace(measinfo, rows=[_mapped(part, texted, max(columns)) for part in measinfo.rows])
 
 
 def _text(value: bytes) -> bytes:
@@ -205,30 +209,32 @@ def _text(value: bytes) -> bytes:
 
 
 def _mapped(rows: Rows, change: Callable[[bytes, list[bytes]], int], last: int = -1) -> Rows:
-    """Rows with other cells.
+    """Returns rows with changed cells.
 
     Args:
-        rows: as they are.
-        change: gets object and cells of a row, in JSON; changes the cells, and tells how many values it took away.
-        last: the last cell that it looks at; those behind may come as one. All of them when negative.
+        rows: the rows to change.
+        change: gets the object and the cells of a row as JSON, changes the cells in place, and returns how many
+            values it removed.
+        last: index of the last cell that `change` reads; the cells behind it may be passed as one. Negative: all cells.
+
+    Raises:
+        BrokenRow: a row does not have the parser's syntax.
     """
     lines: list[bytes] = []
-    taken = 0
+    removed = 0
     for line in rows.text.split(ROW_END):
-        found = LINE.fullmatch(line)
-        assert found, line  # our own text
-        name, suspect, text = found.groups()
+        name, suspect, text = row_parts(line)
         is_plain = b'"' not in text and b"[" not in text
         cells = text.split(b",", last + 1 or -1) if is_plain else CELL.findall(text)
-        taken += change(name, cells)
+        removed += change(name, cells)
         lines.append(b"[" + b",".join((name, suspect, *cells)) + b"]")
-    return Rows(ROW_END.join(lines), rows.height, rows.values - taken, rows.objects)
+    return Rows(ROW_END.join(lines), rows.height, rows.values - removed, rows.objects)
 
 
-STEPS: Mapping[str, Callable[[MeasInfoRows, Preprocessing], MeasInfoRows]] = {
+STEP_FUNCTIONS: Mapping[str, Callable[[MeasInfoRows, Preprocessing], MeasInfoRows]] = {
     "missing-tokens": missing_tokens,
     "element-alias": element_alias,
     "rename-counters": rename_counters,
     "units": units,
 }
-"""Those of shared.settings.STEPS but split-dn: a function of measObjLdn, which the sinks ask once for each object."""
+"""The function of each step in shared.settings.STEPS, except split-dn: the sinks apply that once for each object."""

@@ -1,4 +1,4 @@
-"""YAML files that people write: read node by node, so that what is wrong is told with its line."""
+"""Reads YAML files node by node, so that an error can name its line."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,53 +9,54 @@ import yaml
 from shared.settings import BadSettings
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""In C where it is there: dictionaries of vendors have 100,000 lines."""
+"""The loader in C where it is available: dictionaries of vendors have 100,000 lines."""
 _NULL = "tag:yaml.org,2002:null"
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """Something in a file, and where. Scalars are texts, exactly as they are written: 1.0 is no number here."""
+    """A node of a YAML file with its position. Scalars are texts, exactly as written: 1.0 is not a number here."""
 
     file: Path
     node: yaml.Node
 
     @property
     def line(self) -> int:
-        """Counts from 1."""
+        """Line number, counted from 1."""
         return int(self.node.start_mark.line) + 1
 
     def bad(self, what: str) -> BadSettings:
+        """Returns an error that names the file and the line of this node."""
         return BadSettings(f"{self.file}, line {self.line}: {what}")
 
     def text(self) -> str:
-        """Nothing when it is null.
+        """Returns the text of a scalar; empty if it is null.
 
         Raises:
-            BadSettings: not a scalar.
+            BadSettings: the node is not a scalar.
         """
         if not isinstance(self.node, yaml.ScalarNode):
-            raise self.bad("a list or a mapping where a single value is expected")
+            raise self.bad("expected a single value, found a list or a mapping")
         return "" if self.node.tag == _NULL else str(self.node.value).strip()
 
     def mapping(self) -> "dict[str, Node]":
-        """Key -> value.
+        """Returns key -> value.
 
         Raises:
-            BadSettings: not a mapping, or a key comes twice.
+            BadSettings: the node is not a mapping, or a key comes twice.
         """
         if not isinstance(self.node, yaml.MappingNode):
-            raise self.bad("not a mapping")
+            raise self.bad("expected a mapping")
         found: dict[str, Node] = {}
         for key_node, value in self.node.value:
             key = Node(self.file, key_node)
             if key.text() in found:
-                raise key.bad(f"{key.text()!r} comes twice")
+                raise key.bad(f"the key {key.text()!r} comes twice")
             found[key.text()] = Node(self.file, value)
         return found
 
     def items(self) -> "list[Node]":
-        """Those of a list; itself when it is none."""
+        """Returns the items of a list; a node that is not a list is its own only item."""
         return [Node(self.file, item) for item in self.node.value] if self.is_list else [self]
 
     @property
@@ -63,11 +64,11 @@ class Node:
         return isinstance(self.node, yaml.SequenceNode)
 
 
-def documents(file: Path) -> Iterator[Node]:
-    """Those of a file that are not empty.
+def yaml_documents(file: Path) -> Iterator[Node]:
+    """Yields the documents of a file that are not empty.
 
     Raises:
-        BadSettings: it cannot be read, or is no YAML; says where.
+        BadSettings: the file cannot be read or is not valid YAML; says where.
     """
     try:
         for node in yaml.compose_all(file.read_text(encoding="utf-8"), Loader=_LOADER):
@@ -75,6 +76,6 @@ def documents(file: Path) -> Iterator[Node]:
                 yield Node(file, node)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise BadSettings(f"{file}{line}: no YAML: {error.problem or error.context}") from error
+        raise BadSettings(f"{file}{line}: not valid YAML: {error.problem or error.context}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadSettings(f"{file}: {error}") from error

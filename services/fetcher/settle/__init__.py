@@ -1,1 +1,1 @@
-"""Moves finished files to done/ or error/ on their element."""
+"""Moves complete files to done/ or error/ on their element."""

@@ -1,4 +1,4 @@
-"""Where a file goes when it is through, by its system's settings. Pure."""
+"""Decides what becomes of a complete file on its element by the settings of its system. Pure."""
 
 from datetime import datetime, tzinfo
 from typing import Literal
@@ -7,25 +7,26 @@ from shared.messages import File, path_bytes
 from shared.settings import System
 
 End = Literal["done", "error"]
+"""The directory to which a file is settled."""
 
 
 def action(system: System, end: End) -> str:
-    """What is done with the file: move, delete or leave. One that cannot be read is always moved."""
+    """Returns what to do with the file: move, delete or leave. A file that cannot be read is always moved."""
     return system.on_done if end == "done" else "move"
 
 
 def destination(file: File, end: End, system: System, zone: tzinfo, *, again: bool = False) -> bytes:
-    """Its path in done/ or error/, beside it or where an absolute directory says.
+    """Returns the file's path in done/ or error/: beside the file, or in an absolute directory.
 
-    A date in it is that of the file's period (or of its writing, where its name tells none): the place depends on the
-    file alone, so that a move that is repeated is recognised.
+    A date in the path is that of the file's period, or of its last change if its name has no period. The path depends
+    only on the file, so that a repeated move is recognised.
 
     Args:
-        file: any message on it.
-        end: where it goes.
+        file: any message about the file.
+        end: the directory to which it is settled.
         system: its system.
-        zone: the element's.
-        again: another file has that name there: this one gets a mark of its identity.
+        zone: the element's time zone.
+        again: True if another file has this name there; then the file's identity is appended.
     """
     path = path_bytes(file.path)
     beside, _, name = path.rpartition(b"/")
@@ -37,7 +38,7 @@ def destination(file: File, end: End, system: System, zone: tzinfo, *, again: bo
 
 
 def parents(directory: bytes, above: bytes) -> list[bytes]:
-    """The directories to be made, the uppermost first; `above` is there already, as the file lies in it.
+    """Returns the directories to create, the uppermost first; `above` exists already, as it holds the file.
 
     >>> parents(b"/pm/done/20261125", above=b"/pm")
     [b'/pm/done', b'/pm/done/20261125']

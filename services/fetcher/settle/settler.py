@@ -1,6 +1,6 @@
-"""Settler: moves a file that is through to done/ or error/ on its element (or deletes it), and says so.
+"""Settler moves complete files to done/ or error/ on their element, or deletes them, and returns their status.
 
-Every step may be repeated: a command comes again when a fetcher died in the middle of it.
+Every step may be repeated: a command comes again if a fetcher died while it carried it out.
 """
 
 import logging
@@ -20,11 +20,11 @@ from shared.remote.session import Entry, Gone
 from shared.settings import System
 
 log = logging.getLogger(__name__)
-ENDS: tuple[End, ...] = ("done", "error")
+_ENDS: tuple[End, ...] = ("done", "error")
 
 
 class Directory(Protocol):
-    """What moving needs of a session. Blocks; raises Gone, Unreachable."""
+    """The part of a session that the settler needs. Blocks; raises Gone and Unreachable."""
 
     def look(self, path: bytes) -> Entry | None: ...
     def move(self, path: bytes, to: bytes) -> None: ...
@@ -35,24 +35,24 @@ class Directory(Protocol):
 
 @dataclass(frozen=True)
 class Settler:
-    """Raises Unreachable when the element does not answer, Denied when it refuses: the command must come again."""
+    """Settles files. Raises Unreachable if the element does not answer and Denied if it refuses; both are retried."""
 
     session: Callable[[File], AbstractContextManager[Directory]]
     system: Callable[[File], System]
     zone: Callable[[File], tzinfo]
-    """Of the element."""
+    """Returns the element's time zone."""
 
     def settle(self, command: Settle) -> FileStatus:
-        """The file's last status: done or error."""
+        """Carries out a command; returns the file's last status, done or error."""
         status = command.status
         what = "leave" if status.lies_at else action(self.system(status), command.to)
         if what != "leave":
             with self.session(status) as element:
-                what = self._away(element, status, command.to, what)
+                what = self._move_or_delete(element, status, command.to, what)
         metrics.MOVES.labels(status.system, what).inc()
         log.log(
             logging.WARNING if what == "gone" else logging.INFO,
-            "file settled, though it is not on the element any more" if what == "gone" else "file settled",
+            "file settled, but not found on the element" if what == "gone" else "file settled",
             extra={
                 "file": status.file_id,
                 "system": status.system,
@@ -65,34 +65,34 @@ class Settler:
         return replace(status, stage=command.to, at_s=time())
 
     def settled_as(self, file: FileFound) -> FileStatus | None:
-        """The status of a file that is not where it was announced, if an earlier command moved it."""
+        """Returns the status of a file that an earlier command moved away; None if it is in neither directory."""
         with self.session(file) as element:
-            for end in ENDS:
-                if self._found(element, file, end):
-                    return status_of(file, end, time(), "was settled before")
+            for end in _ENDS:
+                if self._is_settled(element, file, end):
+                    return status_of(file, end, time(), "settled earlier")
         return None
 
     def bring_back(self, file: File) -> bool:
-        """Moves a file that was settled to where it was found; whether it lies there then."""
+        """Moves a settled file back to where it was found; returns False if it is not there afterwards."""
         path = path_bytes(file.path)
         with self.session(file) as element:
-            for settled in (self._destination(file, end, again=again) for end in ENDS for again in (False, True)):
+            for settled in (self._destination(file, end, again=again) for end in _ENDS for again in (False, True)):
                 if _same(element.look(settled), file) and element.look(path) is None:
                     element.move(settled, path)
             return _same(element.look(path), file)
 
-    def _away(self, element: Directory, status: FileStatus, end: End, what: str) -> str:
-        """Move or delete it; what was done: `gone` when it was nowhere."""
+    def _move_or_delete(self, element: Directory, status: FileStatus, end: End, what: str) -> str:
+        """Moves or deletes a file; returns what was done, or `gone` if it was not found."""
         path = path_bytes(status.path)
-        if not _same(element.look(path), status):  # moved before, or a newer file has its name
-            return "move" if self._found(element, status, end) else "gone"
+        if not _same(element.look(path), status):  # it was moved earlier, or a newer file has its name
+            return "move" if self._is_settled(element, status, end) else "gone"
         try:
             if what == "delete":
                 element.delete(path)
             else:
                 self._move(element, path, status, end)
         except Gone:
-            log.info("another fetcher was quicker", extra={"file": status.file_id, "path": path_text(path)})
+            log.info("file settled by another fetcher", extra={"file": status.file_id, "path": path_text(path)})
         return what
 
     def _move(self, element: Directory, path: bytes, status: FileStatus, end: End) -> None:
@@ -105,7 +105,7 @@ class Settler:
             element.write(to + b".reason.json", orjson.dumps(_reason(status), option=orjson.OPT_INDENT_2))
         element.move(path, to)
 
-    def _found(self, element: Directory, file: File, end: End) -> bool:
+    def _is_settled(self, element: Directory, file: File, end: End) -> bool:
         paths = (self._destination(file, end, again=again) for again in (False, True))
         return any(_same(element.look(path), file) for path in paths)
 

@@ -18,22 +18,22 @@ from shared.settings import BadSettings
         ("chdb://memory/pmflow", "chdb://memory", "pmflow"),
     ],
 )  # fmt: skip
-def test_the_database_is_told_from_the_rest_of_the_url(url: str, dsn: str, database: str) -> None:
+def test_the_database_is_separated_from_the_rest_of_the_url(url: str, dsn: str, database: str) -> None:
     assert address(url) == (dsn, database)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x?no_such_option=1", "http://127.0.0.1:1/x?connect_timeout=soon"])
-def test_an_option_that_no_client_knows_is_a_mistake_in_the_configuration(url: str) -> None:
+def test_an_option_unknown_to_the_client_is_a_bad_setting(url: str) -> None:
     with pytest.raises(BadSettings, match="clickhouse: url"):
         Connection(Clickhouse(url=url)).do("SELECT 1")
 
 
-def test_a_mistake_is_told_without_the_password() -> None:
+def test_the_error_message_does_not_contain_the_password() -> None:
     with pytest.raises(BadSettings) as told:
         Connection(Clickhouse(url="http://pm:secret@127.0.0.1:1/x?no_such_option=1")).do("SELECT 1")
     assert "secret" not in str(told.value)
 
 
-def test_a_server_that_is_away_is_unreachable() -> None:
+def test_a_server_that_is_down_is_unreachable() -> None:
     with pytest.raises(Unreachable):
         Connection(Clickhouse(url="http://127.0.0.1:1/x")).do("SELECT 1")

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.fetcher.settle.destination import destination
-from services.scanner.lister import found
+from services.scanner.lister import announcement
 from shared.inventory import Endpoint
 from shared.messages import FileFound, path_bytes, status_of
 from shared.remote.session import Entry
 from shared.settings import System
-from tools.cli.backfill import TRIES, Backfill, again, folders, settled
+from tools.cli.operate.backfill import MOST_ATTEMPTS, Backfill, done_folders, settled_files, to_announce
 
 END_S = 1_700_000_100  # 2023-11-14 22:15 UTC, the 15th in Warsaw
 ALL = (0, 2**40)
@@ -20,15 +20,15 @@ ENDPOINT = Endpoint(name="e1", directory="/pm/%Y%m%d", time_zone="Europe/Warsaw"
 
 
 def collected(path: str, system: System, mtime_s: int = END_S + 60) -> FileFound:
-    """As the scanner announced it."""
+    """Returns a file as the scanner announced it."""
     _, _, name = path.rpartition("/")
     return replace(
-        found(system.name, ENDPOINT, path.encode(), Entry(name.encode(), 3, mtime_s), epoch=4),
+        announcement(system.name, ENDPOINT, path.encode(), Entry(name.encode(), 3, mtime_s), epoch=4),
     )
 
 
 def lying(file: FileFound, system: System, *, again: bool = False) -> tuple[bytes, Entry]:
-    """Its place in done/, as a listing gives it."""
+    """Returns the file's place in done/ as a listing shows it."""
     directory, _, name = destination(file, "done", system, ENDPOINT.zone, again=again).rpartition(b"/")
     return directory, Entry(name, file.size, file.mtime_s)
 
@@ -38,11 +38,13 @@ done_directories = st.sampled_from(("done", "done/%Y%m%d", "%Y/%m/%d/done", "/ar
 
 
 @given(name=names, below=st.sampled_from(("", "/x", "/x/y")), done=done_directories, marked=st.booleans())
-def test_a_settled_file_keeps_the_identity_it_was_collected_by(name: str, below: str, done: str, marked: bool) -> None:
+def test_a_settled_file_keeps_the_identity_with_which_it_was_collected(
+    name: str, below: str, done: str, marked: bool
+) -> None:
     system = System(name="4ga", done_directory=done, depth=2)
     file = collected(f"/pm/20231115{below}/{name}", system)
     place = lying(file, system, again=marked)
-    (back,) = settled([place], ENDPOINT, system, ALL, [file])
+    (back,) = settled_files([place], ENDPOINT, system, ALL, [file])
     assert back.file_id == file.file_id
     assert (back.path, back.end_s, back.element) == (file.path, file.end_s, file.element)
     assert path_bytes(back.lies_at) == place[0] + b"/" + place[1].name
@@ -50,23 +52,23 @@ def test_a_settled_file_keeps_the_identity_it_was_collected_by(name: str, below:
 
 
 @pytest.mark.parametrize("where", [b"/pm/20231115", b"/pm/20231115/error", b"/pm/20231115/done/old"])
-def test_what_lies_elsewhere_was_not_settled(where: bytes) -> None:
+def test_a_file_outside_of_done_is_not_taken_for_a_settled_one(where: bytes) -> None:
     system = System(name="4ga", depth=3)
-    assert list(settled([(where, Entry(b"a.xml", 3, END_S))], ENDPOINT, system, ALL)) == []
+    assert list(settled_files([(where, Entry(b"a.xml", 3, END_S))], ENDPOINT, system, ALL)) == []
 
 
-def test_files_of_other_times_are_left() -> None:
+def test_files_outside_of_the_time_range_are_left_out() -> None:
     system = System(name="4ga")
     file = collected("/pm/20231115/A20231114.2300+0100-2315+0100_enb-1.xml", system, mtime_s=9)
     place = [lying(file, system)]
-    assert [f.file_id for f in settled(place, ENDPOINT, system, (END_S, END_S + 1))] == [file.file_id]
-    assert list(settled(place, ENDPOINT, system, (END_S + 1, END_S + 9))) == []
-    assert list(settled(place, ENDPOINT, system, (0, END_S))) == []
+    assert [f.file_id for f in settled_files(place, ENDPOINT, system, (END_S, END_S + 1))] == [file.file_id]
+    assert list(settled_files(place, ENDPOINT, system, (END_S + 1, END_S + 9))) == []
+    assert list(settled_files(place, ENDPOINT, system, (0, END_S))) == []
 
 
-def test_files_that_are_left_where_they_are_are_read_there() -> None:
+def test_files_are_read_where_they_are_if_the_system_leaves_them_there() -> None:
     system = System(name="4ga", on_done="leave")
-    (file,) = settled([(b"/pm/20231115", Entry(b"a.xml", 3, END_S))], ENDPOINT, system, ALL)
+    (file,) = settled_files([(b"/pm/20231115", Entry(b"a.xml", 3, END_S))], ENDPOINT, system, ALL)
     assert file.lies_at == file.path == "/pm/20231115/a.xml"
 
 
@@ -80,22 +82,24 @@ def test_files_that_are_left_where_they_are_are_read_there() -> None:
         ({"on_done": "leave", "depth": 1}, {b"/pm/20231115": 1}),
     ],
 )
-def test_the_folders_of_the_days_are_looked_at(settings: dict[str, Any], looked_at: dict[bytes, int]) -> None:
+def test_the_directories_of_the_days_in_the_range_are_searched(
+    settings: dict[str, Any], looked_at: dict[bytes, int]
+) -> None:
     day = int(datetime(2023, 11, 15, tzinfo=UTC).timestamp())
-    found_folders = folders(ENDPOINT, System(name="4ga", **settings), (day, day + 86_400))
+    found_folders = done_folders(ENDPOINT, System(name="4ga", **settings), (day, day + 86_400))
     assert looked_at.items() <= found_folders.items()
     assert len(found_folders) <= 20
 
 
-def test_a_file_whose_element_does_not_answer_is_announced_again_and_given_up_in_the_end() -> None:
+def test_a_file_whose_element_does_not_answer_is_announced_again_and_given_up_at_last() -> None:
     nothing: Any = None
     running = Backfill(nothing, nothing, at_once=1)
     file = collected("/pm/a.xml", System(name="4ga"))
-    for attempt in range(1, TRIES + 1):
+    for attempt in range(1, MOST_ATTEMPTS + 1):
         running.in_flight[file.file_id] = replace(file, attempt=attempt)
         running._take(status_of(running.in_flight[file.file_id], "postponed", 0.0))
         assert not running.in_flight
-        if attempt < TRIES:
+        if attempt < MOST_ATTEMPTS:
             _, next_try = running.waiting.popleft()
             assert next_try.attempt == attempt + 1
     assert not running.waiting
@@ -103,7 +107,7 @@ def test_a_file_whose_element_does_not_answer_is_announced_again_and_given_up_in
 
 
 @pytest.mark.parametrize("stage", ["found", "fetching", "parsed"])
-def test_a_file_under_way_is_waited_for(stage: Any) -> None:
+def test_a_backfill_waits_for_a_file_under_way(stage: Any) -> None:
     nothing: Any = None
     running = Backfill(nothing, nothing, at_once=1)
     file = collected("/pm/a.xml", System(name="4ga"))
@@ -114,11 +118,13 @@ def test_a_file_under_way_is_waited_for(stage: Any) -> None:
     assert (running.in_flight, running.ends) == ({}, {"done": 1})
 
 
-def test_a_file_on_its_way_is_left_to_it_unless_it_was_forgotten() -> None:
+def test_a_file_under_way_is_not_announced_unless_it_was_forgotten() -> None:
     file = collected("/pm/a.xml", System(name="4ga"))
     known = replace(status_of(file, "parsed", 100.0), found_s=7.0)
-    assert again(file, None, 200.0) == file
-    assert again(file, known, 200.0) is None
+    assert to_announce(file, None, 200.0) == file
+    assert to_announce(file, known, 200.0) is None
     assert (
-        again(file, known, 10_000.0) == again(file, replace(known, stage="done"), 200.0) == replace(file, found_s=7.0)
+        to_announce(file, known, 10_000.0)
+        == to_announce(file, replace(known, stage="done"), 200.0)
+        == replace(file, found_s=7.0)
     )

@@ -1,4 +1,4 @@
-"""What `pmflow cycles` shows of the figures."""
+"""`pmflow cycles` shows the figures of the cycles."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.cycle_figures import CycleFigures
-from tools.cli.cycles import newest, table, whole
+from tools.cli.operate.cycles import cycle_table, cycles_table, newest_cycles
 
 GOOD = CycleFigures(
     system="4ga", end_s=1764082800, told_s=1764083700.0, expected=2000, missing=[], elements=2000, found=2000, late=0,
@@ -27,8 +27,8 @@ def printed(shown: Table, width: int) -> str:
     return captured.get()
 
 
-def test_the_table_shows_a_large_network_and_cuts_nothing() -> None:
-    shown = printed(table([GOOD, BAD]), 96)
+def test_the_table_of_a_large_network_truncates_nothing() -> None:
+    shown = printed(cycles_table([GOOD, BAD]), 96)
     assert "…" not in shown
     good, bad = (" ".join(line.split()) for line in shown.splitlines() if "ga" in line)
     assert good == "4ga 11-25 15:00 2,000/2,000 2,000 0 0 0 50,000,000 100 % 100 % 96 s"
@@ -37,15 +37,15 @@ def test_the_table_shows_a_large_network_and_cuts_nothing() -> None:
 
 def test_the_table_of_a_small_network_fits_80_columns() -> None:
     small = replace(GOOD, expected=20, found=20, values=13_467, values_stored={"mysql": 13_467, "clickhouse": 13_467})
-    assert "…" not in printed(table([small]), 80)
+    assert "…" not in printed(cycles_table([small]), 80)
 
 
-def test_all_means_all() -> None:
-    assert "99.9 %" in printed(table([BAD]), 120)
+def test_the_share_of_stored_values_is_rounded_down() -> None:
+    assert "99.9 %" in printed(cycles_table([BAD]), 120)
 
 
 def test_one_cycle_is_shown_with_every_figure() -> None:
-    shown = printed(whole(BAD), 100)
+    shown = printed(cycle_table(BAD), 100)
     for said in (
         "missing",
         "gnb-1",
@@ -60,5 +60,5 @@ def test_one_cycle_is_shown_with_every_figure() -> None:
 
 def test_the_newest_of_each_system_are_chosen() -> None:
     cycles = [replace(GOOD, end_s=n * 900) for n in range(5)] + [replace(BAD, end_s=900)]
-    assert [(c.system, c.end_s) for c in newest(cycles, "", 2)] == [("4ga", 2700), ("4ga", 3600), ("5ga", 900)]
-    assert [c.end_s for c in newest(cycles, "5ga", 2)] == [900]
+    assert [(c.system, c.end_s) for c in newest_cycles(cycles, "", 2)] == [("4ga", 2700), ("4ga", 3600), ("5ga", 900)]
+    assert [c.end_s for c in newest_cycles(cycles, "5ga", 2)] == [900]

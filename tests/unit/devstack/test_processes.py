@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -37,11 +38,11 @@ def test_a_started_process_is_found_again_by_its_pid_file(home: Path) -> None:
     process = started(home, SLEEPER)
     assert processes.find(home, "one") == process
     assert processes.running(home) == [process]
-    with pytest.raises(RuntimeError, match="runs already"):
+    with pytest.raises(RuntimeError, match="already running"):
         processes.start(home, "one", SLEEPER)
 
 
-def test_a_stopped_process_is_gone_and_its_pid_file_too(home: Path) -> None:
+def test_a_stopped_process_is_gone_and_so_is_its_pid_file(home: Path) -> None:
     process = started(home, SLEEPER)
     process.stop()
     assert not process.alive()
@@ -49,21 +50,21 @@ def test_a_stopped_process_is_gone_and_its_pid_file_too(home: Path) -> None:
     assert not process.pid_file.exists()
 
 
-def test_one_that_does_not_want_to_end_is_ended(home: Path) -> None:
+def test_a_process_that_ignores_sigterm_is_killed(home: Path) -> None:
     process = started(home, STUBBORN)
     process.stop(timeout_s=0.2)
     assert not process.alive()
 
 
-def test_a_killed_process_is_not_taken_for_running(home: Path) -> None:
+def test_a_killed_process_is_not_reported_as_running(home: Path) -> None:
     process = started(home, SLEEPER)
     process.kill()
     assert processes.find(home, "one") is None
     started(home, SLEEPER)
 
 
-def test_one_that_ended_before_it_could_be_looked_at_does_not_run(home: Path) -> None:
-    """Its start time was never seen, and of a gone process there is none either: the two are not the same."""
+def test_a_process_that_ended_before_its_start_time_was_read_does_not_run(home: Path) -> None:
+    """A process whose start time was never read must not match a process that is gone, which has none either."""
     gone = processes.start(home, "one", SLEEPER)
     gone.kill()
     never_seen = processes.Process(home, "one", gone.pid, started="")
@@ -71,7 +72,7 @@ def test_one_that_ended_before_it_could_be_looked_at_does_not_run(home: Path) ->
     never_seen.stop(timeout_s=1)
 
 
-def test_one_that_ends_between_the_look_and_the_signal_is_no_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_ends_just_before_the_signal_is_no_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = started(home, SLEEPER)
     process.kill()
     looks = iter([True])
@@ -79,7 +80,9 @@ def test_one_that_ends_between_the_look_and_the_signal_is_no_error(home: Path, m
     process.stop(timeout_s=1)
 
 
-def test_one_whose_pid_cannot_be_written_down_is_not_left_running(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_whose_pid_file_cannot_be_written_is_not_left_running(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "no space left on device")
 
@@ -91,7 +94,7 @@ def test_one_whose_pid_cannot_be_written_down_is_not_left_running(home: Path, mo
     assert marker not in subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
 
 
-def test_another_process_that_got_the_same_pid_is_never_touched(home: Path) -> None:
+def test_another_process_with_the_same_pid_is_never_touched(home: Path) -> None:
     process = started(home, SLEEPER)
     other = json.loads(process.pid_file.read_text()) | {"started": "long ago"}
     process.pid_file.write_text(json.dumps(other))
@@ -101,8 +104,8 @@ def test_another_process_that_got_the_same_pid_is_never_touched(home: Path) -> N
     process.kill()
 
 
-def test_a_pid_file_of_an_earlier_boot_names_no_process_that_runs_now(home: Path) -> None:
-    """Pids and start times, which count from the boot, may repeat; the boot does not."""
+def test_a_pid_file_of_an_earlier_boot_matches_no_running_process(home: Path) -> None:
+    """Pids and start times count from the boot and may repeat; the identity of the boot does not."""
     process = started(home, SLEEPER)
     ticks, boot = process.started.split(" ")
     process.pid_file.write_text(json.dumps({"pid": process.pid, "started": f"{ticks} not-{boot}"}))
@@ -111,7 +114,7 @@ def test_a_pid_file_of_an_earlier_boot_names_no_process_that_runs_now(home: Path
 
 
 @pytest.mark.parametrize("text", ["", '{"pid": 1', '{"pid": 1}', "[]"])
-def test_a_pid_file_that_cannot_be_read_names_no_process(home: Path, text: str) -> None:
+def test_an_invalid_pid_file_matches_no_process(home: Path, text: str) -> None:
     process = started(home, SLEEPER)
     process.pid_file.write_text(text)
     assert processes.find(home, "one") is None
@@ -142,12 +145,14 @@ def test_a_process_takes_over_a_name_and_stops_the_one_that_had_it(home: Path) -
 
 def test_a_name_that_is_taken_is_not_registered_again(home: Path) -> None:
     process = started(home, SLEEPER)
-    with pytest.raises(processes.Running, match=f"one runs already under .*, pid {process.pid}: stop it first"):
+    with pytest.raises(
+        processes.AlreadyRunning, match=f"one is already running under .*, pid {process.pid}: stop it first"
+    ):
         processes.register(home, "one")
 
 
 def test_an_interruption_waits_until_the_pid_file_is_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C between the start of a process and its pid file must not leave a process that nobody finds."""
+    """Ctrl-C between the start of a process and the writing of its pid file must not leave an unknown process."""
     at_start = processes._start_time
 
     def interrupted(pid: int) -> str:
@@ -159,3 +164,20 @@ def test_an_interruption_waits_until_the_pid_file_is_written(home: Path, monkeyp
         processes.start(home, "one", SLEEPER)
     monkeypatch.undo()
     assert processes.find(home, "one") is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="by a system call of Linux")
+def test_a_process_runs_until_its_last_thread_has_ended(home: Path) -> None:
+    """A killed server is in this state for some milliseconds: its first thread is gone, its ports are still taken."""
+    number = {"x86_64": 60, "aarch64": 93}[platform.machine()]
+    leave = (
+        f"import ctypes, threading; threading.Thread(target=threading.Event().wait).start(); print('up', flush=True); \
+ctypes.CDLL(None).syscall({number}, 0)"
+    )
+    process = started(home, [sys.executable, "-c", leave])
+    stat = Path(f"/proc/{process.pid}/stat")
+    while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        pass
+    assert processes.find(home, "one") == process
+    process.kill()
+    assert not process.alive()

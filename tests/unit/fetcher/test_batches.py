@@ -1,10 +1,11 @@
-"""A file's messages: each as the contract has it, every value accounted for, whole or not at all."""
+"""The messages of a file follow the contract and account for every value; a file is read completely or not at all."""
 
 import gzip
 import io
 import json
 import string
 import zipfile
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 
 from services.fetcher.assemble.batches import MAX_BYTES, gather, read_file
 from services.fetcher.assemble.result import Counts, Origin, Parsed, Quarantined
+from services.fetcher.assemble.tally import ConservationError
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.blocks import blocks
+from services.fetcher.parse.block import MeasInfoBlock, MeasInfoHead
+from services.fetcher.parse.blocks import read_blocks
 from services.fetcher.parse.unpack import Incomplete, UnpackLimits
 from services.fetcher.parse.values.cells import MISSING
 from shared.messages import CounterBatch
@@ -57,7 +60,7 @@ def messages(parsed: Parsed) -> list[CounterBatch]:
 
 
 def stored(parsed: Parsed) -> dict[str, dict[str, Any]]:
-    """Values by object."""
+    """Returns object -> its stored values."""
     return {
         row[0]: dict(zip(message.counters, row[2:], strict=True))
         for message in messages(parsed)
@@ -176,8 +179,8 @@ def test_a_counter_that_comes_twice_is_stored_once() -> None:
         dropped=2,
         reasons={"duplicate value": 2, "conflicting duplicate": 1},
     )
-    (aside,) = parsed.quarantined
-    assert orjson.loads(aside.detail)["values"] == [{"object": "C=1", "counter": "b", "kept": 2, "aside": 9}]
+    (quarantined,) = parsed.quarantined
+    assert orjson.loads(quarantined.detail)["values"] == [{"object": "C=1", "counter": "b", "kept": 2, "aside": 9}]
 
 
 def test_a_counter_that_is_named_twice_in_one_block_is_stored_once() -> None:
@@ -213,26 +216,26 @@ TWICE = '<measValue measObjLdn="C=1"><r p="1">1</r><r p="1">2</r></measValue>'
         (TYPE_A + value("C=1", "1") + TYPE_B + value("C=2", "2", "3"), "counter named after the first row", 3),
     ],
 )
-def test_a_block_that_does_not_fit_is_set_aside_and_the_rest_lands(bad: str, reason: str, values: int) -> None:
+def test_a_block_that_does_not_fit_is_quarantined_and_the_rest_lands(bad: str, reason: str, values: int) -> None:
     parsed = read(GOOD, info(bad, types="", group="bad"), info(value("C=2", "3", "4"), group="good"))
     assert stored(parsed) == {"C=1": {"a": 1, "b": 2}, "C=2": {"a": 3, "b": 4}}
-    assert sum(aside.values for aside in parsed.quarantined) == parsed.counts.quarantined == values
-    assert {(aside.reason, aside.group) for aside in parsed.quarantined} == {(reason, "bad")}
+    assert sum(quarantined.values for quarantined in parsed.quarantined) == parsed.counts.quarantined == values
+    assert {(quarantined.reason, quarantined.group) for quarantined in parsed.quarantined} == {(reason, "bad")}
     assert parsed.counts.reasons == {reason: values}
 
 
 @pytest.mark.parametrize("end", ["", "yesterday", "2023-02-31T00:00:00Z"])
-def test_a_block_without_a_period_is_set_aside(end: str) -> None:
+def test_a_block_without_a_period_is_quarantined(end: str) -> None:
     parsed = read(GOOD, info(value("C=1", "5", " "), group="bad", end=end))
     assert parsed.counts.reasons == {"bad period": 1}
     assert orjson.loads(parsed.quarantined[0].detail)["end"] == end
 
 
-def test_what_is_set_aside_tells_both_counts_and_keeps_the_texts() -> None:
+def test_what_is_quarantined_tells_both_counts_and_keeps_the_texts() -> None:
     body = '<measTypes>a b</measTypes><measValue measObjLdn="C=1"><measResults>007 up &lt;</measResults></measValue>'
     parsed = read(GOOD, info(body, types="", group="bad"))
-    (aside,) = parsed.quarantined
-    detail = orjson.loads(aside.detail)
+    (quarantined,) = parsed.quarantined
+    detail = orjson.loads(quarantined.detail)
     assert (detail["types"], detail["results"], detail["counters"]) == (2, 3, ["a", "b"])
     assert detail["faults"] == [{"object": "C=1", "suspect": False, "results": ["007", "up", "<"], "p": []}]
     assert (detail["system"], detail["file_id"], detail["element"], detail["end"]) == (
@@ -243,13 +246,13 @@ def test_what_is_set_aside_tells_both_counts_and_keeps_the_texts() -> None:
     )
 
 
-def test_messages_and_what_is_set_aside_never_exceed_their_limit() -> None:
+def test_messages_and_what_is_quarantined_never_exceed_their_limit() -> None:
     rows = "".join(value(f"C={at}", str(at), "text &amp; more") for at in range(400))
     bad = info(rows + '<measValue measObjLdn="C=1"><r p="9">1</r></measValue>', group="bad")
     whole = read_file(document(info(rows), bad), ORIGIN)
-    cut = gather(blocks([document(info(rows), bad)]), ORIGIN, max_bytes=1000)
+    cut = gather(read_blocks([document(info(rows), bad)]), ORIGIN, max_bytes=1000)
     assert max(len(batch.value) for batch in cut.batches) <= 1000
-    assert max(len(aside.detail) for aside in cut.quarantined) <= 1000
+    assert max(len(quarantined.detail) for quarantined in cut.quarantined) <= 1000
     assert stored(cut) == stored(whole)
     assert cut.counts == whole.counts
     assert [sum(batch.values for batch in parsed.batches) for parsed in (cut, whole)] == [800, 800]
@@ -258,7 +261,7 @@ def test_messages_and_what_is_set_aside_never_exceed_their_limit() -> None:
 
 def test_a_row_that_fits_no_message_makes_a_bad_file() -> None:
     with pytest.raises(BadFile, match="does not fit"):
-        gather(blocks([document(info(value("C=1", "1", "x" * 1000)))]), ORIGIN, max_bytes=1000)
+        gather(read_blocks([document(info(value("C=1", "1", "x" * 1000)))]), ORIGIN, max_bytes=1000)
 
 
 @pytest.mark.parametrize(
@@ -267,6 +270,21 @@ def test_a_row_that_fits_no_message_makes_a_bad_file() -> None:
 def test_a_file_without_any_value_is_a_bad_file(body: bytes) -> None:
     with pytest.raises(BadFile, match="no values"):
         read_file(body, ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("lines", "nulls", "says"),
+    [
+        (['["C=1",0,1,2]'] * 2, 1, "3 values found, but 2 stored and 2 quarantined or dropped"),
+        (['["C=1",0,1,2]', '["C=1",0,1'], 0, "not a row: b'[\"C=1\",0,1'"),
+    ],
+)
+def test_a_lost_value_or_a_broken_row_is_a_defect_that_names_the_file(lines: list[str], nulls: int, says: str) -> None:
+    head = MeasInfoHead(end=END, duration="PT15M", counters=("a", "b"))
+    block = MeasInfoBlock(head, ['"C=1"'] * len(lines), lines, nulls)
+    with pytest.raises(ConservationError) as caught:
+        gather([block], replace(ORIGIN, file_name="A.xml"))
+    assert str(caught.value) == f"file {ORIGIN.file_id} (A.xml) of 4ga/enb-1: {says}"
 
 
 def test_a_file_is_read_however_it_is_packed_and_given() -> None:
@@ -292,7 +310,7 @@ def test_a_file_is_read_whole_or_not_at_all() -> None:
 
 
 def cells(xml: str) -> tuple[int, int]:
-    """Cells with a value and without, counted as plainly as can be."""
+    """Counts the cells with a value and those without one, as plainly as possible."""
     root = ET.fromstring(xml)
     texts: list[str] = []
     for node in root.iter():
@@ -322,6 +340,6 @@ def test_values_in_the_file_are_stored_quarantined_or_dropped(text: str, chunk: 
     assert counts.values == sum(v is not None for message in messages(parsed) for row in message.rows for v in row[2:])
     assert counts.rows == sum(len(message.rows) for message in messages(parsed))
     assert counts.quarantined + counts.dropped == sum(counts.reasons.values())
-    assert counts.quarantined == sum(aside.values for aside in parsed.quarantined)
-    assert all(isinstance(json.loads(aside.detail), dict) for aside in parsed.quarantined)
-    assert all(isinstance(aside, Quarantined) for aside in parsed.quarantined)
+    assert counts.quarantined == sum(quarantined.values for quarantined in parsed.quarantined)
+    assert all(isinstance(json.loads(quarantined.detail), dict) for quarantined in parsed.quarantined)
+    assert all(isinstance(quarantined, Quarantined) for quarantined in parsed.quarantined)

@@ -1,4 +1,4 @@
-"""Values that are not what the dictionary declared: each is counted, and rows that keep all declared cost little."""
+"""Each value that contradicts its declared type is counted, and rows without such values cost little."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.preprocess.declared import DeclaredType, contradicted, marks, mistyped
+from services.fetcher.preprocess.declared import DeclaredType, contradicted, mistyped, types_found
 from services.fetcher.rows.held import Rows
 
 VALUES = st.one_of(
@@ -18,7 +18,7 @@ TYPES = ("integer", "number", "text", "vector", "")
 
 
 def fits(kind: str, value: Any) -> bool:
-    """As plainly as can be."""
+    """Returns True if a value fits its declared type, decided as plainly as possible."""
     is_whole = type(value) is int or (isinstance(value, str) and value.lstrip("-").isdecimal())
     if value is None or kind in {"", "text"} or is_whole:
         return True
@@ -36,7 +36,7 @@ def test_every_value_that_contradicts_its_type_is_counted(
     table = [[name, 0, *(data.draw(VALUES) for _ in types)] for name in names]
     lines = [orjson.dumps(row).decode() for row in table]
     objects = [orjson.dumps(name).decode() for name in names]
-    rows = Rows.of(objects, lines, 0)
+    rows = Rows.from_lines(objects, lines, 0)
     declared = tuple(DeclaredType(kind) for kind in types)
     expected = {
         at: count
@@ -44,11 +44,11 @@ def test_every_value_that_contradicts_its_type_is_counted(
         if (count := sum(not fits(kind, row[at + 2]) for row in table))
     }  # fmt: skip
     assert mistyped(declared, rows) == expected
-    assert contradicted(declared, marks(objects, rows)) or not expected
+    assert contradicted(declared, types_found(objects, rows)) or not expected
 
 
 def test_rows_of_integers_alone_are_never_looked_at_one_by_one() -> None:
     objects, lines = ['"a.[e\\""', '"b"'], ['["a.[e\\"",0,1,null]', '["b",1,-5,0]']
-    found = marks(objects, Rows.of(objects, lines, 3))
+    found = types_found(objects, Rows.from_lines(objects, lines, 3))
     assert not found
     assert not contradicted([DeclaredType("integer"), DeclaredType("vector")], found)

@@ -1,4 +1,4 @@
-"""The counter dictionary: which files are one, and what they say."""
+"""Counter dictionaries are read in all published forms; other files are refused with their line."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.fetcher.preprocess.declared import DeclaredType as T
-from services.fetcher.preprocess.dictionary import Dictionary, read
+from services.fetcher.preprocess.dictionary import Dictionary, read_dictionary
 from shared.settings import BadSettings
 
 VES = """\
@@ -25,7 +25,7 @@ pmDictionary: {
   ]
 }
 """
-"""As ONAP's VES event registration has it."""
+"""The form of ONAP's VES event registration."""
 OLDER = """\
 ---
 pmMetaData: {structure: {pmHeader: {presence: required}}}
@@ -54,7 +54,7 @@ def one(*measurements: str) -> str:
 
 
 def test_a_dictionary_tells_types_and_units(tmp_path: Path) -> None:
-    known = read(written(tmp_path, VES))
+    known = read_dictionary(written(tmp_path, VES))
     assert known.declared("NR Intra Frequency PSCell Change", ["VS.NINFC.IntraFrPscelChAttempt", "else"]) == (
         T("integer", "number"),
         T(),
@@ -63,7 +63,7 @@ def test_a_dictionary_tells_types_and_units(tmp_path: Path) -> None:
 
 
 def test_the_older_form_has_a_document_for_each_measurement_and_one_for_the_schema(tmp_path: Path) -> None:
-    assert read(written(tmp_path, OLDER)).declared("G", "AB") == (
+    assert read_dictionary(written(tmp_path, OLDER)).declared("G", "AB") == (
         T("integer", ""),
         T("vector", ""),
     )
@@ -71,15 +71,15 @@ def test_the_older_form_has_a_document_for_each_measurement_and_one_for_the_sche
 
 def test_several_dictionaries_are_one_and_the_later_is_right(tmp_path: Path) -> None:
     of = "measInfoId: G, measType: A, measResultType: float"
-    assert read(written(tmp_path, OLDER, one(of))).declared("G", "AB") == (
+    assert read_dictionary(written(tmp_path, OLDER, one(of))).declared("G", "AB") == (
         T("number"),
         T("vector"),
     )
-    assert read(written(tmp_path, one(of), OLDER)).declared("G", "AB") == (
+    assert read_dictionary(written(tmp_path, one(of), OLDER)).declared("G", "AB") == (
         T("integer"),
         T("vector"),
     )
-    known = read(written(tmp_path, BARE, OLDER))
+    known = read_dictionary(written(tmp_path, BARE, OLDER))
     assert known.declared("G", "AB") == (T("integer", ""), T("vector", ""))
     assert known.declared("", "AB") == (T(), T("", "dBm"))
 
@@ -87,7 +87,7 @@ def test_several_dictionaries_are_one_and_the_later_is_right(tmp_path: Path) -> 
 def test_a_counter_of_several_groups_is_known_by_its_group_and_by_its_name_where_all_agree(tmp_path: Path) -> None:
     of = "measInfoId: {0}, measType: {1}, measResultType: {2}"
     entries = [("G", "A", "int"), ("G", "B", "int"), ("H", "A", "long"), ("H", "B", "float")]
-    known = read(written(tmp_path, one(*(of.format(*entry) for entry in entries))))
+    known = read_dictionary(written(tmp_path, one(*(of.format(*entry) for entry in entries))))
     assert known.declared("H", "AB") == (T("integer"), T("number"))
     assert known.declared("elsewhere", "AB") == (T("integer"), T())
 
@@ -103,42 +103,44 @@ def test_a_counter_of_several_groups_is_known_by_its_group_and_by_its_name_where
 )
 def test_the_words_of_vendors_for_a_type_are_four_types(tmp_path: Path, kind: str, words: str) -> None:
     for word in words.split():
-        (promise,) = read(written(tmp_path, one(f"measType: A, measResultType: '{word}'"))).declared("", "A")
-        assert promise.type == kind, word
+        (declared_type,) = read_dictionary(written(tmp_path, one(f"measType: A, measResultType: '{word}'"))).declared(
+            "", "A"
+        )
+        assert declared_type.type == kind, word
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a: [", "0.yaml, line 2: no YAML"),
+        ("a: [", "0.yaml, line 2: not valid YAML"),
         ("", "0.yaml: no measurement"),
-        ("- a", "0.yaml, line 1: not a mapping"),
-        ("systems: {a: b}", "line 1: neither pmDictionaryMeasurements nor pmFields, but systems"),
-        (one("measType: A", "measInfoId: B"), "line 3: a measurement without measType"),
+        ("- a", "0.yaml, line 1: expected a mapping"),
+        ("systems: {a: b}", "line 1: expected pmDictionaryMeasurements or pmFields, found systems"),
+        (one("measType: A", "measInfoId: B"), "line 3: a measurement has no measType"),
         (one("measType: A", "measType: B, measResultType: uint23x"), "line 3: measResultType 'uint23x' of B"),
-        (one("measType: A", "measType: [B]"), "line 3: a list or a mapping"),
-        (one("measType: A, measType: B"), "line 2: 'measType' comes twice"),
+        (one("measType: A", "measType: [B]"), "line 3: expected a single value, found a list"),
+        (one("measType: A, measType: B"), "line 2: the key 'measType' comes twice"),
         (
             one("measType: A, measResultType: int", "measType: A, measResultType: float"),
-            "line 3: A is another than in line 2",
+            "line 3: A is declared differently than in line 2",
         ),
-        ("pmDictionaryMeasurements: many", "line 1: not a mapping"),
-        ("a: !!python/object:os.system x", "neither pmDictionaryMeasurements"),
-        ("a: &a [*a]\npmDictionaryMeasurements: *a", "line 1: not a mapping"),
+        ("pmDictionaryMeasurements: many", "line 1: expected a mapping"),
+        ("a: !!python/object:os.system x", "expected pmDictionaryMeasurements"),
+        ("a: &a [*a]\npmDictionaryMeasurements: *a", "line 1: expected a mapping"),
     ],
 )
 def test_what_is_no_dictionary_is_refused_with_its_line(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(BadSettings) as caught:
-        read(written(tmp_path, text))
+        read_dictionary(written(tmp_path, text))
     assert says in str(caught.value)
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match="nowhere"):
-        read([tmp_path / "nowhere.yaml"])
+        read_dictionary([tmp_path / "nowhere.yaml"])
     (tmp_path / "bytes.yaml").write_bytes(b"a: \xff")
     with pytest.raises(BadSettings, match=r"bytes\.yaml"):
-        read([tmp_path / "bytes.yaml"])
+        read_dictionary([tmp_path / "bytes.yaml"])
 
 
 PARTS = st.sampled_from(
@@ -154,8 +156,8 @@ def test_whatever_stands_there_is_a_dictionary_or_refused(
     file = tmp_path_factory.getbasetemp() / "some.yaml"
     file.write_text("".join(parts))
     with suppress(BadSettings):
-        assert read([file]).of_group
+        assert read_dictionary([file]).by_group
 
 
-def test_nothing_is_promised_by_an_empty_dictionary() -> None:
+def test_an_empty_dictionary_declares_nothing() -> None:
     assert Dictionary().declared("G", "AB") == (T(), T())

@@ -1,10 +1,10 @@
-"""What the fetcher knows of a file's element, by the inventory as it is now."""
+"""The fetcher knows a file's element as the inventory describes it now."""
 
 from pathlib import Path
 
 import pytest
 
-from services.fetcher.elements import Elements
+from services.fetcher.elements import ConfiguredElements
 from shared.errors import Unreachable
 from shared.messages import FileFound
 from shared.settings import load
@@ -16,7 +16,7 @@ def test_the_aliases_of_a_files_element_are_those_of_the_inventory_as_it_is_now(
     inventory, config = tmp_path / "4ga.yaml", tmp_path / "pmflow.yaml"
     config.write_text(f"4ga: {{inventory: {inventory}}}")
     inventory.write_text("- {name: e1, aliases: 'M=1,GNB-1'}\n- {name: e2}\n")
-    elements = Elements(lambda: load((config,)))
+    elements = ConfiguredElements(lambda: load((config,)))
     assert elements.aliases(FILE) == {"M=1": "e1", "GNB-1": "e1"}
     inventory.write_text("- {name: e1}\n")
     elements.forget()

@@ -20,7 +20,7 @@ from shared.settings import System
 
 @dataclass
 class Out:
-    """What was said."""
+    """The statuses published so far."""
 
     statuses: list[FileStatus] = field(default_factory=list)
 
@@ -48,20 +48,23 @@ def command(path: Path) -> Settle:
     return Settle(file_id=status.file_id, to="done", status=status)
 
 
-def test_a_move_that_is_refused_is_tried_a_few_times_told_and_ends_without_a_word_to_the_ledger(
+def test_a_refused_move_is_tried_a_few_times_and_ends_without_a_status_in_the_ledger(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """So the tracker's lease ends, and it commands again: no loop, no file that counts as moved."""
+    """The tracker's lease then ends and the tracker repeats the command: no endless loop, no file counted as moved."""
     (tmp_path / "A.xml").write_text("a")
     (tmp_path / "done").write_text("a file where the folder should be")
     out, done = Out(), []
-    jobs(out)._carry_out(command(tmp_path / "A.xml"), lambda: done.append(1))
+    jobs(out)._execute(command(tmp_path / "A.xml"), lambda: done.append(1))
     assert out.statuses == []
     assert (tmp_path / "A.xml").exists()
     said: list[tuple[int, str, Any]] = [(r.levelno, r.message, vars(r)["attempt"]) for r in caplog.records]
-    assert said == [(logging.WARNING, "move tried again", 1), (logging.ERROR, "file not moved, to be tried later", 2)]
+    assert said == [
+        (logging.WARNING, "file not moved, retrying", 1),
+        (logging.ERROR, "file not moved, left for a later command", 2),
+    ]
     (tmp_path / "done").unlink()
-    jobs(out)._carry_out(command(tmp_path / "A.xml"), lambda: done.append(2))
+    jobs(out)._execute(command(tmp_path / "A.xml"), lambda: done.append(2))
     assert [status.stage for status in out.statuses] == ["done"]
     assert (tmp_path / "done" / "A.xml").exists()
     assert done == [1, 2]

@@ -1,4 +1,4 @@
-"""What systems want done to what their files say: read from their files, refused with a place, followed at run time."""
+"""The preprocessing of systems is read from their files, refused with a position, and reloaded at run time."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def system(folder: Path, **texts: str) -> System:
-    """With a file for each text."""
+    """Returns a system with one file for each text."""
     files: dict[str, Any] = {}
     for name, text in texts.items():
         file = folder / f"{name}.yaml"
@@ -48,29 +48,35 @@ def all_of(folder: Path) -> System:
 
 
 def test_a_system_is_read_from_its_section_and_its_files(tmp_path: Path) -> None:
-    wanted = read_preprocessing(all_of(tmp_path))
-    assert wanted.steps == STEPS[:-1]
-    assert wanted.missing == (b"-9999", b'"n.a."')
-    assert wanted.renames == {"b": "RSRP"}
-    assert wanted.conversions == {"kilobytes": Conversion("bytes", Decimal(1000))}
-    assert wanted.dictionary
-    assert wanted.dictionary.declared("", "a") == (DeclaredType("integer", "kilobytes"),)
+    preprocessing = read_preprocessing(all_of(tmp_path))
+    assert preprocessing.steps == STEPS[:-1]
+    assert preprocessing.missing == (b"-9999", b'"n.a."')
+    assert preprocessing.renames == {"b": "RSRP"}
+    assert preprocessing.conversions == {"kilobytes": Conversion("bytes", Decimal(1000))}
+    assert preprocessing.dictionary
+    assert preprocessing.dictionary.declared("", "a") == (DeclaredType("integer", "kilobytes"),)
 
 
 @pytest.mark.parametrize(
     ("texts", "says"),
     [
-        ({"counter_dictionary": "a: b"}, "4ga: /.*counter_dictionary.yaml, line 1: neither"),
-        ({"counter_renames": "a: b\na: c\n"}, "counter_renames.yaml, line 2: 'a' comes twice"),
-        ({"counter_renames": "- a\n"}, "line 1: not a mapping"),
-        ({"counter_renames": "a: b\nc:\n"}, "line 2: a counter needs a name"),
-        ({"counter_renames": "a: b\n---\nc: d\n"}, "line 3: a second document"),
-        ({"counter_units": UNITS}, "which is not named"),
-        ({"counter_dictionary": DICTIONARY, "counter_units": "kB: 1000"}, "line 1: not a mapping"),
-        ({"counter_dictionary": DICTIONARY, "counter_units": "\nkB: {to: B, by: 1}"}, "line 2: a conversion is like"),
-        ({"counter_dictionary": DICTIONARY, "counter_units": "kB: {to: B, factor: k}"}, "line 1: 'k' is no number"),
-        ({"counter_dictionary": DICTIONARY, "counter_units": "kB: {to: B, factor: 0}"}, "not 0"),
-        ({"counter_dictionary": DICTIONARY, "counter_units": "kB: {to: B, factor: nan}"}, "not 0"),
+        ({"counter_dictionary": "a: b"}, "4ga: /.*counter_dictionary.yaml, line 1: expected pmDictionaryMeasurements"),
+        ({"counter_renames": "a: b\na: c\n"}, "counter_renames.yaml, line 2: the key 'a' comes twice"),
+        ({"counter_renames": "- a\n"}, "line 1: expected a mapping"),
+        ({"counter_renames": "a: b\nc:\n"}, "line 2: the new name of the counter is empty"),
+        ({"counter_renames": "a: b\n---\nc: d\n"}, "line 3: expected one document"),
+        ({"counter_units": UNITS}, "which is not configured"),
+        ({"counter_dictionary": DICTIONARY, "counter_units": "kB: 1000"}, "line 1: expected a mapping"),
+        (
+            {"counter_dictionary": DICTIONARY, "counter_units": "\nkB: {to: B, by: 1}"},
+            "line 2: expected a conversion such as",
+        ),
+        (
+            {"counter_dictionary": DICTIONARY, "counter_units": "kB: {to: B, factor: k}"},
+            "line 1: the factor 'k' is not a number",
+        ),
+        ({"counter_dictionary": DICTIONARY, "counter_units": "kB: {to: B, factor: 0}"}, "other than 0"),
+        ({"counter_dictionary": DICTIONARY, "counter_units": "kB: {to: B, factor: nan}"}, "other than 0"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_its_line(tmp_path: Path, texts: dict[str, str], says: str) -> None:
@@ -79,13 +85,13 @@ def test_a_file_that_cannot_be_used_is_refused_with_its_line(tmp_path: Path, tex
 
 
 class Running:
-    """A fetcher's view of a configuration that people change."""
+    """A fetcher's view of a configuration that changes while it runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         all_of(folder)
         self.configure("")
-        self.meanings = PreprocessingCatalog(self.settings)
+        self.catalog = PreprocessingCatalog(self.settings)
 
     def configure(self, more: str) -> None:
         files = {name: self.folder / f"{name}.yaml" for name in ("counter_dictionary", "counter_renames")}
@@ -108,7 +114,7 @@ def running(tmp_path: Path) -> Running:
 
 
 def test_nothing_is_read_again_until_something_changes(running: Running) -> None:
-    assert running.meanings("4ga") is running.meanings("4ga")
+    assert running.catalog("4ga") is running.catalog("4ga")
 
 
 @pytest.mark.parametrize(
@@ -121,24 +127,26 @@ def test_nothing_is_read_again_until_something_changes(running: Running) -> None
 def test_a_change_is_taken_without_a_restart(
     running: Running, change: Callable[[Running], None], renames: dict[str, str]
 ) -> None:
-    before = running.meanings("4ga")
+    before = running.catalog("4ga")
     change(running)
-    after = running.meanings("4ga")
+    after = running.catalog("4ga")
     assert after is not before
     assert after != before
     assert after.renames == renames
 
 
-def test_a_bad_change_is_told_of_once_and_the_old_one_stays(running: Running, caplog: pytest.LogCaptureFixture) -> None:
-    before = running.meanings("4ga")
+def test_an_unusable_change_is_logged_once_and_the_old_one_stays(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = running.catalog("4ga")
     running.write("counter_dictionary", DICTIONARY + "- what\n")
     with caplog.at_level(logging.INFO):
-        assert running.meanings("4ga") is before
-        assert running.meanings("4ga") is before
+        assert running.catalog("4ga") is before
+        assert running.catalog("4ga") is before
         running.write("counter_dictionary", DICTIONARY.replace("integer", "float"))
-        assert running.meanings("4ga") is not before
+        assert running.catalog("4ga") is not before
     assert [record.message for record in caplog.records] == [
-        "preprocessing refused, the old one stays",
+        "preprocessing refused, old one kept",
         "preprocessing changed",
     ]
     assert "counter_dictionary.yaml, line 2" in caplog.records[0].__dict__["reason"]
@@ -153,15 +161,15 @@ def test_a_changed_section_that_names_what_cannot_be_used_is_refused_as_a_whole(
 
 
 def test_a_system_nobody_can_read_is_tried_again_later(running: Running) -> None:
-    with pytest.raises(Unreachable, match="no system '5ga'"):
-        running.meanings("5ga")
+    with pytest.raises(Unreachable, match="system '5ga' is not configured"):
+        running.catalog("5ga")
     running.write("counter_dictionary", "[")
     with pytest.raises(Unreachable, match="counter_dictionary"):
-        running.meanings("4ga")
+        running.catalog("4ga")
 
 
 def test_the_processes_that_parse_know_what_is_wanted_and_each_change(running: Running) -> None:
-    pool = ParserPool(ParserPoolLimits(processes=1), shipped(), running.meanings)
+    pool = ParserPool(ParserPoolLimits(processes=1), shipped(), running.catalog)
 
     def counters() -> tuple[list[str], dict[str, str]]:
         (batch,) = pool(DATA, ORIGIN).batches

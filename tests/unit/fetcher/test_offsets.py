@@ -2,12 +2,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.fetcher.intake.epochs import Epochs
-from services.fetcher.intake.offsets import InOrder
+from services.fetcher.intake.offsets import OffsetOrder
 
 
 @given(order=st.permutations(range(20)))
 def test_an_offset_is_committed_only_when_all_before_it_are_done(order: list[int]) -> None:
-    in_order = InOrder()
+    in_order = OffsetOrder()
     for offset in range(20):
         in_order.take(offset)
     committed = 0
@@ -20,15 +20,15 @@ def test_an_offset_is_committed_only_when_all_before_it_are_done(order: list[int
     assert committed == 20
 
 
-def test_gaps_of_a_compacted_or_transactional_topic_are_no_hindrance() -> None:
-    in_order = InOrder()
+def test_gaps_in_a_compacted_or_transactional_topic_are_skipped() -> None:
+    in_order = OffsetOrder()
     in_order.take(3)
     in_order.take(9)
     assert in_order.finish(9) is None
     assert in_order.finish(3) == 10
 
 
-def test_a_former_leader_is_dropped_only_where_its_successor_spoke_before() -> None:
+def test_a_former_leader_is_discarded_only_in_partitions_where_its_successor_has_announced() -> None:
     epochs = Epochs()
     assert epochs.current("4ga", 0, 1)
     assert epochs.current("4ga", 0, 2)

@@ -1,4 +1,4 @@
-"""Files are parsed in processes: what kills or holds one is set aside, and the others are not held up."""
+"""Files are parsed in processes: a file that kills or blocks one fails, and the other files are not delayed."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def parsers() -> Iterator[ParserPool]:
 
 
 def pid(parsers: ParserPool) -> int:
-    """Of its one process, which is idle."""
+    """Returns the process id of the pool's only process, which is idle."""
     process = parsers.idle.get()
     parsers.idle.put(process)
     assert process
@@ -41,7 +41,7 @@ def pid(parsers: ParserPool) -> int:
 
 
 def stalled(parsers: ParserPool) -> None:
-    """Its process reads no more, as in a loop without end."""
+    """Stops the pool's process, so that it does not read any more, as in an endless loop."""
     parsers(GOOD, ORIGIN)
     os.kill(pid(parsers), signal.SIGSTOP)
 
@@ -77,25 +77,25 @@ def test_a_parser_that_is_killed_over_a_file_tries_it_once_more(parsers: ParserP
         assert answer.result() == read_file(GOOD, ORIGIN)
 
 
-def test_a_file_that_finds_no_end_is_set_aside_and_the_next_is_parsed() -> None:
+def test_a_file_that_takes_too_long_fails_and_the_next_is_parsed() -> None:
     pool = ParserPool(ParserPoolLimits(processes=1, timeout_s=0.001), shipped())
-    with pytest.raises(Hopeless, match="kills the parser: no end after"):
+    with pytest.raises(Hopeless, match="the parser process died twice on this file: no result after"):
         pool(GOOD, ORIGIN)
     pool.limits = ParserPoolLimits(processes=1)
     assert pool(GOOD, ORIGIN).counts.values
     pool.close()
 
 
-def test_a_file_that_takes_too_much_memory_is_set_aside_and_the_next_is_parsed() -> None:
+def test_a_file_that_takes_too_much_memory_fails_and_the_next_is_parsed() -> None:
     pool = ParserPool(ParserPoolLimits(processes=1, memory=ParserMemory(memory_mb=200)), shipped())
-    with pytest.raises(Hopeless, match=r"memory|kills the parser"):
+    with pytest.raises(Hopeless, match=r"memory|the parser process died"):
         pool(b"".join(many(rows=250_000)), ORIGIN)
     assert pool(GOOD, ORIGIN).counts.values
     pool.close()
 
 
 def many(rows: int) -> Iterator[bytes]:
-    """A file of one measInfo, whose messages are about as large as itself."""
+    """Returns a file of one measInfo whose messages are about as large as the file."""
     yield b"<mdc><mfh/><md><mi><mts>20200518160000Z</mts><gp>900</gp><mt>a</mt>"
     for first in range(0, rows, 1000):
         yield b"".join(

@@ -5,7 +5,7 @@ from services.fetcher.intake.pools import Pools
 WAIT_S = 10.0
 
 
-def test_a_pool_is_re_sized_while_it_works_and_ends_what_it_has() -> None:
+def test_a_pool_is_resized_while_it_works_and_finishes_its_work() -> None:
     sizes = {"4ga": 1}
     pools, leave, ended = Pools(lambda: sizes), Event(), Event()
 
@@ -29,7 +29,7 @@ def test_a_pool_is_re_sized_while_it_works_and_ends_what_it_has() -> None:
     pools.close()
 
 
-def test_work_of_a_system_that_went_is_still_done() -> None:
+def test_work_of_a_system_that_was_removed_is_still_done() -> None:
     pools, done = Pools(dict), Event()
     pools.submit("gone", done.set)
     assert done.wait(WAIT_S)

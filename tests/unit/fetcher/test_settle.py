@@ -1,4 +1,4 @@
-"""Moving files away, on a directory in memory that behaves as an SFTP server's."""
+"""Files are settled in a directory in memory that behaves like that of an SFTP server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ STATUS = FileStatus(
 
 @dataclass
 class Element:
-    """Files by path: size and mtime."""
+    """A directory: path -> size and modification time."""
 
     files: dict[bytes, tuple[int, int]] = field(default_factory=lambda: {b"/pm/A.xml": (3, 7)})
     written: dict[bytes, bytes] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The steps of preprocessing: what each does to a file's values and names, and that none loses a value."""
+"""Each preprocessing step changes values and names as configured, and none loses a value."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from services.fetcher.assemble.batches import gather, read_file
 from services.fetcher.assemble.result import Counts, Origin, Parsed
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.blocks import blocks
+from services.fetcher.parse.blocks import read_blocks
 from services.fetcher.parse.values.cells import cell
 from services.fetcher.preprocess.declared import DeclaredType
 from services.fetcher.preprocess.dictionary import Dictionary
-from services.fetcher.preprocess.steps import STEPS, Conversion, Preprocessing, times
+from services.fetcher.preprocess.steps import STEP_FUNCTIONS, Conversion, Preprocessing, times
 from shared import settings as shared_settings
 from tests.unit.fetcher.parse.documents import documents
 from tests.unit.fetcher.test_batches import ORIGIN, cells, document, info, messages, stored, value
 
-KNOWN = Dictionary(of_counter={"a": DeclaredType("integer", "kilobytes"), "b": DeclaredType("number", "dBm")})
+KNOWN = Dictionary(by_counter={"a": DeclaredType("integer", "kilobytes"), "b": DeclaredType("number", "dBm")})
 WANTED = Preprocessing(
-    steps=tuple(STEPS),
+    steps=tuple(STEP_FUNCTIONS),
     missing=(b'"--"', b"-9999"),
     renames={"b": "RSRP"},
     conversions={"kilobytes": Conversion("bytes", Decimal(1000))},
@@ -32,8 +32,8 @@ WANTED = Preprocessing(
 )
 
 
-def read(*rows: str, wanted: Preprocessing = WANTED, origin: Origin = ORIGIN, types: str = "a b") -> Parsed:
-    return read_file(document(info("".join(rows), types=types)), origin, wanted=wanted)
+def read(*rows: str, preprocessing: Preprocessing = WANTED, origin: Origin = ORIGIN, types: str = "a b") -> Parsed:
+    return read_file(document(info("".join(rows), types=types)), origin, preprocessing=preprocessing)
 
 
 def only(step: str) -> Preprocessing:
@@ -41,11 +41,11 @@ def only(step: str) -> Preprocessing:
 
 
 def test_the_steps_are_those_of_the_settings_but_the_one_that_is_the_sinks() -> None:
-    assert (*STEPS, "split-dn") == shared_settings.STEPS
+    assert (*STEP_FUNCTIONS, "split-dn") == shared_settings.STEPS
 
 
 def test_without_steps_values_and_names_are_as_the_file_has_them() -> None:
-    parsed = read(value("C=1", "-9999", "--"), wanted=replace(WANTED, steps=()))
+    parsed = read(value("C=1", "-9999", "--"), preprocessing=replace(WANTED, steps=()))
     assert stored(parsed) == {"C=1": {"a": -9999, "b": "--"}}
     assert parsed.counts.nulls == 0
 
@@ -74,7 +74,7 @@ def test_a_file_is_normalised_by_all_steps_in_their_order() -> None:
     ],
 )
 def test_a_systems_missing_tokens_are_null(text: str, becomes: Any) -> None:
-    parsed = read(value("C=1,X=--", text, "1"), wanted=only("missing-tokens"))
+    parsed = read(value("C=1,X=--", text, "1"), preprocessing=only("missing-tokens"))
     assert stored(parsed) == {"C=1,X=--": {"a": becomes, "b": 1}}
     assert parsed.counts.nulls == (becomes is None)
 
@@ -97,7 +97,7 @@ def test_an_element_that_its_file_calls_by_an_alias_has_its_name_of_the_inventor
     known = replace(ORIGIN, aliases=dict.fromkeys(["S=1,M=1", "GNB 7", "GNODEB-0"], "enb-1"))
     prefix, _, local = called.rpartition(",")
     data = document(info(value("C=1", "1", "2")), local=local, prefix=prefix or "S=1")
-    (batch,) = messages(read_file(data, known, wanted=only("element-alias")))
+    (batch,) = messages(read_file(data, known, preprocessing=only("element-alias")))
     assert batch.element == element
     (raw,) = messages(read_file(data, known))
     assert raw.element == f"{prefix or 'S=1'},{local}"
@@ -105,22 +105,22 @@ def test_an_element_that_its_file_calls_by_an_alias_has_its_name_of_the_inventor
 
 def test_counters_that_get_the_same_name_are_stored_once_and_no_value_is_lost() -> None:
     same = replace(only("rename-counters"), renames={"a": "x", "b": "x"})
-    parsed = read(value("C=1", "1", "1") + value("C=2", "1", "2") + value("C=3", "-", "2"), wanted=same)
+    parsed = read(value("C=1", "1", "1") + value("C=2", "1", "2") + value("C=3", "-", "2"), preprocessing=same)
     assert stored(parsed) == {"C=1": {"x": 1}, "C=2": {"x": 1}, "C=3": {"x": 2}}
     assert parsed.counts.reasons == {"duplicate value": 1, "conflicting duplicate": 1}
     assert messages(parsed)[0].counters == ["x"]
 
 
-def test_a_value_that_cannot_be_converted_is_set_aside_with_its_unit() -> None:
+def test_a_value_that_cannot_be_converted_is_quarantined_with_its_unit() -> None:
     parsed = read(value("C=1", "many", "1") + value("C=2", "2,x", "") + value("C=3", "2,,0.25", "3"))
     assert stored(parsed) == {
         "C=1": {"a": None, "RSRP": 1},
         "C=2": {"a": None, "RSRP": None},
         "C=3": {"a": [2000, None, 250], "RSRP": 3},
     }
-    (aside,) = parsed.quarantined
-    assert aside.reason == "cannot be converted to its unit"
-    detail = orjson.loads(aside.detail)
+    (quarantined,) = parsed.quarantined
+    assert quarantined.reason == "cannot be converted to its unit"
+    detail = orjson.loads(quarantined.detail)
     assert (detail["element"], detail["group"], detail["gp_s"], detail["end_s"]) == ("S=1,M=1", "A", 900, 1684134900)
     assert detail["values"] == [
         {"object": "C=1", "counter": "a", "value": "many", "unit": "kilobytes", "wanted": "bytes"},
@@ -131,7 +131,7 @@ def test_a_value_that_cannot_be_converted_is_set_aside_with_its_unit() -> None:
 
 def test_an_integer_counter_in_a_smaller_unit_is_a_number() -> None:
     smaller = replace(only("units"), conversions={"kilobytes": Conversion("megabytes", Decimal("0.001"))})
-    (batch,) = messages(read(value("C=1", "1", "2"), wanted=smaller))
+    (batch,) = messages(read(value("C=1", "1", "2"), preprocessing=smaller))
     assert (batch.types, batch.units) == ({"a": "number", "b": "number"}, {"a": "megabytes", "b": "dBm"})
     assert batch.rows == [["C=1", 0, 0.001, 2]]
 
@@ -177,7 +177,9 @@ def test_a_product_is_what_arithmetic_says(number: Decimal, factor: Decimal) -> 
 
 def test_values_that_contradict_the_dictionary_are_stored_as_they_are_and_counted() -> None:
     untouched = replace(WANTED, steps=("rename-counters",))
-    parsed = read(value("C=1", "many", "1") + value("C=2", "1.5", "2,3") + value("C=3", "-", "0.5"), wanted=untouched)
+    parsed = read(
+        value("C=1", "many", "1") + value("C=2", "1.5", "2,3") + value("C=3", "-", "0.5"), preprocessing=untouched
+    )
     assert stored(parsed) == {
         "C=1": {"a": "many", "RSRP": 1},
         "C=2": {"a": 1.5, "RSRP": [2, 3]},
@@ -187,10 +189,10 @@ def test_values_that_contradict_the_dictionary_are_stored_as_they_are_and_counte
     assert (parsed.counts.values, parsed.counts.reasons) == (5, {})
 
 
-def test_what_is_promised_to_be_text_is_text_also_when_it_looks_like_a_number() -> None:
-    texts = Preprocessing(dictionary=Dictionary(of_counter={"b": DeclaredType("text")}))
+def test_a_value_declared_as_text_stays_text_even_if_it_looks_like_a_number() -> None:
+    texts = Preprocessing(dictionary=Dictionary(by_counter={"b": DeclaredType("text")}))
     rows = ["1.10", "21", "1,,0.50", 'a,"b",1', "NIL", "9" * 30]
-    parsed = read(*(value(f"C={at}", "1", text) for at, text in enumerate(rows)), wanted=texts)
+    parsed = read(*(value(f"C={at}", "1", text) for at, text in enumerate(rows)), preprocessing=texts)
     found = [cells["b"] for cells in stored(parsed).values()]
     assert found == ["1.10", "21", "1,,0.50", 'a,"b",1', None, "9" * 30]
     assert all(cells["a"] == 1 for cells in stored(parsed).values())
@@ -203,7 +205,7 @@ def test_types_and_units_are_those_of_the_counters_of_the_batch() -> None:
             info(value("C=1", "1"), types="a"), info(value("C=2", "1"), types="c"), info(value("C=1", "1"), types="b")
         ),
         ORIGIN,
-        wanted=replace(WANTED, steps=()),
+        preprocessing=replace(WANTED, steps=()),
     )
     assert {tuple(batch.counters): (batch.types, batch.units) for batch in messages(parsed)} == {
         ("a", "b"): ({"a": "integer", "b": "number"}, {"a": "kilobytes", "b": "dBm"}),
@@ -213,16 +215,18 @@ def test_types_and_units_are_those_of_the_counters_of_the_batch() -> None:
 
 def test_rows_go_before_types_and_units_when_a_message_has_no_room_for_both() -> None:
     names = [f"counter{at:03}" for at in range(100)]
-    known = Preprocessing(dictionary=Dictionary(of_counter={name: DeclaredType("integer", "number") for name in names}))
+    known = Preprocessing(dictionary=Dictionary(by_counter={name: DeclaredType("integer", "number") for name in names}))
     data = document(info("".join(value(f"C={at}", *["1"] * 100) for at in range(9)), types=" ".join(names)))
-    parsed = gather(blocks([data]), ORIGIN, max_bytes=2500, wanted=known)
+    parsed = gather(read_blocks([data]), ORIGIN, max_bytes=2500, preprocessing=known)
     assert len(stored(parsed)) == 9
     assert all(batch.types == {} for batch in messages(parsed))
-    assert all(len(batch.types) == 100 for batch in messages(read_file(data, ORIGIN, wanted=known)))
+    assert all(len(batch.types) == 100 for batch in messages(read_file(data, ORIGIN, preprocessing=known)))
 
 
 NAMES = [*(f"pm{at}" for at in range(8)), "VS.a-b", "é&ü"]
-STEP_LISTS = st.permutations(list(STEPS)).flatmap(lambda steps: st.integers(0, 4).map(lambda n: tuple(steps[:n])))
+STEP_LISTS = st.permutations(list(STEP_FUNCTIONS)).flatmap(
+    lambda steps: st.integers(0, 4).map(lambda n: tuple(steps[:n]))
+)
 UNITS = st.sampled_from([Conversion("bytes", Decimal("0.1")), Conversion("bits", Decimal(8000))])
 DECLARED = st.builds(
     DeclaredType, st.sampled_from(["", "integer", "number", "text", "vector"]), st.sampled_from(["", "kB"])
@@ -232,32 +236,32 @@ DECLARED = st.builds(
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     text=documents(),
-    wanted=st.builds(
+    preprocessing=st.builds(
         Preprocessing,
         steps=STEP_LISTS,
         missing=st.sampled_from([(), (b"0",), (b"1", b'"up"')]),
         renames=st.dictionaries(st.sampled_from(NAMES), st.sampled_from(NAMES)),
         conversions=st.builds(lambda unit: {"kB": unit}, UNITS),
         dictionary=st.builds(
-            lambda known: Dictionary(of_counter=known), st.dictionaries(st.sampled_from(NAMES), DECLARED)
+            lambda known: Dictionary(by_counter=known), st.dictionaries(st.sampled_from(NAMES), DECLARED)
         ),
     ),
 )
-def test_no_step_loses_a_value(text: str, wanted: Preprocessing) -> None:
+def test_no_step_loses_a_value(text: str, preprocessing: Preprocessing) -> None:
     values, _ = cells(text.lstrip().removeprefix("<?pi a?>").lstrip())
     try:
         raw = read_file(text.encode(), ORIGIN)
-        parsed = read_file(text.encode(), ORIGIN, wanted=wanted)
+        parsed = read_file(text.encode(), ORIGIN, preprocessing=preprocessing)
     except BadFile as error:
         assert str(error) == "no values"  # noqa: PT017 - or there was a token in place of each
         return
-    counts, known = parsed.counts, wanted.dictionary
+    counts, known = parsed.counts, preprocessing.dictionary
     assert known
     nulled = counts.nulls - raw.counts.nulls
     assert nulled >= 0
     assert values == counts.values + counts.quarantined + counts.dropped + nulled
     assert counts.values == sum(v is not None for batch in messages(parsed) for row in batch.rows for v in row[2:])
     assert counts.quarantined + counts.dropped == sum(counts.reasons.values())
-    assert counts.quarantined == sum(aside.values for aside in parsed.quarantined)
-    if not wanted.steps and not any(promise.type == "text" for promise in known.of_counter.values()):
+    assert counts.quarantined == sum(quarantined.values for quarantined in parsed.quarantined)
+    if not preprocessing.steps and not any(declared_type.type == "text" for declared_type in known.by_counter.values()):
         assert [replace(batch, types={}, units={}) for batch in messages(parsed)] == messages(raw)

@@ -1,9 +1,9 @@
-"""What waits for one endpoint is taken together, within bounds; everything is taken once, in its order."""
+"""Files that wait for one endpoint are taken together, within bounds; each is taken once, in order."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.intake.waiting import Announced, Waiting
+from services.fetcher.intake.waiting_files import Announced, WaitingFiles
 from shared.messages import FileFound
 
 FILES = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 150)), max_size=40)
@@ -20,7 +20,7 @@ def announced(endpoint: str, size: int) -> Announced:
 def test_every_file_is_taken_once_in_order_with_others_of_its_endpoint_within_the_bounds(
     files: list[tuple[str, int]],
 ) -> None:
-    waiting = Waiting(max_files=3, max_bytes=100)
+    waiting = WaitingFiles(max_files=3, max_bytes=100)
     put = [announced(*file) for file in files]
     for one in put:
         waiting.put(one)
@@ -35,8 +35,8 @@ def test_every_file_is_taken_once_in_order_with_others_of_its_endpoint_within_th
     assert waiting.of_endpoint == {}
 
 
-def test_those_that_fit_are_one_group() -> None:
-    waiting = Waiting(max_files=3, max_bytes=100)
+def test_files_within_the_bounds_are_taken_as_one_group() -> None:
+    waiting = WaitingFiles(max_files=3, max_bytes=100)
     for _ in range(4):
         waiting.put(announced("a", 30))
     assert [len(waiting.take(announced("a", 30).file)) for _ in range(3)] == [3, 1, 0]

@@ -1,4 +1,4 @@
-"""Each file ends with one status, whatever it or its neighbours are; large ones never lie in memory."""
+"""Each file ends with one status, whatever it or its neighbours are; large files are never held in memory."""
 
 import gzip
 import logging
@@ -70,7 +70,7 @@ def test_small_and_large_files_are_read_alike(element: Element) -> None:
 def test_a_file_over_which_the_parser_goes_round_for_ever_ends_in_error_and_its_neighbours_are_parsed(
     element: Element,
 ) -> None:
-    """By a profile whose pattern tries all ways to part the object's name, twice as many with each letter."""
+    """The profile's pattern tries all ways to split the object's name, twice as many with each letter."""
     endless = Profile(name="endless", end=("Time",), object=("Cell",), period=("Period",), element_pattern="((?:a+)+)$")
     parsers = ParserPool(ParserPoolLimits(processes=2, timeout_s=2), (endless,))
     fetching = Fetching(element, parsers)
@@ -84,7 +84,10 @@ def test_a_file_over_which_the_parser_goes_round_for_ever_ends_in_error_and_its_
     assert len(fetching.done) == 4
     command = Settle(file_id=poison.file_id, to="error", status=fetching.said_of(poison))
     assert fetching.settler.settle(command).stage == "error"
-    assert "kills the parser: no end after 2 s" in (element.pm / "error" / "poison.csv.reason.json").read_text()
+    assert (
+        "the parser process died twice on this file: no result after 2 s"
+        in (element.pm / "error" / "poison.csv.reason.json").read_text()
+    )
     assert not (element.pm / "poison.csv").exists()
 
 
@@ -108,8 +111,8 @@ def test_a_packed_file_that_ends_too_early_or_shrank_is_left_for_a_later_scan(el
     shrank = fetching.file("shrank.xml")
     (element.pm / "shrank.xml").write_bytes(PM[:100])
     assert fetching.fetch(cut, shrank) == {"cut.xml.gz": ["postponed"], "shrank.xml": ["postponed"]}
-    assert "ends before its end" in fetching.reason(cut)
-    assert f"100 bytes of {len(PM)}" in fetching.reason(shrank)
+    assert "ends too early" in fetching.reason(cut)
+    assert f"shrank from {len(PM)} to 100 bytes" in fetching.reason(shrank)
 
 
 def test_a_path_that_is_announced_twice_is_read_for_each(element: Element) -> None:
@@ -159,17 +162,17 @@ def test_a_spool_that_cannot_be_written_postpones_the_large_file_alone(element: 
     large = fetching.file("large.xml", PM + b"\n")
     found = fetching.fetch(fetching.file("A.xml"), large)
     assert found == {"A.xml": ["parsed"], "large.xml": ["postponed"]}
-    assert "not to be spooled" in fetching.reason(large)
+    assert "cannot spool to disk" in fetching.reason(large)
 
 
-def test_values_that_are_not_what_the_dictionary_promises_are_told_of_and_the_file_lands(
+def test_values_not_of_the_declared_type_are_reported_and_the_file_lands(
     element: Element, caplog: pytest.LogCaptureFixture
 ) -> None:
-    text = Preprocessing(dictionary=Dictionary(of_counter={"attTCHSeizures": DeclaredType("integer")}))
+    text = Preprocessing(dictionary=Dictionary(by_counter={"attTCHSeizures": DeclaredType("integer")}))
 
     def parse(data: bytes | Path, origin: Origin) -> Parsed:
         assert isinstance(data, bytes)
-        return read_file(data, origin, wanted=text)
+        return read_file(data, origin, preprocessing=text)
 
     fetching = Fetching(element, parse)
     counted = metrics.MISTYPED.labels("5ga")
@@ -177,17 +180,17 @@ def test_values_that_are_not_what_the_dictionary_promises_are_told_of_and_the_fi
     with caplog.at_level(logging.WARNING):
         file = fetching.file("A.xml", PM.replace(b">234 ", b">many "))
         assert fetching.fetch(file) == {"A.xml": ["parsed"]}
-    assert fetching.reason(file) == "not what the dictionary declared, stored as it is: 1"
+    assert fetching.reason(file) == "not of the type that the dictionary declares, stored unchanged: 1"
     assert b'"many"' in b"".join(fetching.batches)
-    (told,) = [record for record in caplog.records if "dictionary" in record.message]
-    assert (told.__dict__["some"], told.__dict__["values"]) == (["attTCHSeizures"], 1)
+    (told,) = [record for record in caplog.records if "declared type" in record.message]
+    assert (told.__dict__["most"], told.__dict__["values"]) == (["attTCHSeizures"], 1)
     assert counted._value.get() - before == 1
 
 
-def test_a_parser_is_told_the_aliases_of_the_element(element: Element) -> None:
+def test_a_parser_gets_the_aliases_of_the_element(element: Element) -> None:
     def parse(data: bytes | Path, origin: Origin) -> Parsed:
         assert isinstance(data, bytes)
-        return read_file(data, origin, wanted=Preprocessing(steps=("element-alias",)))
+        return read_file(data, origin, preprocessing=Preprocessing(steps=("element-alias",)))
 
     element.endpoint = replace(element.endpoint, aliases=("RNC-Gbg-1",))
     fetching = Fetching(element, parse)

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from services.mysql_writer.settings import Rules, rules_of
+from services.mysql_writer.settings import MysqlRules, mysql_rules
 from shared.settings import System, load
 
 
@@ -8,9 +8,9 @@ def test_a_systems_section_says_how_its_counters_are_stored() -> None:
     settings = load(())
     strict = replace(settings.schedule, is_auto_adding_column=False)
     system = System(name="4ga", batch_insert_counter=False, preprocessing=("split-dn",), retention_days=9)
-    found = rules_of(replace(settings, schedule=strict, systems=(system,)), "4ga")
-    assert found == Rules(add_columns=False, row_by_row=True, split_dn=True, retention_days=9)
+    found = mysql_rules(replace(settings, schedule=strict, systems=(system,)), "4ga")
+    assert found == MysqlRules(add_columns=False, row_by_row=True, split_dn=True, retention_days=9)
 
 
-def test_what_is_left_of_a_system_that_is_gone_is_stored_by_the_defaults_and_kept() -> None:
-    assert rules_of(load(()), "gone") == Rules()
+def test_rows_of_a_removed_system_are_stored_by_the_defaults() -> None:
+    assert mysql_rules(load(()), "gone") == MysqlRules()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scanner.file_name import element_of, read
+from services.scanner.file_name import element_of, parse_file_name
 
 
 @pytest.mark.parametrize(
@@ -41,28 +41,28 @@ def test_the_unique_id_of_the_name_is_the_element(name: bytes, element: str) -> 
     ],
 )
 def test_the_period_is_known_before_the_file_is_fetched(name: bytes, begin: str, end: str) -> None:
-    found = read(name)
+    found = parse_file_name(name)
     assert found is not None
     assert (found.begin, found.end) == tuple(datetime.fromisoformat(t).replace(tzinfo=UTC) for t in (begin, end))
 
 
-def test_times_without_a_zone_are_the_elements() -> None:
-    found = read(b"A20230715.0700-0715_e.xml", ZoneInfo("Europe/Rome"))
+def test_times_without_a_zone_are_in_the_zone_of_the_element() -> None:
+    found = parse_file_name(b"A20230715.0700-0715_e.xml", ZoneInfo("Europe/Rome"))
     assert found is not None
     assert found.end_s == int(datetime(2023, 7, 15, 5, 15, tzinfo=UTC).timestamp())
 
 
-def test_job_and_running_count_are_no_part_of_the_unique_id() -> None:
-    found = read(b"D20021224.1700-1705_-12_SubNetwork=1,NodeB=2_-_3.xml.gz")
+def test_job_and_running_count_are_not_part_of_the_unique_id() -> None:
+    found = parse_file_name(b"D20021224.1700-1705_-12_SubNetwork=1,NodeB=2_-_3.xml.gz")
     assert found is not None
     assert (found.type, found.job, found.unique_id, found.count) == ("D", "12", "SubNetwork=1,NodeB=2", 3)
 
 
 @pytest.mark.parametrize("name", [b"A1.xml", b"A20231315.0700-0715_e.xml", b"E20230515.0700-0715_e.xml", b"", b"\xff"])
-def test_other_names_are_not_guessed_at(name: bytes) -> None:
-    assert read(name) is None
+def test_other_names_are_not_parsed(name: bytes) -> None:
+    assert parse_file_name(name) is None
 
 
 @given(name=st.binary(max_size=80))
-def test_no_name_is_too_odd(name: bytes) -> None:
+def test_every_name_gives_some_element(name: bytes) -> None:
     assert element_of(name, otherwise="host") or name

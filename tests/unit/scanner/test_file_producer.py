@@ -1,37 +1,37 @@
-"""How many files are announced, and which of them first."""
+"""Limits on the number of announced files, and their order."""
 
 from collections.abc import Mapping
 
-from services.scanner.file_producer import Room, chosen
-from services.scanner.lister import Look, found
+from services.scanner.file_producer import InFlightAllowance, select_files
+from services.scanner.lister import ElementListing, ListedEntry, announcement
 from shared.inventory import Endpoint
 from shared.messages import FileFound
 from shared.remote.session import Entry
 from shared.settings import System
 
 
-def look_of(host: str, *cycles: int) -> Look:
+def listing_of(host: str, *cycles: int) -> ElementListing:
     endpoint = Endpoint(name=f"on-{host}", host=host)
     entries = [Entry(f"{cycle}.xml".encode(), 1, cycle) for cycle in cycles]
-    files = {found("4ga", endpoint, b"/" + e.name, e, epoch=1): (b"/", e) for e in entries}
-    return Look(endpoint, files=files)
+    files = {announcement("4ga", endpoint, b"/" + e.name, e, epoch=1): ListedEntry(b"/", e) for e in entries}
+    return ElementListing(endpoint, files=files)
 
 
-def announced(looks: list[Look], system: System, under_way: Mapping[str, int]) -> list[tuple[str, int]]:
-    room = Room.now(system, under_way, {"on-a": "a", "on-b": "b"})
-    files: list[FileFound] = chosen(looks, room, system.backlog_share)
+def announced(listings: list[ElementListing], system: System, in_flight: Mapping[str, int]) -> list[tuple[str, int]]:
+    allowance = InFlightAllowance.remaining(system, in_flight, {"on-a": "a", "on-b": "b"})
+    files: list[FileFound] = select_files(listings, allowance, system.backlog_share)
     return [(file.endpoint, file.mtime_s) for file in files]
 
 
 def test_a_full_queue_takes_the_newest_cycle_and_some_of_the_backlog_and_leaves_the_rest() -> None:
     system = System(name="4ga", in_flight_limit=4, backlog_share=0.25)
-    looks = [look_of("a", 1, 2, 3, 9), look_of("b", 8, 9)]
-    assert sorted(announced(looks, system, {})) == [("on-a", 1), ("on-a", 9), ("on-b", 8), ("on-b", 9)]
-    assert announced(looks, system, {"on-a": 4}) == []
-    assert announced(looks, system, {"on-a": 3}) in ([("on-a", 9)], [("on-b", 9)])
+    listings = [listing_of("a", 1, 2, 3, 9), listing_of("b", 8, 9)]
+    assert sorted(announced(listings, system, {})) == [("on-a", 1), ("on-a", 9), ("on-b", 8), ("on-b", 9)]
+    assert announced(listings, system, {"on-a": 4}) == []
+    assert announced(listings, system, {"on-a": 3}) in ([("on-a", 9)], [("on-b", 9)])
 
 
-def test_one_host_takes_no_more_than_its_own_room() -> None:
+def test_a_host_gets_no_more_files_than_its_own_limit() -> None:
     system = System(name="4ga", in_flight_limit=10, in_flight_per_host=2, backlog_share=0.0)
-    looks = [look_of("a", 1, 2, 3, 9), look_of("b", 8, 9)]
-    assert sorted(announced(looks, system, {"on-a": 1})) == [("on-a", 9), ("on-b", 8), ("on-b", 9)]
+    listings = [listing_of("a", 1, 2, 3, 9), listing_of("b", 8, 9)]
+    assert sorted(announced(listings, system, {"on-a": 1})) == [("on-a", 9), ("on-b", 8), ("on-b", 9)]

@@ -8,7 +8,7 @@ from shared.settings import BadSettings, System
 ELEMENTS = {f"enb-{n}": n for n in range(1000)}
 
 
-def test_a_share_is_about_that_many_and_who_is_in_it_is_in_every_larger_one() -> None:
+def test_a_share_takes_about_that_many_elements_and_a_larger_share_contains_a_smaller_one() -> None:
     small = rolled_out(System(name="4ga", rollout=("10%",)), ELEMENTS)
     large = rolled_out(System(name="4ga", rollout=("30%",)), ELEMENTS)
     assert 70 < len(small) < 130
@@ -18,26 +18,26 @@ def test_a_share_is_about_that_many_and_who_is_in_it_is_in_every_larger_one() ->
     assert rolled_out(System(name="4ga", rollout=("0%",)), ELEMENTS) == {}
 
 
-def test_a_list_is_taken_by_name_and_must_be_known() -> None:
+def test_a_list_takes_elements_by_name_and_an_unknown_name_is_rejected() -> None:
     assert rolled_out(System(name="4ga", rollout=("enb-7", "enb-3")), ELEMENTS) == {"enb-7": 7, "enb-3": 3}
     with pytest.raises(BadSettings, match="'enb-x'"):
         rolled_out(System(name="4ga", rollout=("enb-x",)), ELEMENTS)
 
 
 @pytest.mark.parametrize("rollout", [("101%",), ("ten%",), ("10%", "enb-1")])
-def test_a_share_that_is_none_is_refused(rollout: tuple[str, ...]) -> None:
+def test_an_invalid_share_is_rejected(rollout: tuple[str, ...]) -> None:
     with pytest.raises(BadSettings, match="rollout"):
         System(name="4ga", rollout=rollout)
 
 
-def test_a_bad_change_of_the_file_keeps_the_last_good_elements(tmp_path: Path) -> None:
+def test_an_invalid_change_of_the_file_keeps_the_last_valid_elements(tmp_path: Path) -> None:
     file = tmp_path / "4ga.yaml"
     inventory = Inventory(System(name="4ga", inventory=str(file)))
     with pytest.raises(BadSettings):
-        inventory.now()
+        inventory.current()
     file.write_text("- {name: a}")
-    assert list(inventory.now()) == ["a"]
+    assert list(inventory.current()) == ["a"]
     file.write_text("- {name: a, hots: b}")
-    assert list(inventory.now()) == ["a"]
+    assert list(inventory.current()) == ["a"]
     file.write_text("- {name: b}")
-    assert list(inventory.now()) == ["b"]
+    assert list(inventory.current()) == ["b"]

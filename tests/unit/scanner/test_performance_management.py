@@ -17,7 +17,7 @@ def test_the_users_schedule_is_second_50_of_every_fifth_minute(after_s: float) -
     assert 0 < due_s - after_s <= 300
 
 
-def test_runs_missed_during_a_long_scan_are_caught_up_once_at_once_not_one_by_one() -> None:
+def test_runs_missed_during_a_long_scan_are_made_up_by_a_single_one_at_once() -> None:
     due_s = run_after_s(SCHEDULE, 50.0, now_s=60.0)
     assert due_s == 350.0
     late_s = run_after_s(SCHEDULE, due_s, now_s=350.0 + 10 * 300)
@@ -34,7 +34,7 @@ def test_a_change_to_or_from_daylight_saving_time_skips_no_cycle_and_repeats_non
     assert {b - a for a, b in pairwise(due)} == {300.0}
 
 
-def test_a_daily_schedule_is_of_the_zones_clock() -> None:
+def test_a_daily_schedule_follows_the_clock_of_its_zone() -> None:
     summer, winter = datetime(2026, 7, 1, tzinfo=UTC).timestamp(), datetime(2026, 12, 1, tzinfo=UTC).timestamp()
     assert datetime.fromtimestamp(next_run_s("0 0 6 * * *", summer, "Europe/Rome"), UTC).hour == 4
     assert datetime.fromtimestamp(next_run_s("0 0 6 * * *", winter, "Europe/Rome"), UTC).hour == 5

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scanner.rules import FirstOnes, Rules
+from services.scanner.rules import FileRules, NewestFirst
 from shared.remote.session import Entry
 from shared.settings import BadSettings, System
 
 A = Entry(b"A.xml", 10, 100)
 
 
-def rules(**settings: Any) -> Rules:
-    return Rules(System(name="4ga", **settings), (".part",))
+def rules(**settings: Any) -> FileRules:
+    return FileRules(System(name="4ga", **settings), (".part",))
 
 
 @pytest.mark.parametrize(
@@ -29,39 +29,39 @@ def rules(**settings: Any) -> Rules:
     ],
 )
 def test_a_file_that_is_left_has_a_reason(entry: Entry, settings: dict[str, Any], reason: str) -> None:
-    assert rules(**settings).left(entry, now_s=1000.0) == reason
+    assert rules(**settings).reason_left(entry, now_s=1000.0) == reason
 
 
-def test_all_others_are_taken_whatever_bytes_their_names_are() -> None:
+def test_all_other_files_are_taken_whatever_bytes_their_names_contain() -> None:
     for entry in (A, Entry(b"\xff\n.xml", 1, 1)):
-        assert rules(pattern="*.xml").left(entry, now_s=1000.0) == ""
-    assert rules(pattern=r"regex:A\.xml|.*").left(A, now_s=1000.0) == ""
+        assert rules(pattern="*.xml").reason_left(entry, now_s=1000.0) == ""
+    assert rules(pattern=r"regex:A\.xml|.*").reason_left(A, now_s=1000.0) == ""
 
 
-def test_a_marker_names_the_file_that_is_finished() -> None:
+def test_a_marker_file_names_the_file_that_is_complete() -> None:
     marking = rules(marker_suffix=".ok", pattern="*.xml")
     assert marking.marked(b"A.xml.ok") == b"A.xml"
     assert marking.marked(b"A.xml") is None
-    assert marking.left(Entry(b"A.xml.ok", 0, 1), now_s=1000.0) == "marker"
+    assert marking.reason_left(Entry(b"A.xml.ok", 0, 1), now_s=1000.0) == "marker"
     assert rules().marked(b"A.xml.ok") is None
 
 
-def test_a_pattern_that_is_none_is_refused() -> None:
+def test_an_invalid_pattern_is_rejected() -> None:
     with pytest.raises(BadSettings, match="pattern"):
         rules(pattern="regex:(")
 
 
-@given(files=st.lists(st.integers(0, 1000)), room=st.integers(-5, 50), share=st.floats(0, 1))
-def test_the_newest_come_first_the_oldest_have_their_share_and_there_is_never_more_than_room(
-    files: list[int], room: int, share: float
+@given(files=st.lists(st.integers(0, 1000)), limit=st.integers(-5, 50), share=st.floats(0, 1))
+def test_the_newest_come_first_the_oldest_have_their_share_and_the_limit_is_never_exceeded(
+    files: list[int], limit: int, share: float
 ) -> None:
-    first = FirstOnes[int](room, share, cycle_of=lambda file: file)
+    first = NewestFirst[int](limit, share, cycle_of=lambda file: file)
     for file in files:
         first.offer(file)
-    assert len(first.newest) + len(first.oldest) <= 2 * max(room, 0)
-    chosen = first.chosen()
-    assert len(chosen) == min(len(files), max(room, 0))
-    oldest = int(max(room, 0) * share) if len(files) > room else 0
+    assert len(first.newest) + len(first.oldest) <= 2 * max(limit, 0)
+    chosen = first.selected()
+    assert len(chosen) == min(len(files), max(limit, 0))
+    oldest = int(max(limit, 0) * share) if len(files) > limit else 0
     expected = sorted(files, reverse=True)
     newest = len(chosen) - oldest
     newest_first = sorted(chosen, reverse=True)

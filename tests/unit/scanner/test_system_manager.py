@@ -7,20 +7,21 @@ import pytest
 
 from services.scanner.performance_management import PerformanceManagement
 from services.scanner.settings import ScannerSettings
-from services.scanner.system_manager import SystemRun, changes, check, plans
+from services.scanner.state import SystemState
+from services.scanner.system_manager import SystemRun, changes, check_configuration, system_plans
 from shared.settings import BadSettings, Schedule, System, load
 
 SETTINGS = replace(load(()), systems=(System(name="4ga"), System(name="5ga")))
 
 
 def test_only_what_changed_is_stopped_and_started() -> None:
-    now = plans(SETTINGS)
-    resized = plans(replace(SETTINGS, systems=(System(name="4ga", consumer_threads=9), System(name="5ga"))))
+    now = system_plans(SETTINGS)
+    resized = system_plans(replace(SETTINGS, systems=(System(name="4ga", consumer_threads=9), System(name="5ga"))))
     assert changes({}, now) == ([], ["4ga", "5ga"])
     assert changes(now, now) == ([], [])
     assert changes(now, resized) == (["4ga"], ["4ga"])
-    assert changes(now, plans(replace(SETTINGS, systems=(System(name="5ga"),)))) == (["4ga"], [])
-    assert changes(now, plans(replace(SETTINGS, schedule=Schedule(immediate_run_delay_s=1.0)))) == (
+    assert changes(now, system_plans(replace(SETTINGS, systems=(System(name="5ga"),)))) == (["4ga"], [])
+    assert changes(now, system_plans(replace(SETTINGS, schedule=Schedule(immediate_run_delay_s=1.0)))) == (
         ["4ga", "5ga"],
         ["4ga", "5ga"],
     )
@@ -36,23 +37,23 @@ def test_only_what_changed_is_stopped_and_started() -> None:
         (Schedule(), {"rollout": ("enb-9",)}, "enb-9"),
     ],
 )
-def test_what_cannot_be_scanned_is_said_before_it_is_taken(
+def test_a_configuration_that_cannot_be_scanned_is_rejected_before_it_is_applied(
     schedule: Schedule, system: dict[str, object], says: str, tmp_path: Path
 ) -> None:
     (tmp_path / "4ga.yaml").write_text("- {name: enb-1}")
     wanted = System(name="4ga", **{"inventory": str(tmp_path / "4ga.yaml"), **system})  # type: ignore[arg-type]
     with pytest.raises(BadSettings, match=says):
-        check(replace(SETTINGS, schedule=schedule), ScannerSettings(), [wanted])
+        check_configuration(replace(SETTINGS, schedule=schedule), ScannerSettings(), [wanted])
     good = System(name="4ga", inventory=str(tmp_path / "4ga.yaml"))
-    check(SETTINGS, ScannerSettings(), [good])
+    check_configuration(SETTINGS, ScannerSettings(), [good])
 
 
 @dataclass
 class Work:
-    """Fails as nobody planned, a few times."""
+    """Work of a system that fails unexpectedly a few times."""
 
     failures: int
-    told: list[str] = field(default_factory=list)
+    reported: list[str] = field(default_factory=list)
     stopping: Event = field(default_factory=Event)
     well: Event = field(default_factory=Event)
 
@@ -60,11 +61,11 @@ class Work:
     def leadership(self) -> "Work":
         return self
 
-    def tell(self, _system: str, *, state: str, **_: object) -> None:
-        self.told.append(state)
+    def report(self, state: SystemState) -> None:
+        self.reported.append(state.state)
 
     def run(self) -> None:
-        if len(self.told) < self.failures:
+        if len(self.reported) < self.failures:
             raise ZeroDivisionError
         self.well.set()
         self.stopping.wait()
@@ -73,9 +74,9 @@ class Work:
         self.stopping.set()
 
 
-def test_a_system_that_fails_is_started_again_after_a_while_and_ends_when_it_is_stopped() -> None:
+def test_a_system_that_fails_is_restarted_after_a_wait_and_ends_when_it_is_stopped() -> None:
     work = Work(failures=3)
-    run = SystemRun(plans(SETTINGS)["4ga"], cast("PerformanceManagement", work), again_s=0.01)
+    run = SystemRun(system_plans(SETTINGS)["4ga"], cast("PerformanceManagement", work), first_wait_s=0.01)
     assert work.well.wait(10)
-    assert work.told == ["failed"] * 3
+    assert work.reported == ["failed"] * 3
     assert run.ended()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.cycle_figures import CycleFigures
+from shared.cycle_figures import CycleFigures, readable
 from shared.messages import (
     PARTITIONS,
     BadMessage,
@@ -161,7 +161,7 @@ def test_the_status_in_a_command_is_checked_too() -> None:
     ("changed", "says"),
     [
         ({"counters": ["a", 1]}, "Expected `str`, got `int` - at `$.counters[1]`"),
-        ({"counters": ["a", "a"]}, "counter 'a' comes twice - at `$.counters`"),
+        ({"counters": ["a", "a"]}, "counter 'a' appears twice - at `$.counters`"),
         ({"rows": {}}, "Expected `array`, got `object` - at `$.rows`"),
         ({"rows": [["o", 0, 1, None], "oops"]}, "cells - at `$.rows[1]`"),
         ({"rows": [["o", 0, 1]]}, "Expected `[object, 0|1, value, ...]` of 4 cells - at `$.rows[0]`"),
@@ -231,3 +231,7 @@ def test_a_message_with_anything_in_a_field_decodes_or_is_a_bad_message(message:
         else:
             del fields[name]
     decodes_or_is_refused(type(message), orjson.dumps(fields))
+
+
+def test_one_unreadable_record_of_the_cycles_costs_only_itself() -> None:
+    assert list(readable([None, FIGURES.encode(), b"not JSON", FIGURES.encode()])) == [FIGURES, FIGURES]

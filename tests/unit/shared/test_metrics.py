@@ -20,7 +20,7 @@ from shared.remote.metrics import HostCollector
 from shared.remote.service_manager import HostStatistics
 from shared.remote.session import Traffic
 from shared.settings import SERVICES, BadSettings, load
-from tools.cli.docs import declared_metrics
+from tools.cli.dev.docs import declared_metrics
 
 HOSTS = {
     "a:22": ("closed", HostStatistics(connected=3, traffic=Traffic(files=7, bytes=900))),

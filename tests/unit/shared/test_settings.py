@@ -12,7 +12,7 @@ from services.scanner.settings import zookeeper_of
 from shared.configuration.resolve import resolve
 from shared.inventory import Endpoint
 from shared.settings import STEPS, BadSettings, Schedule, Settings, System, load
-from tools.cli.docs import OWN_SECTIONS
+from tools.cli.dev.docs import OWN_SECTIONS
 
 NAMED = (System, Endpoint)
 USERS = """
@@ -136,7 +136,7 @@ def everything(folder: Path, text: str) -> None:
         ("4ga: {complete-on: []}", "4ga.complete-on must be a list of one or more of mysql, clickhouse, found a list"),
         ("4ga: {complete-on: ''}", "4ga.complete-on must be a list of one or more of mysql, clickhouse"),
         ("4ga: {complete-on: [mysql, oracle]}", "one or more of mysql, clickhouse, found 'oracle'"),
-        ("5ga: {complete-on: [clickhouse]}", "5ga: complete-on waits for clickhouse, but isUsingClickhouse is false"),
+        ("5ga: {complete-on: [clickhouse]}", "5ga: complete-on contains clickhouse, but isUsingClickhouse is false"),
         ("4ga: {preprocessing: [units, split-dm]}", "split-dn, found 'split-dm'; did you mean 'split-dn'?"),
         ("4ga: {batchInsertCounter: maybe}", "4ga.batchInsertCounter must be true or false, found 'maybe'"),
         ("4ga: {backlog-share: 1.5}", "4ga.backlog-share must be 0-1, found 1.5"),
@@ -150,10 +150,10 @@ def everything(folder: Path, text: str) -> None:
         ("4ga: {retention-days: -1}", "4ga.retention-days must be 0-36500, found -1"),
         ("4ga: {rollout: 120%}", "4ga: rollout must be one share like 25%, or a list of elements, found '120%'"),
         ("4ga: {depth: -1}", "4ga.depth must be 0-100, found -1"),
-        ("4ga: {name: x}", "4ga: unknown key 'name'; a system is named by its section"),
+        ("4ga: {name: x}", "4ga: unknown key 'name'; the section is the system's name"),
         ("'4 ga': {consumerThreads: 5}", "4 ga.name must be text that matches"),
-        ("mysq: 5", "mysq: neither a section nor a system; did you mean 'mysql'?"),
-        ("mysq: {host: x}", "(mysq was taken for a system; did you mean 'mysql'?)"),
+        ("mysq: 5", "mysq: neither a known section nor a system; did you mean 'mysql'?"),
+        ("mysq: {host: x}", "(mysq was read as a system; did you mean 'mysql'?)"),
         ("spring: {pn: {}}", "spring: unknown key 'pn'; known: pm"),
         ("spring: {pm: 5}", "spring.pm must be a section of keys and values, found a number"),
         ("spring: {pm: {cron: daily}}", "spring.pm.cron must be a section of keys and values, found text"),
@@ -297,7 +297,7 @@ def test_whatever_a_section_holds_it_is_taken_or_refused_as_bad_settings(cls: ty
 
 def test_a_file_that_dynaconf_would_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "settings.py").write_text("raise SystemExit")
-    with pytest.raises(BadSettings, match=r"ends in one of \.yaml"):
+    with pytest.raises(BadSettings, match=r"must end in one of \.yaml"):
         load((tmp_path / "settings.py",))
 
 

@@ -19,9 +19,11 @@ SHAPE = Shape(groups=7, counters=30)
 def test_every_counter_is_in_it_and_no_value_contradicts_it(system: str, tmp_path: Path) -> None:
     file = tmp_path / "dictionary.yaml"
     file.write_bytes(dictionary(SHAPE, system))
-    wanted = Preprocessing(dictionary=fetchers.read([file]))
+    preprocessing = Preprocessing(dictionary=fetchers.read_dictionary([file]))
     parsed = read_file(
-        pm_file(SHAPE, system, "e-1", 1_700_000_100, "").xml, Origin(system, "0" * 16, "e-1", 1), wanted=wanted
+        pm_file(SHAPE, system, "e-1", 1_700_000_100, "").xml,
+        Origin(system, "0" * 16, "e-1", 1),
+        preprocessing=preprocessing,
     )
     batches = [CounterBatch.decode(batch.value) for batch in parsed.batches]
     assert all(set(batch.counters) == set(batch.types) == set(batch.units) for batch in batches)

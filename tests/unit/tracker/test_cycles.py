@@ -42,7 +42,7 @@ PLANTED: Sequence[LedgerRecord] = (
 def figures(records: Sequence[LedgerRecord]) -> CycleFigures:
     statistics = CycleStatistics(lambda _: ("mysql", "clickhouse"), lateness_s=900, keep_s=86_400)
     for record in records:
-        statistics.told(record, END_S)
+        statistics.on_record(record, END_S)
     return statistics.figures("4ga", END_S, ["e1", "e2", "e3", "e4", "e5", "e6"], END_S + 1000.0)
 
 
@@ -60,56 +60,56 @@ def test_the_figures_of_planted_files_are_the_known_ones() -> None:
     )  # fmt: skip
 
 
-def test_what_follows_from_the_counts_is_not_counted_again() -> None:
+def test_rates_follow_from_the_counts() -> None:
     assert figures(PLANTED).rates == {
         "files_per_s": 0.3333, "values_per_s": 1.5556, "bytes_per_s": 33.3333, "rows_per_batch": 2.0,
         "suspect_share": 0.25, "error_share": 0.1667, "retries_per_file": 0.5,
     }  # fmt: skip
 
 
-def test_what_was_set_aside_and_sent_again_is_stored() -> None:
+def test_values_that_were_set_aside_and_sent_again_count_as_stored() -> None:
     statistics = CycleStatistics(lambda _: ("mysql",), lateness_s=900, keep_s=86_400)
     for record in (replace(DONE, file_id="f2"), ASIDE, ASIDE, MYSQL):
-        statistics.told(record, END_S)
+        statistics.on_record(record, END_S)
     (refused,) = statistics.closed(END_S + 900, lambda _: ())
     assert (refused.values_stored, refused.values_set_aside, refused.quarantined) == ({"mysql": 4}, {"mysql": 3}, 1)
-    statistics.untold(ASIDE.key)
+    statistics.on_removed(ASIDE.key)
     (landed,) = statistics.closed(END_S + 901, lambda _: ())
     assert (landed.values_stored, landed.values_set_aside, landed.quarantined) == ({"mysql": 7}, {"mysql": 0}, 0)
 
 
-def test_a_closed_cycle_is_looked_at_again_only_when_something_of_it_changed() -> None:
+def test_a_closed_cycle_is_computed_again_only_if_it_changed() -> None:
     statistics = CycleStatistics(lambda _: ("mysql",), lateness_s=900, keep_s=86_400)
-    statistics.told(replace(DONE, stage="parsed"), END_S)
+    statistics.on_record(replace(DONE, stage="parsed"), END_S)
 
     def closed() -> list[dict[str, int]]:
         return [figures.stored for figures in statistics.closed(END_S + 900, lambda _: ())]
 
     assert closed() == [{"mysql": 0}]
-    statistics.told(replace(MYSQL, partition=6), END_S)
-    statistics.told(replace(MYSQL, next_offset=9), END_S)
+    statistics.on_record(replace(MYSQL, partition=6), END_S)
+    statistics.on_record(replace(MYSQL, next_offset=9), END_S)
     assert closed() == []
-    statistics.told(MYSQL, END_S)
+    statistics.on_record(MYSQL, END_S)
     assert closed() == [{"mysql": 1}]
-    statistics.told(replace(MYSQL, next_offset=21), END_S)
+    statistics.on_record(replace(MYSQL, next_offset=21), END_S)
     assert closed() == []
 
 
-def test_a_system_that_is_not_configured_any_more_keeps_the_figures_it_had() -> None:
+def test_a_system_that_was_removed_from_the_configuration_keeps_its_figures() -> None:
     statistics = CycleStatistics(lambda _: (), lateness_s=900, keep_s=86_400)
-    statistics.told(DONE, END_S)
+    statistics.on_record(DONE, END_S)
     assert list(statistics.closed(END_S + 900, lambda _: ())) == []
 
 
-def test_a_file_is_in_the_state_its_status_the_positions_and_the_dead_letters_tell() -> None:
+def test_the_state_of_a_file_follows_from_its_status_the_positions_and_the_dead_letters() -> None:
     statistics = CycleStatistics(lambda _: ("mysql",), lateness_s=900, keep_s=86_400)
     for n, stage in enumerate(get_args(Stage)):
-        statistics.told(replace(DONE, file_id=f"f{n}", stage=stage), END_S)
-    statistics.told(replace(DONE, file_id="g1", stage="parsed", last_offset=19), END_S)
-    statistics.told(replace(DONE, file_id="g2", stage="parsed", last_offset=20), END_S)
-    statistics.told(replace(DONE, file_id="f2"), END_S)  # in place of postponed
-    statistics.told(replace(ASIDE, file_id="f2"), END_S)
-    statistics.told(MYSQL, END_S)
+        statistics.on_record(replace(DONE, file_id=f"f{n}", stage=stage), END_S)
+    statistics.on_record(replace(DONE, file_id="g1", stage="parsed", last_offset=19), END_S)
+    statistics.on_record(replace(DONE, file_id="g2", stage="parsed", last_offset=20), END_S)
+    statistics.on_record(replace(DONE, file_id="f2"), END_S)  # in place of postponed
+    statistics.on_record(replace(ASIDE, file_id="f2"), END_S)
+    statistics.on_record(MYSQL, END_S)
     one_each = dict.fromkeys(get_args(State), 1) | {"stored": 2, "postponed": 0}
     assert {state: statistics.states("4ga", ["mysql"])[state] for state in get_args(State)} == one_each
 
@@ -124,7 +124,7 @@ def test_the_order_of_files_and_duplicates_change_nothing(
 def test_a_cycle_closes_at_its_lateness_and_a_late_file_opens_it_again() -> None:
     statistics = CycleStatistics(lambda _: ("mysql",), lateness_s=900, keep_s=86_400)
     for record in (DONE, MYSQL):
-        statistics.told(record, END_S)
+        statistics.on_record(record, END_S)
 
     def expected(_: str) -> list[str]:
         return ["e1", "e2"]
@@ -133,15 +133,15 @@ def test_a_cycle_closes_at_its_lateness_and_a_late_file_opens_it_again() -> None
     (closed,) = statistics.closed(END_S + 900, expected)
     assert closed.missing == ["e2"]
     assert list(statistics.closed(END_S + 2000, expected)) == []
-    statistics.told(replace(DONE, file_id="f2", endpoint="e2", element="e2", found_s=END_S + 1500.0), END_S)
+    statistics.on_record(replace(DONE, file_id="f2", endpoint="e2", element="e2", found_s=END_S + 1500.0), END_S)
     (again,) = statistics.closed(END_S + 2001, expected)
     assert (again.missing, again.late, again.found) == ([], 1, 2)
 
 
-def test_a_cycle_is_forgotten_in_the_end_and_what_comes_after_that_does_not_replace_its_figures() -> None:
+def test_a_cycle_is_dropped_in_the_end_and_later_files_do_not_replace_its_figures() -> None:
     statistics = CycleStatistics(lambda _: ("mysql",), lateness_s=900, keep_s=86_400)
-    statistics.told(DONE, END_S)
+    statistics.on_record(DONE, END_S)
     assert list(statistics.closed(END_S + 86_400, lambda _: ())) == []
-    statistics.told(replace(DONE, file_id="f2"), END_S + 86_400)
+    statistics.on_record(replace(DONE, file_id="f2"), END_S + 86_400)
     assert list(statistics.closed(END_S + 86_401, lambda _: ())) == []
     assert not statistics.files

@@ -1,4 +1,4 @@
-"""Commands that nobody answered, and those the tracker never gave, are given from the ledger itself."""
+"""Commands that nobody answered, or that the tracker never gave, are given from the ledger itself."""
 
 from dataclasses import replace
 
@@ -15,11 +15,11 @@ MYSQL = SinkPosition(sink="mysql", topic="pm.counters.4ga", partition=5, next_of
 def leases(*records: FileStatus | SinkPosition) -> Leases:
     found = Leases(lambda _: ("mysql",), lease_s=60.0)
     for record in records:
-        found.told(record)
+        found.on_record(record)
     return found
 
 
-def test_a_complete_file_that_stays_where_it_is_is_commanded_again_and_again() -> None:
+def test_the_command_for_a_complete_file_is_repeated_until_it_is_moved() -> None:
     found = leases(PARSED, MYSQL)
     assert list(found.ended(1000.0)) == []
     assert list(found.ended(1059.0)) == []
@@ -37,7 +37,7 @@ def test_a_failed_file_is_commanded_to_error() -> None:
     assert [command.to for command in found.ended(1060.0)] == ["error"]
 
 
-def test_what_is_moved_or_not_stored_yet_is_left_alone() -> None:
+def test_no_command_is_given_for_a_file_that_is_moved_or_not_stored_yet() -> None:
     not_stored = replace(PARSED, file_id="f2", last_offset=10)
     found = leases(PARSED, not_stored, MYSQL, replace(PARSED, stage="done"))
     assert list(found.ended(1000.0)) == []
@@ -45,10 +45,10 @@ def test_what_is_moved_or_not_stored_yet_is_left_alone() -> None:
     assert found.counts() == {"waiting": 1, "moving": 0}
 
 
-def test_a_file_that_is_told_again_waits_again() -> None:
+def test_a_file_that_is_parsed_again_waits_for_a_whole_lease_again() -> None:
     found = leases(PARSED, MYSQL)
     assert list(found.ended(1000.0)) == []
-    found.told(PARSED)
+    found.on_record(PARSED)
     assert list(found.ended(1059.0)) == []
     assert list(found.ended(1118.0)) == []
     assert len(list(found.ended(1119.0))) == 1

@@ -1,4 +1,4 @@
-"""When a tracker counts as alive."""
+"""The conditions under which a tracker counts as alive."""
 
 from services.tracker.progress import progressed
 
@@ -14,7 +14,7 @@ def test_nothing_to_read_is_progress() -> None:
     assert progressed({}, {}, {})
 
 
-def test_offsets_that_stand_still_before_the_end_are_none() -> None:
+def test_offsets_that_stand_still_before_the_end_are_no_progress() -> None:
     assert not progressed({0: 10, 1: 4}, {0: 10, 1: 4}, ENDS)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.tracker.tracker import FileProcessingTracker
+from services.tracker.tracker import FileProcessingTracker, TrackedFiles
 from shared.messages import FileStatus, Settle, SinkPosition
 from shared.sink_positions import SinkPositions
 
@@ -17,7 +17,7 @@ NOW_S = 1000.0
 
 
 def tracker(*sinks: str) -> FileProcessingTracker:
-    return FileProcessingTracker(lambda _: sinks, {}, SinkPositions())
+    return FileProcessingTracker(lambda _: sinks, TrackedFiles({}), SinkPositions())
 
 
 def position(sink: str, next_offset: int, partition: int = 5) -> SinkPosition:
@@ -26,53 +26,55 @@ def position(sink: str, next_offset: int, partition: int = 5) -> SinkPosition:
 
 def test_a_file_is_done_when_the_sink_is_past_its_last_offset() -> None:
     t = tracker("mysql")
-    assert list(t.told(PARSED, NOW_S)) == []
-    assert list(t.moved(position("mysql", 9), NOW_S)) == []
-    assert list(t.moved(position("mysql", 10, partition=6), NOW_S)) == []
-    (command,) = t.moved(position("mysql", 10), NOW_S)
+    assert list(t.on_status(PARSED, NOW_S)) == []
+    assert list(t.on_position(position("mysql", 9), NOW_S)) == []
+    assert list(t.on_position(position("mysql", 10, partition=6), NOW_S)) == []
+    (command,) = t.on_position(position("mysql", 10), NOW_S)
     assert (command.file_id, command.to) == ("f1", "done")
     assert command.status == replace(PARSED, stored_s=NOW_S)
 
 
 def test_it_waits_for_every_required_sink_and_for_no_other() -> None:
     t = tracker("mysql", "clickhouse")
-    list(t.told(PARSED, NOW_S))
-    assert list(t.moved(position("mysql", 10), NOW_S)) == []
-    assert [c.to for c in t.moved(position("clickhouse", 10), NOW_S)] == ["done"]
+    list(t.on_status(PARSED, NOW_S))
+    assert list(t.on_position(position("mysql", 10), NOW_S)) == []
+    assert [c.to for c in t.on_position(position("clickhouse", 10), NOW_S)] == ["done"]
 
 
-def test_a_position_told_before_the_file_counts() -> None:
+def test_a_position_that_arrives_before_the_file_counts() -> None:
     t = tracker("mysql")
-    list(t.moved(position("mysql", 10), NOW_S))
-    assert [c.to for c in t.told(PARSED, NOW_S)] == ["done"]
+    list(t.on_position(position("mysql", 10), NOW_S))
+    assert [c.to for c in t.on_status(PARSED, NOW_S)] == ["done"]
 
 
 def test_a_failed_file_goes_to_error_at_once() -> None:
-    assert [c.to for c in tracker("mysql").told(replace(PARSED, stage="failed", reason="line 3"), NOW_S)] == ["error"]
+    assert [c.to for c in tracker("mysql").on_status(replace(PARSED, stage="failed", reason="line 3"), NOW_S)] == [
+        "error"
+    ]
 
 
-def test_a_file_that_could_be_read_and_then_could_not_goes_to_error_alone() -> None:
+def test_a_file_that_was_parsed_and_then_failed_goes_to_error_only() -> None:
     t = tracker("mysql")
-    list(t.told(PARSED, NOW_S))
-    assert [c.to for c in t.told(replace(PARSED, stage="failed"), NOW_S)] == ["error"]
-    assert list(t.moved(position("mysql", 10), NOW_S)) == []
+    list(t.on_status(PARSED, NOW_S))
+    assert [c.to for c in t.on_status(replace(PARSED, stage="failed"), NOW_S)] == ["error"]
+    assert list(t.on_position(position("mysql", 10), NOW_S)) == []
 
 
-def test_it_commands_once_until_the_file_is_told_again() -> None:
+def test_it_commands_once_until_the_file_is_parsed_again() -> None:
     t = tracker("mysql")
-    list(t.told(PARSED, NOW_S))
-    assert len(list(t.moved(position("mysql", 10), NOW_S))) == 1
-    assert list(t.moved(position("mysql", 11), NOW_S)) == []
-    assert len(list(t.told(PARSED, NOW_S))) == 1
+    list(t.on_status(PARSED, NOW_S))
+    assert len(list(t.on_position(position("mysql", 10), NOW_S))) == 1
+    assert list(t.on_position(position("mysql", 11), NOW_S)) == []
+    assert len(list(t.on_status(PARSED, NOW_S))) == 1
 
 
-def test_it_forgets_what_is_through() -> None:
+def test_it_drops_files_that_were_moved() -> None:
     t = tracker("mysql")
-    list(t.told(PARSED, NOW_S))
-    list(t.told(replace(PARSED, stage="done"), NOW_S))
-    assert t.files == {}
-    assert list(t.told(replace(PARSED, stage="found"), NOW_S)) == []
-    assert t.files == {}
+    list(t.on_status(PARSED, NOW_S))
+    list(t.on_status(replace(PARSED, stage="done"), NOW_S))
+    assert t.files.table == {}
+    assert list(t.on_status(replace(PARSED, stage="found"), NOW_S)) == []
+    assert t.files.table == {}
 
 
 @given(
@@ -85,8 +87,10 @@ def test_whatever_the_order_and_however_often_the_file_is_commanded_to_done(
     t = tracker("mysql", "clickhouse")
     commands: list[Settle] = []
     for event in [*events, *again]:
-        told: Any = t.told(PARSED, NOW_S) if event == "parsed" else t.moved(position(event, 10), NOW_S)
-        commands += told
+        commands_now: Any = (
+            t.on_status(PARSED, NOW_S) if event == "parsed" else t.on_position(position(event, 10), NOW_S)
+        )
+        commands += commands_now
     assert commands
     assert {command.to for command in commands} == {"done"}
 
@@ -99,34 +103,44 @@ def test_a_position_looks_only_at_the_files_it_has_passed() -> None:
             looked.append(key)
             return super().get(key, default)
 
-    t = FileProcessingTracker(lambda _: ("mysql",), Files(), SinkPositions())
+    t = FileProcessingTracker(lambda _: ("mysql",), TrackedFiles(Files()), SinkPositions())
     for n in range(100):
-        list(t.told(replace(PARSED, file_id=f"f{n}", last_offset=n, partition=n % 2), NOW_S))
-    assert [c.file_id for c in t.moved(position("mysql", 5, partition=0), NOW_S)] == ["f0", "f2", "f4"]
+        list(t.on_status(replace(PARSED, file_id=f"f{n}", last_offset=n, partition=n % 2), NOW_S))
+    assert [c.file_id for c in t.on_position(position("mysql", 5, partition=0), NOW_S)] == ["f0", "f2", "f4"]
     assert looked == ["f0", "f2", "f4"]
 
 
 def test_what_was_decided_before_a_kill_is_decided_again() -> None:
     before = tracker("mysql")
-    list(before.told(PARSED, NOW_S))
-    assert len(list(before.moved(position("mysql", 10), NOW_S))) == 1
+    list(before.on_status(PARSED, NOW_S))
+    assert len(list(before.on_position(position("mysql", 10), NOW_S))) == 1
     after = FileProcessingTracker(lambda _: ("mysql",), before.files, before.positions)
-    assert [c.file_id for c in after.moved(position("mysql", 10), NOW_S)] == ["f1"]
-    assert list(after.moved(position("mysql", 11), NOW_S)) == []
+    assert [c.file_id for c in after.on_position(position("mysql", 10), NOW_S)] == ["f1"]
+    assert list(after.on_position(position("mysql", 11), NOW_S)) == []
 
 
 def test_the_sinks_to_wait_for_may_change_while_running() -> None:
     sinks = {"mysql", "clickhouse"}
-    t = FileProcessingTracker(lambda _: sinks, {}, SinkPositions())
-    list(t.told(PARSED, NOW_S))
-    assert list(t.moved(position("mysql", 10), NOW_S)) == []
+    t = FileProcessingTracker(lambda _: sinks, TrackedFiles({}), SinkPositions())
+    list(t.on_status(PARSED, NOW_S))
+    assert list(t.on_position(position("mysql", 10), NOW_S)) == []
     sinks.remove("clickhouse")
-    assert [c.to for c in t.moved(position("mysql", 10), NOW_S)] == ["done"]
+    assert [c.to for c in t.on_position(position("mysql", 10), NOW_S)] == ["done"]
 
 
 def test_a_file_parsed_again_waits_for_its_new_last_offset() -> None:
     t = tracker("mysql")
-    list(t.told(PARSED, NOW_S))
-    list(t.told(replace(PARSED, last_offset=20), NOW_S))
-    assert list(t.moved(position("mysql", 10), NOW_S)) == []
-    assert [c.status.last_offset for c in t.moved(position("mysql", 21), NOW_S)] == [20]
+    list(t.on_status(PARSED, NOW_S))
+    list(t.on_status(replace(PARSED, last_offset=20), NOW_S))
+    assert list(t.on_position(position("mysql", 10), NOW_S)) == []
+    assert [c.status.last_offset for c in t.on_position(position("mysql", 21), NOW_S)] == [20]
+
+
+def test_a_table_of_another_version_is_read() -> None:
+    t = tracker("mysql")
+    list(t.on_status(PARSED, NOW_S))
+    (kept,) = t.files.table.values()
+    del kept["nulls"]  # by an older version
+    kept["of_a_newer_version"] = 1
+    assert t.files.get("f1") == PARSED
+    assert [c.to for c in t.on_position(position("mysql", 10), NOW_S)] == ["done"]

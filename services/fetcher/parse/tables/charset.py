@@ -1,4 +1,4 @@
-"""Bytes of a table as text: tables declare no encoding. UTF-8, else what the profile says, else what they look like."""
+"""Decodes tables, which declare no encoding: as UTF-8, else as the profile says, else as they look like."""
 
 import codecs
 import re
@@ -9,26 +9,26 @@ from services.fetcher.parse.bad_file import BadFile
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _NO_CHARACTER = "\uffff"
-"""Of bytes that fit no character; refused at its line."""
+"""Stands for undecodable bytes; the line that holds it is refused."""
 _SAMPLE = 1 << 16
-"""Bytes by which the encoding is guessed, beginning with the first that is no UTF-8."""
+"""Number of bytes by which the encoding is guessed, beginning with the first that is not UTF-8."""
 _LONGEST = 4
-"""Bytes of a character in UTF-8."""
+"""Maximum number of bytes of a character in UTF-8."""
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 class TableText:
-    """The text of a table, piece by piece; what its encoding was is known when it was read.
+    """Iterates over the text of a table, piece by piece; its encoding is known at the end.
 
-    A file is read in one encoding: where other bytes follow characters that were UTF-8, they are none.
+    A file is read in one encoding: if it began with non-ASCII UTF-8 characters, other bytes are undecodable.
     """
 
     def __init__(self, chunks: Iterable[bytes], encoding: str = "") -> None:
-        """`encoding`: of bytes that are no UTF-8; empty: it is guessed."""
+        """Args: encoding: the encoding of tables that are not UTF-8; empty: it is guessed."""
         self.chunks = iter(chunks)
         self.given = encoding
         self.guess = ""
-        """The encoding, where nobody named it and it is not UTF-8."""
+        """The guessed encoding; empty if the table is UTF-8 or its encoding was given."""
 
     def __iter__(self) -> Iterator[str]:
         head = b""
@@ -46,7 +46,7 @@ class TableText:
             is_ascii = is_ascii and text.isascii()
             yield text
             rest = data[read:]
-            if len(rest) >= _LONGEST or (rest and not chunk):  # more than the begin of a character: none at all
+            if len(rest) >= _LONGEST or (rest and not chunk):  # not the begin of a character that is continued
                 other = self._other(source, rest) if is_ascii else iter([_NO_CHARACTER])
                 yield from other
                 return
@@ -62,7 +62,7 @@ class TableText:
 
 
 def _utf8(data: bytes, *, final: bool) -> tuple[str, int]:
-    """As much as is UTF-8, and how many bytes that are."""
+    """Decodes the leading bytes that are UTF-8; returns their text and their number."""
     try:
         return codecs.utf_8_decode(data, "strict", final)
     except UnicodeDecodeError as error:
@@ -73,7 +73,7 @@ def _strict(source: Iterable[bytes], encoding: str) -> Iterator[str]:
     try:
         decoder = codecs.getincrementaldecoder(encoding)()
     except LookupError as error:
-        raise BadFile(f"encoding {encoding} is not known") from error
+        raise BadFile(f"the encoding {encoding} is not known") from error
     for chunk in chain(filter(None, source), [b""]):
         try:
             yield decoder.decode(chunk, final=not chunk)
@@ -83,9 +83,9 @@ def _strict(source: Iterable[bytes], encoding: str) -> Iterator[str]:
 
 
 def _guess(sample: bytes) -> str:
-    """gb18030, when a good part of what is beyond ASCII would be common Chinese words then; else cp1252.
+    """Returns gb18030 if it decodes many of the non-ASCII bytes to runs of common Chinese characters, else cp1252.
 
-    A letter with an accent between ASCII letters would make a rare character with its neighbour, if any at all.
+    In gb18030, an accented letter between ASCII letters and its neighbour make a rare character, if any.
     """
     try:
         text = codecs.getincrementaldecoder("gb18030")().decode(sample)

@@ -1,4 +1,4 @@
-"""Vendors' tables (CSV), by profiles: each row is an object's, its values under the header's counters."""
+"""Reads vendors' tables (CSV) by profiles: each row holds the values of one object under the header's counters."""
 
 import csv
 import re
@@ -8,7 +8,7 @@ from itertools import chain, islice
 from operator import itemgetter
 
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.block import Block, Fault, Head
+from services.fetcher.parse.block import Fault, MeasInfoBlock, MeasInfoHead
 from services.fetcher.parse.tables.charset import TableText
 from services.fetcher.parse.tables.header import LINES, MAX_LINE, Header, header_of, lines_of
 from services.fetcher.parse.tables.profile import Profile
@@ -17,20 +17,25 @@ from services.fetcher.parse.values import rows
 from services.fetcher.parse.values.cells import BLANKS, CELLS, NULL
 from services.fetcher.parse.values.memo import Memo
 from services.fetcher.parse.values.naming import class_of
+from services.fetcher.parse.values.rows import RowTexts
 from services.fetcher.reasons import COUNT_MISMATCH, NO_ROLE
 
 _ROWS = 2000
-"""Handed on at once, at most; of wide tables fewer."""
+"""Maximum number of rows in one round of blocks."""
 _CELLS = 200_000
+"""Maximum number of cells in one round of blocks: of wide tables, a round has fewer rows."""
+_HEADS = 2000
+"""Maximum number of heads that are remembered."""
 
-Row = tuple[str, bool, tuple[str, ...]]
+BlockKey = tuple[str, str, str, str, str, str]
+"""The common texts of the rows of a block: element, group, date, begin, end, period."""
 
 
-def blocks(chunks: Iterable[bytes], profiles: Sequence[Profile], file_name: str = "") -> Iterator[Block]:
-    """The rows of a table; each block is of one element, group and period.
+def table_blocks(chunks: Iterable[bytes], profiles: Sequence[Profile], file_name: str = "") -> Iterator[MeasInfoBlock]:
+    """Yields the rows of a table; each block has one element, group and period.
 
     Raises:
-        BadFile: no profile knows the header, or it is no table, or is cut off; says where.
+        BadFile: no profile matches the header, or the table is malformed or cut off; says where.
     """
     csv.field_size_limit(MAX_LINE)
     source, head = iter(chunks), b""
@@ -41,16 +46,16 @@ def blocks(chunks: Iterable[bytes], profiles: Sequence[Profile], file_name: str 
     text = TableText(chain([head], source), header.layout.profile.encoding)
     lines = lines_of(text)
     above = list(islice(lines, header.at + 1))
-    if first.guess:  # the profile may know better how its names are written
+    if first.guess:  # the names decoded by the profile's encoding may differ
         header = header_of(above, [header.layout.profile])
     yield from _Table(header, file_name).read(lines)
     if text.guess:
-        yield Block(Head(), [], [], 0, note=f"not UTF-8, read as {text.guess}")
+        yield MeasInfoBlock(MeasInfoHead(), [], [], 0, note=f"not UTF-8, read as {text.guess}")
 
 
 @dataclass(slots=True)
 class _Source:
-    """The lines as csv takes them; knows whether the last had an end."""
+    """Passes lines to the csv module; knows if the last one had an end."""
 
     lines: Iterator[str]
     is_ended: bool = True
@@ -62,7 +67,7 @@ class _Source:
 
 
 class _Table:
-    """A table below its header."""
+    """Reads the rows of a table below its header."""
 
     def __init__(self, header: Header, file_name: str) -> None:
         self.header = header
@@ -75,18 +80,21 @@ class _Table:
         self.has_decimal_commas = (profile.decimal or ("," if header.delimiter == ";" else ".")) == ","
         self.element_pattern = re.compile(profile.element_pattern) if profile.element_pattern else None
         self.group_pattern = re.compile(profile.group_pattern) if profile.group_pattern else None
-        self.heads: dict[tuple[str, ...], Head] = {}
-        self.waiting: dict[tuple[str, ...], list[Row]] = {}
+        self.heads: dict[BlockKey, MeasInfoHead] = {}
+        self.waiting: dict[BlockKey, list[RowTexts]] = {}
+        """Rows for the next round of blocks."""
         self.dropped = 0
+        """Values of these rows in columns without a role."""
         self.has_rows = False
         self.texts = Memo(self._text)
-        self.counters = _picked(self.layout.counters)
-        self.most = max(1, min(_ROWS, _CELLS // self.layout.width))
+        self.counter_cells = _cells_getter(self.layout.counters)
+        self.rows_per_round = max(1, min(_ROWS, _CELLS // self.layout.width))
 
-    def read(self, lines: Iterator[str]) -> Iterator[Block]:
+    def read(self, lines: Iterator[str]) -> Iterator[MeasInfoBlock]:
+        """Yields the blocks of the table."""
         source = _Source(lines)
         reader = csv.reader(source, delimiter=self.header.delimiter, skipinitialspace=True, strict=True)
-        above, since = self.header.at + 1, 0
+        above, waiting = self.header.at + 1, 0
         try:
             for below, row in enumerate(reader, 1):
                 if not any(row) or self._is_header(row, below):
@@ -94,28 +102,28 @@ class _Table:
                 cells = self._fitted(row)
                 if len(cells) != self.layout.width:
                     if not source.is_ended:
-                        raise BadFile("cut off within a row", above + reader.line_num)
+                        raise BadFile("the table is cut off within a row", above + reader.line_num)
                     yield self._fault(cells)
                     continue
-                self._take(cells)
-                since += 1
-                if since == self.most:
-                    yield from self._taken()
-                    since = 0
+                self._add(cells)
+                waiting += 1
+                if waiting == self.rows_per_round:
+                    yield from self._round()
+                    waiting = 0
         except csv.Error as error:
-            raise BadFile(f"not a table: {error}", above + reader.line_num) from error
-        yield from self._taken()
+            raise BadFile(f"not a valid table: {error}", above + reader.line_num) from error
+        yield from self._round()
 
     def _fitted(self, row: list[str]) -> list[str]:
-        """Without what a delimiter behind the last column leaves."""
+        """Removes the blank cells that delimiters behind the last column leave."""
         while len(row) > self.layout.width and not row[-1].strip():
             row.pop()
         return row
 
     def _is_header(self, row: list[str], below: int) -> bool:
-        """The header again, where files were joined; or units, without a time, before any row.
+        """Returns True for a repeated header, as in joined files, and for a row of units before the first row.
 
-        Of units there are as many rows as the profile says, and any that holds no number.
+        Rows without a time are units if they are among the profile's header rows, or if they hold no number.
         """
         if row == self.header.names:
             return True
@@ -127,35 +135,36 @@ class _Table:
         values = (CELLS[row[at]] for at in self.layout.counters if at < len(row))
         return below < self.profile.header_rows or all(value[0] in 'n"' for value in values)
 
-    def _take(self, cells: list[str]) -> None:
+    def _add(self, cells: list[str]) -> None:
         self.has_rows = True
         name = self._object(cells)
         self.waiting.setdefault(self._key(cells, name), []).append(self._row(cells, name))
         if self.layout.others:
             self.dropped += sum(CELLS[cells[at]] != NULL for at in self.layout.others)
 
-    def _taken(self) -> Iterator[Block]:
+    def _round(self) -> Iterator[MeasInfoBlock]:
+        """Yields the waiting rows as blocks; the first block carries the number of dropped values."""
         dropped, self.dropped = self.dropped, 0
-        for key, of_key in self.waiting.items():
-            block = rows.block(self._head(key), of_key, [])
+        for key, waiting in self.waiting.items():
+            block = rows.measinfo_block(self._head(key), waiting, [])
             yield replace(block, dropped={NO_ROLE: dropped}) if dropped else block
             dropped = 0
         self.waiting.clear()
 
-    def _fault(self, cells: list[str]) -> Block:
-        """A row by itself, with a head of its own: the others are not to suffer."""
+    def _fault(self, cells: list[str]) -> MeasInfoBlock:
+        """Returns a faulty row with a head of its own, so that no other row is quarantined with it."""
         padded = cells + [""] * (self.layout.width - len(cells))
         taken = {at for at in range(len(cells)) if at >= self.layout.width or at in self.layout.counters}
         results = tuple(self._text(cells[at]) for at in sorted(taken))
         name = self._object(padded)
         _, suspect, _ = self._row(padded, name)
         head = replace(self._head(self._key(padded, name)))
-        return Block(head, [], [], 0, [Fault(COUNT_MISMATCH, name, suspect, results)])
+        return MeasInfoBlock(head, [], [], 0, [Fault(COUNT_MISMATCH, name, suspect, results)])
 
-    def _row(self, cells: list[str], name: str) -> Row:
+    def _row(self, cells: list[str], name: str) -> RowTexts:
         layout = self.layout
         suspect = layout.suspect >= 0 and cells[layout.suspect].strip().lower() not in self.good
-        return name, suspect, tuple(map(self.texts.__getitem__, self.counters(cells)))
+        return name, suspect, tuple(map(self.texts.__getitem__, self.counter_cells(cells)))
 
     def _text(self, cell: str) -> str:
         if cell.strip().lower() in self.missing:
@@ -168,27 +177,26 @@ class _Table:
             return parts[0][1]
         return ",".join(f"{name}={value}" for name, value in parts if value)
 
-    def _key(self, cells: list[str], name: str) -> tuple[str, ...]:
-        """What rows of a block have in common, as it is written: element, group, date, begin, end, period."""
+    def _key(self, cells: list[str], name: str) -> BlockKey:
         layout = self.layout
         element = _cell(cells, layout.element) or _found(self.element_pattern, name)
         group = _cell(cells, layout.group) or self.file_group or _found(self.group_pattern, name) or class_of(name)
-        times = (_cell(cells, at) for at in (layout.date, layout.begin, layout.end, layout.period))
-        return element, group, *times
+        date, begin, end, period = (_cell(cells, at) for at in (layout.date, layout.begin, layout.end, layout.period))
+        return element, group, date, begin, end, period
 
-    def _head(self, key: tuple[str, ...]) -> Head:
+    def _head(self, key: BlockKey) -> MeasInfoHead:
         if (head := self.heads.get(key)) is None:
-            if len(self.heads) > _ROWS:
+            if len(self.heads) > _HEADS:
                 self.heads.clear()
             element, group, date, begin, end, period = key
             begin, end = (time(f"{date} {text}".strip() if text else "", self.profile) for text in (begin, end))
-            lasts = duration(period, self.profile.period_unit) or between(begin, end) or self.profile.default_period
-            self.heads[key] = head = Head(element, group, "", lasts, begin, end, self.layout.names, "")
+            length = duration(period, self.profile.period_unit) or between(begin, end) or self.profile.default_period
+            self.heads[key] = head = MeasInfoHead(element, group, "", length, begin, end, self.layout.names, "")
         return head
 
 
-def _picked(columns: tuple[int, ...]) -> Callable[[list[str]], Sequence[str]]:
-    """The cells of those columns."""
+def _cells_getter(columns: tuple[int, ...]) -> Callable[[list[str]], Sequence[str]]:
+    """Returns a function that returns the cells of these columns of a row."""
     if columns == tuple(range(columns[0], columns[-1] + 1)):
         return itemgetter(slice(columns[0], columns[-1] + 1))
     return itemgetter(*columns)

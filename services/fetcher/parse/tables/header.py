@@ -1,4 +1,4 @@
-"""The header of a table: which line it is, what parts its columns, and what they mean by which profile."""
+"""Finds the header of a table: its line, its delimiter, and the profile that knows its columns."""
 
 import csv
 import re
@@ -11,9 +11,9 @@ from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.tables.profile import Layout, Profile, layout_of
 
 LINES = 40
-"""Lines, titles and remarks, among which the header must be."""
+"""The header must be among this many first lines."""
 MAX_LINE = 4 << 20
-"""Characters."""
+"""Maximum length of a line in characters."""
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0e-\x1f\uffff]")
 
 
@@ -22,26 +22,26 @@ class Header:
     """A header that a profile knows."""
 
     at: int
-    """Lines above it."""
+    """Number of lines above it."""
     names: list[str]
-    """Of all columns, as they are written."""
+    """Names of all columns, as they are written."""
     delimiter: str
     layout: Layout
 
 
 def header_of(lines: Sequence[str], profiles: Sequence[Profile]) -> Header:
-    """The first line that a profile knows; of several profiles and delimiters, by those that know most of its columns.
+    """Returns the first line that a profile knows, read by the profile and delimiter that know most of its columns.
 
     Raises:
-        BadFile: none knows any; shows the line that has most columns.
+        BadFile: no profile knows any of the lines; shows the line with the most columns.
     """
     for at, line in enumerate(lines):
         if fitting := list(_fitting(line, at, profiles)):
             return max(fitting, key=lambda header: header.layout.claimed)  # the first of several
     known = ", ".join(profile.name for profile in profiles)
-    what = f"neither XML nor a table whose header a profile knows ({known})"
+    what = f"neither XML nor a table whose header matches a profile ({known})"
     at, line = max(enumerate(lines, 1), key=lambda numbered: _columns(numbered[1]))
-    raise BadFile(f"{what}; what may be one: {line.strip()[:300]!r}" if _columns(line) else what, at, 1)
+    raise BadFile(f"{what}; the most likely header: {line.strip()[:300]!r}" if _columns(line) else what, at, 1)
 
 
 def _columns(line: str) -> int:
@@ -58,10 +58,10 @@ def _fitting(line: str, at: int, profiles: Sequence[Profile]) -> Iterator[Header
 
 
 def lines_of(texts: Iterable[str]) -> Iterator[str]:
-    """With their ends, all of them a line feed.
+    """Yields the lines of a text, each with its end converted to a line feed.
 
     Raises:
-        BadFile: a line is too long, or holds what is no character.
+        BadFile: a line is too long, or contains an undecodable byte or a control character.
     """
     rest, number = "", 0
     line_ends = IncrementalNewlineDecoder(None, translate=True)
@@ -71,12 +71,12 @@ def lines_of(texts: Iterable[str]) -> Iterator[str]:
             number += 1
             yield _checked(line, number) + "\n"
         if len(rest) > MAX_LINE:
-            raise BadFile(f"a line of more than {MAX_LINE} characters", number + 1)
+            raise BadFile(f"a line is longer than {MAX_LINE} characters", number + 1)
     if rest:
         yield _checked(rest, number + 1)
 
 
 def _checked(line: str, number: int) -> str:
     if found := _FORBIDDEN.search(line):
-        raise BadFile("a byte that is no character, or a control character", number, found.start() + 1)
+        raise BadFile("an undecodable byte or a control character", number, found.start() + 1)
     return line

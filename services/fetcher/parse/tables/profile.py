@@ -1,4 +1,4 @@
-"""Profiles: what the columns of vendors' tables mean, as YAML says it; a table's is found by its header."""
+"""Reads profiles: YAML files that describe the columns of vendors' tables. A table's header selects its profile."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,74 +12,81 @@ from shared.settings import BadSettings
 
 SHIPPED = Path(__file__).parent / "profiles"
 _PLAIN = re.compile(r"[^a-z0-9]+")
+_ROLES = ("date", "begin", "end", "period", "element", "group", "suspect")
+"""Roles of which a table has at most one column."""
 
 
-def plain(name: str) -> str:
-    """A column's name as it is compared: "Result Time" and RESULT_TIME are one, unless nothing else is left of it."""
+def comparable_name(name: str) -> str:
+    """Returns the form in which column names are compared; a name without letters and digits stays as it is.
+
+    >>> comparable_name("Result Time"), comparable_name("RESULT_TIME"), comparable_name("%")
+    ('resulttime', 'resulttime', '%')
+    """
     return _PLAIN.sub("", name.lower()) or name.strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """How a vendor writes a table. A role's column is the first of its names that the header has."""
+    """Describes a vendor's tables. The column of a role is the first of the role's names that the header has."""
 
     name: str
     object: tuple[str, ...]
-    """All of these that are there make the object's name: alone as it is, together as column=value, comma-joined."""
+    """Columns that form the object's name: a single one as it is, several as column=value joined by commas."""
     begin: tuple[str, ...] = ()
     end: tuple[str, ...] = ()
     date: tuple[str, ...] = ()
-    """Of begin and end, where they tell the time of day only."""
+    """The date of begin and end, where those columns hold only the time of day."""
     period: tuple[str, ...] = ()
     element: tuple[str, ...] = ()
     group: tuple[str, ...] = ()
     suspect: tuple[str, ...] = ()
     good: tuple[str, ...] = ()
-    """What the suspect column says of a row that is not."""
+    """Contents of the suspect column that mark a row as not suspect."""
     ignore: tuple[str, ...] = ()
-    """Columns that are neither."""
+    """Columns that are neither counters nor of any role; their contents are not counted as dropped."""
     counters: str = ""
-    """Names of counters, a pattern of all of the name; empty: every column without a role."""
+    """Pattern that matches the whole name of a counter; empty: every column without a role is a counter."""
     delimiters: str = ",;\t|"
     header_rows: int = 1
-    """The header and the rows of units below it; a row without a time and without a number is one anyhow."""
+    """Number of header rows, units included; a row without a time and without a number is always one of units."""
     period_unit: str = "min"
     default_period: str = ""
-    """ISO 8601, where no column tells it."""
+    """The period in ISO 8601 for tables without a column for it."""
     time_format: tuple[str, ...] = ()
-    """As strptime has it; of several, the first that fits; none: ISO 8601 and its relatives."""
+    """Formats of strptime, the first that fits is used; empty: ISO 8601 and similar."""
     zone: str = ""
-    """Such as +08:00, of times that name none; empty: the element's."""
+    """Zone of times that name none, such as +08:00; empty: the element's zone."""
     missing: tuple[str, ...] = ()
-    """Tokens that mean no value, besides the usual ones."""
+    """Tokens for a missing value, in addition to the usual ones."""
     decimal: str = ""
-    """"." or ","; empty: a comma in tables delimited by semicolons, as spreadsheets write both or neither."""
+    """Decimal point, "." or ","; empty: a comma in tables delimited by semicolons, as spreadsheets write them."""
     encoding: str = ""
-    """Of files that are not UTF-8; empty: cp1252 or gb18030, whichever they look like."""
+    """Encoding of files that are not UTF-8; empty: cp1252 or gb18030, guessed from the content."""
     element_pattern: str = ""
     group_pattern: str = ""
-    """Of the object's name: the first group is the element, or the measurement group."""
+    """Patterns for the object's name: the first group is the element, or the measurement group."""
     group_by_file_name: str = ""
+    """Pattern for the file's name: the first group is the measurement group."""
 
     def __post_init__(self) -> None:
         if not (self.begin or self.end):
-            raise BadSettings(f"profile {self.name}: it must name a column for begin or end")
+            raise BadSettings(f"profile {self.name}: a column for begin or end is required")
         if self.decimal not in ("", ".", ","):
-            raise BadSettings(f"profile {self.name}: decimal must be . or , and is {self.decimal!r}")
+            raise BadSettings(f"profile {self.name}: decimal must be . or , not {self.decimal!r}")
         try:
             "".encode(self.encoding or "utf-8")
         except LookupError as error:
-            raise BadSettings(f"profile {self.name}: no encoding {self.encoding!r} is known") from error
+            raise BadSettings(f"profile {self.name}: unknown encoding {self.encoding!r}") from error
         for pattern in (self.counters, self.element_pattern, self.group_pattern, self.group_by_file_name):
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise BadSettings(f"profile {self.name}: {pattern!r} is no pattern: {error}") from error
+                raise BadSettings(f"profile {self.name}: {pattern!r} is not a valid pattern: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which column of a table means what; -1: none."""
+    """The indexes of a table's columns by role; -1 if the table has no such column."""
 
     profile: Profile
     date: int
@@ -92,51 +99,35 @@ class Layout:
     objects: tuple[tuple[str, int], ...]
     counters: tuple[int, ...]
     names: tuple[str, ...]
-    """Of the counters."""
+    """Names of the counters."""
     others: tuple[int, ...]
-    """Columns that are nothing: not ignored, so what they hold is dropped and counted."""
+    """Columns without a role that are not ignored: their values are dropped and counted."""
     width: int
     claimed: int
-    """How many columns the profile knows a role of: of several profiles, the one that knows most is right."""
+    """Number of columns that the profile knows a role of: the profile that knows most of them is used."""
 
 
 def layout_of(header: Sequence[str], profile: Profile) -> Layout | None:
-    """The header's columns by the profile; None when it is not a header of its."""
-    names = [plain(name) for name in header]
+    """Returns the layout of a header by the profile; None if the profile does not match it."""
+    names = [comparable_name(name) for name in header]
     while names and not names[-1]:  # a delimiter behind the last column
         names.pop()
-    date, begin, end, period, element, group, suspect = roles = [
-        _first(names, wanted)
-        for wanted in (
-            profile.date,
-            profile.begin,
-            profile.end,
-            profile.period,
-            profile.element,
-            profile.group,
-            profile.suspect,
-        )
-    ]
-    parts = dict.fromkeys(_first(names, (wanted,)) for wanted in profile.object)  # two spellings may be one column
-    objects = tuple((header[at].strip(), at) for at in parts if at >= 0 and at not in (date, begin, end, period))
-    wanted = re.compile(profile.counters, re.IGNORECASE) if profile.counters else None
-    taken = {at for at in (*roles, *(at for _, at in objects)) if at >= 0}
-    ignored = {plain(name) for name in profile.ignore}
+    roles = {role: _first(names, getattr(profile, role)) for role in _ROLES}
+    times = {roles[role] for role in ("date", "begin", "end", "period")}
+    parts = dict.fromkeys(_first(names, (name,)) for name in profile.object)  # two spellings may be one column
+    objects = tuple((header[at].strip(), at) for at in parts if at >= 0 and at not in times)
+    pattern = re.compile(profile.counters, re.IGNORECASE) if profile.counters else None
+    taken = {at for at in (*roles.values(), *(at for _, at in objects)) if at >= 0}
+    ignored = {comparable_name(name) for name in profile.ignore}
     free = [at for at, name in enumerate(names) if at not in taken and name not in ignored]
-    counters = tuple(at for at in free if not wanted or wanted.fullmatch(header[at].strip()))
-    if (begin < 0 and end < 0) or not objects or not counters:
+    counters = tuple(at for at in free if not pattern or pattern.fullmatch(header[at].strip()))
+    if (roles["begin"] < 0 and roles["end"] < 0) or not objects or not counters:
         return None
     return Layout(
-        profile,
-        date,
-        begin,
-        end,
-        period,
-        element,
-        group,
-        suspect,
-        objects,
-        counters,
+        profile=profile,
+        **roles,
+        objects=objects,
+        counters=counters,
         names=tuple(header[at].strip() for at in counters),
         others=tuple(at for at in free if at not in counters),
         width=len(names),
@@ -144,19 +135,20 @@ def layout_of(header: Sequence[str], profile: Profile) -> Layout | None:
     )
 
 
-def _first(names: list[str], wanted: Iterable[str]) -> int:
-    return next((names.index(plain(name)) for name in wanted if plain(name) in names), -1)
+def _first(names: list[str], spellings: Iterable[str]) -> int:
+    """Returns the index of the first spelling that is one of the names; -1 if none is."""
+    return next((names.index(comparable_name(name)) for name in spellings if comparable_name(name) in names), -1)
 
 
-def read(directories: Iterable[Path]) -> Iterator[Profile]:
-    """The profiles in the YAML files of the directories, those of an earlier one first.
+def read_profiles(directories: Iterable[Path]) -> Iterator[Profile]:
+    """Yields the profiles in the YAML files of the directories, in the order of the directories.
 
     Raises:
-        BadSettings: a file cannot be read, or a key or value in it is none.
+        BadSettings: a file cannot be read, or holds an unknown key or a wrong value.
     """
     for directory in directories:
         if not directory.is_dir():
-            raise BadSettings(f"{directory}: no such directory of profiles")
+            raise BadSettings(f"{directory}: this directory of profiles does not exist")
         for file in sorted(directory.glob("*.yaml")):
             try:
                 found = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -167,7 +159,7 @@ def read(directories: Iterable[Path]) -> Iterator[Profile]:
 
 def _profile(found: Any, file: Path) -> Profile:
     if not isinstance(found, dict):
-        raise BadSettings(f"{file}: not a mapping")
+        raise BadSettings(f"{file}: expected a mapping")
     known = {f.name: f for f in fields(Profile)}
     given: dict[str, Any] = {}
     for key, value in found.items():
@@ -176,12 +168,12 @@ def _profile(found: Any, file: Path) -> Profile:
         if known[key].type == tuple[str, ...]:
             parts = value if isinstance(value, list) else [value]
             if not all(isinstance(part, str | int | float) for part in parts):
-                raise BadSettings(f"{file}: {key} must hold texts, in quotes where YAML means something else by them")
+                raise BadSettings(f"{file}: {key} must be a list of texts; quote those that YAML reads differently")
             given[key] = tuple(map(_text, parts))
         elif isinstance(value, known[key].type):  # type: ignore[arg-type]
             given[key] = value
         else:
-            raise BadSettings(f"{file}: {key} must be of type {known[key].type}, is {value!r}")
+            raise BadSettings(f"{file}: {key} must be of type {known[key].type}, not {value!r}")
     try:
         return Profile(**given)
     except TypeError as error:
@@ -189,5 +181,5 @@ def _profile(found: Any, file: Path) -> Profile:
 
 
 def _text(part: str | float) -> str:
-    """As it is written in YAML."""
+    """Returns a scalar as it is written in YAML."""
     return str(part).lower() if isinstance(part, bool) else str(part)

@@ -1,4 +1,4 @@
-"""How tables spell times, periods and numbers, brought to how XML does; what cannot be is left as it is written."""
+"""Converts the spelling of times, periods and numbers in tables to that of XML; leaves what it does not recognise."""
 
 import re
 from datetime import datetime
@@ -15,7 +15,7 @@ _DECIMAL_COMMA = re.compile(r"\s*([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)\s*", re.ASCII
 
 
 def time(text: str, profile: Profile) -> str:
-    """ISO 8601, by the first of the profile's formats that fits; in its zone where it names none."""
+    """Returns a time in ISO 8601 by the first of the profile's formats that fits; adds the profile's zone if needed."""
     text = _SUMMER_TIME.sub("", text)
     for form in profile.time_format if text else ():
         try:
@@ -28,7 +28,11 @@ def time(text: str, profile: Profile) -> str:
 
 @lru_cache(256)
 def duration(text: str, unit: str) -> str:
-    """ISO 8601 of "15", "15 Minute(s)", "15min", "900s", "1 hour", "PT15M"."""
+    """Returns a period in ISO 8601.
+
+    >>> [duration(text, "min") for text in ("15", "15 Minute(s)", "900s", "1 hour", "PT15M")]
+    ['PT15M', 'PT15M', 'PT900S', 'PT1H', 'PT15M']
+    """
     found = _PERIOD.fullmatch(text)
     if not found:
         return text
@@ -37,7 +41,7 @@ def duration(text: str, unit: str) -> str:
 
 @lru_cache(256)
 def between(begin: str, end: str) -> str:
-    """The time from begin to end; nothing where one is none."""
+    """Returns the time from begin to end in ISO 8601; empty if one of them is not a time."""
     if not (begin and end):
         return ""
     try:
@@ -47,6 +51,6 @@ def between(begin: str, end: str) -> str:
 
 
 def number(text: str) -> str:
-    """With a decimal point instead of a comma."""
+    """Replaces the decimal comma of a number by a point."""
     found = _DECIMAL_COMMA.fullmatch(text)
     return f"{found[1]}.{found[2]}" if found else text

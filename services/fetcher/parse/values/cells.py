@@ -1,4 +1,4 @@
-"""The text of a value as it becomes JSON: numbers exact, missing tokens null, vectors arrays, the rest text."""
+"""Converts texts of values to JSON: numbers exactly, missing tokens to null, vectors to arrays, the rest to text."""
 
 import re
 from math import isinf
@@ -10,28 +10,31 @@ from services.fetcher.parse.values.memo import Memo
 NULL = "null"
 BLANKS = " \t\r\n"
 MISSING = frozenset(("", "nil", "null", "nan", "-", "n/a"))
-"""What writers put where there is no value, in any case of letters."""
+"""Tokens that files hold in place of a missing value, in lower case."""
 
 _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eE][+-]?[0-9]+)?")
 _SAFE_DIGITS = 18
-"""Any integer of so many digits fits 64 bits."""
+"""Any integer of this many digits fits into 64 bits."""
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
 _AS_DIGIT = bytes.maketrans(b"0123456789", b"0" * 10)
 _LONG = b"0" * (_SAFE_DIGITS + 1)
 _MORE_THAN_NUMBERS = tuple('"tf{eE \t\r')
-"""Without these, nothing is JSON but numbers, null and arrays: no text, no exponents, no white space."""
+"""Characters without which valid JSON can only consist of plain numbers, null and arrays."""
 
 
-def quoted(text: str) -> str:
-    """A JSON string."""
+def json_string(text: str) -> str:
+    """Returns the text as a JSON string."""
     return orjson.dumps(text).decode()
 
 
 def cell(text: str) -> str:
-    """One value of the file as JSON.
+    """Returns one value of the file as JSON.
 
-    A text with commas is a vector when any of its elements is a number ("1,2,,3"), missing when all are blank.
+    A text with commas is a vector if any of its elements is a number, and missing if all elements are blank.
+
+    >>> cell("007"), cell("1,2,,3"), cell(" n/a "), cell("up,down")
+    ('7', '[1,2,null,3]', 'null', '"up,down"')
     """
     if "," not in text:
         return _scalar(text.strip(BLANKS))
@@ -42,7 +45,7 @@ def cell(text: str) -> str:
     if all(element == NULL for element in elements):
         return NULL
     if all(element[0] in '"n' for element in elements):
-        return quoted(text)
+        return json_string(text)
     return f"[{','.join(elements)}]"
 
 
@@ -55,24 +58,25 @@ def _scalar(text: str) -> str:
     if text.lower() in MISSING:
         return NULL
     number = _NUMBER.fullmatch(text)
-    return _number(number, text) if number and (number[2] or number[3]) else quoted(text)
+    return _number(number, text) if number and (number[2] or number[3]) else json_string(text)
 
 
 def _number(number: re.Match[str], text: str) -> str:
-    """What JSON's grammar lacks ("007", "+5", ".5", "5.") is brought to it; what no reader can hold is text."""
+    """Rewrites numbers that are not valid JSON ("007", "+5", ".5", "5."); numbers that no reader can hold are text."""
     sign, digits, fraction, exponent = number.groups("")
     whole = ("-" if sign == "-" else "") + (digits.lstrip("0") or "0")
     if not fraction and not exponent:
         fits = len(whole) <= _SAFE_DIGITS or (len(whole) <= _SAFE_DIGITS + 2 and _MIN_INT <= int(whole) <= _MAX_INT)
-        return whole if fits else quoted(text)
+        return whole if fits else json_string(text)
     written = whole + (f".{fraction}" if fraction else "") + exponent
-    return quoted(text) if isinf(float(written)) else written
+    return json_string(text) if isinf(float(written)) else written
 
 
 def are_numbers(texts: str, count: int) -> bool:
-    """Whether the texts, with commas or line ends between them, are so many JSON numbers or nulls, which readers hold.
+    """Returns True if the texts, separated by commas or line ends, are exactly `count` JSON numbers or nulls.
 
-    So no text can hold a comma or a line end itself, or anything that means something in XML.
+    This proves that readers can hold the numbers, that no text contains a comma or a line end itself, and that none
+    contains a character with a meaning in XML.
     """
     if "[" in texts or not _may_be_numbers(texts):
         return False
@@ -84,7 +88,10 @@ def are_numbers(texts: str, count: int) -> bool:
 
 
 def are_rows(lines: str, width: int, height: int) -> bool:
-    """The same of so many lines of so many cells; a cell may be an array, whose brackets no text holds."""
+    """Proves the same as `are_numbers` for `height` lines of `width` cells, where a cell may also be an array.
+
+    The caller guarantees that no text contains a bracket itself.
+    """
     if not _may_be_numbers(lines):
         return False
     try:

@@ -1,21 +1,21 @@
-"""A pure function of a text that remembers its answers: a dictionary look-up is what inner loops can afford."""
+"""Remembers the results of a pure function of a text, so that inner loops pay only for a dictionary look-up."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
-T = TypeVar("T")
+_Result = TypeVar("_Result")
 
 
-class Memo(dict[str, T]):
-    """`memo[text]` is `function(text)`; forgets everything when it holds `size` answers."""
+class Memo(dict[str, _Result]):
+    """`memo[text]` is `function(text)`; forgets all results when it holds `size` of them."""
 
-    def __init__(self, function: Callable[[str], T], size: int = 16_384) -> None:
+    def __init__(self, function: Callable[[str], _Result], size: int = 16_384) -> None:
         super().__init__()
         self.function = function
         self.size = size
 
-    def __missing__(self, text: str) -> T:
+    def __missing__(self, text: str) -> _Result:
         if len(self) >= self.size:
             self.clear()
-        answer = self[text] = self.function(text)
-        return answer
+        result = self[text] = self.function(text)
+        return result

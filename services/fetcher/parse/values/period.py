@@ -1,4 +1,4 @@
-"""When a granularity period ended: the time formats of the dialects, as seconds since 1970 and the writer's zone."""
+"""Determines granularity periods: reads the time formats of all dialects as seconds since 1970 and a zone offset."""
 
 import re
 from calendar import timegm
@@ -23,9 +23,9 @@ _TIMES = (
         re.ASCII | re.IGNORECASE,
     ),
 )
-"""With or without separators; and as spreadsheets shorten it, 2020/5/18 9:00."""
+"""ISO 8601 with or without separators, and the short form that spreadsheets write, 2020/5/18 9:00."""
 _UNIT_S = {"years": 0, "months": 0, "weeks": 604_800, "days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
-"""Years and months have no fixed length: none may be there, but 0 of them may."""
+"""Unit -> its seconds. Years and months have no fixed length, so only 0 of them are accepted."""
 _NUMBER = r"\d{1,9}(?:[.,]\d{1,9})?"
 _DURATION = re.compile(
     rf"P(?:(?P<years>0+)Y)?(?:(?P<months>0+)M)?(?:(?P<weeks>{_NUMBER})W)?(?:(?P<days>{_NUMBER})D)?"
@@ -36,7 +36,7 @@ _DURATION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A granularity period."""
+    """A granularity period: its end, its length, and the zone offset in which the file gives it."""
 
     end_s: int
     gp_s: int
@@ -45,10 +45,10 @@ class Period:
 
 @lru_cache(1024)
 def time_of(text: str, zone_offset_min: int) -> tuple[int, int]:
-    """Seconds since 1970 and the offset in minutes; the given zone holds where the text names none.
+    """Returns seconds since 1970 and the zone offset in minutes; `zone_offset_min` applies if the text names no zone.
 
     Raises:
-        ValueError: not a time of any dialect.
+        ValueError: the text is not a time of any dialect.
     """
     found = next((found for time in _TIMES if (found := time.fullmatch(text.strip()))), None)
     if not found:
@@ -59,9 +59,9 @@ def time_of(text: str, zone_offset_min: int) -> tuple[int, int]:
     midnight = (hour, minute, second) == (24, 0, 0)
     if minute > 59 or second > 60 or (hour > 23 and not midnight):
         raise ValueError(f"not a time of day: {text!r}")
-    late = round(float(f"0.{found['fraction'] or 0}"))  # 14:59:59.999 is meant to be 15:00
+    rounded_up = round(float(f"0.{found['fraction'] or 0}"))  # 14:59:59.999 is meant to be 15:00
     offset_s = _offset_s(found, zone_offset_min)
-    return timegm((year, month, day, hour, minute, second)) + late - offset_s, offset_s // 60
+    return timegm((year, month, day, hour, minute, second)) + rounded_up - offset_s, offset_s // 60
 
 
 def _offset_s(found: re.Match[str], zone_offset_min: int) -> int:
@@ -76,10 +76,10 @@ def _offset_s(found: re.Match[str], zone_offset_min: int) -> int:
 
 @lru_cache(1024)
 def duration_s(text: str) -> int:
-    """Seconds of an ISO 8601 duration, or of a plain number of seconds (32.401).
+    """Returns the seconds of an ISO 8601 duration, or of a plain number of seconds (32.401).
 
     Raises:
-        ValueError: neither, or no whole positive number of seconds.
+        ValueError: the text is neither, or not a positive whole number of seconds.
     """
     text = text.strip()
     if text.isascii() and text.isdecimal() and len(text) < 9:
@@ -89,7 +89,7 @@ def duration_s(text: str) -> int:
     else:
         raise ValueError(f"not a duration: {text!r}")
     if total_s <= 0 or total_s.denominator > 1:
-        raise ValueError(f"no whole number of seconds: {text!r}")
+        raise ValueError(f"not a positive whole number of seconds: {text!r}")
     return int(total_s)
 
 
@@ -98,10 +98,10 @@ def _number(text: str | None) -> Fraction:
 
 
 def period_of(begin: str, end: str, duration: str, zone_offset_min: int) -> Period:
-    """From the end where the file tells it, else from begin and duration; never from a clock.
+    """Returns the period from its end if the file gives it, else from begin and duration; never from a clock.
 
     Raises:
-        ValueError: a time or the duration is missing or not understood.
+        ValueError: a time or the duration is missing or cannot be read.
     """
     gp_s = duration_s(duration)
     if end or not begin:

@@ -1,33 +1,35 @@
-"""Rows as texts become rows as JSON lines."""
+"""Converts rows of texts to rows of JSON."""
 
 from collections.abc import Iterable
 
-from services.fetcher.parse.block import Block, Fault, Head
-from services.fetcher.parse.values.cells import BLANKS, CELLS, NULL, quoted
+from services.fetcher.parse.block import Fault, MeasInfoBlock, MeasInfoHead
+from services.fetcher.parse.values.cells import BLANKS, CELLS, NULL, json_string
 
-SUSPECT = frozenset(("true", "1"))
+RowTexts = tuple[str, bool, tuple[str, ...]]
+"""A row as it is read: the object, the suspect flag, and the texts of the values."""
+_SUSPECT = frozenset(("true", "1"))
 
 
 def is_suspect(text: str) -> bool:
-    """xs:boolean, in any case of letters."""
-    return text.strip(BLANKS).lower() in SUSPECT
+    """Reads an xs:boolean, in any case of letters."""
+    return text.strip(BLANKS).lower() in _SUSPECT
 
 
-def split(text: str) -> list[str]:
-    """An XML list: parts between blanks (str.split alone would take other white space for blanks too)."""
-    return text.split() if text.isascii() else [part for part in text.translate(_AS_BLANK).split(" ") if part]
+def xml_list(text: str) -> list[str]:
+    """Splits an XML list at its blanks (str.split alone would also split at other white space)."""
+    return text.split() if text.isascii() else [part for part in text.translate(_TO_SPACE).split(" ") if part]
 
 
-_AS_BLANK = str.maketrans("\t\r\n", "   ")
+_TO_SPACE = str.maketrans("\t\r\n", "   ")
 
 
-def line(name: str, flag: str, cells: str) -> str:
-    """A row in JSON; the parts are JSON already."""
+def json_row(name: str, flag: str, cells: str) -> str:
+    """Returns a row as JSON; the arguments are JSON already."""
     return f"[{name},{flag},{cells}]" if cells else f"[{name},{flag}]"
 
 
-def block(head: Head, rows: Iterable[tuple[str, bool, tuple[str, ...]]], faults: list[Fault]) -> Block:
-    """A block of rows given as (object, suspect, texts of the values), which fit the head."""
+def measinfo_block(head: MeasInfoHead, rows: Iterable[RowTexts], faults: list[Fault]) -> MeasInfoBlock:
+    """Returns a block of rows, each of which has one text per counter of the head."""
     objects: list[str] = []
     lines: list[str] = []
     nulls = suspects = 0
@@ -35,6 +37,6 @@ def block(head: Head, rows: Iterable[tuple[str, bool, tuple[str, ...]]], faults:
         cells = [*map(CELLS.__getitem__, texts)]
         nulls += cells.count(NULL)
         suspects += suspect
-        objects.append(quoted(name))
-        lines.append(line(objects[-1], "1" if suspect else "0", ",".join(cells)))
-    return Block(head, objects, lines, nulls, faults, suspects)
+        objects.append(json_string(name))
+        lines.append(json_row(objects[-1], "1" if suspect else "0", ",".join(cells)))
+    return MeasInfoBlock(head, objects, lines, nulls, faults, suspects)

@@ -1,4 +1,4 @@
-"""One expat parser reads the whole document: well-formedness, limits, places; a dialect's reader takes what it says."""
+"""Reads a whole document by one expat parser, which checks it; the reader of its dialect gets the elements."""
 
 import secrets
 from abc import ABC, abstractmethod
@@ -7,23 +7,24 @@ from typing import ClassVar
 from xml.parsers import expat
 
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.block import Block
+from services.fetcher.parse.block import MeasInfoBlock
 from services.fetcher.parse.xml.places import Places
 
 MAX_DEPTH = 16
+"""Maximum depth of nested elements."""
 MAX_TOKEN = 16 << 20
-"""Characters of one tag, comment or text."""
+"""Maximum length in characters of one tag, comment or text."""
 
 _PROBE_TAG = f"probe-{secrets.token_hex(8)}"
-"""An element no file holds: when its start is reported, the parser stands between elements there and then."""
+"""An element that no file contains: if the parser reports its start, it stood between elements at that point."""
 _PROBE = f"<{_PROBE_TAG}/>"
 
 
-class Reader(ABC):
-    """What a dialect makes of the elements; `start` and `end` are expat's handlers."""
+class DialectReader(ABC):
+    """Turns the elements of one dialect into blocks; `start` and `end` are expat's handlers."""
 
     leaves: ClassVar[frozenset[str]] = frozenset()
-    """Elements that hold text alone."""
+    """Elements that may hold only text."""
 
     def __init__(self, document: "Document") -> None:
         self.document = document
@@ -33,15 +34,15 @@ class Reader(ABC):
 
     @abstractmethod
     def opened(self, tag: str, attributes: dict[str, str]) -> None:
-        """An element begins; `path` ends with its parent."""
+        """Handles the start of an element; `path` ends with its parent."""
 
     @abstractmethod
     def closed(self, tag: str, text: str) -> None:
-        """An element ends; `path` ends with its parent."""
+        """Handles the end of an element; `path` ends with its parent."""
 
     @abstractmethod
-    def take(self) -> list[Block]:
-        """The rows read since the last call."""
+    def take(self) -> list[MeasInfoBlock]:
+        """Returns the rows read since the last call."""
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         path = self.path
@@ -49,9 +50,9 @@ class Reader(ABC):
         if tag == _PROBE_TAG:
             self.probed = True
         if len(path) >= MAX_DEPTH:
-            raise self.document.bad("nested too deep")
+            raise self.document.bad(f"elements are nested deeper than {MAX_DEPTH} levels")
         if path and path[-1] in self.leaves:
-            raise self.document.bad(f"<{tag}> within a value, <{path[-1]}>")
+            raise self.document.bad(f"the element <{tag}> within <{path[-1]}>, which holds only text")
         tag = tag[tag.find(":") + 1 :]  # any namespace, any prefix
         self.opened(tag, attributes)
         path.append(tag)
@@ -64,12 +65,12 @@ class Reader(ABC):
 
 
 class Document:
-    """Feed it the text; the reader of the root element's dialect is there as soon as the root has begun."""
+    """Parses the text that it is fed; `reader` is set as soon as the root element has begun."""
 
-    def __init__(self, dialects: Mapping[str, Callable[["Document"], Reader]]) -> None:
+    def __init__(self, dialects: Mapping[str, Callable[["Document"], DialectReader]]) -> None:
         self.dialects = dialects
         self.root = ""
-        self.reader: Reader | None = None
+        self.reader: DialectReader | None = None
         self.text: list[str] = []
         self.fed = 0
         self.places = Places()
@@ -82,10 +83,10 @@ class Document:
         parser.AttlistDeclHandler = self._attribute_declared
 
     def feed(self, text: str, *, final: bool = False) -> None:
-        """Read on.
+        """Parses the next part of the text.
 
         Raises:
-            BadFile: not well-formed, or beyond a limit; says where.
+            BadFile: the document is not well-formed or exceeds a limit; says where.
         """
         try:
             self.parser.Parse(text, final)
@@ -94,16 +95,16 @@ class Document:
         self.fed += len(text)
         self.places.fed(text)
         if self.fed - self.parser.CurrentByteIndex > MAX_TOKEN or sum(map(len, self.text)) > MAX_TOKEN:
-            raise self.bad(f"a tag, comment or text of more than {MAX_TOKEN} characters")
+            raise self.bad(f"a tag, comment or text is longer than {MAX_TOKEN} characters")
 
-    def take(self) -> list[Block]:
-        """The rows the reader has read since the last call."""
+    def take(self) -> list[MeasInfoBlock]:
+        """Returns the rows that the reader has read since the last call."""
         return self.reader.take() if self.reader else []
 
     def is_between_elements(self) -> bool:
-        """Whether the parser would take the next `<` as the begin of an element in `reader.path`.
+        """Returns True if the parser would take the next `<` as the begin of an element within `reader.path`.
 
-        It is asked with an element that it may as well see, so no state of it needs to be guessed.
+        It is fed a probe element and reports whether it saw it, so that none of its states has to be guessed.
         """
         assert self.reader
         self.reader.probed = False
@@ -112,7 +113,7 @@ class Document:
         return self.reader.probed
 
     def bad(self, what: str) -> BadFile:
-        """The error, at the parser's place."""
+        """Returns an error at the parser's position."""
         line, column = self.places.in_file(self.parser.CurrentLineNumber, self.parser.CurrentColumnNumber)
         return BadFile(what, line, column + 1)
 
@@ -120,18 +121,18 @@ class Document:
         self.root = tag[tag.find(":") + 1 :]
         dialect = self.dialects.get(self.root)
         if not dialect:
-            raise self.bad(f"not a PM file, its root element is <{tag[:80]}>")
+            raise self.bad(f"not a PM file: its root element is <{tag[:80]}>")
         self.reader = reader = dialect(self)
         self.parser.StartElementHandler = reader.start
         self.parser.EndElementHandler = reader.end
         reader.start(tag, attributes)
 
     def _entity_declared(self, name: str, *_: object) -> None:
-        raise self.bad(f"declares an entity, {name[:80]!r}")
+        raise self.bad(f"the document declares an entity, {name[:80]!r}")
 
     def _entity_skipped(self, name: str, _is_parameter: object) -> None:
-        raise self.bad(f"uses an entity nobody declared, {name[:80]!r}")
+        raise self.bad(f"the document uses an undeclared entity, {name[:80]!r}")
 
     def _attribute_declared(self, element: str, name: str, _kind: str, default: str | None, _required: object) -> None:
-        if default is not None:  # would add what the file does not say
-            raise self.bad(f"declares a default for an attribute, {element[:80]!r} {name[:80]!r}")
+        if default is not None:  # would add values that are not in the file
+            raise self.bad(f"the document declares a default for an attribute, {element[:80]!r} {name[:80]!r}")

@@ -1,33 +1,35 @@
-"""The dialects whose files hold measInfos: 3GPP TS 32.435, 28.532 and 28.550 (measDataFile), the older 32.401 (mdc)."""
+"""Reads the dialects with measInfos: 3GPP TS 32.435, 28.532 and 28.550 (measDataFile), and the older 32.401 (mdc)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from services.fetcher.parse.block import Block, Fault, Head
+from services.fetcher.parse.block import Fault, MeasInfoBlock, MeasInfoHead
 from services.fetcher.parse.values import rows
 from services.fetcher.parse.values.cells import BLANKS
 from services.fetcher.parse.values.naming import joined
-from services.fetcher.parse.xml.document import Document, Reader
+from services.fetcher.parse.values.rows import RowTexts
+from services.fetcher.parse.xml.document import DialectReader, Document
 from services.fetcher.reasons import COUNT_MISMATCH, DUPLICATE_P, LATE_NAME, UNKNOWN_P
 
 
 @dataclass(slots=True)
-class Info:
-    """The measInfo being read."""
+class MeasInfo:
+    """The measInfo that is being read."""
 
-    head: Head
+    head: MeasInfoHead
     names: list[str] = field(default_factory=list)
     positions: list[str] = field(default_factory=list)
-    """The p of each counter: the one written, else its place in the list."""
+    """The p of each counter: the one in the file, or else its position in the list."""
     is_open: bool = True
-    """Counters may still be named; the first row closes it."""
-    rows: list[tuple[str, bool, tuple[str, ...]]] = field(default_factory=list)
+    """True while counters may still be named: until the first row."""
+    rows: list[RowTexts] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     clear: bool | None = None
+    """The known result of `is_clear`."""
 
     def name(self, names: list[str], position: str = "") -> None:
-        """Counters are named."""
+        """Adds counters; a counter that is named after the first row is a fault."""
         if self.is_open:
             self.clear = None
             begin = len(self.names) + 1
@@ -37,7 +39,7 @@ class Info:
             self.faults += [Fault(LATE_NAME, name, suspect=False, results=(), positions=(position,)) for name in names]
 
     def close(self, first_object: str) -> None:
-        """Rows begin, unless they did before."""
+        """Ends the list of counters at the first row; later calls change nothing."""
         if self.is_open:
             self.is_open = False
             self.head.counters = tuple(self.names)
@@ -45,13 +47,13 @@ class Info:
 
     @property
     def is_clear(self) -> bool:
-        """Each counter has a p of its own."""
+        """True if each counter has a p of its own."""
         if self.clear is None:
             self.clear = len(set(self.positions)) == len(self.positions)
         return self.clear
 
-    def row(self, row: "Row") -> None:
-        """A row has ended: it fits, or it is a fault."""
+    def row(self, row: "MeasValue") -> None:
+        """Adds a complete row, as a fault if it does not fit the counters."""
         self.close(row.object)
         results, positions = row.results, row.positions
         reason = ""
@@ -72,6 +74,7 @@ class Info:
 
 
 def _misplaced(positions: list[str], expected: list[str], results: int) -> str:
+    """Returns why values with these p cannot be assigned to counters; empty if they can."""
     if len(positions) != results:
         return COUNT_MISMATCH
     if len(set(positions)) < len(positions):
@@ -80,8 +83,8 @@ def _misplaced(positions: list[str], expected: list[str], results: int) -> str:
 
 
 @dataclass(slots=True)
-class Row:
-    """The measValue being read."""
+class MeasValue:
+    """The row (measValue, mv) that is being read."""
 
     object: str
     suspect: bool = False
@@ -89,8 +92,8 @@ class Row:
     positions: list[str] = field(default_factory=list)
 
 
-class MeasInfos(Reader):
-    """Reads them all: the older words of 32.401 mean the same things."""
+class MeasInfoReader(DialectReader):
+    """Reads all of these dialects: the short tags of 32.401 have the same meanings as the long ones."""
 
     leaves: ClassVar[frozenset[str]] = frozenset(
         ("r", "measResults", "measTypes", "measType", "suspect", "mt", "moid", "sf", "mts", "gp", "neun", "nedn", "sn")
@@ -100,10 +103,14 @@ class MeasInfos(Reader):
         super().__init__(document)
         self.prefix = self.sender = self.local = self.user_name = self.label = self.position = ""
         self.period_end = self.duration = ""
-        self.info: Info | None = None
-        self.row: Row | None = None
-        self.blocks: list[Block] = []
-        self.begins: dict[str, Callable[[dict[str, str]], None]] = {
+        self.info: MeasInfo | None = None
+        self.row: MeasValue | None = None
+        self.blocks: list[MeasInfoBlock] = []
+        self.begins = self._begin_handlers()
+        self.ends = self._end_handlers()
+
+    def _begin_handlers(self) -> dict[str, Callable[[dict[str, str]], None]]:
+        return {
             "r": self._result_begins,
             "measValue": self._row_begins,
             "mv": self._row_begins,
@@ -121,7 +128,9 @@ class MeasInfos(Reader):
             "fileHeader": self._header,
             "fileSender": self._sender,
         }
-        self.ends: dict[str, Callable[[str], None]] = {
+
+    def _end_handlers(self) -> dict[str, Callable[[str], None]]:
+        return {
             "r": self._result_ends,
             "measResults": self._results_end,
             "measValue": self._row_ends,
@@ -149,13 +158,13 @@ class MeasInfos(Reader):
         if (ends := self.ends.get(tag)) is not None:
             ends(text)
 
-    def take(self) -> list[Block]:
+    def take(self) -> list[MeasInfoBlock]:
         self._flush()
         taken, self.blocks = self.blocks, []
         return taken
 
     def name_all(self, counters: tuple[str, ...], positions: tuple[str, ...]) -> bool:
-        """The counters of the measInfo that is open, unless some are named already."""
+        """Names all counters of the open measInfo; returns False if there is none or it has counters or rows."""
         if not self.info or self.info.names or not self.info.is_open:
             return False
         self.info.names += counters
@@ -187,10 +196,12 @@ class MeasInfos(Reader):
 
     def _info_begins(self, attributes: dict[str, str]) -> None:
         group = _attribute(attributes, "measInfoId")
-        self.info = Info(Head(element=self._element_name(), group=group, end=self.period_end, duration=self.duration))
+        self.info = MeasInfo(
+            MeasInfoHead(element=self._element_name(), group=group, end=self.period_end, duration=self.duration)
+        )
 
     def _element_name(self) -> str:
-        """Its DN, else the sender's; else its label, which is no part of one."""
+        """Returns the element's DN, else the sender's, else the element's label, which is not part of a DN."""
         local = self.local or self.user_name or self.sender
         return joined(self.prefix, local) if local else self.label
 
@@ -208,7 +219,7 @@ class MeasInfos(Reader):
             self.info.head.end = _attribute(attributes, "endTime")
 
     def _mts(self, text: str) -> None:
-        """Of a measInfo, or before all of them."""
+        """Takes the end of the period of a measInfo, or of all that follow."""
         if self.info:
             self.info.head.end = text.strip(BLANKS)
         else:
@@ -229,10 +240,10 @@ class MeasInfos(Reader):
 
     def _names_end(self, text: str) -> None:
         if self.info:
-            self.info.name(rows.split(text))
+            self.info.name(rows.xml_list(text))
 
     def _row_begins(self, attributes: dict[str, str]) -> None:
-        self.row = Row(_attribute(attributes, "measObjLdn")) if self.info else None
+        self.row = MeasValue(_attribute(attributes, "measObjLdn")) if self.info else None
 
     def _row_ends(self, _text: str) -> None:
         if self.info and self.row:
@@ -257,17 +268,17 @@ class MeasInfos(Reader):
 
     def _results_end(self, text: str) -> None:
         if self.row:
-            self.row.results += rows.split(text)
+            self.row.results += rows.xml_list(text)
 
     def _flush(self) -> None:
         info = self.info
         if info and (info.rows or info.faults):
-            self.blocks.append(rows.block(info.head, info.rows, info.faults))
+            self.blocks.append(rows.measinfo_block(info.head, info.rows, info.faults))
             info.rows, info.faults = [], []
 
 
 def _attribute(attributes: dict[str, str], name: str) -> str:
-    """With or without a prefix."""
+    """Returns an attribute with or without a namespace prefix; empty if it is missing."""
     found = attributes.get(name)
     if found is None:
         found = next((value for key, value in attributes.items() if key.endswith(":" + name)), "")
@@ -275,5 +286,6 @@ def _attribute(attributes: dict[str, str], name: str) -> str:
 
 
 def _position(attributes: dict[str, str]) -> str:
+    """Returns the p of a counter or value without leading zeros."""
     p = _attribute(attributes, "p")
     return p.lstrip("0") or p[:1]

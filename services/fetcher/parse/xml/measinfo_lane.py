@@ -1,38 +1,47 @@
-"""The fast lane in front of expat: takes out of the text, beforehand, the rows it can prove; expat reads the rest.
+"""The fast lane of the measInfo dialects: takes the rows that it can prove out of the text; expat reads the rest.
 
-Where a row can begin is proven by expat itself (`Document.is_between_elements`); that it is a row, a complete element
-with exactly the expected values, by a pattern compiled once for each list of p; that texts hold no character with a
-meaning in XML, by the numbers' grammar or by a search. What was taken out leaves the document as well-formed, or as
-broken, as it was.
+Three proofs are needed. Expat itself proves that a row can begin here (`Document.is_between_elements`). A pattern,
+compiled once for each list of p, proves that the text is a complete row with exactly the expected values. The grammar
+of numbers, or a search, proves that the values contain no character with a meaning in XML. Without the rows, the
+document is as well-formed, or as broken, as it was with them.
 """
 
 import re
 from collections.abc import Generator, Iterable, Iterator
 
-from services.fetcher.parse.block import Block
+from services.fetcher.parse.block import MeasInfoBlock
 from services.fetcher.parse.text import lines_in
 from services.fetcher.parse.values.cells import BLANKS
 from services.fetcher.parse.xml import proof
 from services.fetcher.parse.xml.document import Document
-from services.fetcher.parse.xml.measinfo import Info, MeasInfos
-from services.fetcher.parse.xml.patterns import MAX_COUNTERS, OBJECTS, TAILS, Found, Words, counters, listed, split
+from services.fetcher.parse.xml.measinfo import MeasInfo, MeasInfoReader
+from services.fetcher.parse.xml.patterns import (
+    MAX_COUNTERS,
+    OBJECT_JSON,
+    TAIL_PARTS,
+    RowRun,
+    RowSyntax,
+    counter_run,
+    find_list_rows,
+    find_value_rows,
+)
 
-PIECE = 1 << 18
-"""Characters handled at once, about; so much text, and its rows, are in memory."""
+PIECE_CHARACTERS = 1 << 18
+"""About how many characters are processed at once; this much text and its rows are in memory."""
 
 
-class Lane:
-    """Reads the text of one document, from wherever the document has been read."""
+class MeasInfoLane:
+    """Reads the rest of a document whose beginning was fed to expat."""
 
-    def __init__(self, document: Document, reader: MeasInfos, words: Words, piece: int) -> None:
+    def __init__(self, document: Document, reader: MeasInfoReader, syntax: RowSyntax, piece: int) -> None:
         self.document = document
         self.reader = reader
-        self.words = words
+        self.syntax = syntax
         self.piece = piece
-        self.counter_begin = re.compile(words.counter_begin)
+        self.counter_begin = re.compile(syntax.counter_begin)
 
-    def read(self, texts: Iterable[str]) -> Iterator[Block]:
-        """All rows, in the order of the document."""
+    def read(self, texts: Iterable[str]) -> Iterator[MeasInfoBlock]:
+        """Yields all rows in the order of the document."""
         text = ""
         for more in texts:
             text += more
@@ -43,15 +52,15 @@ class Lane:
         self.document.feed(text[rest:])
         yield from self.reader.take()
 
-    def _read(self, text: str) -> Generator[Block, None, int]:
-        """Reads row by row, or rather run of rows by run; returns where the last, incomplete one begins."""
+    def _read(self, text: str) -> Generator[MeasInfoBlock, None, int]:
+        """Reads one run of rows after the other; returns where the last, incomplete row begins."""
         begin = 0
-        while (at := text.find(self.words.row, begin)) >= 0:
-            row_end = text.find(self.words.row_end, at)
+        while (at := text.find(self.syntax.row, begin)) >= 0:
+            row_end = text.find(self.syntax.row_end, at)
             if row_end < 0:
                 break
-            row_end += len(self.words.row_end)
-            is_in_info = self._read_head(text, begin, at)
+            row_end += len(self.syntax.row_end)
+            is_in_info = self._read_before_row(text, begin, at)
             yield from self.reader.take()
             info = self._info(is_in_info=is_in_info)
             found = self._rows(text, at, info) if info else None
@@ -62,16 +71,16 @@ class Lane:
             else:
                 self.document.feed(text[at:begin])
         end = begin if at >= 0 else max(begin, text.rfind("<"))
-        if len(text) - end >= self.piece:  # no end in sight
+        if len(text) - end >= self.piece:  # a token of this length is left to expat
             end = len(text)
         self.document.feed(text[begin:end])
         return end
 
-    def _read_head(self, text: str, begin: int, end: int) -> bool:
-        """Reads on to a row; true if it is known already that rows may follow."""
+    def _read_before_row(self, text: str, begin: int, end: int) -> bool:
+        """Reads the text in front of a row; returns True if this proved already that rows may follow."""
         named = self.counter_begin.search(text, begin, end)
         at = named.start() if named else end
-        known = counters(text[at:end], self.words)
+        known = counter_run(text[at:end], self.syntax)
         if not known:
             self.document.feed(text[begin:end])
             return False
@@ -84,29 +93,29 @@ class Lane:
 
     def _is_in_info(self) -> bool:
         path = self.reader.path
-        return bool(path) and path[-1] == self.words.info and self.document.is_between_elements()
+        return bool(path) and path[-1] == self.syntax.info and self.document.is_between_elements()
 
-    def _info(self, *, is_in_info: bool) -> Info | None:
-        """The measInfo that rows may be taken for."""
+    def _info(self, *, is_in_info: bool) -> MeasInfo | None:
+        """Returns the open measInfo if rows may begin here and the lane can read them."""
         info = self.reader.info
         is_fit = info and 0 < len(info.names) <= MAX_COUNTERS and info.is_clear
         return info if is_fit and (is_in_info or self._is_in_info()) else None
 
-    def _rows(self, text: str, at: int, info: Info) -> Found | None:
-        return split(self.words, tuple(info.positions), text, at) or listed(self.words, text, at)
+    def _rows(self, text: str, at: int, info: MeasInfo) -> RowRun | None:
+        return find_value_rows(self.syntax, tuple(info.positions), text, at) or find_list_rows(self.syntax, text, at)
 
-    def _block(self, text: str, at: int, found: Found, info: Info) -> Block | None:
-        """The rows, taken out of the document; None when expat must look at them."""
-        objects = [OBJECTS[row[0]] for row in found.rows]
-        tails = [TAILS[row[-1]] for row in found.rows]
+    def _block(self, text: str, at: int, found: RowRun, info: MeasInfo) -> MeasInfoBlock | None:
+        """Takes the rows out of the document and returns them; None if expat must read them."""
+        objects = [OBJECT_JSON[row[0]] for row in found.rows]
+        tails = [TAIL_PARTS[row[-1]] for row in found.rows]
         if "" in objects or ("", 0) in tails:
             return None
         has_brackets = text.find("[", at, found.end) >= 0 or text.find("]", at, found.end) >= 0
-        read = proof.listed if found.is_list else proof.split
+        read = proof.prove_list_rows if found.is_list else proof.prove_value_rows
         values = read(found.rows, len(info.names), has_brackets=has_brackets)
         if not values:
             return None
-        if found.lines < 0 or not values.has_shape:
+        if found.lines < 0 or not values.are_single_line:
             ends = lines_in(text, at, found.end)
         else:
             ends = found.lines * len(objects) + sum(more for _, more in tails)
@@ -115,4 +124,4 @@ class Lane:
         flags = [flag for flag, _ in tails]
         rows = zip(objects, flags, values.lines, strict=True)
         lines = [f"[{name},{flag},{cells}]" for name, flag, cells in rows]
-        return Block(info.head, objects, lines, values.nulls, suspect=flags.count("1"))
+        return MeasInfoBlock(info.head, objects, lines, values.nulls, suspect=flags.count("1"))

@@ -1,22 +1,22 @@
-"""Nokia's OMeS: counters are elements under a measurement type, under what was measured, under an interval."""
+"""Reads Nokia's OMeS: an interval holds measured objects, these hold measurement types, and these hold the counters."""
 
-from services.fetcher.parse.block import Block, Head
+from services.fetcher.parse.block import MeasInfoBlock, MeasInfoHead
 from services.fetcher.parse.values import rows
 from services.fetcher.parse.values.cells import BLANKS
 from services.fetcher.parse.values.naming import joined
-from services.fetcher.parse.xml.document import Document, Reader
+from services.fetcher.parse.values.rows import RowTexts
+from services.fetcher.parse.xml.document import DialectReader, Document
 
 _PREFIX = "DN:"
 _COUNTER = 4
-"""How deep a counter is: OMeS / PMSetup / PMMOResult / the measurement type."""
+"""Number of elements around a counter: OMeS / PMSetup / PMMOResult / the measurement type."""
 
-Row = tuple[str, bool, tuple[str, ...]]
 Values = tuple[str, tuple[str, ...], tuple[str, ...]]
 """Group, counters and texts of a measurement type."""
 
 
-class Omes(Reader):
-    """OMeS / PMSetup / PMMOResult / MO..., then any element with a measurementType, which holds the counters."""
+class OmesReader(DialectReader):
+    """Reads OMeS / PMSetup / PMMOResult: MOs, then elements with a measurementType that hold the counters."""
 
     def __init__(self, document: Document) -> None:
         super().__init__(document)
@@ -26,9 +26,9 @@ class Omes(Reader):
         self.names: list[str] = []
         self.texts: list[str] = []
         self.measured: list[Values] = []
-        self.waiting: dict[tuple[str, str], tuple[tuple[str, ...], list[Row]]] = {}
-        """Counters and rows of the interval, by element and group."""
-        self.blocks: list[Block] = []
+        self.waiting: dict[tuple[str, str], tuple[tuple[str, ...], list[RowTexts]]] = {}
+        """Element and group -> counters and rows of the interval."""
+        self.blocks: list[MeasInfoBlock] = []
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         if len(self.path) == _COUNTER and self.path[-1] != "MO":  # most of the file
@@ -46,7 +46,7 @@ class Omes(Reader):
         else:
             super().end(tag)
 
-    def take(self) -> list[Block]:
+    def take(self) -> list[MeasInfoBlock]:
         self._flush()
         taken, self.blocks = self.blocks, []
         return taken
@@ -60,65 +60,68 @@ class Omes(Reader):
                 self.objects, self.measured, self.base = [], [], ""
             case [_, _, _]:
                 self.object = ""
-                self.group = group_of(tag, attributes)
+                self.group = measurement_type(tag, attributes)
                 self.names, self.texts = [], []
             case [*_, parent] if len(self.path) > _COUNTER:
-                raise self.document.bad(f"<{tag}> within a value, <{parent}>")
+                raise self.document.bad(f"the element <{tag}> within <{parent}>, which holds only text")
 
     def closed(self, tag: str, text: str) -> None:
         match self.path:
             case [_, _, _, "MO"]:
-                self._named(tag, text.strip(BLANKS))
+                self._add_name_part(tag, text.strip(BLANKS))
             case [_, _, _] if tag == "MO":
                 self.objects.append(self.object)
             case [_, _, _]:
                 self.measured.append((self.group, tuple(self.names), tuple(self.texts)))
             case [_, _]:
-                self._result()
+                self._end_result()
 
-    def result(
-        self, measured: list[list[tuple[str, str]]], values: list[tuple[str, tuple[str, ...], tuple[str, ...]]]
-    ) -> None:
-        """A whole one: the parts of each MO's name, and group, counters and texts of each measurement type."""
+    def add_result(self, measured: list[list[tuple[str, str]]], values: list[Values]) -> None:
+        """Adds a complete PMMOResult.
+
+        Args:
+            measured: for each MO, tag and text of the parts of its name.
+            values: the measurement types.
+        """
         self.objects, self.measured, self.base = [], values, ""
         for parts in measured:
             self.object = ""
             for tag, text in parts:
-                self._named(tag, text.strip(BLANKS))
+                self._add_name_part(tag, text.strip(BLANKS))
             self.objects.append(self.object)
-        self._result()
+        self._end_result()
 
-    def _named(self, tag: str, text: str) -> None:
-        """A part of the name of what was measured: a DN, or a base and the rest of the way from there."""
+    def _add_name_part(self, tag: str, text: str) -> None:
+        """Adds a part of the name of the measured object: a DN, or a base and the path from there."""
         if tag == "baseId":
             self.base = self.base or text
         self.object = "/".join(part for part in (self.object, text.removeprefix(_PREFIX)) if part)
 
-    def _result(self) -> None:
-        """What was measured may stand behind the values, and may have several dimensions."""
+    def _end_result(self) -> None:
+        """Adds the rows of a PMMOResult at its end: its MOs may stand behind the values, and there may be several."""
         name = joined(*self.objects)
         for group, counters, texts in self.measured:
             key = self.base, group
-            known, of_key = self.waiting.get(key, (counters, []))
-            if known != counters:  # of a counter that comes twice, the first is to come first
-                self._hand_on(key)
-                of_key = []
-            of_key.append((name, False, texts))
-            self.waiting[key] = counters, of_key
+            known, waiting = self.waiting.get(key, (counters, []))
+            if known != counters:  # the rows that came first have to stay first
+                self._flush_key(key)
+                waiting = []
+            waiting.append((name, False, texts))
+            self.waiting[key] = counters, waiting
 
     def _flush(self) -> None:
         for key in list(self.waiting):
-            self._hand_on(key)
+            self._flush_key(key)
 
-    def _hand_on(self, key: tuple[str, str]) -> None:
-        counters, of_key = self.waiting.pop(key)
+    def _flush_key(self, key: tuple[str, str]) -> None:
+        counters, waiting = self.waiting.pop(key)
         element, group = key
-        head = Head(element=element, group=group, duration=self.duration, begin=self.begin, counters=counters)
-        self.blocks.append(rows.block(head, of_key, []))
+        head = MeasInfoHead(element=element, group=group, duration=self.duration, begin=self.begin, counters=counters)
+        self.blocks.append(rows.measinfo_block(head, waiting, []))
 
 
-def group_of(tag: str, attributes: dict[str, str]) -> str:
-    """Of an element that holds counters."""
+def measurement_type(tag: str, attributes: dict[str, str]) -> str:
+    """Returns the measurement type of an element that holds counters: its attribute, or else its tag."""
     return attributes.get("measurementType", tag).strip(BLANKS)
 
 

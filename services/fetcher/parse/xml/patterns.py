@@ -1,168 +1,204 @@
-"""Patterns for the parts of a document that are the same thousands of times: counters' names, and rows of values."""
+"""Regular expressions for the parts of a document that are repeated thousands of times: counter names and rows."""
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 
 from services.fetcher.parse.text import lines_in
-from services.fetcher.parse.values.cells import BLANKS, quoted
+from services.fetcher.parse.values.cells import BLANKS, json_string
 from services.fetcher.parse.values.memo import Memo
 from services.fetcher.parse.values.rows import is_suspect
 
 MAX_COUNTERS = 2000
-"""Of a measInfo; the pattern of a wider one would take too long to compile."""
+"""Maximum number of counters of a measInfo; the pattern of a wider one would take too long to compile."""
 
 MARKUP = re.compile(r"[&>\x00-\x08\x0b-\x1f\ufffe\uffff]")
-"""In text without "<": entities, the end of CDATA, line ends to be normalised, what XML forbids."""
+"""Finds what makes a text without "<" more than its characters.
+
+Entities, the end of CDATA, line ends to be normalised, and characters that XML forbids.
+"""
 _MARKUP_IN_NAME = re.compile(r"[<&>\x00-\x1f\ufffe\uffff]")
 
-Groups = tuple[str, ...]
-"""What a row's pattern found: the object, the values, the tail."""
+RowGroups = tuple[str, ...]
+"""The groups of a row's pattern: the object, the values, the tail."""
 
 _WS = r"[ \t\r\n]*+"
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """The few words in which the dialects differ, as patterns; white space of the layout stands as {0}, {1}."""
+class RowSyntax:
+    """The syntax of counter names and rows in one family of dialects, as parts of regular expressions.
+
+    A row's pattern is `opening`, the values, and `tail`, one behind the other. This row of two values
+
+        <measValue measObjLdn="Cell=1"> <r p="1">5</r> <r p="2">7</r> <suspect>true</suspect></measValue>
+
+    is split so:
+
+        opening   <measValue measObjLdn="Cell=1"> and the blank behind it
+        values    <r p="1">5</r> <r p="2">7</r>
+        tail      everything from the blank in front of <suspect> on
+
+    >>> row = '<measValue measObjLdn="Cell=1"> <r p="1">5</r> <r p="2">7</r> <suspect>true</suspect></measValue>'
+    >>> find_value_rows(MEASVALUE, ("1", "2"), row, 0).rows
+    [('Cell=1', '5', '7', ' <suspect>true</suspect></measValue>')]
+    """
 
     info: str
-    info_end: str
+    """Tag of a measInfo."""
     row: str
+    """First characters of a row."""
     row_end: str
     opening: str
-    """Up to the first value; its only group is the object."""
+    """Everything up to the first value, with {object} for the object and {0}, {1} for the white space; see `opened`."""
+    object: str
+    """The text of the object."""
     tail: str
-    """Behind the last value."""
+    """Everything behind the last value; its only group is the whole tail."""
     counter_begin: str
     counter: str
-    """A counter's name with its p, if it has one."""
+    """A counter's name; its groups are the p, which may be missing, and the name."""
     results: str
-    """All values in one element; empty in dialects without."""
+    """All values in one element; empty in dialects without such an element."""
+
+    def opened(self, *spaces: str, is_object_captured: bool = True) -> str:
+        """Returns the pattern of an opening with these patterns for its white space.
+
+        >>> MV.opened(" ", "")
+        '<mv> <moid>([^<]*+)</moid>'
+        """
+        return self.opening.format(*spaces, object=f"({self.object})" if is_object_captured else self.object)
 
 
-MEASVALUE = Words(
+MEASVALUE = RowSyntax(
     info="measInfo",
-    info_end="</measInfo>",
     row="<measValue ",
     row_end="</measValue>",
-    opening='<measValue measObjLdn="([^"]*+)">{0}',
+    opening='<measValue measObjLdn="{object}">{0}',
+    object='[^"]*+',
     tail=rf"({_WS}(?:<suspect>[^<]*+</suspect>{_WS})?+</measValue>{_WS})",
     counter_begin="<measType ",
     counter=rf'<measType p="([1-9]\d{{0,8}})">([^<]*+)</measType>{_WS}',
     results="<measResults>([^<]*+)</measResults>",
 )
-MV = Words(
+MV = RowSyntax(
     info="mi",
-    info_end="</mi>",
     row="<mv>",
     row_end="</mv>",
-    opening="<mv>{0}<moid>([^<]*+)</moid>{1}",
+    opening="<mv>{0}<moid>{object}</moid>{1}",
+    object="[^<]*+",
     tail=rf"({_WS}(?:<sf>[^<]*+</sf>{_WS})?+</mv>{_WS})",
     counter_begin="<mt[ >]",
     counter=rf'<mt(?: p="([1-9]\d{{0,8}})")?+>([^<]*+)</mt>{_WS}',
     results="",
 )
-LANES = {"measCollecFile": MEASVALUE, "measDataFile": MEASVALUE, "MeasDataFile": MEASVALUE, "mdc": MV}
-"""By the root element."""
+ROW_SYNTAXES = {"measCollecFile": MEASVALUE, "measDataFile": MEASVALUE, "MeasDataFile": MEASVALUE, "mdc": MV}
+"""Root element -> syntax of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Counters:
-    """A run of counters' names."""
+class CounterRun:
+    """Consecutive counter names."""
 
     names: tuple[str, ...]
     positions: tuple[str, ...]
+    """The p of each counter."""
     lines: int
+    """Number of line ends."""
 
 
 @lru_cache(512)
-def counters(text: str, words: Words) -> Counters | None:
-    """What the text names; None when it is anything else than such a run."""
-    found = _run(re.compile(words.counter), text)
+def counter_run(text: str, syntax: RowSyntax) -> CounterRun | None:
+    """Returns the counters that the text names; None if it holds anything else."""
+    found = _consecutive(re.compile(syntax.counter), text)
     names = tuple(match[2].strip(BLANKS) for match in found)
     if not 0 < len(found) <= MAX_COUNTERS or found[-1].end() < len(text) or any(MARKUP.search(name) for name in names):
         return None
-    return Counters(names, tuple(match[1] or str(at) for at, match in enumerate(found, 1)), lines_in(text))
+    return CounterRun(names, tuple(match[1] or str(at) for at, match in enumerate(found, 1)), lines_in(text))
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Rows in the text, one behind the other."""
+class RowRun:
+    """Consecutive rows in a text."""
 
-    rows: list[Groups]
+    rows: list[RowGroups]
     end: int
+    """Index behind the last row."""
     lines: int = -1
-    """Line ends in a row up to its tail, values left aside; -1 where rows may differ."""
+    """Line ends in each row before its tail, without those within values; -1 if rows may differ."""
     is_list: bool = False
+    """True if a row holds all its values in one list."""
 
 
-def listed(words: Words, text: str, at: int) -> Found | None:
-    """The rows from there on that hold all their values in one list."""
-    return _found(_list_pattern(words), text, at, is_list=True) if words.results else None
+def find_list_rows(syntax: RowSyntax, text: str, at: int) -> RowRun | None:
+    """Returns the rows from this index on that hold all their values in one list."""
+    return _row_run(_list_pattern(syntax), text, at, is_list=True) if syntax.results else None
 
 
-def split(words: Words, positions: tuple[str, ...], text: str, at: int) -> Found | None:
-    """The rows from there on with an element for each value; a value that is left out is a blank."""
-    layout = _layout_pattern(words).match(text, at)
+def find_value_rows(syntax: RowSyntax, positions: tuple[str, ...], text: str, at: int) -> RowRun | None:
+    """Returns the rows from this index on with one element per value; a value that is left out becomes a blank."""
+    layout = _layout_pattern(syntax).match(text, at)
     if not layout:
         return None
     *spaces, has_p, gap = layout.groups()
-    pattern = _row_pattern(words, positions if has_p else ("",) * len(positions), (*spaces, gap))
+    pattern = _row_pattern(syntax, positions if has_p else ("",) * len(positions), (*spaces, gap))
     lines = sum(map(lines_in, spaces)) + lines_in(gap) * (len(positions) - 1)
-    return _found(pattern, text, at, lines) or _found(_sparse_pattern(words, positions), text, at)
+    return _row_run(pattern, text, at, lines) or _row_run(_sparse_pattern(syntax, positions), text, at)
 
 
-def _found(pattern: re.Pattern[str], text: str, at: int, lines: int = -1, *, is_list: bool = False) -> Found | None:
-    matches = _run(pattern, text, at)
+def _row_run(pattern: re.Pattern[str], text: str, at: int, lines: int = -1, *, is_list: bool = False) -> RowRun | None:
+    matches = _consecutive(pattern, text, at)
     if not matches:
         return None
-    return Found([match.groups(" ") for match in matches], matches[-1].end(), lines, is_list)
+    return RowRun([match.groups(" ") for match in matches], matches[-1].end(), lines, is_list)
 
 
-def _run(pattern: re.Pattern[str], text: str, at: int = 0) -> list[re.Match[str]]:
-    """Matches of the pattern, each where the one before ended."""
+def _consecutive(pattern: re.Pattern[str], text: str, at: int = 0) -> list[re.Match[str]]:
+    """Returns matches of the pattern, each beginning where the one before ended."""
     scanner = pattern.scanner(text, at)  # type: ignore[attr-defined] # undocumented, and twice as fast
     return list(iter(scanner.match, None))
 
 
 @lru_cache(8)
-def _layout_pattern(words: Words) -> re.Pattern[str]:
-    """Finds a row's layout: the white space before the first value and between values, and whether values have a p."""
-    opening = words.opening.replace("(", "(?:").format(f"({_WS})", f"({_WS})")
+def _layout_pattern(syntax: RowSyntax) -> re.Pattern[str]:
+    """Returns the pattern that finds a row's layout.
+
+    Its groups are the white space before the first value, " p=" if values have a p, and the white space between values.
+    """
+    opening = syntax.opened(f"({_WS})", f"({_WS})", is_object_captured=False)
     return re.compile(rf"{opening}<r( p=)?[^>]*+>(?:[^<]*+</r>)?({_WS})<")
 
 
 @lru_cache(512)
-def _row_pattern(words: Words, positions: tuple[str, ...], layout: tuple[str, ...]) -> re.Pattern[str]:
-    """A row of all its values in just this layout; a position without a name stands for a value without a p."""
+def _row_pattern(syntax: RowSyntax, positions: tuple[str, ...], layout: tuple[str, ...]) -> re.Pattern[str]:
+    """Returns the pattern of a row with all its values in this layout; an empty position is a value without p."""
     values = (f'<r p="{re.escape(p)}">([^<]*+)</r>' if p else "<r>([^<]*+)</r>" for p in positions)
     *spaces, gap = map(re.escape, layout)
-    return re.compile(words.opening.format(*spaces) + gap.join(values) + words.tail)
+    return re.compile(syntax.opened(*spaces) + gap.join(values) + syntax.tail)
 
 
 @lru_cache(512)
-def _sparse_pattern(words: Words, positions: tuple[str, ...]) -> re.Pattern[str]:
-    """A row that may leave values out, in any layout."""
+def _sparse_pattern(syntax: RowSyntax, positions: tuple[str, ...]) -> re.Pattern[str]:
+    """Returns the pattern of a row in any layout that may leave values out."""
     values = (f'(?><r p="{p}">([^<]*+)</r>{_WS}|<r p="{p}" ?/>{_WS}|)' for p in map(re.escape, positions))
-    return re.compile(words.opening.format(_WS, _WS) + "".join(values) + words.tail)
+    return re.compile(syntax.opened(_WS, _WS) + "".join(values) + syntax.tail)
 
 
 @lru_cache(8)
-def _list_pattern(words: Words) -> re.Pattern[str]:
-    return re.compile(words.opening.format(_WS, _WS) + words.results + words.tail)
+def _list_pattern(syntax: RowSyntax) -> re.Pattern[str]:
+    return re.compile(syntax.opened(_WS, _WS) + syntax.results + syntax.tail)
 
 
-def _object(text: str) -> str:
-    return "" if _MARKUP_IN_NAME.search(text) else quoted(text.strip(BLANKS))
+def _object_json(text: str) -> str:
+    return "" if _MARKUP_IN_NAME.search(text) else json_string(text.strip(BLANKS))
 
 
-def _tail(text: str) -> tuple[str, int]:
+def _tail_parts(text: str) -> tuple[str, int]:
     content = text.partition("</")[0].partition(">")[2]
     return ("", 0) if MARKUP.search(content) else ("1" if is_suspect(content) else "0", lines_in(text))
 
 
-OBJECTS = Memo(_object)
-"""The object of a row in JSON; empty where expat must look."""
-TAILS = Memo(_tail)
-"""What stands behind a row's values: the flag for suspect (empty where expat must look), and how many line ends."""
+OBJECT_JSON = Memo(_object_json)
+"""Object of a row -> its JSON; empty if expat must read the row."""
+TAIL_PARTS = Memo(_tail_parts)
+"""Tail of a row -> its suspect flag (empty if expat must read the row) and its number of line ends."""

@@ -1,49 +1,50 @@
-"""The values of many rows as JSON: at once where they can be proven to be numbers, else one by one."""
+"""Converts the values of many rows to JSON: all at once where they are proven to be numbers, else one by one."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from services.fetcher.parse.values.cells import BLANKS, CELLS, NULL, are_numbers, are_rows
-from services.fetcher.parse.values.rows import split as parts
-from services.fetcher.parse.xml.patterns import MARKUP, Groups
+from services.fetcher.parse.values.rows import xml_list
+from services.fetcher.parse.xml.patterns import MARKUP, RowGroups
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
-    """Rows of cells in JSON: comma-joined, a line each."""
+class ProvenCells:
+    """The cells of some rows as JSON."""
 
     lines: list[str]
+    """The cells of each row, joined by commas."""
     nulls: int
-    has_shape: bool = True
-    """No line ends within values."""
+    are_single_line: bool = True
+    """True if it is proven that no value contains a line end."""
 
 
-def split(rows: list[Groups], width: int, *, has_brackets: bool) -> Proven | None:
-    """Of rows with a text for each value; None where expat must look."""
+def prove_value_rows(rows: list[RowGroups], width: int, *, has_brackets: bool) -> ProvenCells | None:
+    """Converts rows with one text per value; None if expat must read them."""
     values = [row[1:-1] for row in rows]
     return (None if has_brackets else _at_once(values, width)) or _one_by_one(values)
 
 
-def listed(rows: list[Groups], width: int, *, has_brackets: bool) -> Proven | None:
-    """Of rows with one text for all values."""
+def prove_list_rows(rows: list[RowGroups], width: int, *, has_brackets: bool) -> ProvenCells | None:
+    """Converts rows with one text for all values, which is an XML list; None if expat must read them."""
     texts = [row[1].strip(BLANKS) for row in rows]
     text = "\n".join(texts)
     if not has_brackets and "," not in text:
         found = _numbers(text.replace(" ", ","), len(rows) * width)
         if found:
-            return replace(found, has_shape=texts == [row[1] for row in rows])
-    if MARKUP.search(text):  # before it may count as white space
+            return replace(found, are_single_line=texts == [row[1] for row in rows])
+    if MARKUP.search(text):  # before the list is split at white space
         return None
-    values = [tuple(parts(text)) for text in texts]
+    values = [tuple(xml_list(text)) for text in texts]
     if any(len(row) != width for row in values):
         return None
     found = None if has_brackets else _at_once(values, width)
-    return replace(found, has_shape=False) if found else _one_by_one(values)
+    return replace(found, are_single_line=False) if found else _one_by_one(values)
 
 
-def _at_once(values: list[Groups], width: int) -> Proven | None:
-    """Vectors are likely to be in the same columns in all rows."""
+def _at_once(values: list[RowGroups], width: int) -> ProvenCells | None:
+    """Tries numbers only, then vectors in the columns where the first row has some, then vectors in any column."""
     columns = [at for at, text in enumerate(values[0]) if "," in text]
     found = None if columns else _numbers("\n".join(map(",".join, values)), len(values) * width)
     if columns and not found:
@@ -51,8 +52,11 @@ def _at_once(values: list[Groups], width: int) -> Proven | None:
     return found or _vectors(values, range(width), width)
 
 
-def _numbers(text: str, count: int) -> Proven | None:
-    """A speculation with a proof: null is put for what may be a missing token; were it part of more, it is no JSON."""
+def _numbers(text: str, count: int) -> ProvenCells | None:
+    """Replaces blanks and NIL by null, then proves that the result is JSON.
+
+    If a replaced token was only part of a text, the result is not valid JSON and the proof fails.
+    """
     marked = text.replace(" ", NULL)
     nulls = (len(marked) - len(text)) // (len(NULL) - 1)
     if "N" in text:
@@ -60,11 +64,11 @@ def _numbers(text: str, count: int) -> Proven | None:
         marked = marked.replace("NIL", NULL)
     if "n" in text:
         nulls = marked.count(NULL)
-    return Proven(marked.split("\n"), nulls) if are_numbers(marked, count) else None
+    return ProvenCells(marked.split("\n"), nulls) if are_numbers(marked, count) else None
 
 
-def _vectors(values: list[Groups], columns: Iterable[int], width: int) -> Proven | None:
-    """With vectors in those columns, of numbers only."""
+def _vectors(values: list[RowGroups], columns: Iterable[int], width: int) -> ProvenCells | None:
+    """Writes the texts with commas in some columns as arrays, then proves that all cells are numbers or arrays."""
     lines: list[str] = []
     for row in values:
         cells = list(row)
@@ -79,12 +83,12 @@ def _vectors(values: list[Groups], columns: Iterable[int], width: int) -> Proven
     marked = text.replace(" ", NULL)
     if not are_rows(marked, width, len(values)):
         return None
-    return Proven(marked.split("\n"), (len(marked) - len(text)) // (len(NULL) - 1))
+    return ProvenCells(marked.split("\n"), (len(marked) - len(text)) // (len(NULL) - 1))
 
 
-def _one_by_one(values: list[Groups]) -> Proven | None:
+def _one_by_one(values: list[RowGroups]) -> ProvenCells | None:
     if MARKUP.search("\n".join(chain.from_iterable(values))):
         return None
     json = [[*map(CELLS.__getitem__, row)] for row in values]
     nulls = sum(row.count(NULL) for row in json)
-    return Proven([",".join(row) for row in json], nulls, has_shape=False)
+    return ProvenCells([",".join(row) for row in json], nulls, are_single_line=False)

@@ -1,4 +1,4 @@
-"""PM documents made up by Hypothesis: any dialect and layout, tidy or odd, all of them well-formed."""
+"""Generates PM documents with Hypothesis: any dialect and layout, tidy or odd, all of them well-formed."""
 
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
@@ -74,7 +74,7 @@ comments = st.sampled_from(("", "", "", "<!-- <measValue> -->", "<?pi x?>", "<ve
 
 @dataclass(frozen=True)
 class Words:
-    """How a dialect writes things."""
+    """The tags of a dialect."""
 
     info: str
     row: str
@@ -88,7 +88,7 @@ MDC = Words("mi", "mv", "mt", "sf")
 
 @st.composite
 def infos(draw: st.DrawFn, words: Words, *, tidy: bool) -> str:
-    """A measInfo: tidy ones are what elements write day by day."""
+    """Generates measInfos; tidy ones are like those that elements write every day."""
     space = draw(spaces)
     extra = st.just("") if tidy else comments
     counters = draw(st.lists(names, min_size=1, max_size=6, unique=tidy or draw(st.booleans())))
@@ -159,7 +159,7 @@ def _split(draw: st.DrawFn, positions: list[str], cells: st.SearchStrategy[str],
 
 @st.composite
 def documents(draw: st.DrawFn, *, tidy: bool = False) -> str:
-    """A whole document."""
+    """Generates a complete document."""
     words = draw(st.sampled_from((MEAS, MEAS, MDC)))
     prolog = draw(
         st.sampled_from(('<?xml version="1.0" encoding="UTF-8"?>\n', "", '\n<?pi a?>\n<?xml version="1.0"?>'))
@@ -189,7 +189,7 @@ def documents(draw: st.DrawFn, *, tidy: bool = False) -> str:
 
 @st.composite
 def omes(draw: st.DrawFn, *, tidy: bool = False) -> str:
-    """A whole OMeS document: results of a few forms, over and over."""
+    """Generates a complete OMeS document with many results of a few forms."""
     space = draw(spaces)
     setups = []
     for _ in range(draw(st.integers(1, 2))):
@@ -204,7 +204,7 @@ def omes(draw: st.DrawFn, *, tidy: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Form:
-    """Of results: how the object is named, and the counters of each measurement type."""
+    """Generates the form of results: the name of the object, and the counters of each measurement type."""
 
     parts: tuple[str, ...]
     dimensions: int

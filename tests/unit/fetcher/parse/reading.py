@@ -1,4 +1,4 @@
-"""What the product reads, in the form of the reference reader."""
+"""Converts the product's result to the form of the reference reader."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -6,8 +6,8 @@ from typing import Any
 
 from services.fetcher.assemble.batches import gather
 from services.fetcher.assemble.result import Origin, Parsed
-from services.fetcher.parse.blocks import blocks
-from services.fetcher.parse.xml.measinfo_lane import PIECE
+from services.fetcher.parse.blocks import read_blocks
+from services.fetcher.parse.xml.measinfo_lane import PIECE_CHARACTERS
 
 ORIGIN = Origin(system="5ga", file_id="0123456789abcdef", element="gnb-1", ver=1)
 
@@ -15,17 +15,17 @@ Row = dict[str, Any]
 
 
 def cut(data: bytes, size: int) -> Iterator[bytes]:
-    """The bytes in chunks of that size."""
+    """Cuts bytes into chunks of the given size."""
     return (data[at : at + size] for at in range(0, len(data), size))
 
 
-def parsed(data: bytes, *, fast: bool = True, chunk: int = 1 << 16, piece: int = PIECE) -> Parsed:
-    """One document, read as said."""
-    return gather(blocks(cut(data, chunk), fast=fast, piece=piece), ORIGIN)
+def parsed(data: bytes, *, fast: bool = True, chunk: int = 1 << 16, piece: int = PIECE_CHARACTERS) -> Parsed:
+    """Reads one document in the given way."""
+    return gather(read_blocks(cut(data, chunk), fast=fast, piece=piece), ORIGIN)
 
 
 def rows(parsed: Parsed) -> list[Row]:
-    """The rows of all messages; numbers as the text they are written with."""
+    """Returns the rows of all messages; numbers are the texts they are written with."""
     return sorted(_rows(parsed), key=_key)
 
 
@@ -45,7 +45,7 @@ def _rows(parsed: Parsed) -> Iterator[Row]:
 
 
 def without_nulls(rows: Iterable[Row]) -> list[Row]:
-    """The rows without the counters that have no value: left out or null means the same."""
+    """Returns the rows without counters that have no value: a missing counter and null mean the same."""
     bare = [
         row | {"values": {name: value for name, value in row["values"].items() if value is not None}} for row in rows
     ]

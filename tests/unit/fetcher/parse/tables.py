@@ -1,4 +1,4 @@
-"""Vendors' tables made up by Hypothesis, as the shipped profiles know them: whole, but in any layout."""
+"""Generates vendors' tables with Hypothesis: complete tables in any layout that the shipped profiles know."""
 
 import csv
 import io
@@ -11,14 +11,14 @@ from tests.unit.fetcher.parse.documents import MISSING, NUMBERS, ODD_NUMBERS, TE
 
 @dataclass(frozen=True)
 class Vendor:
-    """What a profile's tables may look like."""
+    """The possible layouts of a profile's tables."""
 
     profile: str
     columns: tuple[str, ...]
     times: tuple[tuple[str, ...], ...]
-    """Of the first columns: begin or end, or both, and the period."""
+    """Names of the first columns: begin or end, or both, and the period."""
     objects: tuple[tuple[str, ...], ...]
-    """Of the columns behind them."""
+    """Names of the columns behind them."""
     missing: tuple[str, ...]
     units: bool = False
 
@@ -62,7 +62,7 @@ texts = st.sampled_from([text for text in (*NUMBERS, *ODD_NUMBERS, *TEXTS, *VECT
 
 @dataclass(frozen=True)
 class Table:
-    """A table, and what is known of it."""
+    """A generated table with its profile and file name."""
 
     text: str
     profile: str
@@ -71,7 +71,7 @@ class Table:
 
 @st.composite
 def tables(draw: st.DrawFn) -> Table:
-    """A whole table of a vendor."""
+    """Generates a complete table of a vendor."""
     vendor = draw(st.sampled_from(VENDORS))
     delimiter = draw(st.sampled_from(",;\t|"))
     counters = draw(st.lists(names, min_size=1, max_size=5, unique=True))

@@ -1,4 +1,4 @@
-"""What becomes of the text of a value."""
+"""Texts of values become JSON: exact numbers, null, arrays or text."""
 
 import json
 
@@ -90,7 +90,7 @@ texts = st.text(alphabet="0123456789+-.eEn ,[]lu", max_size=6)
 @given(st.lists(st.lists(texts, min_size=2, max_size=2), min_size=1, max_size=3))
 def test_what_is_proven_at_once_is_what_each_value_would_have_become(rows: list[list[str]]) -> None:
     has_brackets = any("[" in text or "]" in text for row in rows for text in row)
-    found = proof.split([("object", *row, "tail") for row in rows], 2, has_brackets=has_brackets)
+    found = proof.prove_value_rows([("object", *row, "tail") for row in rows], 2, has_brackets=has_brackets)
     assert found
     assert found.lines == [",".join(cell(text) for text in row) for row in rows]
     assert found.nulls == sum(cell(text) == "null" for row in rows for text in row)
@@ -101,7 +101,7 @@ def test_the_same_holds_for_values_in_a_list(rows: list[list[str]]) -> None:
     wanted = [row for row in rows if not any(" " in text for text in row)]
     has_brackets = any("[" in text or "]" in text for row in wanted for text in row)
     found = (
-        proof.listed([("object", " ".join(row), "tail") for row in wanted], 2, has_brackets=has_brackets)
+        proof.prove_list_rows([("object", " ".join(row), "tail") for row in wanted], 2, has_brackets=has_brackets)
         if wanted
         else None
     )

@@ -1,4 +1,4 @@
-"""A table's bytes become its text, whatever their encoding, cut wherever."""
+"""The bytes of a table are decoded in any encoding, wherever they are cut into chunks."""
 
 import pytest
 from hypothesis import given

@@ -106,7 +106,7 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         "name: own\nend: When\ntime_format: '%d.%m.%Y %H:%M'\ndefault_period: PT5M\n"
         "object: [Site, Sector]\ncounters: 'K.*'\nmissing: [void]\ndelimiters: '|'\nheader_rows: 2\n"
     )
-    (own,) = profile.read([tmp_path])
+    (own,) = profile.read_profiles([tmp_path])
     text = "When|Site|Sector|K1|K2|Remark\n|||pcs|pcs|\n18.05.2020 16:15|S1|2|void|4|ok\n"
     assert rows(read(text, "", own)) == [
         ("by-name", "Sector", "Site=S1,Sector=2", END_S, 300, 0, {"K1": None, "K2": 4})
@@ -118,33 +118,33 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
     [
         ("name: x\nobject: [a]\n", "a column for begin or end"),
         ("name: x\nobjct: [a]\nend: [b]\n", "unknown key 'objct'"),
-        ("name: x\nobject: [a]\nend: [b]\ncounters: '('\n", "is no pattern"),
-        ("- 1\n", "not a mapping"),
+        ("name: x\nobject: [a]\nend: [b]\ncounters: '('\n", "is not a valid pattern"),
+        ("- 1\n", "expected a mapping"),
         ("a: [", "own.yaml"),
         ("name: x\nobject: [a]\nend: [b]\nheader_rows: two\n", "header_rows must be of type"),
         ("object: [a]\nend: [b]\n", "name"),
-        ("name: x\nobject: [a]\nend: [b]\nmissing: [null]\n", "missing must hold texts, in quotes"),
+        ("name: x\nobject: [a]\nend: [b]\nmissing: [null]\n", "missing must be a list of texts; quote"),
         ("name: x\nobject: [a]\nend: [b]\ndecimal: ';'\n", "decimal must be"),
-        ("name: x\nobject: [a]\nend: [b]\nencoding: klingon\n", "no encoding 'klingon'"),
+        ("name: x\nobject: [a]\nend: [b]\nencoding: klingon\n", "unknown encoding 'klingon'"),
     ],
 )
 def test_a_profile_that_cannot_be_used_is_named(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "own.yaml").write_text(text)
     with pytest.raises(BadSettings, match=says.replace("(", r"\(")):
-        list(profile.read([tmp_path]))
+        list(profile.read_profiles([tmp_path]))
 
 
-def test_a_row_of_another_width_is_set_aside_alone() -> None:
+def test_a_row_of_another_width_is_quarantined_alone() -> None:
     parsed = read(
         HUAWEI + '2020-05-18 16:00,15,"NODEB3/Cell:x",Reliable,1,2,3,4\n2020-05-18 16:00,15,N/C:y,Reliable,5\n'
     )
     assert parsed.counts.reasons == {"count mismatch": 5}
     assert parsed.counts.values == 6
-    details = [orjson.loads(aside.detail) for aside in parsed.quarantined]
+    details = [orjson.loads(quarantined.detail) for quarantined in parsed.quarantined]
     assert [(detail["types"], detail["results"]) for detail in details] == [(3, 4), (3, 1)]
 
 
-def test_a_row_without_a_time_is_set_aside_alone() -> None:
+def test_a_row_without_a_time_is_quarantined_alone() -> None:
     parsed = read(HUAWEI + "soon,15,N/Cell:y,Reliable,1,2,3\n")
     assert (parsed.counts.reasons, parsed.counts.values) == ({"bad period": 3}, 6)
 
@@ -153,11 +153,11 @@ def test_a_row_without_a_time_is_set_aside_alone() -> None:
     ("text", "reason"),
     [
         (HUAWEI[:-6], "cut off within a row: line 5"),
-        (HUAWEI + '2020-05-18 16:00,15,"N', "not a table: unexpected end of data: line 6"),
+        (HUAWEI + '2020-05-18 16:00,15,"N', "not a valid table: unexpected end of data: line 6"),
         (HUAWEI.replace(",12,", ",\x01,"), "control character: line 3, column 89"),
-        ("a,b,c\n1,2,3\n", "neither XML nor a table whose header a profile knows"),
+        ("a,b,c\n1,2,3\n", "neither XML nor a table whose header matches a profile"),
         (HUAWEI.partition("2020")[0], "no values"),
-        (HUAWEI + "x" * (5 << 20), "a line of more than"),
+        (HUAWEI + "x" * (5 << 20), "a line is longer than"),
     ],
 )
 def test_it_is_refused_with_its_place(text: str, reason: str) -> None:
@@ -169,7 +169,7 @@ OWN = Profile(name="own", end=("Time",), object=("Cell",), default_period="PT15M
 
 
 def numbers(text: str, own: Profile = OWN) -> list[object]:
-    """The values of the first row."""
+    """Returns the values of the first row."""
     return list(rows(read(text, "", own))[0][-1].values())  # type: ignore[attr-defined]
 
 
@@ -199,7 +199,7 @@ def test_a_row_of_units_is_no_row_whatever_the_profile_says(units: str) -> None:
     assert (parsed.counts.rows, parsed.counts.values, parsed.counts.quarantined) == (1, 2, 0)
 
 
-def test_a_first_row_without_a_time_but_with_a_number_is_set_aside() -> None:
+def test_a_first_row_without_a_time_but_with_a_number_is_quarantined() -> None:
     parsed = read("Time,Cell,a,b\n,C0,7,x\n2020-05-18 16:15,C1,1,2\n", "", OWN)
     assert parsed.counts.reasons == {"bad period": 2}
 
@@ -229,7 +229,7 @@ def test_date_and_time_may_stand_in_two_columns_and_be_written_in_several_ways()
         assert rows(read(f"Day;Time;Cell;a\n{day};{time};C1;1\n", "", own))[0][3] == END_S
 
 
-def test_what_stands_in_a_column_that_is_nothing_is_counted_and_told() -> None:
+def test_values_in_a_column_without_a_role_are_counted_and_reported() -> None:
     own = dataclasses.replace(OWN, counters="a|b", ignore=("Label",))
     parsed = read("Time,Cell,Label,a,x,b\n" + "2020-05-18 16:15,C1,here,1,7,2\n2020-05-18 16:15,C2,,1,NIL,2\n", "", own)
     assert (parsed.counts.values, parsed.counts.dropped) == (4, 1)
@@ -273,10 +273,10 @@ def test_the_profile_may_tell_the_encoding_and_names_in_the_header_are_read_by_i
 def test_bytes_of_two_encodings_are_refused_at_their_line(chunk: int) -> None:
     first, second = HUAWEI.replace("NODEB1", "Zürich", 1).encode(), HUAWEI.replace("NODEB1", "Zürich").encode("latin-1")
     mixed = b"".join(first.splitlines(keepends=True)[:3] + second.splitlines(keepends=True)[3:])
-    with pytest.raises(BadFile, match="no character, or a control character: line 4"):
+    with pytest.raises(BadFile, match="an undecodable byte or a control character: line 4"):
         in_bytes(mixed, chunk=chunk)
     undefined = HUAWEI.replace("NODEB1", "Z").encode().replace(b"Z/", b"Z\x81\xfc/")
-    with pytest.raises(BadFile, match="no character, or a control character: line 3"):
+    with pytest.raises(BadFile, match="an undecodable byte or a control character: line 3"):
         in_bytes(undefined, chunk=chunk)
 
 
@@ -295,11 +295,11 @@ def test_an_error_in_a_member_of_an_archive_names_it() -> None:
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("good.csv", HUAWEI)
         archive.writestr("pm/bad.csv", HUAWEI[:-6])
-    with pytest.raises(BadFile, match=r"pm/bad.csv: cut off within a row: line 5") as caught:
+    with pytest.raises(BadFile, match=r"pm/bad.csv: the table is cut off within a row: line 5") as caught:
         in_bytes(packed.getvalue())
     assert caught.value.line == 5
 
 
 def test_a_header_that_no_profile_knows_is_shown() -> None:
-    with pytest.raises(BadFile, match=r"what may be one: 'When;Site;K1': line 2"):
+    with pytest.raises(BadFile, match=r"the most likely header: 'When;Site;K1': line 2"):
         read("export\nWhen;Site;K1\n1;2;3\n")

@@ -1,4 +1,4 @@
-"""The lane, expat alone and the reference reader see the same in every document, however it is cut."""
+"""The lane, expat alone and the reference reader give the same result for every document, however it is cut."""
 
 import random
 import re
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.fetcher.assemble.result import Parsed
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.blocks import blocks
+from services.fetcher.parse.blocks import read_blocks
 from tests import reference
 from tests.unit.fetcher.parse.documents import documents, omes
 from tests.unit.fetcher.parse.reading import ORIGIN, cut, parsed, rows, without_nulls
@@ -69,7 +69,7 @@ def test_tidy_results_of_omes_are_read_alike(text: str, chunk: int, piece: int) 
 
 @pytest.mark.timeout(60)
 def test_a_row_without_its_end_yet_is_waited_for_whatever_is_left_over_before_it() -> None:
-    """Where the rest of a piece is as long as </measType>, the lane once went round for ever."""
+    """The lane once looped forever if the rest of a piece was as long as </measType>."""
     check((DATA / "cut" / "row-behind-a-short-rest.xml").read_text(), chunk=7, piece=64)
 
 
@@ -92,14 +92,14 @@ SCRAPS = (
     "<PMMOResult>", "</PMMOResult>", "<M1>", "</M1>", "</MO>", " a='1'",
     '<measType p="2">', "</measType>", "\n", " ", "pm:", "</measData>", "<measData>", " p='1'", "<mv>", "</mi>", "<mt>",
 )  # fmt: skip
-"""What may break a document."""
+"""Texts that may break a document."""
 PARTS = (
     "<!-- <measValue> -->", "<![CDATA[<r>]]>", "<?x y?>", "\r\n", "<x/>", '<r p="1">5</r>', '<r p="2"/>', "<r>6</r>",
     "<suspect>true</suspect>", "<measTypes>a b</measTypes>", "<measResults>1 2</measResults>", "text", "&#65;", "<sf/>",
     '<measType p="2">c</measType>', '<measValue measObjLdn="C=1"></measValue>', "<mt>c</mt>", "</measInfo><measInfo>",
     "<mv><moid>C=1</moid><r>1</r><r>2</r></mv>", "<job jobId='1'/>", "<M5>7</M5>", "</M2><M2>", RESULT, "<DN>Y-1</DN>",
 )  # fmt: skip
-"""What changes its meaning."""
+"""Texts that change the meaning of a document."""
 
 MEAS = """<?xml version="1.0"?>
 <measCollecFile><fileHeader dnPrefix="S=1"/><measData>
@@ -152,7 +152,7 @@ OMES = f"""<?xml version="1.0"?>
 
 
 def damaged(chance: random.Random) -> str:
-    """A document with a few changes, of which about half leave it well-formed."""
+    """Generates a document with a few changes; about half of them leave it well-formed."""
     text = chance.choice((MEAS, MDC, OMES))
     between = chance.random() < 0.6
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
@@ -166,9 +166,9 @@ def damaged(chance: random.Random) -> str:
 
 
 def outcome(data: bytes, *, fast: bool, chunk: int = 1 << 16, piece: int = 1 << 18) -> tuple[object, ...]:
-    """All rows and faults, or the error with its place."""
+    """Returns all rows and faults, or the error with its position."""
     try:
-        found = list(blocks(cut(data, chunk), fast=fast, piece=piece))
+        found = list(read_blocks(cut(data, chunk), fast=fast, piece=piece))
     except BadFile as error:
         return str(error), error.line, error.column
     by_info: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""A coverage-guided fuzzer finds no file on which lane and expat differ, and none that breaks the reader; bounded."""
+"""A coverage-guided fuzzer finds no file on which lane and expat differ or that breaks the reader; it runs briefly."""
 
 import os
 import subprocess

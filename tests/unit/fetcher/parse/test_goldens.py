@@ -8,7 +8,7 @@ import pytest
 
 from services.fetcher.assemble.batches import gather, read_file
 from services.fetcher.assemble.result import Origin
-from services.fetcher.parse.blocks import blocks
+from services.fetcher.parse.blocks import read_blocks
 from tests import reference
 from tests.unit.fetcher.parse.reading import Row, cut, rows, without_nulls
 
@@ -35,7 +35,7 @@ def test_a_sample_gives_its_golden_rows(sample: Path) -> None:
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
 def test_expat_alone_gives_the_same_messages(sample: Path) -> None:
-    alone = gather(blocks([reference.document(sample)], fast=False), origin(sample))
+    alone = gather(read_blocks([reference.document(sample)], fast=False), origin(sample))
     assert alone == read_file(sample.read_bytes(), origin(sample))
 
 

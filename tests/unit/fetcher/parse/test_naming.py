@@ -1,8 +1,8 @@
-"""Elements and groups that the file does not name outright."""
+"""Elements and groups get names if the file does not state them."""
 
 import pytest
 
-from services.fetcher.parse.values.naming import class_of, group_of, joined
+from services.fetcher.parse.values.naming import class_of, derived_group, joined
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,10 @@ def test_the_class_is_that_of_the_last_component(dn: str, name: str) -> None:
 
 
 def test_a_group_is_the_meas_info_id_else_the_class_of_what_is_measured() -> None:
-    assert group_of("PM=1,PmGroup=X", "A=1,Cell=2", "M=1") == "PM=1,PmGroup=X"
-    assert group_of("", "A=1,Cell=2", "M=1") == "Cell"
-    assert group_of("", "", "SubNetwork=1,MeContext=2") == "MeContext"
-    assert group_of("", "", "node-1") == "ManagedElement"
+    assert derived_group("PM=1,PmGroup=X", "A=1,Cell=2", "M=1") == "PM=1,PmGroup=X"
+    assert derived_group("", "A=1,Cell=2", "M=1") == "Cell"
+    assert derived_group("", "", "SubNetwork=1,MeContext=2") == "MeContext"
+    assert derived_group("", "", "node-1") == "ManagedElement"
 
 
 def test_a_name_is_joined_of_the_parts_that_are_there() -> None:

@@ -1,4 +1,4 @@
-"""Nokia's OMeS, as public examples of it look."""
+"""Nokia's OMeS is read in the form of public examples."""
 
 import pytest
 
@@ -77,9 +77,9 @@ def test_what_was_measured_may_stand_behind_its_values() -> None:
     assert rows(parsed(turned.encode())) == rows(parsed(OMES.encode()))
 
 
-def test_an_interval_that_is_no_number_sets_the_block_aside() -> None:
+def test_a_block_whose_interval_is_not_a_number_is_quarantined() -> None:
     found = parsed(OMES.replace('interval="15"', 'interval="soon"').encode())
-    assert [(aside.reason, aside.group, aside.values) for aside in found.quarantined] == [
+    assert [(quarantined.reason, quarantined.group, quarantined.values) for quarantined in found.quarantined] == [
         ("bad period", "LTE_Cell_Load", 1)
     ]
     assert found.counts.values == 5

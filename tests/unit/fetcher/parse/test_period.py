@@ -1,4 +1,4 @@
-"""When a period ended, whatever the file writes."""
+"""The end of a period is determined from any spelling of times and durations."""
 
 import ast
 from datetime import UTC, datetime

@@ -1,9 +1,9 @@
-"""An error is told with the line and column of the file, whatever the lane has taken out before."""
+"""Errors name the line and column in the file, whatever the lane has taken out before."""
 
 import pytest
 
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.blocks import blocks
+from services.fetcher.parse.blocks import read_blocks
 from tests.unit.fetcher.parse.test_safety import WHOLE
 
 LONG = WHOLE.replace("</measInfo>", '<measValue measObjLdn="C=3"><r p="1">5</r><r p="2">Ü</r></measValue>\n</measInfo>')
@@ -19,7 +19,7 @@ def test_the_place_is_where_the_damage_is(line_end: str, damaged: str, times: in
     at = text.rindex(damaged)
     text = text[:at] + "&" + text[at:]
     with pytest.raises(BadFile) as caught:
-        list(blocks([text.encode()]))
+        list(read_blocks([text.encode()]))
     before = text[: at + 1]  # expat points behind the ampersand
     last_line = before.rpartition(line_end)[2] if line_end else before
     lines = before.count(line_end) + 1 if line_end else 1

@@ -1,11 +1,11 @@
-"""What no PM file needs is refused, at its place; what is odd but allowed is read."""
+"""Content that no PM file needs is refused with its position; content that is odd but allowed is read."""
 
 from collections.abc import Callable
 
 import pytest
 
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.blocks import blocks
+from services.fetcher.parse.blocks import read_blocks
 from tests.unit.fetcher.parse.reading import parsed, rows
 
 HEAD = '<?xml version="1.0"?>'
@@ -19,12 +19,12 @@ WHOLE = HEAD + DATA
 
 
 def refused(text: str | bytes) -> BadFile:
-    """The error, the same by lane and by expat alone."""
+    """Returns the error, which is the same by the lane and by expat alone."""
     data = text if isinstance(text, bytes) else text.encode()
     errors = []
     for fast in (True, False):
         with pytest.raises(BadFile) as caught:
-            list(blocks([data], fast=fast))
+            list(read_blocks([data], fast=fast))
         errors.append(caught.value)
     assert str(errors[0]) == str(errors[1])
     return errors[0]
@@ -43,26 +43,26 @@ def values(text: str | bytes) -> list[dict[str, object]]:
         (f'{HEAD}<!DOCTYPE x [<!ENTITY a "b">]>{DATA}', "declares an entity, 'a': line 1"),
         (f'{HEAD}<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>{DATA}', "declares an entity"),
         (f'{HEAD}<!DOCTYPE x [<!ENTITY % a SYSTEM "http://x/">]>{DATA}', "declares an entity"),
-        (f'{HEAD}<!DOCTYPE x SYSTEM "x.dtd">{DATA.replace(">1<", ">&a;<")}', "nobody declared, 'a': line 4"),
+        (f'{HEAD}<!DOCTYPE x SYSTEM "x.dtd">{DATA.replace(">1<", ">&a;<")}', "uses an undeclared entity, 'a': line 4"),
         (WHOLE.replace(">1<", ">&a;<"), "undefined entity: line 4"),
         (f'{HEAD}<!DOCTYPE x [<!ATTLIST r p CDATA "1">]>{DATA}', "default for an attribute"),
         (WHOLE.replace(">1<", ">\x01<"), "invalid token"),
         (WHOLE.replace(">1<", ">\x00<"), "invalid token"),
         (WHOLE.replace(">1<", ">]]><"), "invalid token"),
         (WHOLE.replace('p="1">1', 'p="1" p="1">1'), "duplicate attribute: line 4"),
-        (WHOLE.replace(">1<", "><x/>1<"), "<x> within a value, <r>: line 4"),
+        (WHOLE.replace(">1<", "><x/>1<"), "the element <x> within <r>, which holds only text: line 4"),
         (WHOLE + "<a/>", "junk after document element"),
         (WHOLE + "text", "junk after document element"),
         (
             "hello",
-            "neither XML nor a table whose header a profile knows (huawei-pmresult, samsung, zte): line 1, column 1",
+            "neither XML nor a table whose header matches a profile (huawei-pmresult, samsung, zte): line 1, column 1",
         ),
         ("", "empty"),
         ("  ", "no element found"),
-        ("<html><body/></html>", "not a PM file, its root element is <html>: line 1, column 1"),
+        ("<html><body/></html>", "not a PM file: its root element is <html>: line 1, column 1"),
         (f"{HEAD} {WHOLE}", "line 1"),
         (WHOLE.replace("<fileHeader/>", f"<fileHeader/>{HEAD}"), "not at start"),
-        (WHOLE.replace("<fileHeader/>", "<x>" * 30), "nested too deep: line 1"),
+        (WHOLE.replace("<fileHeader/>", "<x>" * 30), "nested deeper than 16 levels: line 1"),
     ],
 )
 def test_it_is_refused_with_its_place(text: str, reason: str) -> None:
@@ -97,8 +97,8 @@ def endless(*parts: str) -> Callable[[], list[bytes]]:
     ids=["comment", "attribute", "text"],
 )
 def test_a_token_without_end_is_refused_before_it_fills_the_memory(document: Callable[[], list[bytes]]) -> None:
-    with pytest.raises(BadFile, match="of more than"):
-        list(blocks(document()))
+    with pytest.raises(BadFile, match="is longer than"):
+        list(read_blocks(document()))
 
 
 def test_bytes_of_another_encoding_are_refused_at_their_place() -> None:

@@ -1,4 +1,4 @@
-"""What is too much for memory lies on disk until its file is whole, and changes nothing of what is read."""
+"""Texts that do not fit into memory are on disk until their file is complete, and the result is the same."""
 
 import gc
 from array import array
@@ -13,16 +13,16 @@ from services.fetcher.assemble.batches import RAW, gather
 from services.fetcher.assemble.merge import merged
 from services.fetcher.assemble.result import Parsed
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.blocks import blocks
+from services.fetcher.parse.blocks import read_blocks
 from services.fetcher.preprocess.steps import Preprocessing
-from services.fetcher.rows.held import Columns, Rows
-from services.fetcher.rows.spool import Place, Spool, text_of
+from services.fetcher.rows.held import CounterColumns, Rows
+from services.fetcher.rows.spool import Spool, SpooledText, text_of
 from shared.errors import Unreachable
 from tests.unit.fetcher.parse.documents import documents
 from tests.unit.fetcher.parse.reading import ORIGIN, cut
 from tests.unit.fetcher.parse.test_safety import WHOLE
 
-STEPS = Preprocessing(
+WITH_STEPS = Preprocessing(
     steps=("missing-tokens", "rename-counters"), missing=(b"0", b'"up"'), renames={"pm1": "pm2", "pm3": "other"}
 )
 
@@ -30,49 +30,49 @@ STEPS = Preprocessing(
 def test_texts_are_in_memory_as_long_as_there_is_room_and_on_disk_then(tmp_path: Path) -> None:
     spool = Spool(10, str(tmp_path))
     held = [spool.put(text) for text in (b"12345", b"678901", b"23456", b"7")]
-    assert [isinstance(one, Place) for one in held] == [False, True, False, True]
+    assert [isinstance(one, SpooledText) for one in held] == [False, True, False, True]
     assert [text_of(one) for one in held] == [b"12345", b"678901", b"23456", b"7"]
-    spool.let_go(held[0])
+    spool.release(held[0])
     assert isinstance(spool.put(b"54321"), bytes)
     assert list(tmp_path.iterdir()) == []  # it has no name, so nobody need clear away behind a process that was killed
     spool.close()
 
 
-def test_a_directory_that_takes_no_file_is_told_as_what_may_pass() -> None:
-    with pytest.raises(Unreachable, match="not to be spooled to disk"):
+def test_a_directory_that_takes_no_file_is_a_temporary_problem() -> None:
+    with pytest.raises(Unreachable, match="cannot spool to disk"):
         Spool(0, "/nowhere").put(b"1")
 
 
 def said(parsed: Parsed) -> object:
-    """All of it, wherever it is held."""
+    """Returns the whole result, wherever its texts are held."""
     batches = [(batch.value, batch.group, batch.end_s, batch.rows, batch.values) for batch in parsed.batches]
     return batches, [(block.detail, block.reason, block.values) for block in parsed.quarantined], parsed.counts
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(documents(), st.sampled_from((0, 100, 1000)), st.sampled_from((RAW, STEPS)))
+@given(documents(), st.sampled_from((0, 100, 1000)), st.sampled_from((RAW, WITH_STEPS)))
 def test_a_file_is_read_alike_however_little_memory_there_is(
-    text: str, memory_bytes: int, wanted: Preprocessing
+    text: str, memory_bytes: int, preprocessing: Preprocessing
 ) -> None:
     try:
-        expected = gather(blocks([text.encode()]), ORIGIN, wanted=wanted)
+        expected = gather(read_blocks([text.encode()]), ORIGIN, preprocessing=preprocessing)
     except BadFile:
         return
-    parsed = gather(blocks([text.encode()]), ORIGIN, wanted=wanted, spool=Spool(memory_bytes))
+    parsed = gather(read_blocks([text.encode()]), ORIGIN, preprocessing=preprocessing, spool=Spool(memory_bytes))
     assert said(parsed) == said(expected)
     parsed.close()
 
 
 def test_of_a_file_that_is_refused_nothing_stays_open() -> None:
     with pytest.raises(BadFile):
-        gather(blocks(cut(WHOLE[:-5].encode(), 100), piece=64), ORIGIN, spool=Spool(0))
+        gather(read_blocks(cut(WHOLE[:-5].encode(), 100), piece=64), ORIGIN, spool=Spool(0))
     gc.collect()  # an open file would be a warning, and that an error
 
 
 def test_a_large_table_is_merged_in_turns_as_at_once() -> None:
-    def part(counter: str, *values: int) -> tuple[Columns, Rows]:
+    def part(counter: str, *values: int) -> tuple[CounterColumns, Rows]:
         lines = [orjson.dumps([f"C={at}", 0, value]) for at, value in enumerate(values)]
-        return Columns.of("j", (counter,)), Rows(b",\n".join(lines), len(lines), len(lines), array("q"))
+        return CounterColumns("j", (counter,)), Rows(b",\n".join(lines), len(lines), len(lines), array("q"))
 
     parts = [part("a", *range(100)), part("b", *range(100)), part("a", *[5] * 100)]
     (whole,) = merged(parts)

@@ -1,4 +1,4 @@
-"""Vendors' tables give what the reference reader sees in them, by golden files and made up, however they are cut."""
+"""Tables, golden and generated, give what the reference reader sees in them, however they are cut."""
 
 import json
 import re
@@ -60,14 +60,16 @@ def test_tables_are_read_as_the_reference_reads_them(table: Table, chunk: int) -
 
 
 def test_the_walk_through_of_the_docs_works(tmp_path: Path) -> None:
-    """Its table and its profile are those of the page."""
+    """The table and the profile in the test are those of the page."""
     page = (DATA.parents[1] / "docs" / "profiles.md").read_text()
     table, own = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("csv", "yaml"))
     assert table
     assert own
     (tmp_path / "german.yaml").write_text(dedent(own[1]))
     origin = Origin("4ga", "aa", "", 1, 0, "export_CELL_20200518.csv")
-    found = rows(read_file(table[1].encode(), origin, profiles=tuple(profile.read([tmp_path, profile.SHIPPED]))))
+    found = rows(
+        read_file(table[1].encode(), origin, profiles=tuple(profile.read_profiles([tmp_path, profile.SHIPPED])))
+    )
     assert [(row["element"], row["group"], row["object"], row["suspect"], row["values"]) for row in found] == [
         ("ENB-17", "CELL", "Anlage=ENB-17,Zelle=1", False, {"Verbindungsversuche": "120", "Last": "12.5"}),
         ("ENB-17", "CELL", "Anlage=ENB-17,Zelle=2", True, {"Verbindungsversuche": None, "Last": "3.25"}),

@@ -1,4 +1,4 @@
-"""Packed files: told by their first bytes, bounded, and an early end is not a damage."""
+"""Packed files are recognised by their first bytes and limited in size; an early end is not taken for damage."""
 
 import bz2
 import gzip
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.unpack import Incomplete, UnpackLimits, documents
+from services.fetcher.parse.unpack import Incomplete, UnpackLimits, unpacked_members
 from tests.unit.fetcher.parse.reading import cut
 
 A, B = b"<a>1</a>" * 3000, b"<b>2</b>"
@@ -36,7 +36,7 @@ def tarred(**members: bytes) -> bytes:
 
 
 def contents(data: bytes, limits: UnpackLimits | None = None, chunk: int = 1 << 16) -> list[bytes]:
-    return [b"".join(member.chunks) for member in documents(cut(data, chunk), limits or UnpackLimits())]
+    return [b"".join(member.chunks) for member in unpacked_members(cut(data, chunk), limits or UnpackLimits())]
 
 
 @pytest.mark.parametrize("chunk", [1, 100, 1 << 16])
@@ -66,7 +66,7 @@ def test_a_file_is_unpacked_by_its_first_bytes_in_chunks_of_any_size(
 
 def test_a_document_of_an_archive_has_its_name_there() -> None:
     packed = gzip.compress(tarred(**{"pm/a.xml": A, "b.xml.gz": gzip.compress(B)}))
-    assert [(member.name, b"".join(member.chunks)) for member in documents(packed)] == [
+    assert [(member.name, b"".join(member.chunks)) for member in unpacked_members(packed)] == [
         ("pm/a.xml", A),
         ("b.xml.gz", B),
     ]
@@ -74,7 +74,7 @@ def test_a_document_of_an_archive_has_its_name_there() -> None:
 
 @pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
 def test_a_packing_that_is_not_read_is_named(pack: Callable[[bytes], bytes]) -> None:
-    with pytest.raises(BadFile, match=r"packed by (bzip2|xz), which is not read"):
+    with pytest.raises(BadFile, match=r"the packing (bzip2|xz) is not supported"):
         contents(pack(A))
 
 
@@ -124,7 +124,7 @@ def test_a_bomb_is_refused_before_it_has_unpacked(pack: Callable[[bytes], bytes]
     limits = UnpackLimits(max_ratio=50, always_bytes=1_000_000)
     seen = 0
     with pytest.raises(BadFile, match="50 times"):  # noqa: PT012 - how far it came matters
-        for member in documents(pack(bytes(20_000_000)), limits):
+        for member in unpacked_members(pack(bytes(20_000_000)), limits):
             for chunk in member.chunks:
                 seen += len(chunk)
     assert seen < 2_000_000

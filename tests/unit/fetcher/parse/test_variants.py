@@ -1,4 +1,4 @@
-"""How vendors write one and the same measurement in XML: whatever the spelling, it is read as the standards mean it."""
+"""One measurement in all the spellings of vendors' XML is read as the standards mean it."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ ROW = '<measValue measObjLdn="C=1"><r p="1">1</r><r p="2">2</r></measValue>'
 
 
 def document(info: str = "", *, period: str = PERIOD, names: str = NAMES, row: str = ROW, element: str = "") -> str:
-    """A file of one measInfo, with parts of it written otherwise."""
+    """Returns a file of one measInfo with some parts spelled differently."""
     head = f'<measInfo measInfoId="A"><job jobId="j"/>{period}<repPeriod duration="PT1800S"/>'
     element = element or '<managedElement localDn="M=1"/>'
     data = f"<measData>{element}{info or head + names + row + '</measInfo>'}</measData>"
@@ -25,7 +25,7 @@ def document(info: str = "", *, period: str = PERIOD, names: str = NAMES, row: s
 
 
 def read(data: str | bytes) -> list[dict[str, Any]]:
-    """By the lane, in small chunks, and by expat alone."""
+    """Reads a document by the lane, in small chunks, and by expat alone; all results are the same."""
     data = data if isinstance(data, bytes) else data.encode()
     found = rows(parsed(data))
     assert found == rows(parsed(data, fast=False)) == rows(parsed(data, chunk=5, piece=64))
@@ -33,7 +33,7 @@ def read(data: str | bytes) -> list[dict[str, Any]]:
 
 
 def row(**other: Any) -> list[dict[str, Any]]:
-    """What must be stored, but for what is said otherwise."""
+    """Returns the row that must be stored, with the given differences."""
     plain = {"element": "S=1,M=1", "group": "A", "object": "C=1", "end_s": END_S, "gp_s": GP_S, "suspect": False}
     return [plain | {"values": {"a": "1", "b": "2"}} | other]
 
@@ -179,7 +179,7 @@ def test_what_follows_the_end_is_refused_at_its_place(after: str) -> None:
     assert caught.value.line >= document().count("\n")
 
 
-def test_a_measinfo_without_any_period_is_set_aside_and_says_why() -> None:
+def test_a_measinfo_without_any_period_is_quarantined_and_says_why() -> None:
     found = parsed(b"".join(cut(document(period="").encode(), 7)))
     assert found.counts.reasons == {"bad period": 2}
     assert b"not a duration: ''" in found.quarantined[0].detail

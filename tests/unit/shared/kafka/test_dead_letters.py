@@ -3,7 +3,7 @@
 from shared.kafka.dead_letters import dead_letter, settlement, unsettled
 from shared.kafka.produce import Outgoing
 from shared.kafka.record import Record, TopicPartition
-from shared.topics import counters
+from shared.topics import counters_topic
 
 
 def read_back(offset: int, letter: Outgoing) -> Record:
@@ -12,7 +12,7 @@ def read_back(offset: int, letter: Outgoing) -> Record:
 
 def test_a_letter_goes_to_the_twin_of_its_topic_with_reason_and_origin() -> None:
     letter = dead_letter(TopicPartition("pm.counters.4ga", 5), "e1", b"content", "x" * 9_000, "pm.counters.4ga/5/8")
-    assert (letter.topic, letter.partition, letter.key) == (counters("4ga").dead_letters.name, 5, "e1")
+    assert (letter.topic, letter.partition, letter.key) == (counters_topic("4ga").dead_letters.name, 5, "e1")
     assert letter.value == b"content"
     assert letter.headers == {"reason": "x" * 2_000, "origin": "pm.counters.4ga/5/8"}
 

@@ -1,4 +1,4 @@
-"""What the client delivers becomes our own records, or an error of our own."""
+"""Messages of the client library become our own records, or our own errors."""
 
 from typing import Any
 

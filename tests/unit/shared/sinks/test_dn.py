@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.sinks.dn import split
+from shared.sinks.dn import dn_components
 
 CLASSES = st.text(st.characters(exclude_characters='=,\\"', exclude_categories=["Cs"]), min_size=1).filter(
     lambda text: text.strip(" ") != ""
@@ -15,12 +15,12 @@ SPECIAL = re.compile(r'[,=+<>#;\\"\r\n ]')
 
 
 def escaped(value: str) -> str:
-    """As RFC 2253 clause 2.4 writes it."""
+    """Escapes a value as in RFC 2253 clause 2.4."""
     return SPECIAL.sub(lambda found: "\\" + found[0], value)
 
 
 def in_pairs(value: str) -> str:
-    """As TS 32.300 clause 7.2 writes it: each byte of what is special as a hexadecimal pair."""
+    """Escapes a value as in TS 32.300 clause 7.2: each special byte as a hexadecimal pair."""
     return SPECIAL.sub(lambda found: f"\\{ord(found[0]):02X}", value)
 
 
@@ -49,8 +49,8 @@ def quoted(value: str) -> str:
     ],
 )
 def test_a_name_is_split_at_its_components(dn: str, components: dict[str, str]) -> None:
-    assert split(dn) == components
-    assert list(split(dn)) == list(components)
+    assert dn_components(dn) == components
+    assert list(dn_components(dn)) == list(components)
 
 
 @pytest.mark.parametrize(
@@ -59,24 +59,24 @@ def test_a_name_is_split_at_its_components(dn: str, components: dict[str, str]) 
      "Cell=1,,Id=2", "Cell=1,2", "=1", " =1",
      'Cell="1', 'Cell="1"2', "Cell=1\\", "Cell=\\ff", "Ce\\,ll=1"],
 )  # fmt: skip
-def test_what_is_no_such_name_has_no_components(text: str) -> None:
-    assert split(text) == {}
+def test_a_text_that_is_not_a_name_has_no_components(text: str) -> None:
+    assert dn_components(text) == {}
 
 
 @given(components=st.dictionaries(CLASSES.map(lambda text: text.strip(" ")), VALUES, min_size=1))
 @pytest.mark.parametrize("written", [escaped, in_pairs, quoted])
-def test_a_name_comes_back_as_it_was_written(written: Callable[[str], str], components: dict[str, str]) -> None:
+def test_a_name_is_split_into_what_it_was_made_of(written: Callable[[str], str], components: dict[str, str]) -> None:
     dn = ",".join(f"{name}={written(value)}" for name, value in components.items())
-    assert split(dn) == components
+    assert dn_components(dn) == components
 
 
 @given(values=st.lists(VALUES, min_size=1), kind=CLASSES)
 def test_no_value_of_a_repeated_class_is_lost(values: list[str], kind: str) -> None:
-    assert list(split(",".join(f"{kind}={escaped(value)}" for value in values)).values()) == values
+    assert list(dn_components(",".join(f"{kind}={escaped(value)}" for value in values)).values()) == values
 
 
 @given(text=st.text(st.sampled_from('A1=,\\" aF\u00e4-/')))
 def test_any_text_is_a_name_or_none(text: str) -> None:
-    found = split(text)
+    found = dn_components(text)
     assert all(found)
     assert all(isinstance(value, str) for value in found.values())

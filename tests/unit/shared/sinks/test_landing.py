@@ -1,4 +1,4 @@
-"""Batches that are refused in part: every value is stored or set aside, once, and positions pass in order."""
+"""Batches that are refused in part: every value is stored or set aside once, and positions move in order."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +34,7 @@ def values(batches: Sequence[CounterBatch]) -> list[tuple[str, str, str, int]]:
 
 
 class Database:
-    """Refuses rows with the poison, and the counter `unknown`."""
+    """A database that refuses rows with the poison value, and the counter `unknown`."""
 
     def __init__(self) -> None:
         self.stored: list[CounterBatch] = []

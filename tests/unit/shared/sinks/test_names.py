@@ -1,12 +1,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.sinks.names import KEY_COLUMNS, LONGEST, column_name, table_name
+from shared.sinks.names import KEY_COLUMNS, LONGEST_IDENTIFIER, column_name, table_name
 
 TEXT = st.text(min_size=1)
 
 
-def test_plain_groups_keep_their_name_and_others_get_a_mark() -> None:
+def test_plain_groups_keep_their_name_and_others_get_a_digest() -> None:
     assert table_name("4ga", "EUtranCellFDD") == "4ga_EUtranCellFDD"
     assert table_name("5ga", "PM=1,PmGroup=NRCellCU").startswith("5ga_PM_1_PmGroup_NRCellCU_")
 
@@ -14,7 +14,7 @@ def test_plain_groups_keep_their_name_and_others_get_a_mark() -> None:
 @given(one=TEXT, other=TEXT)
 def test_two_groups_never_share_a_table(one: str, other: str) -> None:
     names = table_name("s", one), table_name("s", other)
-    assert all(len(name) <= LONGEST for name in names)
+    assert all(len(name) <= LONGEST_IDENTIFIER for name in names)
     assert (names[0] == names[1]) == (one == other)
 
 
@@ -23,7 +23,7 @@ def test_two_counters_never_share_a_column_whatever_their_case(counters: list[st
     taken: set[str] = set()
     for counter in counters:
         name = column_name(counter, taken)
-        assert len(name) <= LONGEST
+        assert len(name) <= LONGEST_IDENTIFIER
         assert name.lower() not in taken
         assert name.lower() not in KEY_COLUMNS
         assert name.isascii()

@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.sinks.values import HELD_BY, Content, Kind, are_exact, as_text, content_of, kind_of, widened
+from shared.sinks.values import (
+    HELD_BY,
+    ColumnKind,
+    ValueKind,
+    are_exact,
+    as_text,
+    column_kind,
+    value_kind,
+    widened,
+)
 
 values = (
     st.none()
@@ -18,7 +27,7 @@ declared = st.none() | st.sampled_from(("number", "integer", "vector", "text"))
 
 
 @pytest.mark.parametrize(
-    ("column", "content"),
+    ("column", "kind"),
     [
         ([], "count"),
         ([None, 1, 2**53], "count"),
@@ -32,19 +41,19 @@ declared = st.none() | st.sampled_from(("number", "integer", "vector", "text"))
         ([[1], 1], "mixed"),
     ],
 )
-def test_values_are_looked_at_together(column: list[Any], content: Content) -> None:
-    assert content_of(column) == content
+def test_the_kind_of_values_depends_on_all_of_them(column: list[Any], kind: ValueKind) -> None:
+    assert value_kind(column) == kind
 
 
-def test_a_column_is_what_the_dictionary_says_when_its_values_keep_their_value_there() -> None:
-    assert kind_of("count") == "number"
-    assert kind_of("count", "integer") == "integer"
-    assert kind_of("fraction", "integer") == "number"
-    assert kind_of("count", "vector") == "number"
-    assert kind_of("vector", "text") == "text"
+def test_a_column_has_the_declared_type_if_it_holds_the_values_exactly() -> None:
+    assert column_kind("count") == "number"
+    assert column_kind("count", "integer") == "integer"
+    assert column_kind("fraction", "integer") == "number"
+    assert column_kind("count", "vector") == "number"
+    assert column_kind("vector", "text") == "text"
 
 
-def held(kind: Kind, value: Any) -> bool:
+def held(kind: ColumnKind, value: Any) -> bool:
     match kind:
         case "number":
             return isinstance(value, (int, float)) and float(value) == value
@@ -57,20 +66,20 @@ def held(kind: Kind, value: Any) -> bool:
 
 
 @given(batches=st.lists(st.lists(values, max_size=4), min_size=1), declared=declared)
-def test_a_column_holds_all_it_ever_got_whatever_the_order(batches: list[list[Any]], declared: str | None) -> None:
-    kind = kind_of(content_of(batches[0]), declared)
+def test_a_column_holds_every_value_it_received_in_any_order(batches: list[list[Any]], declared: str | None) -> None:
+    kind = column_kind(value_kind(batches[0]), declared)
     for number, batch in enumerate(batches):
-        kind = widened(kind, content_of(batch))
+        kind = widened(kind, value_kind(batch))
         assert all(held(kind, v) for earlier in batches[: number + 1] for v in earlier if v is not None)
 
 
-def test_text_holds_everything_so_a_column_widens_once_at_most() -> None:
+def test_text_holds_everything_so_a_column_widens_at_most_once() -> None:
     assert all("text" in kinds for kinds in HELD_BY.values())
     assert {widened("text", content) for content in HELD_BY} == {"text"}
 
 
 @given(value=values)
-def test_a_text_cell_keeps_the_value(value: Any) -> None:
+def test_a_text_cell_preserves_the_value(value: Any) -> None:
     text = as_text(value)
     assert text == value if value is None or isinstance(value, str) else orjson.loads(text or "") == value
 
@@ -79,15 +88,15 @@ numbers = st.none() | st.integers(-(2**54), 2**54) | st.floats(-1e6, 1e6)
 
 
 @given(column=st.lists(numbers) | st.lists(values))
-def test_a_short_look_never_takes_for_exact_what_a_long_one_does_not(column: list[Any]) -> None:
-    assert not are_exact(column) or "number" in HELD_BY[content_of(column)]
+def test_are_exact_agrees_with_value_kind_when_it_is_true(column: list[Any]) -> None:
+    assert not are_exact(column) or "number" in HELD_BY[value_kind(column)]
 
 
 @pytest.mark.parametrize("column", [[], [None], [1, None, 0.5], [2**53 - 1], [-5.0] * 1000])
-def test_a_short_look_is_enough_for_what_files_bring(column: list[Any]) -> None:
+def test_are_exact_recognizes_the_usual_values_of_files(column: list[Any]) -> None:
     assert are_exact(column)
 
 
 @pytest.mark.parametrize("column", [[2**53 + 1], [-(2**53) - 1, None], ["1"], [[1]], [2**2000], [None, "x"]])
-def test_a_short_look_leaves_the_rest_to_the_long_one(column: list[Any]) -> None:
+def test_are_exact_is_false_for_values_that_value_kind_must_decide(column: list[Any]) -> None:
     assert not are_exact(column)

@@ -1,0 +1,35 @@
+"""The entry point for tools: everything they use of this service's code.
+
+`client_of` returns a client for reading what is stored, in tables named with `ROWS_SUFFIX` (see ddl.py) and through
+`quoted_identifier`; `ChBridgeSettings` lists the settings for the reference page; `replay_sink` stores messages again.
+"""
+
+from functools import partial
+
+from services.ch_bridge.connection import client_of
+from services.ch_bridge.ddl import ROWS_SUFFIX, quoted_identifier
+from services.ch_bridge.repository import ClickhouseRepository
+from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, clickhouse_of, without_password
+from services.ch_bridge.sink import ClickhouseBridge
+from shared.settings import Settings
+from shared.sinks.rules import storage_rules
+
+__all__ = [
+    "ROWS_SUFFIX",
+    "ChBridgeSettings",
+    "Clickhouse",
+    "clickhouse_of",
+    "client_of",
+    "quoted_identifier",
+    "replay_sink",
+    "without_password",
+]
+
+
+def replay_sink(settings: Settings) -> ClickhouseBridge:
+    """Returns a sink that stores rows under the same rules as the service.
+
+    It sends no deduplication tokens, so that rows the server lost after their first insert are stored again.
+    """
+    rules = partial(storage_rules, settings)
+    return ClickhouseBridge(ClickhouseRepository(clickhouse_of(settings), rules, drop_repeats=False))

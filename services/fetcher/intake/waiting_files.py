@@ -1,0 +1,49 @@
+"""Files that wait for a download thread. Those of one endpoint are taken together and fetched over one session."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+
+from shared.messages import FileFound
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Announced:
+    """An announced file, and the function to call once its outcome is durable. A file may be announced twice."""
+
+    file: FileFound
+    done: Callable[[], None]
+
+
+@dataclass
+class WaitingFiles:
+    """The queue of each endpoint. Shared by the thread that reads announcements and the threads that download."""
+
+    max_files: int
+    """Most files that are taken together."""
+    max_bytes: int
+    """Most bytes that are taken together; a single file may be larger."""
+    of_endpoint: dict[tuple[str, str], deque[Announced]] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+
+    def put(self, announced: Announced) -> None:
+        with self.lock:
+            self.of_endpoint.setdefault(_endpoint(announced.file), deque()).append(announced)
+
+    def take(self, near: FileFound) -> list[Announced]:
+        """Removes and returns the oldest files that wait for the endpoint of this one; none if all were taken."""
+        taken: list[Announced] = []
+        left_bytes = self.max_bytes
+        with self.lock:
+            waiting = self.of_endpoint.get(_endpoint(near), deque())
+            while waiting and len(taken) < self.max_files and (not taken or waiting[0].file.size <= left_bytes):
+                taken.append(waiting.popleft())
+                left_bytes -= taken[-1].file.size
+            if not waiting:
+                self.of_endpoint.pop(_endpoint(near), None)
+        return taken
+
+
+def _endpoint(file: FileFound) -> tuple[str, str]:
+    return file.system, file.endpoint

@@ -1,0 +1,115 @@
+"""SQL that creates and alters tables, columns and views. Pure: no database access."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from shared.sinks.values import ColumnKind
+
+OWN_TABLES = (
+    """CREATE TABLE IF NOT EXISTS pm_object (
+        id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+        digest BINARY(16) NOT NULL COMMENT 'of system, element and ldn: too long for a key themselves',
+        `system` VARCHAR(64) NOT NULL,
+        element TEXT NOT NULL COMMENT 'distinguished name of the managed element',
+        ldn TEXT NOT NULL COMMENT 'measObjLdn',
+        UNIQUE KEY (digest)
+    ) CHARACTER SET utf8mb4""",
+    """CREATE TABLE IF NOT EXISTS pm_group (
+        `system` VARCHAR(64) NOT NULL,
+        measinfo VARCHAR(255) COLLATE utf8mb4_bin NOT NULL COMMENT 'measInfoId',
+        part SMALLINT NOT NULL COMMENT '1, 2 ..: more counters than one table holds; 0: the view of all',
+        `table_name` VARCHAR(64) NOT NULL,
+        PRIMARY KEY (`system`, measinfo, part),
+        UNIQUE KEY (`table_name`)
+    ) CHARACTER SET utf8mb4""",
+    """CREATE TABLE IF NOT EXISTS pm_counter (
+        `table_name` VARCHAR(64) NOT NULL,
+        counter VARCHAR(255) COLLATE utf8mb4_bin NOT NULL COMMENT 'measType',
+        `column_name` VARCHAR(64) NOT NULL,
+        PRIMARY KEY (`table_name`, counter),
+        UNIQUE KEY (`table_name`, `column_name`)
+    ) CHARACTER SET utf8mb4""",
+    """CREATE TABLE IF NOT EXISTS pm_position (
+        topic VARCHAR(249) NOT NULL,
+        `partition` INT NOT NULL,
+        next_offset BIGINT NOT NULL,
+        epoch BIGINT NOT NULL COMMENT 'raised by each new owner: a former one writes no more',
+        PRIMARY KEY (topic, `partition`)
+    ) CHARACTER SET ascii""",
+)
+"""Statements that create pmflow's own tables: object dictionary, catalogue of tables and columns, positions."""
+COLUMN_TYPES: Mapping[ColumnKind, str] = {
+    "number": "DOUBLE",
+    "integer": "BIGINT",
+    "vector": "JSON",
+    "text": "LONGTEXT COLLATE utf8mb4_unicode_ci",
+}
+LONGEST_UNIT = 1024
+"""Most characters of a column's comment."""
+ROW_COLUMNS = ("ts", "obj", "gp_s", "suspect", "ver")
+"""The columns of every counter table besides its counters; the first three are the primary key."""
+
+
+@dataclass(frozen=True, slots=True)
+class CounterColumn:
+    """The column that stores one counter."""
+
+    table: str
+    name: str
+    kind: ColumnKind
+
+
+def create_table(table: str) -> str:
+    """Returns the statement that creates a counter table without counters."""
+    return (
+        f"CREATE TABLE IF NOT EXISTS {quoted_identifier(table)} ("
+        "ts DATETIME NOT NULL COMMENT 'end of the granularity period, UTC', "
+        "obj INT UNSIGNED NOT NULL COMMENT 'pm_object.id', "
+        "gp_s INT UNSIGNED NOT NULL COMMENT 'granularity period', "
+        "suspect TINYINT(1) NOT NULL, "
+        "ver BIGINT NOT NULL COMMENT 'of the newest file in the row', "
+        "PRIMARY KEY (ts, obj, gp_s)) CHARACTER SET utf8mb4 ROW_FORMAT=DYNAMIC"
+    )
+
+
+def create_view(view: str, first: str, columns: Iterable[CounterColumn]) -> str:
+    """Returns the statement that creates the view of a group that is spread over several tables."""
+    placed = sorted(columns, key=lambda column: (column.table, column.name))
+    others = sorted({column.table for column in placed} - {first})
+    names = [f"{quoted_identifier(first)}.{name} AS {name}" for name in ROW_COLUMNS]
+    for column in placed:
+        name = quoted_identifier(column.name)
+        names.append(f"{quoted_identifier(column.table)}.{name} AS {name}")
+    joins = "".join(f" LEFT JOIN {quoted_identifier(table)} USING (ts, obj, gp_s)" for table in others)
+    source = f"{quoted_identifier(first)}{joins}"
+    return f"CREATE OR REPLACE VIEW {quoted_identifier(view)} AS SELECT {', '.join(names)} FROM {source}"
+
+
+def column_definition(name: str, kind: ColumnKind, unit: str) -> str:
+    """Returns the definition of a counter's column; its unit becomes the comment."""
+    return f"{quoted_identifier(name)} {COLUMN_TYPES[kind]} NULL COMMENT {string_literal(unit[:LONGEST_UNIT])}"
+
+
+def kind_of_column(data_type: str, collation: str | None) -> ColumnKind:
+    """Returns the kind of a column as information_schema describes it.
+
+    MariaDB's JSON is a LONGTEXT with a check; its collation distinguishes it from a text column.
+    """
+    if data_type == "longtext" and collation == "utf8mb4_bin":
+        return "vector"
+    return {"double": "number", "bigint": "integer", "json": "vector"}.get(data_type, "text")  # type: ignore[return-value]
+
+
+def placeholders(values: Collection[object]) -> str:
+    """Returns one `%s` per value, comma-separated."""
+    return ", ".join(["%s"] * len(values))
+
+
+def quoted_identifier(name: str) -> str:
+    """Returns a name of a table or column, quoted for SQL."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def string_literal(text: str) -> str:
+    """Returns a text, quoted for SQL."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"

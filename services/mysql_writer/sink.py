@@ -1,0 +1,63 @@
+"""MysqlWriterWorker: the sink that stores batches in MySQL."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from services.mysql_writer.connection import StaleSchema
+from services.mysql_writer.render import Chunk, chunks, upserts
+from services.mysql_writer.repository import Repository
+from shared.health import Heartbeat
+from shared.kafka.record import TopicPartition
+from shared.messages import CounterBatch
+from shared.sinks.landing import CounterKey, RefusedCounters
+from shared.sinks.retention import within_retention
+
+log = logging.getLogger(__name__)
+NO_LIMIT: Final = 1_000_000
+
+
+class MysqlWriterWorker:
+    """Stores batches through a Repository; both belong to one thread. See `shared.sinks.loop.Sink`."""
+
+    name = "mysql"
+
+    def __init__(self, repository: Repository, heartbeat: Heartbeat | None = None) -> None:
+        self.repository = repository
+        self.heartbeat = heartbeat or Heartbeat("")
+
+    def resume(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return self.repository.take_over(partitions)
+
+    def write(self, batches: Sequence[CounterBatch], positions: Mapping[TopicPartition, int]) -> None:
+        try:
+            self.repository.store(self._reporting(self._statements(batches)), positions)
+        except StaleSchema:
+            self.repository.forget()
+            raise
+
+    def _reporting(self, statements: Iterable[bytes]) -> Iterator[bytes]:
+        """Reports progress with each statement that the database accepts, as a slow write is not a hang."""
+        for statement in statements:
+            self.heartbeat.progress()
+            yield statement
+
+    def _statements(self, batches: Sequence[CounterBatch]) -> list[bytes]:
+        statements: list[bytes] = []
+        refused: dict[CounterKey, str] = {}
+        for chunk in chunks(within_retention(batches, self.repository.rules, self.name)):
+            try:
+                statements += self._upserts(chunk)
+            except RefusedCounters as error:
+                refused |= error.reasons
+        if refused:
+            raise RefusedCounters(refused)
+        return statements
+
+    def _upserts(self, chunk: Chunk) -> Iterator[bytes]:
+        rules = self.repository.rules(chunk.system)
+        tables = self.repository.schema.tables(chunk)
+        objects = {(element, ldn) for _, element, ldn, *_ in chunk.keys}
+        numbers = self.repository.objects.numbers_of(chunk.system, objects, split_dn=rules.split_dn)
+        for table, columns in tables.items():
+            yield from upserts(table, columns, chunk, numbers, 1 if rules.row_by_row else NO_LIMIT)

@@ -1,0 +1,5 @@
+"""The part of the tracker that operators' tools use. They import nothing else of it."""
+
+from services.tracker.settings import TrackerSettings
+
+__all__ = ["TrackerSettings"]

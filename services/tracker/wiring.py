@@ -1,0 +1,95 @@
+"""Builds the tracker from its settings and runs it until SIGTERM."""
+
+import logging
+import signal
+import sys
+from functools import partial
+from itertools import chain
+from threading import Event, Thread
+
+import faust
+
+from services.tracker.app import build_app, complete_on
+from services.tracker.cycles import CycleStatistics
+from services.tracker.leases import Leases
+from services.tracker.publisher import CyclePublisher
+from services.tracker.settings import TrackerSettings
+from shared import log
+from shared.crash import exit_on_error
+from shared.cycle_figures import CycleFigures, readable
+from shared.health import Heartbeat, heartbeats
+from shared.inventory import endpoints
+from shared.kafka import admin, consume
+from shared.kafka.produce import Producer
+from shared.metrics import serve_metrics
+from shared.settings import BadSettings, load
+from shared.topics import CYCLES, FILES_SETTLE, FILES_STATUS, TRACKER_TABLES
+from shared.watch import Watch
+
+
+class Worker(faust.Worker):
+    """A Faust worker that leaves SIGUSR1 and SIGUSR2 alone.
+
+    Faust would print all variables on standard error, or start a debugger; `shared.log` uses these signals.
+    """
+
+    def install_signal_handlers(self) -> None:
+        self.loop.add_signal_handler(signal.SIGINT, self._on_sigint)
+        self.loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
+
+
+def publish_cycles(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> None:
+    """Publishes the figures of the cycles until the process ends."""
+    brokers = watch.settings.kafka.bootstrap_servers
+
+    def sinks(name: str) -> tuple[str, ...]:
+        system = watch.settings.system(name)
+        return system.sinks if system else ()
+
+    with exit_on_error("publish cycles"):
+        CyclePublisher(
+            CycleStatistics(sinks, own.lateness_s, own.keep_s),
+            consume.follow_all(brokers, FILES_STATUS),
+            admin.ends(brokers, FILES_STATUS),
+            Producer(brokers),
+            partial(expected_elements, watch),
+            Leases(partial(complete_on, watch), own.lease_s),
+            lambda: watch.settings.systems,
+            heartbeat,
+            published_figures(brokers),
+        ).run(Event())
+
+
+def expected_elements(watch: Watch, name: str) -> list[str]:
+    """Returns the elements in a system's inventory; none if it cannot be read, which the scanner reports."""
+    system = watch.settings.system(name)
+    try:
+        return sorted(endpoints(system)) if system else []
+    except BadSettings:
+        return []
+
+
+def published_figures(brokers: str) -> dict[tuple[str, int], CycleFigures]:
+    """Returns the figures that earlier trackers published, by system and end of the period."""
+    part = consume.OffsetRange(CYCLES, admin.begins(brokers, CYCLES), admin.ends(brokers, CYCLES))
+    records = chain.from_iterable(consume.read_range(brokers, "pmflow-tracker-cycles", part, 1000))
+    figures = readable(record.value for record in records)
+    return {(f.system, f.end_s): f for f in figures}
+
+
+def main() -> None:
+    """Runs the tracker until SIGTERM; exits if a topic is missing."""
+    settings = load()
+    log.setup("tracker", settings.log)
+    serve_metrics("tracker", settings)
+    # A Faust worker never consumes a topic that was created after it started, and still appears healthy.
+    missing = admin.missing(settings.kafka.bootstrap_servers, (FILES_STATUS, FILES_SETTLE, CYCLES, *TRACKER_TABLES))
+    if missing:
+        sys.exit(f"no topic {', '.join(missing)}: run `pmflow topics create` first")
+    own = settings.section("tracker", TrackerSettings)
+    watch = Watch(settings)
+    of_faust, of_cycles = heartbeats(settings.health.file, 2)
+    # A daemon: it ends with the process, as it owns nothing.
+    Thread(target=publish_cycles, args=(watch, own, of_cycles), daemon=True).start()
+    app = build_app(watch, own, of_faust)
+    Worker(app, override_logging=False, redirect_stdouts=False, loglevel=logging.WARNING).execute_from_commandline()

@@ -1,0 +1,96 @@
+import re
+
+import pytest
+
+from services.ch_bridge.cycles import cycle_table_statements
+from services.ch_bridge.ddl import (
+    ColumnDefinition,
+    Deployment,
+    TableState,
+    create_database,
+    create_object_table,
+    next_statements,
+    quoted_identifier,
+    string_literal,
+    table_state,
+)
+
+CLUSTER = Deployment("pm", "ReplicatedReplacingMergeTree")
+
+
+def table(*columns: str, days: int = 0, exists: bool = True, viewed: tuple[str, ...] | None = ()) -> TableState:
+    in_view = None if viewed is None else dict.fromkeys(viewed, "number")
+    return TableState("s_G", "G", {c: ColumnDefinition("number") for c in columns}, days, exists, in_view)  # type: ignore[arg-type]
+
+
+NONE = table(exists=False, viewed=None)
+
+
+def test_a_table_is_created_with_its_columns_and_then_its_view_of_all_present_columns() -> None:
+    create, alter = next_statements(NONE, table("a", days=30), Deployment())
+    assert create.startswith("CREATE TABLE IF NOT EXISTS `s_G_rows` (")
+    assert "ENGINE = ReplacingMergeTree PARTITION BY" in create
+    assert "TTL ts + INTERVAL 30 DAY SETTINGS" in create
+    assert create.endswith("COMMENT 'G'")
+    assert alter == "ALTER TABLE `s_G_rows` ADD COLUMN IF NOT EXISTS `a` Nullable(Float64) CODEC(ZSTD(1))"
+    (view,) = next_statements(table("a", "of another", viewed=None), table(), Deployment())
+    assert view.startswith("CREATE OR REPLACE VIEW `s_G` AS SELECT")
+    assert "AS `a`" in view
+    assert "AS `of another`" in view
+    assert next_statements(table("a", viewed=("a",)), table(), Deployment()) == []
+
+
+def test_a_view_that_lacks_a_column_or_has_one_of_another_type_is_replaced() -> None:
+    assert next_statements(table("a", "b", viewed=("a",)), table(), Deployment())
+    widened = TableState("s_G", "G", {"a": ColumnDefinition("text")}, in_view={"a": "number"})
+    assert next_statements(widened, table(), Deployment())
+
+
+def test_all_changes_of_a_table_are_one_statement() -> None:
+    wanted = TableState(
+        "s_G", "G", {"a": ColumnDefinition("text"), "b": ColumnDefinition("integer", "it's, octets")}, 7
+    )
+    (alter,) = next_statements(table("a", viewed=("a",)), wanted, Deployment())
+    assert alter == (
+        "ALTER TABLE `s_G_rows` MODIFY COLUMN `a` Nullable(String), "
+        "ADD COLUMN IF NOT EXISTS `b` Nullable(Int64) COMMENT 'it\\'s, octets' CODEC(ZSTD(1)), "
+        "MODIFY TTL ts + INTERVAL 7 DAY"
+    )
+
+
+def test_the_ttl_is_removed_when_the_retention_ends() -> None:
+    assert next_statements(table(days=7), table(), Deployment()) == ["ALTER TABLE `s_G_rows` REMOVE TTL"]
+
+
+def test_in_a_cluster_every_statement_runs_on_all_servers_and_every_engine_replicates() -> None:
+    told = [
+        create_database("pm", CLUSTER),
+        create_object_table(CLUSTER),
+        *next_statements(NONE, table("a"), CLUSTER),
+        *next_statements(table("a"), table(), CLUSTER),
+        *cycle_table_statements(CLUSTER),
+    ]
+    assert len(told) == 8
+    for statement in told:
+        assert " ON CLUSTER `pm` " in statement + " "
+        assert not re.search(r"ENGINE = (?!Replicated)", statement)
+
+
+@pytest.mark.parametrize("name", ["a`b", "a\\b", "a'b", "%s", "{a:String}"])
+def test_no_name_or_text_ends_its_quotes(name: str) -> None:
+    assert quoted_identifier(name).replace("\\`", "").replace("\\\\", "").count("`") == 2
+    assert string_literal(name).replace("\\'", "").replace("\\\\", "").count("'") == 2
+
+
+def test_the_present_state_is_read_from_the_servers_answers() -> None:
+    rows = [("ts", "DateTime('UTC')", ""), ("a", "Nullable(Float64)", "s"), ("b", "Nullable(String)", "")]
+    found = table_state("s_G", "G", [("ReplacingMergeTree TTL ts + toIntervalDay(3)",)], rows, rows[:2])
+    assert found == TableState(
+        "s_G",
+        "G",
+        {"a": ColumnDefinition("number", "s"), "b": ColumnDefinition("text")},
+        3,
+        exists=True,
+        in_view={"a": "number"},
+    )
+    assert table_state("s_G", "G", [], [], []) == NONE

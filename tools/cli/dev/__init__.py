@@ -1,0 +1,1 @@
+"""Commands for development: the demo, local services, the parser alone, and the generated documentation."""

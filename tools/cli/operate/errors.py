@@ -1,0 +1,91 @@
+"""`pmflow errors`: failures of files and values, grouped by reason and element, each with a sample."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from shared.messages import FileStatus, SetAside
+from shared.settings import load
+from shared.topics import system_of
+from tools.cli.operate import ledger
+
+FAILURE_STAGES = frozenset({"failed", "error", "lost", "postponed"})
+VARYING_PART = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file, or some of its values, that could not be stored."""
+
+    system: str
+    element: str
+    reason: str
+    at_s: float
+    file_id: str
+    says: str
+    """The file or dead letter to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failures of one element for similar reasons; the sample is the newest one."""
+
+    system: str
+    element: str
+    reason: str
+    many: int
+    first_s: float
+    last_s: float
+    sample: Failure
+
+
+def show_errors() -> None:
+    """Show failed files and values that were set aside: the reason, how often, since when, and a sample."""
+    found = ledger.read_ledger(load().kafka.bootstrap_servers)
+    Console().print(errors_table(grouped(failures(found.files.values(), found.set_aside.values()))))
+
+
+def failures(files: Iterable[FileStatus], set_aside: Iterable[SetAside]) -> Iterator[Failure]:
+    """Yields failed files, files with quarantined values, and values that a sink set aside."""
+    for file in files:
+        if file.stage in FAILURE_STAGES or file.quarantined:
+            says = f"{file.path} ({file.stage})"
+            yield Failure(file.system, file.element, file.reason, file.at_s, file.file_id, says)
+    for aside in set_aside:
+        says = f"{aside.topic}/{aside.partition}/{aside.offset} ({aside.values} values not in {aside.sink})"
+        yield Failure(system_of(aside.topic), aside.element, aside.reason, aside.at_s, aside.file_id, says)
+
+
+def generalized(reason: str) -> str:
+    """Returns a reason without the numbers that differ from file to file.
+
+    >>> generalized("line 12, column 7: no element found")
+    'line *, column *: no element found'
+    """
+    return VARYING_PART.sub("*", reason)
+
+
+def grouped(found: Iterable[Failure]) -> list[FailureGroup]:
+    """Returns groups of similar failures, the most frequent first."""
+    groups: dict[tuple[str, str, str], list[Failure]] = {}
+    for failure in found:
+        groups.setdefault((failure.system, failure.element, generalized(failure.reason)), []).append(failure)
+    made = []
+    for key, members in groups.items():
+        members.sort(key=lambda failure: failure.at_s)
+        made.append(FailureGroup(*key, len(members), members[0].at_s, members[-1].at_s, members[-1]))
+    return sorted(made, key=lambda group: (-group.many, group.system, group.element, group.reason))
+
+
+def errors_table(groups: Iterable[FailureGroup]) -> Table:
+    """Returns a table with one row per group."""
+    shown = Table("system", "element", "count", "first seen", "last seen", "reason", "sample", title="errors")
+    for group in groups:
+        seen = (f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S}" for at_s in (group.first_s, group.last_s))
+        sample = f"{group.sample.file_id} {group.sample.says}"
+        shown.add_row(group.system, group.element, f"{group.many:,}", *seen, group.reason, sample)
+    return shown

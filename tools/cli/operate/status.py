@@ -1,0 +1,63 @@
+"""`pmflow status`: scanners, files and values by system and stage."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import get_args
+
+from rich.console import Console
+from rich.table import Table
+
+from services.scanner.operate import SystemState, reported_states, zookeeper_of
+from shared.errors import Unreachable
+from shared.messages import FileStatus, Stage
+from shared.settings import load
+from tools.cli.operate import ledger
+
+ALL_STAGES = get_args(Stage)
+SUMMED_COUNTS = ("values", "nulls", "quarantined", "dropped")
+
+
+def show_status() -> None:
+    """Show which scanner scans each system, how many files are in each stage, and how many values they contain."""
+    settings, console = load(), Console()
+    try:
+        console.print(systems_table(reported_states(zookeeper_of(settings).connection_string)))
+    except Unreachable as error:
+        console.print(f"systems: {error}", markup=False)
+    console.print(files_table(ledger.read_ledger(settings.kafka.bootstrap_servers).files.values()))
+
+
+def systems_table(states: Iterable[SystemState]) -> Table:
+    """Returns a table with one row per scanner and system: state and last scan."""
+    shown = Table(
+        "system", "scanner", "state", "since", "last scan", "elements", "unreachable", "announced", "held back",
+        "reason", title="systems",
+    )  # fmt: skip
+    for state in states:
+        scan = state.scan
+        counts = (scan.elements, scan.unreachable, scan.announced, scan.held_back) if scan else ("",) * 4
+        since, scanned = _clock(state.since_s), _clock(state.scanned_s)
+        why = state.reason or ", ".join(f"{n} {reason}" for reason, n in (scan.left if scan else {}).items())
+        shown.add_row(state.system, state.scanner, state.state, since, scanned, *map(str, counts), why)
+    return shown
+
+
+def _clock(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if at_s else ""
+
+
+def files_table(files: Iterable[FileStatus]) -> Table:
+    """Returns a table with one row per system; stages without any file are left out."""
+    stages: dict[str, Counter[str]] = defaultdict(Counter)
+    sums: dict[str, Counter[str]] = defaultdict(Counter)
+    for file in files:
+        stages[file.system][file.stage] += 1
+        for what in SUMMED_COUNTS:
+            sums[file.system][what] += getattr(file, what)
+    occupied = [stage for stage in ALL_STAGES if any(counts[stage] for counts in stages.values())]
+    shown = Table("system", *occupied, *SUMMED_COUNTS, title="files by stage, and their values")
+    for system in sorted(stages):
+        counts = [stages[system][stage] for stage in occupied] + [sums[system][what] for what in SUMMED_COUNTS]
+        shown.add_row(system, *(f"{count:,}" for count in counts))
+    return shown
