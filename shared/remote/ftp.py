@@ -31,7 +31,7 @@ from shared.remote.session import (
 from shared.settings import Remote
 
 NOT_FOUND = "550"
-MISSING = ("no such", "not found", "not exist", "cannot find")
+SAYS_MISSING = ("no such", "not found", "not exist", "cannot find")
 
 
 class FtpSession(Owned):
@@ -158,7 +158,7 @@ class FtpSession(Owned):
         what = f"{path!r}: {reply}"
         if not reply.startswith(NOT_FOUND) or any(word in reply.lower() for word in FORBIDDEN):
             return Denied(what)
-        if trust_missing and any(word in reply.lower() for word in MISSING):
+        if trust_missing and any(word in reply.lower() for word in SAYS_MISSING):
             return Gone(what)
         return Denied(what) if self._exists(path) else Gone(what)
 

@@ -14,7 +14,7 @@ from time import time
 from shared.errors import Unreachable
 from shared.remote.ftp_client import UNSUPPORTED, argument, data_chunks
 from shared.remote.listing import ListingBudget, ListingLimits, listed
-from shared.remote.listing_lines import LONGEST_LINE, Kind, Line, list_line, mlsd_line, size_of, time_of
+from shared.remote.listing_lines import LONGEST_LINE, Kind, Line, byte_count, list_line, mlsd_line, rfc3659_time_s
 from shared.remote.session import Entry, Gone, OddEntry, child, is_plain_name
 
 FORBIDDEN = ("permission", "denied", "not enough privileges", "not allowed", "forbidden")
@@ -179,13 +179,13 @@ class FtpListing:
         def ask() -> int | None:
             self.set_type("I")
             size = self.client.size(argument(path))
-            return None if size is None else size_of(b"%d" % size)
+            return None if size is None else byte_count(b"%d" % size)
 
         return self._fact("SIZE", ask)
 
     def mtime_s(self, path: bytes) -> int | None:
         """Returns the answer to MDTM, in seconds since 1970; None where there is none."""
-        return self._fact("MDTM", lambda: time_of(self.client.voidcmd(f"MDTM {argument(path)}")[3:].encode()))
+        return self._fact("MDTM", lambda: rfc3659_time_s(self.client.voidcmd(f"MDTM {argument(path)}")[3:].encode()))
 
     def _fact(self, command: str, ask: Callable[[], int | None]) -> int | None:
         if command in self.unsupported:

@@ -1,10 +1,10 @@
-"""What a listing may cost, and what becomes of entries that no announcement can describe. Pure, but for the clock."""
+"""Limits of a listing, and the reasons why a listed entry cannot be collected. Pure, except for the clock."""
 
 from dataclasses import dataclass, field
 from time import monotonic
 
 from shared.errors import Unreachable
-from shared.remote.listing_lines import LATEST_S, Kind, Line
+from shared.remote.listing_lines import LAST_MTIME_S, Kind, Line
 from shared.remote.session import Entry, OddEntry, is_plain_name
 
 NOT_REGULAR = "not a regular file"
@@ -25,13 +25,13 @@ def entry_of(name: bytes, size: int, mtime_s: int) -> Entry | OddEntry:
         return OddEntry(name, ODD_NAME)
     if not 0 <= size <= LARGEST_BYTES:
         return OddEntry(name, ODD_SIZE)
-    if not 0 <= mtime_s < LATEST_S:
+    if not 0 <= mtime_s < LAST_MTIME_S:
         return OddEntry(name, ODD_TIME)
     return Entry(name, size, mtime_s)
 
 
 def listed(line: Line) -> Entry | OddEntry | None:
-    """Returns what a line is when nothing more can be learned about it; None for a directory."""
+    """Returns the entry of a line about which nothing more can be learned; None for a directory."""
     if not is_plain_name(line.name) and line.kind != "unreadable":
         return OddEntry(line.name, ODD_NAME)
     if line.kind in _REASONS:
@@ -57,7 +57,7 @@ class ListingLimits:
 
 @dataclass(slots=True)
 class ListingBudget:
-    """What is left of the limits, for one listing."""
+    """Counts what one listing has brought, and ends it at the limits."""
 
     limits: ListingLimits
     entries: int = 0

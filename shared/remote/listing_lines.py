@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal
 
-LATEST_S = 4_102_444_800
+LAST_MTIME_S = 4_102_444_800
 """The year 2100: a later time is an error of the server."""
 LONGEST_LINE = 1 << 14
 _TOKENS = 14
-"""Of a line of LIST; its name begins before that."""
+"""Words of a line of LIST that are examined; its name begins among them."""
 Kind = Literal["file", "directory", "other", "unknown", "unreadable"]
 
 
@@ -48,7 +48,9 @@ def mlsd_line(line: bytes) -> Line | None:
     if not name or kind in {b"cdir", b"pdir"} or name in {b".", b".."}:
         return None
     kinds: dict[bytes, Kind] = {b"": "unknown", b"file": "file", b"dir": "directory"}
-    return Line(name, kinds.get(kind, "other"), size_of(known.get(b"size", b"")), time_of(known.get(b"modify", b"")))
+    return Line(
+        name, kinds.get(kind, "other"), byte_count(known.get(b"size", b"")), rfc3659_time_s(known.get(b"modify", b""))
+    )
 
 
 def _fact(part: bytes) -> tuple[bytes, bytes]:
@@ -56,10 +58,10 @@ def _fact(part: bytes) -> tuple[bytes, bytes]:
     return name.strip().lower(), value.strip()
 
 
-def size_of(text: bytes) -> int | None:
+def byte_count(text: bytes) -> int | None:
     """Returns a number of bytes; None where the text is none that a file can have.
 
-    >>> size_of(b"1,234"), size_of(b"-1"), size_of(b"18446744073709551615")
+    >>> byte_count(b"1,234"), byte_count(b"-1"), byte_count(b"18446744073709551615")
     (1234, None, None)
     """
     digits = text.strip().replace(b",", b"")
@@ -69,13 +71,13 @@ def size_of(text: bytes) -> int | None:
     return size if size < 1 << 63 else None
 
 
-def time_of(text: bytes) -> int | None:
+def rfc3659_time_s(text: bytes) -> int | None:
     """Returns the seconds since 1970 of a time of RFC 3659 (YYYYMMDDhhmmss[.sss], UTC); None where it is none.
 
     Servers that print 19 and the years since 1900 are understood:
 
-    >>> time_of(b"20261127031501.25"), time_of(b"191261127031501"), time_of(b"00000000000000"), time_of(b"Nov 27")
-    (1795749301, 1795749301, None, None)
+    >>> [rfc3659_time_s(text) for text in (b"20261127031501.25", b"191261127031501", b"00000000000000", b"Nov 27")]
+    [1795749301, 1795749301, None, None]
     """
     found = re.match(rb"\s*(191\d\d|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?!\d)", text)
     if found is None:
@@ -91,7 +93,7 @@ def _seconds(parts: Sequence[int], zone: tzinfo) -> int | None:
         at_s = int(datetime(year, month, day, hour, minute, min(second, 59), tzinfo=zone).timestamp())
     except (ValueError, OverflowError):
         return None
-    return at_s if 0 <= at_s < LATEST_S else None
+    return at_s if 0 <= at_s < LAST_MTIME_S else None
 
 
 def list_line(line: bytes, now_s: float, zone: tzinfo = UTC) -> Line | None:
@@ -136,7 +138,7 @@ def _unix(line: bytes, tokens: Sequence[_Token], now_s: float, zone: tzinfo) -> 
     if not re.match(rb"[-a-zA-Z?](?:[-rwxsStTlL?]{9}|$)", tokens[0].text):
         return None
     for at in range(1, len(tokens) - 1):
-        if (size := size_of(tokens[at].text)) is None and not re.fullmatch(rb"-?\d+", tokens[at].text):
+        if (size := byte_count(tokens[at].text)) is None and not re.fullmatch(rb"-?\d+", tokens[at].text):
             continue
         for date in _dates([token.text for token in tokens[at + 1 : at + 5]], now_s, zone):
             name = line[tokens[at + date.tokens].end + 1 :]
@@ -246,5 +248,5 @@ def _dos(line: bytes, tokens: Sequence[_Token], zone: tzinfo) -> Line | None:
     name = line[tokens[at].end + 1 :]
     if re.fullmatch(rb"<[A-Za-z]+>", texts[at]):
         return Line(name.lstrip(), "directory" if texts[at].upper() == b"<DIR>" else "other")
-    size = size_of(texts[at])
+    size = byte_count(texts[at])
     return Line(name, "file", size, _seconds((*date, *clock), zone)) if size is not None and name else None

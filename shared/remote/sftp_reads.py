@@ -35,7 +35,7 @@ class Download:
 
     path: bytes
     size: int
-    """As listed; the file may have another."""
+    """The listed size; the real one may differ."""
     out: BinaryIO | None = None
     pieces: list[bytes] = field(default_factory=list)
     refused: Gone | Denied | None = None

@@ -64,7 +64,7 @@ _TYPE_BITS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", 
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What a server tells of a file, a directory or another file type; each part is optional in the protocol."""
+    """Attributes of a file, a directory or another file type; each of them is optional in the protocol."""
 
     size: int | None = None
     mode: int | None = None

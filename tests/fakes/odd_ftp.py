@@ -19,13 +19,13 @@ UNKNOWN = "502 command not implemented"
 
 @dataclass
 class Dialect:
-    """What the server answers: a reply, or the lines of a listing."""
+    """The answers of a server: a reply, or the lines of a listing."""
 
     mlsd: list[bytes] | str = UNKNOWN
     mlst: str = UNKNOWN
     nlst: list[bytes] | str = field(default_factory=lambda: [NAME])
     long: list[bytes] | str = UNKNOWN
-    """For LIST."""
+    """The answer to LIST."""
     size: str = UNKNOWN
     mdtm: str = UNKNOWN
     move: str = "250 moved"
