@@ -3,9 +3,10 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from time import time
 from typing import Any
 
@@ -52,6 +53,11 @@ class InFlightAllowance:
         per_host = system.in_flight_per_host or system.in_flight_limit
         return cls(total, lambda host: max(0, min(total, per_host - used[host])))
 
+    def share(self, part: float) -> "InFlightAllowance":
+        """Returns the part (0 to 1) that some of the elements may use, so that something is left for the others."""
+        total = ceil(self.total * part)
+        return InFlightAllowance(total, lambda host: min(total, self.of_host(host)))
+
 
 def select_files(
     listings: Iterable[ElementListing], allowance: InFlightAllowance, backlog_share: float
@@ -97,24 +103,48 @@ class FileProducer:
                 raise Unreachable("the leadership ended during the scan")
 
         began_s = time()
-        lister = Lister(self.system, self.settings, self.ledger.files, term.epoch, proceed)
         in_flight = self.ledger.in_flight(self.system.name)
-        hosts = {name: endpoint.host for name, endpoint in endpoints.items()}
-        allowance = InFlightAllowance.remaining(self.system, in_flight.by_endpoint, hosts)
-        with ThreadPoolExecutor(self.settings.listings) as pool:
-            listings = list(pool.map(lambda e: self._list(lister, e, allowance, term), endpoints.values()))
-            listings = list(pool.map(lambda listing: self._list_again(lister, listing, term), listings))
-        files = select_files(listings, allowance, self.system.backlog_share)
-        held_back = sum(len(listing.files) for listing in listings) - len(files)
-        summary = _summary(listings, len(self._announced(files, term)), held_back)
+        listings: list[ElementListing] = []
+        announced = held_back = 0
+        for batch, share in self._batches(endpoints, term, proceed):
+            allowance = self._allowance(endpoints).share(share)
+            files = select_files(batch, allowance, self.system.backlog_share)
+            held_back += sum(len(listing.files) for listing in batch) - len(files)
+            announced += len(self._announced(files, term))
+            listings += batch
         summary = replace(
-            summary,
+            _summary(listings, announced, held_back),
             waiting_for_fetchers=in_flight.waiting_for_fetchers,
             waiting_for_sinks=in_flight.waiting_for_sinks,
             took_s=round(time() - began_s, 2),
         )
         _log_scan(self.system.name, summary)
         return summary
+
+    def _allowance(self, endpoints: Mapping[str, Endpoint]) -> InFlightAllowance:
+        hosts = {name: endpoint.host for name, endpoint in endpoints.items()}
+        return InFlightAllowance.remaining(self.system, self.ledger.in_flight(self.system.name).by_endpoint, hosts)
+
+    def _batches(
+        self, endpoints: Mapping[str, Endpoint], term: Term, proceed: Callable[[], None]
+    ) -> Iterator[tuple[list[ElementListing], float]]:
+        """Yields the listings that are complete after each `announce_after_s`, so that none waits for a slow element.
+
+        With them comes their share of the elements that are not announced yet.
+        """
+        lister = Lister(self.system, self.settings, self.ledger.files, term.epoch, proceed)
+        allowance = self._allowance(endpoints)
+        with ThreadPoolExecutor(self.settings.listings) as first, ThreadPoolExecutor(self.settings.listings) as second:
+            waiting = {first.submit(self._list, lister, e, allowance, term) for e in endpoints.values()}
+            try:
+                while waiting:
+                    done, waiting = wait(waiting, self.settings.announce_after_s)
+                    again = second.map(lambda future: self._list_again(lister, future.result(), term), done)
+                    if batch := list(again):
+                        yield batch, len(done) / (len(done) + len(waiting))
+            finally:
+                for future in waiting:
+                    future.cancel()
 
     def _list(self, lister: Lister, endpoint: Endpoint, allowance: InFlightAllowance, term: Term) -> ElementListing:
         listing = ElementListing(endpoint)
