@@ -16,7 +16,7 @@ ELEMENTS_FAILED = counter(
     "elements_not_scanned_total",
     "Elements that could not be listed: unreachable, or a defect of the code, which was logged.",
     "system",
-    "cause",
+    "reason",
 )
 SCAN_SECONDS = seconds("scanner", "scan_seconds", "Duration of a scan of all elements of a system.", "system")
 SCANNED = gauge("scanner", "last_scan_timestamp_seconds", "Time at which the last scan ended.", "system")
