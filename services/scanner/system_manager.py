@@ -118,7 +118,7 @@ class SystemManager:
         self.watch = Watch(settings, self._check, read)
         self.ledger = LedgerFollower(brokers)
         self.producer = Producer(brokers)
-        self.elements = FtpServiceManager(settings.elements)
+        self.elements = FtpServiceManager(settings.elements, at_most_s=own.listing_s)
         self.leadership = Leadership(zookeeper_of(settings).connection_string, f"{socket.gethostname()}-{os.getpid()}")
         self.heartbeat = Heartbeat(settings.health.file)
         self.runs: dict[str, SystemRun] = {}

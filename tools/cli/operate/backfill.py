@@ -127,9 +127,10 @@ def _listing(session: Session, endpoint: Endpoint, system: System, times: TimeRa
     for directory, depth in done_folders(endpoint, system, times).items():
         try:
             for where, entry in session.tree(directory, depth):
-                if isinstance(entry, Denied):
+                if isinstance(entry, Entry):
+                    yield where, entry
+                elif isinstance(entry, Denied):
                     raise entry
-                yield where, entry
         except Gone:
             continue  # no file was settled on that day
 
