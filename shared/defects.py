@@ -13,18 +13,21 @@ from traceback import format_exception
 from typing import Generic, TypeVar
 
 from shared import metrics
-from shared.errors import Hopeless, Unreachable
+from shared.errors import Hopeless, MustExit, Unreachable
 from shared.kafka.record import KafkaFailure
 from shared.messages import BadMessage
+from shared.settings import BadSettings, DefectLimits
 
 Work = TypeVar("Work")
 log = logging.getLogger(__name__)
-PLANNED = (Hopeless, Unreachable, BadMessage, KafkaFailure)
+NO_RECORDS_FAULT = (Unreachable, KafkaFailure, MustExit)
+"""Errors that no record causes: nothing may be set aside because of them."""
+PLANNED = (*NO_RECORDS_FAULT, Hopeless, BadMessage, BadSettings)
 """Errors that the code expects and handles by itself; every other exception is a defect."""
 REASON = "defect"
 
 
-class TooManyDefects(RuntimeError):  # noqa: N818
+class TooManyDefects(MustExit):
     """The service is broken, not its input: the process must end without setting anything more aside."""
 
 
@@ -71,6 +74,15 @@ class DefectBudget:
             self.spent_s.append(now_s)
 
 
+def budget_of(limits: DefectLimits) -> DefectBudget:
+    """Returns the budget of a process by its settings."""
+    return DefectBudget(limits.most, limits.within_s)
+
+
+def nothing_to_renew() -> None:
+    """Serves as `renew` for work without caches and connections."""
+
+
 @dataclass(frozen=True, slots=True)
 class Contained(Generic[Work]):
     """Handles records so that one on which the code fails stops no other.
@@ -87,17 +99,24 @@ class Contained(Generic[Work]):
     budget: DefectBudget
     origin: Callable[[Work], str]
     """Returns topic/partition/offset, for the log."""
+    planned: tuple[type[Exception], ...] = PLANNED
+    """Errors that pass through, as they are no defects here."""
+    is_known: Callable[[Work], bool] = lambda _: False
+    """Returns True for a record that an earlier process set aside; it is passed over and costs no budget.
+
+    A reader that starts at the beginning of a topic meets such records again.
+    """
 
     def __call__(self, records: Sequence[Work]) -> None:
         """Handles the records, or sets aside those on which the code fails.
 
         Raises:
             TooManyDefects: the budget is exhausted.
-            Hopeless, Unreachable, BadMessage, KafkaFailure: as `handle` raises them.
+            Hopeless, Unreachable, BadMessage, KafkaFailure: those in `planned`, as `handle` raises them.
         """
         try:
             self.handle(records)
-        except PLANNED:
+        except self.planned:
             raise
         except Exception:
             log.warning("unexpected error, records tried once more", extra=self._where(records), exc_info=True)
@@ -107,7 +126,7 @@ class Contained(Generic[Work]):
     def _isolate(self, records: Sequence[Work]) -> None:
         try:
             self.handle(records)
-        except PLANNED:
+        except self.planned:
             raise
         except Exception as error:  # noqa: BLE001 - every exception that nobody planned for
             self.renew()
@@ -119,6 +138,9 @@ class Contained(Generic[Work]):
                 self._give_up(records[0], Defect(error))
 
     def _give_up(self, record: Work, defect: Defect) -> None:
+        if self.is_known(record):
+            log.warning("record passed over after a defect, set aside earlier", extra={"origin": self.origin(record)})
+            return
         self.budget.spend(defect)
         self.set_aside(record, defect)
         metrics.DEFECTS.inc()

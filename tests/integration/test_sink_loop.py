@@ -39,6 +39,9 @@ class Memory:
     def resume(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         return {}
 
+    def renew(self) -> None:
+        pass
+
     def write(self, batches: Sequence[CounterBatch], positions: Mapping[TopicPartition, int]) -> None:
         if self.away.is_set():
             self.refused.set()
