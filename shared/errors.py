@@ -1,4 +1,4 @@
-"""The errors into which adapters translate foreign errors: a retry cannot help, it may help, or the process must end."""
+"""The errors into which adapters translate foreign errors: no retry can help, one may help, or the process must end."""
 
 
 class Hopeless(Exception):  # noqa: N818 - `except Hopeless` reads well

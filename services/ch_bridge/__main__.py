@@ -47,9 +47,7 @@ def main() -> None:
     heartbeat, cycle_heartbeat = heartbeats(settings.health.file, 2)
 
     def wanted() -> list[str]:
-        return [
-            topics.counters_topic(system.name).name for system in watch.settings.systems if system.is_using_clickhouse
-        ]
+        return [topics.counters_topic(s.name).name for s in watch.settings.systems if s.is_using_clickhouse]
 
     Thread(target=follow, args=(watch, own.config_look_s, stop), daemon=True).start()
     with exit_on_error("write to ClickHouse"):
