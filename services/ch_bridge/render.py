@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from shared.errors import Hopeless
 from shared.messages import CounterBatch
+from shared.sinks.landing import RefusedBatches
 from shared.sinks.names import column_name, table_name
 from shared.sinks.values import EXACT_INTEGER, HELD_BY, ColumnKind, ValueKind, as_text, value_kind
 
@@ -42,7 +43,8 @@ class RowBlock:
         """Collects the batches' rows.
 
         Raises:
-            Hopeless: a row does not have one value per counter, or a counter occurs twice.
+            Hopeless: a row does not have one value per counter.
+            RefusedBatches: two counters have the same column name.
         """
         self.counters = {column_name(counter, ()): counter for counter in counters}
         """Counter by column name, in the order of the rows' values."""
@@ -53,7 +55,7 @@ class RowBlock:
         if set(map(len, self.rows)) - {2 + len(counters)}:
             raise Hopeless(f"{batches[0].group}: a row does not have one value per counter")
         if len(self.counters) < len(counters):
-            raise Hopeless(f"{batches[0].group}: a counter occurs twice")
+            raise RefusedBatches([(batch, "two of its counters have the same column name") for batch in batches])
 
     def values(self, column: str) -> list[Any]:
         """Returns a column's values as they are in the messages."""
@@ -151,7 +153,8 @@ def columnar_rows(batches: Iterable[CounterBatch]) -> Iterator[ColumnarRows]:
     """Yields the rows of one insert per table, whatever counters the batches bring.
 
     Raises:
-        Hopeless: a row does not have one value per counter, a counter occurs twice, or a key does not fit its column.
+        Hopeless: a row does not have one value per counter, or a key does not fit its column.
+        RefusedBatches: two counters of a batch have the same column name.
     """
 
     def group_of(batch: CounterBatch) -> tuple[str, str]:

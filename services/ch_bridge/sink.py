@@ -26,7 +26,7 @@ class ClickhouseBridge:
         return {}
 
     def write(self, batches: Sequence[CounterBatch], positions: Mapping[TopicPartition, int]) -> None:  # noqa: ARG002
-        kept = within_retention(batches, self.repository.rules, self.name)
+        kept = within_retention([b for b in batches if b.rows], self.repository.rules, self.name)
         refuse(kept, problem_of_batch)
         refused: dict[CounterKey, str] = {}
         for rows in columnar_rows(kept):

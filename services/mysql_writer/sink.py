@@ -46,7 +46,7 @@ class MysqlWriterWorker:
             yield statement
 
     def _statements(self, batches: Sequence[CounterBatch]) -> list[bytes]:
-        kept = within_retention(batches, self.repository.rules, self.name)
+        kept = within_retention([b for b in batches if b.rows], self.repository.rules, self.name)
         refuse(kept, problem_of_batch)
         statements: list[bytes] = []
         refused: dict[CounterKey, str] = {}
