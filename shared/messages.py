@@ -35,6 +35,8 @@ PARTITIONS = 12
 See docs/decisions/0002-completion-by-offset.md.
 """
 
+Text = Annotated[str, Meta(max_length=16_384)]
+"""A text of limited length, so that a message that repeats the texts of another one is not too large for a topic."""
 LONGEST_REASON = 2_000
 """Most bytes of a reason in a message or a header."""
 HexId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
@@ -71,9 +73,9 @@ def path_bytes(text: str) -> bytes:
     return unquote_to_bytes(text)
 
 
-def reason_text(reason: str, most_bytes: int = LONGEST_REASON) -> str:
-    """Returns a reason, cut to so many bytes of UTF-8; what UTF-8 cannot encode is escaped."""
-    return reason.encode(errors="backslashreplace")[:most_bytes].decode(errors="ignore")
+def bounded_text(text: str, most_bytes: int = LONGEST_REASON) -> str:
+    """Returns a text, cut to so many bytes of UTF-8; what UTF-8 cannot encode is escaped."""
+    return text.encode(errors="backslashreplace")[:most_bytes].decode(errors="ignore")
 
 
 def digest_of(content: bytes) -> str:
@@ -147,12 +149,12 @@ class File(Message):
     """The description of a file that every message about it contains."""
 
     file_id: HexId
-    system: str
-    endpoint: str
+    system: Text
+    endpoint: Text
     """Name of the endpoint in the inventory; one endpoint may serve many elements."""
-    element: str
+    element: Text
     """The managed element in the file's name (3GPP TS 32.432 clause 5.1.2), else the endpoint; the partition key."""
-    path: str
+    path: Text
     """Full remote path, encoded by `path_text`."""
     size: Count
     mtime_s: CalendarTime
@@ -164,7 +166,7 @@ class File(Message):
     """Number of announcements of the file so far, this one included."""
     found_s: ClockTime = 0.0
     """Time of the first announcement by the scanner's clock; 0: unknown."""
-    lies_at: str = ""
+    lies_at: Text = ""
     """Path from which a backfill reads the file, and where it stays; empty: the file is at `path`."""
 
     @property
@@ -188,8 +190,8 @@ class FileStatus(File):
     stage: Stage
     at_s: ClockTime
     """Time of this status by the clock of the service that wrote it."""
-    reason: str = ""
-    topic: str = ""
+    reason: Text = ""
+    topic: Text = ""
     partition: Annotated[int, Meta(ge=-1, le=2**31 - 1)] = -1
     last_offset: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = -1
     """Offset of the file's last batch: a sink whose position is beyond it has stored the whole file."""
@@ -214,7 +216,7 @@ class FileStatus(File):
 
 def status_of(file: FileFound, stage: Stage, at_s: float, reason: str = "") -> FileStatus:
     """Returns a status of an announced file."""
-    return FileStatus(**asdict(file), stage=stage, at_s=at_s, reason=reason_text(reason))
+    return FileStatus(**asdict(file), stage=stage, at_s=at_s, reason=bounded_text(reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

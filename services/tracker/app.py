@@ -21,6 +21,7 @@ from services.tracker.settings import TrackerSettings
 from services.tracker.tracker import FileProcessingTracker, TrackedFiles
 from shared.crash import exit_on_error
 from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget
+from shared.errors import MustExit
 from shared.health import Heartbeat
 from shared.kafka.dead_letters import DeadLetters, Refusal
 from shared.kafka.produce import Outgoing, Producer
@@ -53,16 +54,15 @@ class PendingAcks:
         self.producer = producer
         self.letters = DeadLetters(producer)
         self.commands: list[Outgoing] = []
-        """Commands and dead letters to send."""
+        self.refusals: list[Refusal] = []
+        """Events to set aside."""
         self.futures: list[Awaitable[Any]] = []
         """Deliveries of the tables' changes to their changelogs."""
         self.events: list[faust.EventT[Any]] = []
 
     def set_aside(self, event: faust.EventT[Any], reason: str, traceback: str = "") -> None:
         """Queues an event for the dead letters: it is acknowledged after it is there."""
-        refusal = Refusal(record_of(event), reason, traceback=traceback)
-        self.commands.append(self.letters.letter(refusal))
-        self.letters.report(refusal)
+        self.refusals.append(Refusal(record_of(event), reason, traceback=traceback))
 
     async def acknowledge(self) -> None:
         """Waits until everything decided so far is durable, then acknowledges the events that caused it.
@@ -72,9 +72,12 @@ class PendingAcks:
             TimeoutError: a change of a table was not durable in time.
         """
         commands, self.commands = self.commands, []
+        refusals, self.refusals = self.refusals, []
         futures, self.futures = self.futures, []
         events, self.events = self.events, []
         await asyncio.to_thread(self.producer.deliver, *commands)
+        if refusals:
+            await asyncio.to_thread(self.letters.write, refusals)
         await asyncio.wait_for(asyncio.gather(*futures), DURABLE_S)
         for event in events:
             event.ack()
@@ -158,7 +161,11 @@ def _track_statuses(app: faust.App, tracker: FileProcessingTracker, pending: Pen
     async def track(stream: Any) -> None:
         with exit_on_error("track files"):
             async for event in stream.noack().events():
-                contained([event])
+                try:
+                    contained([event])
+                except MustExit:
+                    await pending.acknowledge()  # what was handled or set aside before
+                    raise
                 pending.events.append(event)
 
 

@@ -16,7 +16,7 @@ from shared.kafka.admin import begins, ends
 from shared.kafka.consume import OffsetRange, read_range
 from shared.kafka.produce import Outgoing, Producer, TooLarge
 from shared.kafka.record import Record, TopicPartition
-from shared.messages import SetAside, digest_of, reason_text, set_aside_key
+from shared.messages import SetAside, bounded_text, digest_of, set_aside_key
 from shared.topics import FILES_STATUS, Topic, dead_letters_of
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ LONGEST_TRACEBACK = 16_000
 
 def dead_letter(at: TopicPartition, key: str, content: bytes, reason: str, origin: str) -> Outgoing:
     """Returns a dead letter for a topic, in the partition with the same number."""
-    headers = {REASON: reason_text(reason), ORIGIN: origin}
+    headers = {REASON: bounded_text(reason), ORIGIN: origin}
     return Outgoing(dead_letters_of(at.topic), at.partition, key, content, headers)
 
 
@@ -76,10 +76,9 @@ class DeadLetters:
             for refusal in refusals:
                 self._write_alone(refusal)
         for refusal in refusals:
-            self.report(refusal)
+            self._report(refusal)
 
-    def letter(self, refusal: Refusal) -> Outgoing:
-        """Returns a letter, for a caller that delivers it himself and then calls `report`."""
+    def _letter(self, refusal: Refusal) -> Outgoing:
         record = refusal.record
         content = record.value or b"" if refusal.content is None else refusal.content
         letter = dead_letter(record.topic_partition, record.key_text, content, refusal.reason, record.origin)
@@ -87,22 +86,21 @@ class DeadLetters:
         more = {SINK: self.sink, READER: self.reader, TRACEBACK: traceback}
         return replace(letter, headers={**letter.headers, **{name: text for name, text in more.items() if text}})
 
-    def report(self, refusal: Refusal) -> None:
-        """Counts and logs a letter that is durable."""
+    def _report(self, refusal: Refusal) -> None:
         metrics.DEAD_LETTERS.labels(refusal.record.topic).inc()
         files = {"files": [entry.file_id for entry in refusal.entries]} if refusal.entries else {}
-        facts = {REASON: reason_text(refusal.reason), ORIGIN: refusal.record.origin}
+        facts = {REASON: bounded_text(refusal.reason), ORIGIN: refusal.record.origin}
         log.error("record set aside", extra={**files, **facts, **({SINK: self.sink} if self.sink else {})})
 
     def _messages(self, refusal: Refusal) -> list[Outgoing]:
         entries = (Outgoing(FILES_STATUS.name, e.partition, e.key, e.encode()) for e in refusal.entries)
-        return [self.letter(refusal), *entries]
+        return [self._letter(refusal), *entries]
 
     def _write_alone(self, refusal: Refusal) -> None:
         try:
             self.producer.deliver(*self._messages(refusal))
         except TooLarge as error:
-            reason = reason_text(f"content left out, as it is too large ({error}): {refusal.reason}")
+            reason = bounded_text(f"content left out, as it is too large ({error}): {refusal.reason}")
             self.producer.deliver(*self._messages(replace(refusal, reason=reason, content=b"")))
 
 

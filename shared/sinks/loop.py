@@ -21,7 +21,7 @@ from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters, Refusal
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import Record, TopicPartition
-from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, digest_of, reason_text
+from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, bounded_text, digest_of
 from shared.metrics import DEAD_LETTERS
 from shared.sinks import metrics
 from shared.sinks.landing import Piece, land, pieces_of
@@ -235,7 +235,7 @@ class SinkWorker:
 
     def _set_aside(self, record: Record, content: bytes, reason: str) -> None:
         """Keeps content for the dead letters; they are written together before the position passes the record."""
-        entries = self._set_aside_records(record, content, reason_text(reason))
+        entries = self._set_aside_records(record, content, bounded_text(reason))
         self.pending[record.origin, content] = Refusal(record, reason, content, entries)
         if len(self.pending) >= MOST_PENDING_LETTERS:
             self._flush()
@@ -249,7 +249,7 @@ class SinkWorker:
     def _set_aside_defect(self, write: Callable[[Sequence[Piece]], None], piece: Piece, defect: Defect) -> None:
         """Sets a message aside on which the code fails; stores the position after it, now or with the next write."""
         content = piece.record.value or b""
-        entries = self._set_aside_records(piece.record, content, reason_text(defect.reason))
+        entries = self._set_aside_records(piece.record, content, bounded_text(defect.reason))
         self.letters.write([Refusal(piece.record, defect.reason, content, entries, defect.traceback)])
         try:
             write([replace(piece, batch=None)])
@@ -274,7 +274,7 @@ class SinkWorker:
                 partition=record.partition,
                 offset=record.offset,
                 file_id=batch.file_id,
-                element=batch.element,
+                element=bounded_text(batch.element),
                 values=batch.values,
                 reason=reason,
                 at_s=time(),

@@ -131,6 +131,7 @@ def test_types_and_units_that_are_no_mapping_are_refused(name: str) -> None:
         ({"size": "1"}, "Expected `int`, got `str` - at `$.size`"),
         ({"size": True}, "Expected `int`, got `bool` - at `$.size`"),
         ({"mtime_s": 2**43}, "Expected `int` <= 253402214400 - at `$.mtime_s`"),
+        ({"path": "x" * 16_385}, "Expected `str` of length <= 16384 - at `$.path`"),
         ({"end_s": 10**18}, "Expected `int` <= 253402214400 - at `$.end_s`"),
         ({"epoch": -1}, "Expected `int` >= 0 - at `$.epoch`"),
         ({"file_id": "0123456789ABCDEF"}, "Expected `str` matching regex '^[0-9a-f]{16}$' - at `$.file_id`"),
