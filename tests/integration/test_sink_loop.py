@@ -177,9 +177,7 @@ def test_only_a_poison_batch_is_set_aside_and_the_others_are_stored(loop: Runnin
     assert (short(aside.file_id), aside.offset, aside.values, aside.reason) == ("3", 2, 1, "it is poison")
 
 
-def test_polls_between_the_writes_of_a_split_batch_lose_nothing(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_polls_between_the_writes_of_a_split_batch_lose_nothing(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.sinks.loop.POLL_AFTER_S", 0.0)
     running = Running(stack.kafka, Memory())
     running.send(*(batch(str(n), "poison" if n % 7 == 3 else "G") for n in range(60)))
