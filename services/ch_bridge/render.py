@@ -55,7 +55,8 @@ class RowBlock:
         if set(map(len, self.rows)) - {2 + len(counters)}:
             raise Hopeless(f"{batches[0].group}: a row does not have one value per counter")
         if len(self.counters) < len(counters):
-            raise RefusedBatches([(batch, "two of its counters have the same column name") for batch in batches])
+            why = f"{batches[0].group}: two of its counters have the same column name"
+            raise RefusedBatches([(batch, why) for batch in batches])
 
     def values(self, column: str) -> list[Any]:
         """Returns a column's values as they are in the messages."""
