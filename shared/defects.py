@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from traceback import format_exception
 from typing import Generic, TypeVar
@@ -55,7 +55,7 @@ class DefectBudget:
     within_s: float = 600.0
     clock_s: Callable[[], float] = monotonic
     spent_s: deque[float] = field(default_factory=deque, init=False)
-    lock: Lock = field(default_factory=Lock, init=False)
+    lock: RLock = field(default_factory=RLock, init=False)
 
     def spend(self, defect: Defect) -> None:
         """Counts one record.
@@ -141,8 +141,9 @@ class Contained(Generic[Work]):
         if self.is_known(record):
             log.warning("record passed over after a defect, set aside earlier", extra={"origin": self.origin(record)})
             return
-        self.budget.spend(defect)
-        self.set_aside(record, defect)
+        with self.budget.lock:  # a process that must exit has finished what other threads are setting aside
+            self.budget.spend(defect)
+            self.set_aside(record, defect)
         metrics.DEFECTS.inc()
         log.error("record set aside after a defect", extra={"origin": self.origin(record)}, exc_info=defect.error)
 

@@ -9,12 +9,15 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from threading import Event, Thread
 from time import monotonic
 from urllib.request import urlopen
 
 import pymysql
 import pytest
 
+from services.scanner.ledger import LedgerFollower
+from shared.defects import DefectBudget, TooManyDefects
 from shared.kafka import admin
 from shared.kafka.dead_letters import all_letters
 from shared.kafka.produce import Outgoing, Producer
@@ -338,3 +341,44 @@ def test_a_tracker_whose_handler_fails_once_sets_nothing_aside(service: Service)
     service.until(lambda: commanded(service) == files)
     assert service.letters(FILES_STATUS) == []
     assert service.defects() == 0
+
+
+class Planted(LedgerFollower):
+    """A scanner's reader of the ledger that fails on the files of one system with a word in their path."""
+
+    system = ""
+    word = ""
+
+    def record(self, status: FileStatus) -> None:
+        if status.system == self.system and self.word in status.path:
+            raise ValueError("planted")
+        super().record(status)
+
+
+def follower(service: Service, word: str) -> Planted:
+    found = Planted(service.brokers, service.producer, DefectBudget(most=BUDGET))
+    found.system, found.word = service.system, word
+    return found
+
+
+def test_a_scanner_sets_a_ledger_record_aside_once_however_often_it_starts(service: Service) -> None:
+    files = parsed(service, *NAMES[:4], "poison.xml", *NAMES[4:])
+    (poison,) = parsed(service, "poison.xml")
+    for _ in range(2):
+        reader, stop = follower(service, "poison"), Event()
+        thread = Thread(target=reader.follow, args=(stop,))
+        thread.start()
+        reader.catch_up(stop)
+        stop.set()
+        thread.join()
+        assert files & reader.files.keys() == files - {poison}
+        letters = service.letters(FILES_STATUS)
+        assert_defects(letters, 2, FILES_STATUS)  # two records of the file
+        assert {letter.headers["reader"] for letter in letters} == {"scanner"}
+
+
+def test_a_scanner_whose_reader_always_fails_sets_no_more_aside_than_its_budget(service: Service) -> None:
+    parsed(service, *NAMES)
+    with pytest.raises(TooManyDefects):
+        follower(service, "").follow(Event())
+    assert_defects(service.letters(FILES_STATUS), BUDGET, FILES_STATUS)
