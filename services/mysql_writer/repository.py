@@ -7,10 +7,11 @@ from services.mysql_writer.ddl import OWN_TABLES
 from services.mysql_writer.objects import Objects
 from services.mysql_writer.schema import Schema
 from services.mysql_writer.settings import Mysql, MysqlRules
+from shared.errors import MustExit
 from shared.kafka.record import TopicPartition
 
 
-class Fenced(Exception):  # noqa: N818
+class Fenced(MustExit):
     """Another writer owns the partition now; this one must exit."""
 
 
@@ -65,6 +66,12 @@ class Repository:
         """Forgets the schema, as another process changed it."""
         self.schema.forget()
         self.objects.columns.clear()
+
+    def renew(self) -> None:
+        """Forgets everything it remembers of the database, and closes the connections until they are needed."""
+        self.forget()
+        self.objects.numbers.clear()
+        self.close()
 
     def close(self) -> None:
         self.connection.close()

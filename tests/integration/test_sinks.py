@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from threading import Barrier
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -66,7 +67,7 @@ class Database:
         land(
             lambda pieces: self.sink.write([p.batch for p in pieces if p.batch is not None], {}),
             list(map(Piece, records, batches)),
-            lambda _, content, reason: aside.append((CounterBatch.decode(content), reason)),
+            lambda _, content, reason: aside.append((unchecked(content), reason)),
         )
         return aside
 
@@ -77,6 +78,11 @@ class Database:
             for row in self.read(set(counters or ("a", "b")))
             if row.key[1] == self.group
         }
+
+
+def unchecked(content: bytes) -> CounterBatch:
+    """Returns a batch that `CounterBatch.decode` may refuse."""
+    return CounterBatch(**{name: value for name, value in orjson.loads(content).items() if name != "kind"})
 
 
 @pytest.fixture(scope="module")
