@@ -31,6 +31,8 @@ from shared.remote.session import (
 from shared.settings import Remote
 
 NOT_FOUND = "550"
+OF_THE_PATH = ("450", "451", "452")
+"""Temporary refusals that concern one file or directory; others, such as 421, concern the connection."""
 SAYS_MISSING = ("no such", "not found", "not exist", "cannot find")
 
 
@@ -146,6 +148,10 @@ class FtpSession(Owned):
             raise
         except ftplib.error_perm as error:
             raise self._refusal(path, str(error), trust_missing=trust_missing) from error
+        except ftplib.error_temp as error:
+            if str(error).startswith(OF_THE_PATH):
+                raise Denied(f"{path!r}: {error}") from error
+            raise Unreachable(f"{path!r}: {error}") from error
         except TimeoutError as error:
             raise Unreachable(f"{path!r}: timed out, no data for {self.timeout_s:.0f} s") from error
         except (ftplib.Error, OSError, EOFError, ValueError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.errors import Unreachable
 from shared.inventory import Endpoint
-from shared.remote.session import LoginRefused, MinimumRate
+from shared.remote.session import Denied, LoginRefused, MinimumRate
 from shared.remote.tcp import enable_keepalive
 from shared.settings import Remote
 
@@ -125,8 +125,8 @@ def argument(path: bytes) -> str:
     """Returns a path as an argument of an FTP command.
 
     Raises:
-        ValueError: the path contains a line break, which would end the command, or a zero byte.
+        Denied: the path contains a line break, which would end the command, or a zero byte.
     """
     if b"\r" in path or b"\n" in path or b"\0" in path:
-        raise ValueError("the path contains a line break or a zero byte, which FTP cannot transmit")
+        raise Denied(f"{path!r}: FTP cannot transmit a line break or a zero byte in a path")
     return path.decode(ENCODING)

@@ -113,7 +113,7 @@ class FtpListing:
             return None
         if not texts and not self.is_directory(directory):
             raise Gone(repr(directory))  # some servers list nothing for a missing directory
-        names = (text.rpartition(b"/")[2] for text in texts)
+        names = (text.rstrip(b"/").rpartition(b"/")[2] for text in texts)  # some servers list paths
         return [name for name in dict.fromkeys(names) if name not in {b"", b".", b".."}]
 
     def _listed_alone(self, directory: bytes, budget: ListingBudget) -> Iterator[Line]:

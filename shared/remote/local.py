@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -31,8 +31,19 @@ LOCAL_READ_BYTES = 1 << 20
 class LocalSession(Owned):
     """Implements `session.Session` for a local directory."""
 
-    def __init__(self, limits: ListingLimits = ListingLimits()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        roots: Iterable[bytes] = (),
+        limits: ListingLimits = ListingLimits(),  # noqa: B008 - frozen
+    ) -> None:
+        """Creates a session.
+
+        Args:
+            roots: directories of the configuration. Links are followed on the way to them, but never below them.
+            limits: of a listing.
+        """
         super().__init__()
+        self.roots = {root.rstrip(b"/") for root in roots}
         self.limits = limits
 
     def entries(self, directory: bytes) -> Iterator[Entry]:
@@ -42,16 +53,18 @@ class LocalSession(Owned):
         self, directory: bytes, depth: int, skip: Collection[bytes] = ()
     ) -> Iterator[tuple[bytes, Entry | OddEntry | Denied]]:
         self.traffic.listings += 1
+        if self._root_of(directory) is None:
+            self.roots.add(directory.rstrip(b"/"))
         directories: list[bytes] = []
         budget = ListingBudget(self.limits)
-        with _foreign(directory), os.scandir(directory) as found:
+        with _foreign(directory), self._opened_directory(directory) as number, os.scandir(number) as found:
             for entry in found:
                 budget.spend(entries=1)
                 if not entry.is_dir(follow_symlinks=False):
                     with suppress(FileNotFoundError):  # deleted in the meantime
                         yield directory, _entry(entry)
-                elif depth > 0 and entry.name not in skip:
-                    directories.append(child(directory, entry.name))
+                elif depth > 0 and os.fsencode(entry.name) not in skip:
+                    directories.append(child(directory, os.fsencode(entry.name)))
         yield from subtrees(self, directories, depth, skip)
 
     def read(self, path: bytes, size: int) -> bytes:
@@ -67,7 +80,7 @@ class LocalSession(Owned):
 
     def _copy(self, path: bytes, most: int, out: BinaryIO) -> int:
         taken = 0
-        with _foreign(path), _opened(path) as file:
+        with _foreign(path), self._opened(path) as file:
             while chunk := file.read(LOCAL_READ_BYTES):
                 taken += len(chunk)
                 if taken > most:
@@ -119,21 +132,42 @@ class LocalSession(Owned):
     def abort(self) -> None:
         pass
 
+    def _root_of(self, path: bytes) -> bytes | None:
+        """Returns the longest root that contains a path."""
+        roots = [root for root in self.roots if path.rstrip(b"/") == root or path.startswith(root + b"/")]
+        return max(roots, key=len, default=None)
 
-def _entry(entry: os.DirEntry[bytes]) -> Entry | OddEntry:
+    @contextmanager
+    def _opened_directory(self, directory: bytes) -> Iterator[int]:
+        """Opens a directory without following any link below its root."""
+        root = self._root_of(directory)
+        below = b"" if root is None else directory[len(root) :].strip(b"/")
+        with ExitStack() as stack:
+            number = os.open((directory if root is None else root) or b"/", os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, number)
+            for part in filter(None, below.split(b"/")):
+                number = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=number)
+                stack.callback(os.close, number)
+            yield number
+
+    @contextmanager
+    def _opened(self, path: bytes) -> Iterator[BinaryIO]:
+        """Opens a regular file only: a link or a pipe may have taken the place of what was listed."""
+        directory, _, name = path.rpartition(b"/")
+        with self._opened_directory(directory or b"/") as number:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+            with os.fdopen(os.open(name, flags, dir_fd=number), "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise Denied(f"{path!r}: not a regular file any more")
+                yield file
+
+
+def _entry(entry: os.DirEntry[str]) -> Entry | OddEntry:
+    name = os.fsencode(entry.name)
     if not entry.is_file(follow_symlinks=False):
-        return OddEntry(entry.name, NOT_REGULAR)
+        return OddEntry(name, NOT_REGULAR)
     status = entry.stat(follow_symlinks=False)
-    return entry_of(entry.name, status.st_size, int(status.st_mtime))
-
-
-@contextmanager
-def _opened(path: bytes) -> Iterator[BinaryIO]:
-    """Opens a regular file only: a link or a pipe may have taken the place of what was listed."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise Denied(f"{path!r}: not a regular file any more")
-        yield file
+    return entry_of(name, status.st_size, int(status.st_mtime))
 
 
 @contextmanager

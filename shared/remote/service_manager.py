@@ -38,7 +38,7 @@ def open_session(endpoint: Endpoint, settings: Remote) -> Session:
         case "sftp":
             return connect_sftp(endpoint, settings)
         case "local":
-            return LocalSession()
+            return LocalSession(endpoint.directories(time.time()))
         case _:
             return connect_ftp(endpoint, settings)
 

@@ -15,6 +15,7 @@ TIME = "20261127031501"
 TIME_S = 1_795_749_301
 LIST_LINE = b"-rw-r--r-- 1 pm pm %d Nov 27 03:15 %s" % (SIZE, NAME)
 UNKNOWN = "502 command not implemented"
+MISSING_FILE = "550 Failed to open file."
 
 
 @dataclass
@@ -28,6 +29,8 @@ class Dialect:
     """The answer to LIST."""
     size: str = UNKNOWN
     mdtm: str = UNKNOWN
+    retrieve: str = ""
+    """The refusal of a download; empty for none."""
     move: str = "250 moved"
     delete: str = "250 deleted"
     directories: tuple[str, ...] = ("/", "/pm")
@@ -74,7 +77,7 @@ class _Connection:
             answer = getattr(dialect, verb.lower())
             self.say(answer if here or not answer.startswith("2") else "550 not there")
         elif verb == "RETR":
-            self.send([CONTENT] if here else "550 Failed to open file.", raw=True)
+            self.send([CONTENT] if here and not dialect.retrieve else dialect.retrieve or MISSING_FILE, raw=True)
         else:
             self.say(UNKNOWN)
 

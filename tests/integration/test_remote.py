@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from shared.errors import Unreachable
+from shared.inventory import Endpoint
 from shared.remote.listing import NOT_REGULAR
 from shared.remote.service_manager import FtpServiceManager, open_session
 from shared.remote.session import MORE_IN_MEMORY, Denied, Entry, Gone, LoginRefused, Longer, OddEntry, Session
+from shared.settings import Remote
 from tests.fakes.elements import PROTOCOLS, Element, free_port
 
 
@@ -176,6 +178,24 @@ def test_a_link_put_in_place_after_the_listing_is_not_followed(element: Element,
     found = dict(session.read_all([(element.directory + b"/A", 6), (element.directory + b"/B", 1)]))
     assert isinstance(found[element.directory + b"/A"], Denied)
     assert found[element.directory + b"/B"] == b"1"
+
+
+def test_a_directory_that_became_a_link_after_the_listing_is_not_entered(tmp_path: Path) -> None:
+    (tmp_path / "pm" / "below").mkdir(parents=True)
+    (tmp_path / "pm" / "below" / "A").write_bytes(b"1")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "A").write_bytes(b"secret")
+    (tmp_path / "way").symlink_to(tmp_path)  # on the way to the directory, a link is the operator's
+    here = bytes(tmp_path / "way" / "pm")
+    session = open_session(Endpoint(name="e1", protocol="local", directory=os.fsdecode(here)), Remote())
+    assert session.read(here + b"/below/A", 1) == b"1"
+    (tmp_path / "pm" / "below").rename(tmp_path / "pm" / "old")
+    (tmp_path / "pm" / "below").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Denied):
+        session.read(here + b"/below/A", 6)
+    with pytest.raises(Denied):
+        list(session.tree(here + b"/below", 0))
+    assert {entry.name for entry in session.entries(here + b"/old")} == {b"A"}
 
 
 def test_links_and_special_files_are_listed_with_a_reason(element: Element, session: Session) -> None:

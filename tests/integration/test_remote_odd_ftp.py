@@ -143,6 +143,20 @@ def test_a_move_of_a_file_that_is_not_there_is_gone() -> None:
         session.move(b"/pm/none", b"/pm/done/none")
 
 
+@pytest.mark.parametrize("words", ["450 File busy.", "451 Local error.", "550 Failed to open file.", "553 no"])
+def test_a_file_that_cannot_be_read_now_costs_itself_and_the_session_goes_on(words: str) -> None:
+    with session_with(Dialect(retrieve=words, **ASKED)) as session:
+        ((_, refused),) = session.read_all([(PATH, SIZE)])
+        assert type(refused) is Denied
+        session.check()
+
+
+def test_a_file_that_is_not_there_is_gone_and_a_name_that_ftp_cannot_transmit_is_refused() -> None:
+    with session_with(Dialect(**ASKED)) as session:
+        files = [(b"/pm/none", 1), (b"/pm/two\nlines", 1), (PATH, SIZE)]
+        assert [type(found) for _, found in session.read_all(files)] == [Gone, Denied, bytes]
+
+
 def listed(session: FtpSession) -> object:
     return list(session.tree(b"/pm", 0))
 
