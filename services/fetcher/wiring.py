@@ -9,6 +9,8 @@ from threading import Event, Thread
 from services.fetcher import metrics
 from services.fetcher.assemble.result import Origin, Parsed
 from services.fetcher.elements import ConfiguredElements
+from services.fetcher.history import LedgerLookup
+from services.fetcher.intake.backlog import Backlog
 from services.fetcher.intake.dispatch import Dispatch
 from services.fetcher.intake.jobs import FetchJobs, SettleJobs
 from services.fetcher.intake.pools import Pools
@@ -47,21 +49,15 @@ class Parts:
     settler: Settler
 
 
-def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
-    """Returns the loop that reads announcements and fetches files."""
-    own, watch, elements = parts.own, parts.watch, parts.elements
+def file_processor(parts: Parts) -> FileProcessorWorker:
+    """Returns the worker that fetches, parses and publishes files."""
+    own, elements = parts.own, parts.elements
 
     def parse(data: bytes | Path, origin: Origin) -> Parsed:
         with metrics.PARSE_SECONDS.time(), metrics.PARSING.track_inprogress():
             return parts.parsers(data, origin)
 
-    def threads() -> dict[str, int]:
-        return {system.name: system.consumer_threads for system in watch.settings.systems}
-
-    def is_configured(system: str) -> bool:
-        return system in threads() or (watch.look() is not None and system in threads())  # the scanner may be ahead
-
-    worker = FileProcessorWorker(
+    return FileProcessorWorker(
         own,
         elements.session,
         elements.zone_offset_min,
@@ -70,12 +66,27 @@ def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
         KafkaProducerWorker(parts.producers),
         parse,
         MemoryBudget(own.bytes_in_flight).take,
+        LedgerLookup(parts.watch.settings.kafka.bootstrap_servers),
     )
+
+
+def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
+    """Returns the loop that reads announcements and fetches files."""
+    own, watch = parts.own, parts.watch
+
+    def threads() -> dict[str, int]:
+        return {system.name: system.consumer_threads for system in watch.settings.systems}
+
+    def is_configured(system: str) -> bool:
+        return system in threads() or (watch.look() is not None and system in threads())  # the scanner may be ahead
+
+    consumer = Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-fetcher")
+    waiting = WaitingFiles(own.files_per_session, own.spool_bytes)
     return Dispatch(
-        consumer=Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-fetcher"),
+        consumer=consumer,
         letters=DeadLetters(parts.producers[0]),
         pools=Pools(threads),
-        job_of=FetchJobs(worker, is_configured, WaitingFiles(own.files_per_session, own.spool_bytes)),
+        job_of=FetchJobs(file_processor(parts), is_configured, waiting, Backlog(consumer.lag).includes),
         in_flight_per_thread=own.in_flight_per_thread,
         heartbeat=heartbeat,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from services.scanner.leader import Term
 from services.scanner.ledger import LedgerFollower
-from services.scanner.lister import ElementListing, Lister, cycle_of
+from services.scanner.lister import ElementListing, Lister, cycle_of, is_due
 from services.scanner.rules import NewestFirst
 from services.scanner.settings import ScannerSettings
 from services.scanner.state import ScanSummary
@@ -80,13 +80,14 @@ class FileProducer:
         """Scans all elements once, several at a time. An element that does not respond does not delay the others."""
         began_s = time()
         lister = Lister(self.system, self.settings, self.ledger.files, term.epoch)
-        in_flight = self.ledger.in_flight(self.system.name)
+        in_flight = self.ledger.in_flight(self.system.name, self.system.complete_on)
         hosts = {name: endpoint.host for name, endpoint in endpoints.items()}
         allowance = InFlightAllowance.remaining(self.system, in_flight.by_endpoint, hosts)
         with ThreadPoolExecutor(self.settings.listings) as pool:
             listings = list(pool.map(lambda e: self._list(lister, e, allowance, term), endpoints.values()))
             listings = list(pool.map(lambda listing: self._list_again(lister, listing, term), listings))
-        files = select_files(listings, allowance, self.system.backlog_share)
+        selected = select_files(listings, allowance, self.system.backlog_share)
+        files = [file for file in selected if self._is_still_due(file)]
         self._announce(files, term)
         left = sum((listing.left for listing in listings), Counter[str]())
         held_back = left.pop("no room", 0) + sum(len(listing.files) for listing in listings) - len(files)
@@ -129,6 +130,10 @@ class FileProducer:
         log.warning("element not scanned", extra=extra)
         listing.files, listing.trouble = {}, str(error)
         return listing
+
+    def _is_still_due(self, file: FileFound) -> bool:
+        """Returns False if a fetcher has answered since the listing: `found` must not follow its answer."""
+        return is_due(self.ledger.files.get(file.file_id), time(), self.settings)
 
     def _announce(self, files: Sequence[FileFound], term: Term) -> None:
         """Writes to the ledger first, so that whatever a fetcher says about a file comes after `found`."""

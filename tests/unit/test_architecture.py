@@ -26,8 +26,8 @@ ADAPTERS = {
 FETCHER_ORDER = (
     "reasons", "settings", "metrics",
     "parse.bad_file", "parse.block", "parse.text", "parse.unpack", "parse.values", "parse.tables", "parse.xml",
-    "parse.blocks", "rows", "preprocess", "assemble", "parse_pool", "publish", "settle", "elements", "intake",
-    "worker", "wiring", "__main__", "operate",
+    "parse.blocks", "rows", "preprocess", "assemble", "parse_pool", "publish", "settle", "elements", "history",
+    "intake", "worker", "wiring", "__main__", "operate",
 )  # fmt: skip
 """The fetcher's modules and folders: each imports only those before it."""
 AT_MOST_LINES = {"shared": 1700, "configuration": 330, "kafka": 750, "remote": 1850, "sinks": 850}

@@ -14,6 +14,8 @@ class Announced:
 
     file: FileFound
     done: Callable[[], None]
+    again: bool = False
+    """True if this announcement may have been processed before."""
 
 
 @dataclass

@@ -107,6 +107,7 @@ def test_the_state_of_a_file_follows_from_its_status_the_positions_and_the_dead_
         statistics.on_record(replace(DONE, file_id=f"f{n}", stage=stage), END_S)
     statistics.on_record(replace(DONE, file_id="g1", stage="parsed", last_offset=19), END_S)
     statistics.on_record(replace(DONE, file_id="g2", stage="parsed", last_offset=20), END_S)
+    statistics.on_record(replace(DONE, file_id="g3", stage="parsed", last_offset=19, moves_refused=1), END_S)
     statistics.on_record(replace(DONE, file_id="f2"), END_S)  # in place of postponed
     statistics.on_record(replace(ASIDE, file_id="f2"), END_S)
     statistics.on_record(MYSQL, END_S)
