@@ -172,7 +172,7 @@ def numbers(ranges: str, where: str) -> Iterator[int]:
     """
     total = 0
     for part in ranges.split(","):
-        found = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", part)
+        found = re.fullmatch(r"\s*([0-9]{1,18})\s*(?:-\s*([0-9]{1,18})\s*)?", part)
         if found is None:
             raise BadSettings(f"{where}: range {ranges[:80]!r} must have a form like 1-2000,3001")
         first, last = int(found[1]), int(found[2] or found[1])

@@ -65,7 +65,7 @@ class Pipeline:
 
 
 def unchanged(now: FileStatus, before: FileStatus) -> bool:
-    """Whether all but the time of the status is the same."""
+    """Returns True if all but the time of the status is the same."""
     return replace(now, at_s=before.at_s) == before
 
 
