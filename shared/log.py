@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from shared.printable import printable
+from shared.printable import printable, printable_json
 from shared.settings import Log
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -57,10 +57,9 @@ class ConsoleLines(logging.Formatter):
 def _json(line: dict[str, Any]) -> str:
     """Returns a line as JSON; characters that a terminal would act on are escaped."""
     try:
-        text = orjson.dumps(line, default=str).decode()
+        return printable_json(orjson.dumps(line, default=str).decode())
     except TypeError:  # half a character of UTF-16, a number of more than 64 bits, or a key that is no text
         return json.dumps(line, default=str, skipkeys=True)
-    return text if text.isprintable() else json.dumps(orjson.loads(text), separators=(",", ":"))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -183,11 +183,6 @@ class System:
             parts = where.removeprefix("/").split("/")
             if {"", ".", ".."} & set(parts) or not where.isprintable():
                 raise BadSettings(f"done-directory and error-directory must be plain paths without .., found {where!r}")
-            if self.depth and "%" in parts[0] and not where.startswith("/"):
-                raise BadSettings(
-                    "with depth, done-directory and error-directory must begin with a fixed name, which scans skip, "
-                    f"such as done/{parts[0]}, found {where!r}"
-                )
 
     @property
     def rollout_share(self) -> float | None:

@@ -2,7 +2,7 @@
 
 An announcement is answered once. It may be delivered again after a rebalance, and its file may be announced once more
 because its lease ended. The fetcher keeps no list of the files that are through: it reads a part of one partition of
-the ledger, and only where an announcement may be such a second one (docs/decisions/0026-second-announcements.md).
+the ledger, and only where an announcement may be such a second one (docs/decisions/0024-second-announcements.md).
 """
 
 from collections import defaultdict

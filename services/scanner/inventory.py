@@ -55,10 +55,11 @@ def check_finished_directories(system: System, elements: Iterable[Endpoint], now
         finished = {day.strftime(where).rstrip("/").encode() for day in days}
         for endpoint in elements:
             listed = [directory.rstrip(b"/") for directory in endpoint.directories(now_s)]
-            if again := next(_listed_again(finished, listed, system.depth), None):
+            again = next(_listed_again(finished, listed, system.depth), None)
+            if again is not None:
                 raise BadSettings(
                     f"{system.name}: {key} {where!r} is inside the directories of {endpoint.name} that are listed "
-                    f"({path_text(again)}, depth {system.depth}), so its files would be collected again; "
+                    f"({path_text(again) or '/'}, depth {system.depth}), so its files would be collected again; "
                     "name a directory outside, or a relative one"
                 )
 

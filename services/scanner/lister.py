@@ -111,7 +111,8 @@ class Lister:
         )
         for directory, entry in self._listing(session, endpoint, listing.left):
             listing.listed += 1
-            reason = self.rules.reason_left(entry, time())
+            is_finished = self.rules.is_finished(directory)
+            reason = "finished" if is_finished else self.rules.reason_left(entry, time())
             if reason:
                 listing.left[reason] += 1
                 continue

@@ -127,3 +127,12 @@ def test_what_services_share_stays_small() -> None:
     for file in sources("shared"):
         lines[file.parent.name] += len(file.read_text().splitlines())
     assert lines <= Counter(AT_MOST_LINES), lines
+
+
+def test_commands_print_through_one_module_that_makes_text_harmless() -> None:
+    for file in sources("tools/cli"):
+        if file.name != "output.py":
+            assert not imports(file) & {"rich.table", "rich.markup"}, file
+            for node in ast.walk(ast.parse(file.read_text())):
+                name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+                assert name not in {"typer.echo", "print", "click.echo", "Console", "Table"}, f"{file}: {name}"

@@ -24,6 +24,7 @@ from shared.remote.session import Denied, Entry, Gone, Session, child
 from shared.settings import BadSettings, Settings, System, load
 from shared.topics import FILES_FOUND, FILES_STATUS
 from tools.cli.operate import ledger
+from tools.cli.output import say
 
 CONFLICT_SUFFIX = re.compile(rb"\.[0-9a-f]{16}\Z")
 """Suffix of a file that was moved to done/ while another file there had its name."""
@@ -253,8 +254,6 @@ def backfill_command(
             settings, found_system, times, at_once, lambda ended, of: progress.update(task, completed=ended, total=of)
         )
     for trouble in troubles:
-        typer.echo(f"not searched: {trouble}", err=True)
-    typer.echo(
-        ", ".join(f"{count} {end}" for end, count in sorted(ends.items())) or "no files of this time range in done/"
-    )
+        say(f"not searched: {trouble}", err=True)
+    say(", ".join(f"{count} {end}" for end, count in sorted(ends.items())) or "no files of this time range in done/")
     raise typer.Exit(1 if troubles or set(ends) - {"done"} else 0)

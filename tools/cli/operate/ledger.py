@@ -7,7 +7,7 @@ from itertools import chain
 from shared.kafka.admin import ends
 from shared.kafka.consume import Consumer, follow_all, read_until
 from shared.kafka.record import Record
-from shared.messages import FileStatus, SetAside, SinkPosition, decode_status
+from shared.messages import BadMessage, FileStatus, SetAside, SinkPosition, decode_status
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS, Topic
 
@@ -53,7 +53,11 @@ def _take(ledger: LedgerSnapshot, key: str, value: bytes | None) -> None:
     if value is None:
         ledger.set_aside.pop(key, None)
         return
-    match decode_status(value):
+    try:
+        record = decode_status(value)
+    except BadMessage:
+        return  # the tracker reports it
+    match record:
         case FileStatus() as status:
             ledger.files[status.file_id] = status
         case SinkPosition() as position:

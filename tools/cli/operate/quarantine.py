@@ -7,8 +7,6 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from services.fetcher.operate import Settler, settler_of
 from shared.errors import Unreachable
@@ -19,6 +17,7 @@ from shared.messages import CounterBatch, FileStatus, partition_of
 from shared.settings import Settings, load
 from shared.topics import FILES_STATUS, counters_topic
 from tools.cli.operate import ledger
+from tools.cli.output import OutputTable, say, say_json, show
 
 app = typer.Typer(no_args_is_help=True, help="List, show, retry and discard what was quarantined or set aside.")
 DISCARDED = "discarded: "
@@ -145,11 +144,16 @@ def read_quarantine(settings: Settings) -> Quarantine:
 @app.command("list")
 def list_items(system: Annotated[str, typer.Option(help="list only items of this system")] = "") -> None:
     """List what is quarantined or set aside."""
-    shown = Table("id", "kind", "system", "element", "reason", "origin")
-    for item in read_quarantine(load()).items.values():
-        if system in ("", item.system):
-            shown.add_row(item.id, item.what, item.system, item.element, item.reason, item.origin)
-    Console().print(shown)
+    items = read_quarantine(load()).items.values()
+    show(items_table(item for item in items if system in ("", item.system)))
+
+
+def items_table(items: Iterable[QuarantinedItem]) -> OutputTable:
+    """Returns a table with one row per item."""
+    shown = OutputTable("id", "kind", "system", "element", "reason", "origin")
+    for item in items:
+        shown.add_row(item.id, item.what, item.system, item.element, item.reason, item.origin)
+    return shown
 
 
 @app.command("show")
@@ -159,7 +163,7 @@ def show_item(
     """Show one item completely: a block's texts, a batch's rows, or a file's last status."""
     quarantine = read_quarantine(load())
     item = _known(quarantine, id_)
-    typer.echo(item.content or quarantine.files[item.file_id].encode())
+    say_json(item.content or quarantine.files[item.file_id].encode())
 
 
 @app.command("retry")
@@ -180,10 +184,10 @@ def _each(ids: list[str], do: Callable[[Quarantine, QuarantinedItem], str]) -> N
     for id_ in ids:
         item = _known(quarantine, id_)
         try:
-            typer.echo(f"{id_}: {do(quarantine, item)}")
+            say(f"{id_}: {do(quarantine, item)}")
         except Unreachable as error:
             failed = True
-            typer.echo(f"{id_}: nothing done: {error}", err=True)
+            say(f"{id_}: nothing done: {error}", err=True)
     raise typer.Exit(int(failed))
 
 
