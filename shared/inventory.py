@@ -56,6 +56,9 @@ class Endpoint:
         if self.port == 0:
             object.__setattr__(self, "port", PROTOCOL_PORTS[self.protocol])
         zone(self.time_zone)
+        for field in ("name", "host", "username", "password", "directory"):
+            if any(ord(one) < 32 for one in getattr(self, field)):
+                raise BadSettings(f"{field} must not contain control characters, such as line ends")
 
     @property
     def zone(self) -> ZoneInfo:

@@ -93,6 +93,8 @@ def checked(value: Any, kind: Any, where: str) -> Any:
         BadSettings: the value has another type, or is out of range.
     """
     prepared = _prepared(value, _bare(kind))
+    if _is_half_a_character(prepared):
+        raise BadSettings(f"{where} must be text in Unicode, found half a character (a surrogate)")
     try:
         return msgspec.convert(prepared, kind, strict=not isinstance(value, Given))
     except msgspec.ValidationError:
@@ -118,6 +120,12 @@ def _parts(text: str) -> list[str]:
     if text.startswith("[") and text.endswith("]"):
         return [part.strip().strip("\"'") for part in text[1:-1].split(",") if part.strip()]
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _is_half_a_character(value: Any) -> bool:
+    """Returns True if a text, or one in a list, can be written by no encoding."""
+    texts = value if isinstance(value, list) else [value]
+    return any("\ud800" <= one <= "\udfff" for text in texts if isinstance(text, str) for one in text)
 
 
 def _bare(kind: Any) -> Any:

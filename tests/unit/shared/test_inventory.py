@@ -116,6 +116,11 @@ def test_a_missing_inventory_is_named() -> None:
         ("e.csv", "name,range\na{n},\u00b2\n", " line 2: range '\u00b2' must have a form like 1-2000"),
         ("e.yaml", "- {name: a, s3cret}", " line 1: a word without a value; known: active_mode"),
         ("e.yaml", "- {name: a, passwort}", " line 1: unknown key 'passwort'; did you mean 'password'?"),
+        ("e.yaml", '- {name: "a\\nb"}', " line 1: name must not contain control characters, such as line ends"),
+        ("e.yaml", '- {name: a, username: "pm\\r\\nDELE x"}', "username must not contain control characters"),
+        ("e.yaml", '- {name: a, password: "s3cret\\n"}', "password must not contain control characters"),
+        ("e.yaml", '- {name: a, directory: "/pm\\0"}', "directory must not contain control characters"),
+        ("e.yaml", '- {name: "a\\ud800"}', " line 1: name must be text in Unicode, found half a character"),
         ("e.csv", "name,agent\na,maybe\n", " line 2: agent must be true or false, found 'maybe'"),
     ],
 )

@@ -155,6 +155,8 @@ def everything(folder: Path, text: str) -> None:
         ('4ga: {done-directory: "a\\eb"}', "must be plain paths without .., found 'a\\x1bb'"),
         ("4ga: {rollout: []}", "4ga.rollout must be a list of one or more of texts"),
         ("clickhouse: {url: 'http://pm:se/cret@h/db'}", "clickhouse: url cannot be read; escape special characters"),
+        ('4ga: {pattern: "\\ud800"}', "4ga.pattern must be text in Unicode, found half a character (a surrogate)"),
+        ('4ga: {missing-tokens: [a, "\\udfff"]}', "4ga.missing-tokens must be text in Unicode, found half a character"),
         ("4ga: {retention-days: -1}", "4ga.retention-days must be 0-36500, found -1"),
         ("4ga: {rollout: 120%}", "4ga: rollout must be one share like 25%, or a list of elements, found '120%'"),
         ("4ga: {depth: -1}", "4ga.depth must be 0-100, found -1"),

@@ -13,6 +13,7 @@ from services.fetcher.operate import Origin, Parsed, Preprocessing, profiles_of,
 from services.scanner.operate import element_of
 from shared.errors import Hopeless, Unreachable
 from shared.messages import file_identity, path_text, version_of
+from shared.printable import printable
 from shared.settings import BadSettings, System, load
 from tools.cli.output import say_json
 
@@ -40,7 +41,7 @@ def parse_files(
         known = profiles_of(profiles or ())
         preprocessing = _wanted(system, dictionary or [])
     except BadSettings as error:
-        raise typer.BadParameter(str(error)) from error
+        raise typer.BadParameter(printable(str(error))) from error
     for file in files:
         try:
             parsed = read_file(file.read_bytes(), _origin(file), profiles=known, preprocessing=preprocessing)

@@ -107,7 +107,8 @@ class Quarantine:
             return "nothing done: the file is no longer in the ledger"
         if not self.settler.bring_back(file):
             return "nothing done: the file is no longer on its element"
-        self._say(replace(file, stage="postponed", at_s=time(), reason="retried by hand"))
+        retried = replace(file, stage="postponed", at_s=time(), reason="retried by hand", moves_refused=0, not_moved="")
+        self._say(retried)
         if item.what == "block":
             self._settled(item)
         return "file moved back to where it was found; the next scan announces it"
