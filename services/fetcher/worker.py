@@ -14,6 +14,7 @@ from typing import IO, BinaryIO, Protocol, cast
 
 from services.fetcher import metrics, reasons
 from services.fetcher.assemble.result import Counts, Origin, Parsed, Quarantined
+from services.fetcher.history import EarlierAnswer, FileHistory
 from services.fetcher.intake.waiting_files import Announced
 from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
 from shared.backoff import backoff_s
@@ -80,7 +81,10 @@ class Fetched:
 
 @dataclass(frozen=True)
 class FileProcessorWorker:
-    """Processes files; for each it publishes one status: parsed, failed, postponed, lost, or the one it has already."""
+    """Processes files; for each it publishes one status: parsed, failed, postponed or lost.
+
+    An announcement that was answered before is dropped: what the ledger says about its file stays.
+    """
 
     settings: FetcherSettings
     session: Callable[[FileFound], AbstractContextManager[Element]]
@@ -94,6 +98,8 @@ class FileProcessorWorker:
     """Parses a file; raises Incomplete and Hopeless."""
     memory: Callable[[int], AbstractContextManager[None]]
     """Blocks until there is memory for files of this size."""
+    history: Callable[[Sequence[FileFound]], Mapping[str, FileHistory]] = lambda _: {}
+    """Returns what the ledger says about files, by file id. Blocks; asked only where it may change the outcome."""
     wait: Callable[[float], None] = sleep
 
     def __call__(self, files: Sequence[Announced]) -> None:
@@ -103,6 +109,9 @@ class FileProcessorWorker:
             Unreachable: a status could not be published; that file is not done.
         """
         began_s = monotonic()
+        files = self._not_answered(files)
+        if not files:
+            return
         self.publisher.fetching([status_of(announced.file, "fetching", time()) for announced in files])
         size = sum(announced.file.size for announced in files)
         with self.memory(size), ThreadPoolExecutor(len(files), "process") as threads:
@@ -112,6 +121,38 @@ class FileProcessorWorker:
             ]
         for future in processed:
             future.result()
+
+    def _not_answered(self, files: Sequence[Announced]) -> list[Announced]:
+        """Drops the announcements that were processed before; asks the ledger only if some may have been."""
+        again = [announced.file for announced in files if announced.again]
+        histories = self.history(again) if again else {}
+        left = []
+        for announced in files:
+            history = histories.get(announced.file.file_id)
+            answer = history and history.answer_to(announced.file, is_missing=False, now_s=time())
+            if answer:
+                self._drop(announced, answer)
+            else:
+                left.append(announced)
+        return left
+
+    def _drop(self, announced: Announced, answer: EarlierAnswer) -> None:
+        """Leaves the status of the file as it is in the ledger; publishes it again only if a later one hides it."""
+        if answer.is_hidden:
+            self.publisher.status(answer.status)
+        announced.done()
+        metrics.DUPLICATES.labels(announced.file.system).inc()
+        log.info(
+            "duplicate announcement dropped",
+            extra={
+                "file": announced.file.file_id,
+                "system": announced.file.system,
+                "element": announced.file.element,
+                "path": announced.file.path,
+                "stage": answer.status.stage,
+                "published_again": answer.is_hidden,
+            },
+        )
 
     def _downloaded(self, files: Sequence[Announced]) -> Iterator[tuple[Announced, Fetched]]:
         """Yields each file's content, or why there is none; files left over by a broken connection are tried again."""
@@ -180,6 +221,9 @@ class FileProcessorWorker:
     def _process(self, announced: Announced, fetched: Fetched, began_s: float) -> None:
         """Parses a downloaded file and publishes it and its status."""
         metrics.DOWNLOAD_SECONDS.observe(monotonic() - began_s)
+        if answer := self._earlier_answer(announced.file, fetched.content):
+            self._drop(announced, answer)
+            return
         is_fetched = not isinstance(fetched.content, Exception)
         status = replace(
             self._status(announced.file, fetched.content),
@@ -191,6 +235,16 @@ class FileProcessorWorker:
         took_s = monotonic() - began_s
         _count(status, took_s)
         _log_processed(status, took_s)
+
+    def _earlier_answer(self, file: FileFound, content: FileContent | Hopeless | Unreachable) -> EarlierAnswer | None:
+        """Returns what became of a file that could not be fetched, if it was processed before.
+
+        A backfill is told that the file could not be fetched, as its operator asked for it on purpose.
+        """
+        if file.lies_at or not isinstance(content, Exception):
+            return None
+        history = self.history([file]).get(file.file_id)
+        return history.answer_to(file, is_missing=isinstance(content, Gone), now_s=time()) if history else None
 
     def _status(self, file: FileFound, content: FileContent | Hopeless | Unreachable) -> FileStatus:
         try:
