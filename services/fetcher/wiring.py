@@ -64,7 +64,7 @@ def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
     worker = FileProcessorWorker(
         own,
         elements.session,
-        elements.zone_offset_min,
+        elements.zone,
         elements.aliases,
         parts.settler,
         KafkaProducerWorker(parts.producers),

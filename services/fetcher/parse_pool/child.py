@@ -8,6 +8,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
+from traceback import format_exception
 
 import orjson
 
@@ -18,6 +19,8 @@ from services.fetcher.preprocess.steps import Preprocessing
 from services.fetcher.rows.spool import Spool
 from shared.errors import Hopeless, Unreachable
 
+_LONGEST_WHAT = 1000
+"""Maximum length of an error's description in characters: it may contain parts of the file."""
 READ_BYTES = 1 << 20
 """Bytes that are read at once of a file on disk."""
 
@@ -46,8 +49,17 @@ class ParserMemory:
     """Directory for what goes to disk; empty: the system's directory for temporary files."""
 
 
+class ParserDefect(Exception):  # noqa: N818
+    """An error in a parser process that nobody planned for; it is passed on as text, which any process can read."""
+
+    def __init__(self, what: str, traceback: str) -> None:
+        super().__init__(what, traceback)
+        self.what = what
+        self.traceback = traceback
+
+
 def parse_request(request: ParseRequest, preprocessing: Preprocessing, memory: ParserMemory) -> Parsed | Exception:
-    """Returns the parsed file or a planned error; any other error is a defect and ends the process."""
+    """Returns the parsed file, a planned error, or any other error as a ParserDefect."""
     spool = Spool(memory.held_mb << 20, memory.spool_directory)
     read = partial(
         read_file, origin=request.origin, profiles=request.profiles, preprocessing=preprocessing, spool=spool
@@ -61,6 +73,8 @@ def parse_request(request: ParseRequest, preprocessing: Preprocessing, memory: P
         return error
     except MemoryError:
         return Hopeless("the file needs more memory than a parser process may use (fetcher.parser-memory-mb)")
+    except Exception as error:  # noqa: BLE001 - a defect costs only the file
+        return ParserDefect(f"{type(error).__name__}: {error}"[:_LONGEST_WHAT], "".join(format_exception(error)))
 
 
 def send_result(connection: Connection, result: Parsed | Exception) -> None:

@@ -56,12 +56,16 @@ class Profile:
     """Formats of strptime, the first that fits is used; empty: ISO 8601 and similar."""
     zone: str = ""
     """Zone of times that name none, such as +08:00; empty: the element's zone."""
+    marks_summer_time: bool = False
+    """Times in summer time end with DST: of an hour that comes twice, the one without DST is the second."""
     missing: tuple[str, ...] = ()
     """Tokens for a missing value, in addition to the usual ones."""
     decimal: str = ""
     """Decimal point, "." or ","; empty: a comma in tables delimited by semicolons, as spreadsheets write them."""
+    commas: str = ""
+    """The meaning of commas within numbers: "thousands", "vector", or empty: texts that may be both are set aside."""
     encoding: str = ""
-    """Encoding of files that are not UTF-8; empty: cp1252 or gb18030, guessed from the content."""
+    """Encoding of files that are not clearly UTF-8; empty: cp1252 or gb18030, guessed from the content."""
     element_pattern: str = ""
     group_pattern: str = ""
     """Patterns for the object's name: the first group is the element, or the measurement group."""
@@ -73,6 +77,8 @@ class Profile:
             raise BadSettings(f"profile {self.name}: a column for begin or end is required")
         if self.decimal not in ("", ".", ","):
             raise BadSettings(f"profile {self.name}: decimal must be . or , not {self.decimal!r}")
+        if self.commas not in ("", "thousands", "vector"):
+            raise BadSettings(f"profile {self.name}: commas must be thousands or vector, not {self.commas!r}")
         try:
             "".encode(self.encoding or "utf-8")
         except LookupError as error:
