@@ -15,6 +15,7 @@ from services.fetcher import metrics, reasons
 from services.fetcher.assemble.result import Counts, Origin, Parsed, Quarantined
 from services.fetcher.intake.waiting_files import Announced
 from services.fetcher.parse.unpack import Incomplete
+from services.fetcher.parse.values.period import is_plausible
 from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
 from shared.backoff import backoff_s
 from shared.errors import Hopeless, Unreachable
@@ -222,7 +223,7 @@ class FileProcessorWorker:
         _count_values(file.system, counts)
         return replace(
             status_of(file, "parsed", time(), "; ".join(remarks)),
-            end_s=file.end_s or max((batch.end_s for batch in parsed.batches), default=0),
+            end_s=file.end_s if is_plausible(file.end_s) else max((b.end_s for b in parsed.batches), default=0),
             parsed_s=time(),
             topic=topic,
             partition=partition,

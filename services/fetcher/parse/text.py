@@ -167,6 +167,8 @@ def cut(texts: Iterable[str], size: int) -> Iterator[str]:
 
 def _encoding(head: bytes) -> tuple[str, int, str]:
     """Returns the encoding, the length of its byte order mark, and the reason to assume it."""
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, b"<\0\0\0")):
+        raise BadFile("the encoding utf-32 is not supported", 1, 1)
     for mark, encoding, length in _MARKS:
         if head.startswith(mark):
             return encoding, length, "as its first bytes say"

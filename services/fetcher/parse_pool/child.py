@@ -15,6 +15,7 @@ import orjson
 from services.fetcher.assemble.batches import read_file
 from services.fetcher.assemble.result import Origin, Parsed
 from services.fetcher.parse.tables.profile import Profile
+from services.fetcher.parse_pool.defect import ParserDefect
 from services.fetcher.preprocess.steps import Preprocessing
 from services.fetcher.rows.spool import Spool
 from shared.errors import Hopeless, Unreachable
@@ -47,15 +48,6 @@ class ParserMemory:
     """Size of a file's messages that are held in memory until the file is complete; the rest goes to disk."""
     spool_directory: str = ""
     """Directory for what goes to disk; empty: the system's directory for temporary files."""
-
-
-class ParserDefect(Exception):  # noqa: N818
-    """An error in a parser process that nobody planned for; it is passed on as text, which any process can read."""
-
-    def __init__(self, what: str, traceback: str) -> None:
-        super().__init__(what, traceback)
-        self.what = what
-        self.traceback = traceback
 
 
 def parse_request(request: ParseRequest, preprocessing: Preprocessing, memory: ParserMemory) -> Parsed | Exception:

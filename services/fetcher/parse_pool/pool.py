@@ -16,7 +16,8 @@ import orjson
 from services.fetcher.assemble.batches import RAW
 from services.fetcher.assemble.result import Origin, Parsed
 from services.fetcher.parse.tables.profile import Profile
-from services.fetcher.parse_pool.child import ParserDefect, ParseRequest, ParserMemory, receive_result
+from services.fetcher.parse_pool.child import ParseRequest, ParserMemory, receive_result
+from services.fetcher.parse_pool.defect import ParserDefect
 from services.fetcher.preprocess.steps import Preprocessing
 from shared import metrics
 from shared.defects import REASON
@@ -50,6 +51,7 @@ class _Process:
 
         Raises:
             _Died: the process ended, or there was no result in time.
+            ParserDefect: an unplanned error.
         """
         system, preprocessing = request.origin.system, request.preprocessing
         try:
@@ -59,11 +61,14 @@ class _Process:
             self.sent[system] = preprocessing
             if not self.connection.poll(timeout_s):
                 raise _Died(f"no result after {timeout_s:g} s")
-            return receive_result(self.connection)
+            result = receive_result(self.connection)
         except (EOFError, OSError) as error:
             with suppress(subprocess.TimeoutExpired):
                 self.child.wait(5)
             raise _Died(f"the process exited with code {self.child.returncode}") from error
+        if isinstance(result, ParserDefect):
+            raise result
+        return result
 
     def is_alive(self) -> bool:
         return self.child.poll() is None
@@ -134,16 +139,12 @@ class ParserPool:
                 process.end()
                 process = None
             process = process or _Process(self.limits.memory)
-            result = process.parse(request, self.limits.timeout_s)
-            if isinstance(result, ParserDefect):
-                raise result
-        except (_Died, ParserDefect):  # its state may be the cause
+            return process.parse(request, self.limits.timeout_s)
+        except BaseException:  # its state may be the cause, or a result may be left in its connection
             if process:
                 process.end()
             process = None
             raise
-        else:
-            return result
         finally:
             self.idle.put(process)
 

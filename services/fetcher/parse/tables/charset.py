@@ -32,11 +32,13 @@ class TableText:
         """The encoding in which the text is read."""
 
     def __iter__(self) -> Iterator[str]:
-        """Raises BadFile: the table is in UTF-16 without a byte order mark."""
+        """Raises BadFile: the table is in UTF-32, or in UTF-16 without a byte order mark."""
         head = b""
         while len(head) < _LONGEST_MARKS and (chunk := next(self.chunks, None)) is not None:
             head += chunk
         mark, encoding = next(((m, e) for m, e in _MARKS if head.startswith(m)), (b"", ""))
+        if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+            raise BadFile("the encoding utf-32 is not supported", 1, 1)
         if not mark and (head[1:8:2].count(0) > 2 or head[0:8:2].count(0) > 2):
             raise BadFile("the bytes look like UTF-16 without a byte order mark, which is not supported", 1, 1)
         while mark and head.startswith(mark):

@@ -72,7 +72,7 @@ class _Table:
         self.layout = header.layout
         self.profile = profile = header.layout.profile
         by_file = re.search(profile.group_by_file_name, file_name) if profile.group_by_file_name else None
-        self.file_group = by_file[1] if by_file else ""
+        self.file_group = (by_file[1] or "") if by_file else ""
         self.good = frozenset(word.lower() for word in profile.good)
         self.missing = frozenset(word.lower() for word in profile.missing)
         self.has_decimal_commas = (profile.decimal or ("," if header.delimiter == ";" else ".")) == ","
@@ -240,4 +240,4 @@ def _cell(cells: list[str], at: int) -> str:
 
 def _found(pattern: re.Pattern[str] | None, text: str) -> str:
     match = pattern.match(text) if pattern else None
-    return match[1].strip() if match else ""
+    return (match[1] or "").strip() if match else ""

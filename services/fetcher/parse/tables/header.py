@@ -39,6 +39,8 @@ def header_of(lines: Sequence[str], profiles: Sequence[Profile]) -> Header:
     for at, line in enumerate(lines):
         if fitting := list(_fitting(line, at, profiles)):
             return max(fitting, key=lambda header: header.layout.claimed)  # the first of several
+    if not lines:
+        raise BadFile("the document is empty")
     known = ", ".join(profile.name for profile in profiles)
     what = f"neither XML nor a table whose header matches a profile ({known})"
     at, line = max(enumerate(lines, 1), key=lambda numbered: _columns(numbered[1]))

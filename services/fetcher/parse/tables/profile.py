@@ -81,13 +81,18 @@ class Profile:
             raise BadSettings(f"profile {self.name}: commas must be thousands or vector, not {self.commas!r}")
         try:
             "".encode(self.encoding or "utf-8")
-        except LookupError as error:
+        except (LookupError, UnicodeError) as error:
             raise BadSettings(f"profile {self.name}: unknown encoding {self.encoding!r}") from error
-        for pattern in (self.counters, self.element_pattern, self.group_pattern, self.group_by_file_name):
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise BadSettings(f"profile {self.name}: {pattern!r} is not a valid pattern: {error}") from error
+        for key in ("counters", "element_pattern", "group_pattern", "group_by_file_name"):
+            self._check_pattern(getattr(self, key), needs_group=key != "counters")
+
+    def _check_pattern(self, pattern: str, *, needs_group: bool) -> None:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise BadSettings(f"profile {self.name}: {pattern!r} is not a valid pattern: {error}") from error
+        if pattern and needs_group and not groups:
+            raise BadSettings(f"profile {self.name}: {pattern!r} needs a group, in parentheses, for the name")
 
 
 @dataclass(frozen=True, slots=True)

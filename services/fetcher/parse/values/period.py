@@ -6,7 +6,7 @@ the first. A time in the hour that the change to summer time skips has the offse
 """
 
 import re
-from calendar import timegm
+from calendar import monthrange, timegm
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,8 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-EARLIEST_S, LATEST_S = timegm((1980, 1, 1, 0, 0, 0)), timegm((2101, 1, 1, 0, 0, 0))
-"""The times that a period may end at. Others come from a clock that was reset, or stand for "no time"."""
+_EARLIEST_S, _LATEST_S = timegm((1980, 1, 1, 0, 0, 0)), timegm((2101, 1, 1, 0, 0, 0))
 LONGEST_S = 366 * 86_400
 """The longest granularity period."""
 _YEARS = "1980-2100"
@@ -60,6 +59,11 @@ class Period:
     end_offset_min: int
 
 
+def is_plausible(time_s: int) -> bool:
+    """Returns True if a period may end then. Other times come from a clock that was reset, or stand for "no time"."""
+    return _EARLIEST_S <= time_s < _LATEST_S
+
+
 @lru_cache(1024)
 def time_of(text: str, zone: str) -> tuple[int, int]:
     """Returns seconds since 1970 and the zone offset in minutes; `zone` applies if the text names no zone.
@@ -76,13 +80,14 @@ def time_of(text: str, zone: str) -> tuple[int, int]:
     midnight = (hour, minute, second) == (24, 0, 0)
     if minute > 59 or second > 60 or (hour > 23 and not midnight):
         raise ValueError(f"not a time of day: {text!r}")
-    written = datetime(year, month, day)  # noqa: DTZ001 - its zone below; timegm would take February 31
     if not 1979 <= year <= 2101:
         raise ValueError(f"not within the years {_YEARS}: {text!r}")
+    if not 1 <= month <= 12 or not 1 <= day <= monthrange(year, month)[1]:
+        raise ValueError(f"not a date: {text!r}")
     rounded_up = round(float(f"0.{found['fraction'] or 0}"))  # 14:59:59.999 is meant to be 15:00
-    local_s = timegm((written.year, month, day, hour, minute, second)) + rounded_up
+    local_s = timegm((year, month, day, hour, minute, second)) + rounded_up
     offset_s = _offset_s(found, local_s, zone)
-    if not EARLIEST_S <= local_s - offset_s < LATEST_S:
+    if not is_plausible(local_s - offset_s):
         raise ValueError(f"not within the years {_YEARS}: {text!r}")
     return local_s - offset_s, offset_s // 60
 
@@ -155,7 +160,7 @@ def period_of(begin: str, end: str, duration: str, zone: str) -> Period:
         end_s, offset_min = time_of(_later(begin, end, gp_s, zone), zone)
         return Period(end_s, gp_s, offset_min)
     begin_s, offset_min = time_of(begin, zone)
-    if begin_s + gp_s >= LATEST_S:
+    if not is_plausible(begin_s + gp_s):
         raise ValueError(f"not within the years {_YEARS}: {begin!r} and {duration!r}")
     return Period(begin_s + gp_s, gp_s, offset_min)
 

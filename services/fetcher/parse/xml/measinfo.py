@@ -202,21 +202,25 @@ class MeasInfoReader(DialectReader):
         info, row = self.info, self.row
         if info and row:
             row.suspect = row.suspect or info.suspect
-            (self._named_by(row, info) if row.names else info).row(row)
+            target = self._named_by(row, info) if row.names else info
+            if target is info and self.own and (self.own.rows or self.own.faults):
+                self._flush()  # rows keep the order of the file
+            target.row(row)
         self.row = None
 
     def _named_by(self, row: MeasValue, info: MeasInfo) -> MeasInfo:
         """Returns the measInfo whose counters a row names: the open one, or else one for this row and those like it."""
         if info.is_open and not info.names:
             info.names, info.positions, info.clear = row.names, row.name_positions, None
-        own = self.own
-        for known in (info, own):
+        for known in (info, self.own):
             if known and (known.names, known.positions) == (row.names, row.name_positions):
-                return known
-        self._flush()
-        head = replace(info.head, counters=(), first_object="")
-        self.own = own = MeasInfo(head, row.names, row.name_positions)
-        return own
+                break
+        else:
+            known = MeasInfo(replace(info.head, counters=(), first_object=""), row.names, row.name_positions)
+        if known is not info and (known is not self.own or info.rows or info.faults):
+            self._flush()
+            self.own = known
+        return known
 
     def _moid(self, text: str) -> None:
         if self.row:
