@@ -187,7 +187,7 @@ class FileProcessorWorker:
         """Returns postponed while the file may still be being written, which would change its size and identity."""
         if file.attempt < self.settings.incomplete_attempts:
             return _postponed(file, error)
-        why = f"{error}; the file was read {file.attempt} times, and its size and time did not change"
+        why = f"{error}; it was announced {file.attempt} times, and its size and time did not change"
         return status_of(file, "failed", time(), why)
 
     def _status_of_missing(self, file: FileFound) -> FileStatus:

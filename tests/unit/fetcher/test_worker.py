@@ -121,7 +121,7 @@ def test_a_packed_file_that_ends_too_early_or_shrank_is_left_for_a_later_scan(el
     [
         (1, "postponed", "ends too early"),
         (2, "postponed", "(announcement 2)"),
-        (3, "failed", "read 3 times, and its size"),
+        (3, "failed", "announced 3 times, and its size"),
     ],
 )
 def test_a_file_that_stays_incomplete_is_given_up(element: Element, attempt: int, stage: str, says: str) -> None:
