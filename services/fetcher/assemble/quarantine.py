@@ -13,6 +13,7 @@ from services.fetcher.assemble.packer import Packer
 from services.fetcher.assemble.result import Origin, Quarantined
 from services.fetcher.parse.block import Fault
 from services.fetcher.parse.values.cells import CELLS, NULL
+from services.fetcher.parse.values.period import as_written
 from services.fetcher.preprocess.steps import UnconvertedValue
 from services.fetcher.rows.held import PeriodKey, Rows
 
@@ -85,8 +86,8 @@ class FileQuarantine:
             element=element,
             group=group,
             job=head.job,
-            begin=head.begin,
-            end=head.end,
+            begin=as_written(head.begin),
+            end=as_written(head.end),
             duration=head.duration,
             why=why,
             line=head.line,

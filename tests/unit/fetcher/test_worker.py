@@ -19,8 +19,9 @@ from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
 from services.fetcher.preprocess.declared import DeclaredType
 from services.fetcher.preprocess.dictionary import Dictionary
 from services.fetcher.preprocess.steps import Preprocessing
+from services.fetcher.publish import KafkaProducerWorker
 from shared.errors import Unreachable
-from shared.messages import CounterBatch, FileFound, FileStatus, Settle
+from shared.messages import CounterBatch, FileFound, FileStatus, Settle, partition_of
 from shared.remote.local import LocalSession
 from shared.sink_positions import SinkPositions
 from tests.fakes.elements import Element, local
@@ -263,3 +264,8 @@ def test_a_parser_gets_the_aliases_of_the_element(element: Element) -> None:
     fetching = Fetching(element, parse)
     fetching.fetch(fetching.file("A.xml"))
     assert {CounterBatch.decode(batch).element for batch in fetching.batches} == {element.endpoint.name}
+
+
+def test_a_file_without_batches_is_published_without_waiting_for_kafka(element: Element) -> None:
+    file = Fetching(element).file("empty.xml")
+    assert KafkaProducerWorker([]).counters(file, []) == ("pm.counters.5ga", partition_of("e1"), -1)

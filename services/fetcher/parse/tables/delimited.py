@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, islice
 from operator import itemgetter
@@ -45,8 +46,7 @@ def table_blocks(chunks: Iterable[bytes], profiles: Sequence[Profile], file_name
     source, head = iter(chunks), b""
     while head.count(b"\n") < LINES and len(head) < MAX_LINE and (chunk := next(source, None)) is not None:
         head += chunk
-    first = _first_lines(head)
-    header = header_of(first, profiles)
+    header, first = _header(head, profiles)
     text, padding = TableText(chain([head], source), header.layout.profile.encoding), Padding()
     lines = lines_of(padding.removed(text), lambda: f"bytes that are not {text.encoding}")
     above = list(islice(lines, header.at + 1))
@@ -58,9 +58,22 @@ def table_blocks(chunks: Iterable[bytes], profiles: Sequence[Profile], file_name
         yield MeasInfoBlock(MeasInfoHead(), [], [], 0, note=note)
 
 
-def _first_lines(head: bytes) -> list[str]:
-    """Returns the lines that may hold the header; the profile that it selects may give another encoding."""
-    text = TableText([head])
+def _header(head: bytes, profiles: Sequence[Profile]) -> tuple[Header, list[str]]:
+    """Returns the header and the lines that may hold it, decoded as they look like or else by a profile's encoding."""
+    try:
+        first = _first_lines(head)
+        return header_of(first, profiles), first
+    except BadFile:
+        for profile in profiles:
+            if profile.encoding:
+                with suppress(BadFile):
+                    first = _first_lines(head, profile.encoding)
+                    return header_of(first, [profile]), first
+        raise
+
+
+def _first_lines(head: bytes, encoding: str = "") -> list[str]:
+    text = TableText([head], encoding)
     return list(islice(lines_of(Padding().removed(text), lambda: f"bytes that are not {text.encoding}"), LINES))
 
 

@@ -59,6 +59,11 @@ class Period:
     end_offset_min: int
 
 
+def as_written(text: str) -> str:
+    """Returns a time without the mark that only pmflow adds."""
+    return text.removesuffix(STANDARD)
+
+
 def is_plausible(time_s: int) -> bool:
     """Returns True if a period may end then. Other times come from a clock that was reset, or stand for "no time"."""
     return _EARLIEST_S <= time_s < _LATEST_S
@@ -74,21 +79,21 @@ def time_of(text: str, zone: str) -> tuple[int, int]:
     text = text.strip()
     found = next((found for time in _TIMES if (found := time.fullmatch(text))), None)
     if not found or _ABBREVIATED.match(text):
-        raise ValueError(f"not a time: {text!r}")
+        raise ValueError(f"not a time: {as_written(text)!r}")
     parts = ("year", "month", "day", "hour", "minute", "second")
     year, month, day, hour, minute, second = (int(part or 0) for part in found.group(*parts))
     midnight = (hour, minute, second) == (24, 0, 0)
     if minute > 59 or second > 60 or (hour > 23 and not midnight):
-        raise ValueError(f"not a time of day: {text!r}")
+        raise ValueError(f"not a time of day: {as_written(text)!r}")
     if not 1979 <= year <= 2101:
-        raise ValueError(f"not within the years {_YEARS}: {text!r}")
+        raise ValueError(f"not within the years {_YEARS}: {as_written(text)!r}")
     if not 1 <= month <= 12 or not 1 <= day <= monthrange(year, month)[1]:
-        raise ValueError(f"not a date: {text!r}")
+        raise ValueError(f"not a date: {as_written(text)!r}")
     rounded_up = round(float(f"0.{found['fraction'] or 0}"))  # 14:59:59.999 is meant to be 15:00
     local_s = timegm((year, month, day, hour, minute, second)) + rounded_up
     offset_s = _offset_s(found, local_s, zone)
     if not is_plausible(local_s - offset_s):
-        raise ValueError(f"not within the years {_YEARS}: {text!r}")
+        raise ValueError(f"not within the years {_YEARS}: {as_written(text)!r}")
     return local_s - offset_s, offset_s // 60
 
 
@@ -161,7 +166,7 @@ def period_of(begin: str, end: str, duration: str, zone: str) -> Period:
         return Period(end_s, gp_s, offset_min)
     begin_s, offset_min = time_of(begin, zone)
     if not is_plausible(begin_s + gp_s):
-        raise ValueError(f"not within the years {_YEARS}: {begin!r} and {duration!r}")
+        raise ValueError(f"not within the years {_YEARS}: {as_written(begin)!r} and {duration!r}")
     return Period(begin_s + gp_s, gp_s, offset_min)
 
 

@@ -26,6 +26,9 @@ HUAWEI = "HOST1_pmresult_83888217_60_202606190000_202606190100"
 ORIGIN = Origin("4ga", "00000000000000aa", "N1", 7)
 
 
+OWN = Profile(name="own", end=("Time",), object=("Cell",), default_period="PT15M")
+
+
 def read(data: bytes | str, *profiles: Profile, zone: str = "UTC", name: str = f"{HUAWEI}.csv") -> Parsed:
     origin = replace(ORIGIN, zone=zone, file_name=name)
     raw = data.encode() if isinstance(data, str) else data
@@ -238,6 +241,25 @@ def test_the_encoding_of_a_profile_is_obeyed(name: str) -> None:
     assert {key[1] for key in values(read(text.replace(name, "西湖").encode(), own))} == {"N1/西湖Cell:C"}
 
 
+@pytest.mark.parametrize(
+    ("encoding", "column"), [("gbk", "小"), ("cp949", "셀"), ("cp1251", "Сота"), ("cp1252", "Größe")]
+)
+def test_the_encoding_of_a_profile_is_obeyed_in_the_header_that_selects_it(encoding: str, column: str) -> None:
+    own = replace(OWN, object=(column,), encoding=encoding)
+    parsed = read(f"Time,{column},x\n2026-05-18 16:15,{column}1,7\n".encode(encoding), own)
+    assert {key[1]: row for key, row in values(parsed).items()} == {f"{column}1": {"x": 7}}
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff\ufeff"])
+@pytest.mark.parametrize("behind", ["", "\0" * 40, "\n\0\0", "\x1a"])
+def test_what_stands_around_a_table_is_let_pass(before: str, behind: str) -> None:
+    parsed = read(before + HEADER + ROW.format(1, "1,2") + behind)
+    assert values(parsed) == {("83888217", "N1/Cell:C1"): {"1": 1, "2": 2}}
+    assert bool(parsed.notes) == bool(behind)
+    with pytest.raises(BadFile, match="a control character: line 2"):
+        read(HEADER + ROW.format("1\0", "1,2"))
+
+
 def read_profiles_of(name: str) -> list[Profile]:
     (FAULTS / name).resolve(strict=True)
     return [own for own in read_profiles([FAULTS]) if own.name == name.removesuffix(".yaml")]
@@ -318,9 +340,6 @@ def test_a_number_that_may_be_a_vector_is_set_aside() -> None:
     assert [(f["object"], f["results"], f["p"]) for f in details(parsed)[0]["faults"]] == [
         ("N1/Cell:C1", ["1,234"], ["50331648"]), ("N1/Cell:C1", ["12,5"], ["50331649"]),
     ]  # fmt: skip
-
-
-OWN = Profile(name="own", end=("Time",), object=("Cell",), default_period="PT15M")
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,9 @@ def test_a_two_digit_year_is_no_time_in_any_dialect() -> None:
     assert ends(read(mdc.format("20260103131500Z"))) == {"01-03 13:15Z": [1]}
     parsed = read(table("260103131500", "2026-01-03 13:00"), "UTC")
     assert (ends(parsed), parsed.counts.reasons) == ({"01-03 14:00Z": [2]}, {"bad period": 1})
-    assert "line 2" in parsed.notes[0]
+    assert parsed.notes == ["bad period: not a time: '260103131500': line 2"]
+    (detail,) = (orjson.loads(block.detail) for block in parsed.quarantined)
+    assert detail["begin"] == "260103131500"
 
 
 def test_a_begin_may_lead_to_an_end_that_cannot_be() -> None:
