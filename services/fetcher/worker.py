@@ -176,25 +176,29 @@ class FileProcessorWorker:
                 return self._publish(file, parsed)
         except Gone:
             return self._status_of_missing(file)
-        except Incomplete as error:
-            return self._status_of_incomplete(file, error)
         except Unreachable as error:
-            return _postponed(file, error)
+            return self._postponed(file, error)
         except Hopeless as error:
             return status_of(file, "failed", time(), str(error))
 
-    def _status_of_incomplete(self, file: FileFound, error: Incomplete) -> FileStatus:
-        """Returns postponed while the file may still be being written, which would change its size and identity."""
-        if file.attempt < self.settings.incomplete_attempts:
-            return _postponed(file, error)
-        why = f"{error}; it was announced {file.attempt} times, and its size and time did not change"
-        return status_of(file, "failed", time(), why)
+    def _postponed(self, file: FileFound, error: Unreachable) -> FileStatus:
+        """Returns postponed, or failed after too many announcements.
+
+        An incomplete file may still be being written, but then its size changes, and it is another file.
+        """
+        is_incomplete = isinstance(error, Incomplete)
+        most = self.settings.incomplete_attempts if is_incomplete else self.settings.postponed_attempts
+        if file.attempt < most:
+            times = f" (announcement {file.attempt})" if file.attempt > 1 else ""
+            return status_of(file, "postponed", time(), f"{error}{times}")
+        unchanged = ", and its size and time did not change" if is_incomplete else ""
+        return status_of(file, "failed", time(), f"{error}; it was announced {file.attempt} times{unchanged}")
 
     def _status_of_missing(self, file: FileFound) -> FileStatus:
         try:
             found = self.settled_files.settled_as(file)
         except Unreachable as error:
-            return _postponed(file, error)
+            return self._postponed(file, error)
         return found or status_of(file, "lost", time(), "the file vanished before it was fetched")
 
     def _parsed(self, file: FileFound, found: FileContent | Hopeless | Unreachable) -> Parsed:
@@ -236,11 +240,6 @@ class FileProcessorWorker:
             quarantined=counts.quarantined,
             dropped=counts.dropped,
         )
-
-
-def _postponed(file: FileFound, error: Unreachable) -> FileStatus:
-    times = f" (announcement {file.attempt})" if file.attempt > 1 else ""
-    return status_of(file, "postponed", time(), f"{error}{times}")
 
 
 def _report_mistyped(file: FileFound, counters: Mapping[str, int]) -> None:

@@ -136,15 +136,18 @@ def test_a_file_that_stays_incomplete_is_given_up(element: Element, attempt: int
     assert fetching.fetch(shrank) == {"shrank.xml": [stage]}
 
 
-def test_a_file_that_cannot_be_reached_is_not_given_up_and_says_how_often_it_was_tried(element: Element) -> None:
+def test_a_file_that_cannot_be_fetched_says_how_often_it_was_tried_and_is_given_up_late(element: Element) -> None:
     class Busy(LocalSession):
         def read(self, path: bytes, size: int) -> bytes:
             raise Unreachable("450 busy")
 
     fetching = Fetching(element, connect=lambda *_: Busy())
-    file = replace(fetching.file("A.xml"), attempt=100)
+    file = replace(fetching.file("A.xml"), attempt=99)
     assert fetching.fetch(file) == {"A.xml": ["postponed"]}
-    assert fetching.reason(file) == "450 busy (announcement 100)"
+    assert fetching.reason(file) == "450 busy (announcement 99)"
+    last = replace(fetching.file("B.xml"), attempt=100)
+    assert fetching.fetch(last) == {"B.xml": ["failed"]}
+    assert fetching.reason(last) == "450 busy; it was announced 100 times"
 
 
 def test_a_file_without_values_is_parsed_and_every_sink_has_it(element: Element) -> None:
