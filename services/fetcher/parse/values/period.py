@@ -64,6 +64,11 @@ def as_written(text: str) -> str:
     return text.removesuffix(STANDARD)
 
 
+def _shown(text: str) -> str:
+    """Returns the beginning of a text in quotes, for an error."""
+    return repr(as_written(text)[:80])
+
+
 def is_plausible(time_s: int) -> bool:
     """Returns True if a period may end then. Other times come from a clock that was reset, or stand for "no time"."""
     return _EARLIEST_S <= time_s < _LATEST_S
@@ -79,21 +84,21 @@ def time_of(text: str, zone: str) -> tuple[int, int]:
     text = text.strip()
     found = next((found for time in _TIMES if (found := time.fullmatch(text))), None)
     if not found or _ABBREVIATED.match(text):
-        raise ValueError(f"not a time: {as_written(text)!r}")
+        raise ValueError(f"not a time: {_shown(text)}")
     parts = ("year", "month", "day", "hour", "minute", "second")
     year, month, day, hour, minute, second = (int(part or 0) for part in found.group(*parts))
     midnight = (hour, minute, second) == (24, 0, 0)
     if minute > 59 or second > 60 or (hour > 23 and not midnight):
-        raise ValueError(f"not a time of day: {as_written(text)!r}")
+        raise ValueError(f"not a time of day: {_shown(text)}")
     if not 1979 <= year <= 2101:
-        raise ValueError(f"not within the years {_YEARS}: {as_written(text)!r}")
+        raise ValueError(f"not within the years {_YEARS}: {_shown(text)}")
     if not 1 <= month <= 12 or not 1 <= day <= monthrange(year, month)[1]:
-        raise ValueError(f"not a date: {as_written(text)!r}")
+        raise ValueError(f"not a date: {_shown(text)}")
     rounded_up = round(float(f"0.{found['fraction'] or 0}"))  # 14:59:59.999 is meant to be 15:00
     local_s = timegm((year, month, day, hour, minute, second)) + rounded_up
     offset_s = _offset_s(found, local_s, zone)
     if not is_plausible(local_s - offset_s):
-        raise ValueError(f"not within the years {_YEARS}: {as_written(text)!r}")
+        raise ValueError(f"not within the years {_YEARS}: {_shown(text)}")
     return local_s - offset_s, offset_s // 60
 
 
@@ -137,11 +142,11 @@ def duration_s(text: str) -> int:
     elif (found := _DURATION.fullmatch(text)) is not None:
         total_s = sum((_number(found[unit]) * unit_s for unit, unit_s in _UNIT_S.items()), Fraction(0))
     else:
-        raise ValueError(f"not a duration: {text!r}")
+        raise ValueError(f"not a duration: {_shown(text)}")
     if total_s <= 0 or total_s.denominator > 1:
-        raise ValueError(f"not a positive whole number of seconds: {text!r}")
+        raise ValueError(f"not a positive whole number of seconds: {_shown(text)}")
     if total_s > LONGEST_S:
-        raise ValueError(f"longer than {LONGEST_S // 86_400} days: {text!r}")
+        raise ValueError(f"longer than {LONGEST_S // 86_400} days: {_shown(text)}")
     return int(total_s)
 
 
@@ -166,7 +171,7 @@ def period_of(begin: str, end: str, duration: str, zone: str) -> Period:
         return Period(end_s, gp_s, offset_min)
     begin_s, offset_min = time_of(begin, zone)
     if not is_plausible(begin_s + gp_s):
-        raise ValueError(f"not within the years {_YEARS}: {as_written(begin)!r} and {duration!r}")
+        raise ValueError(f"not within the years {_YEARS}: {_shown(begin)} and {_shown(duration)}")
     return Period(begin_s + gp_s, gp_s, offset_min)
 
 

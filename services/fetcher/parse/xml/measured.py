@@ -50,24 +50,28 @@ class MeasInfo:
     def row(self, row: "MeasValue") -> None:
         """Adds a complete row, as a fault if it does not fit the counters."""
         self.close(row.object)
-        results, positions = row.results, row.positions
-        reason = AMBIGUOUS_COMMA if row.is_ambiguous else ""
-        if reason:
-            pass
-        elif not self.is_clear:
-            reason = DUPLICATE_P
-        elif any(positions) and positions != self.positions:
-            reason = _misplaced(positions, self.positions, len(results))
-            at = dict(zip(positions, results, strict=False))
-            results = [at.get(p, "") for p in self.positions]
-        elif not results:  # all of them left out
-            results = [""] * len(self.names)
-        elif len(results) != len(self.names):
-            reason = COUNT_MISMATCH
-        if reason:
-            self.faults.append(Fault(reason, row.object, row.suspect, tuple(row.results), tuple(positions)))
+        if reason := AMBIGUOUS_COMMA if row.is_ambiguous else self._misfit(row):
+            self.faults.append(Fault(reason, row.object, row.suspect, tuple(row.results), tuple(row.positions)))
         else:
-            self.rows.append((row.object, row.suspect, tuple(results)))
+            self.rows.append((row.object, row.suspect, tuple(self._in_order(row))))
+
+    def _misfit(self, row: "MeasValue") -> str:
+        """Returns why the values of a row cannot be assigned to the counters; empty if they can."""
+        if not self.is_clear:
+            return DUPLICATE_P
+        if self._is_out_of_order(row):
+            return _misplaced(row.positions, self.positions, len(row.results))
+        return COUNT_MISMATCH if row.results and len(row.results) != len(self.names) else ""
+
+    def _in_order(self, row: "MeasValue") -> list[str]:
+        """Returns one text for each counter."""
+        if self._is_out_of_order(row):
+            at = dict(zip(row.positions, row.results, strict=True))
+            return [at.get(p, "") for p in self.positions]
+        return row.results or [""] * len(self.names)
+
+    def _is_out_of_order(self, row: "MeasValue") -> bool:
+        return any(row.positions) and row.positions != self.positions
 
 
 def positions_of(names: list[str], position: str, before: int) -> list[str]:

@@ -165,3 +165,9 @@ def test_any_text_is_a_plausible_time_or_none(text: str, zone: str) -> None:
         return
     assert 315_532_800 <= found < 4_133_980_800
     assert -1440 < offset_min < 1440
+
+
+def test_an_error_shows_only_the_beginning_of_a_long_text() -> None:
+    parsed = read(document("2026-05-18T16:00:00Z", "x" * 100_000))
+    assert ends(parsed) == {"05-18 16:00Z": [1]}
+    assert len(parsed.notes[0]) < 200
