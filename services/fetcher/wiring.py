@@ -62,7 +62,7 @@ def file_processor(parts: Parts, publisher: KafkaProducerWorker) -> FileProcesso
     return FileProcessorWorker(
         own,
         elements.session,
-        elements.zone_offset_min,
+        elements.zone,
         elements.aliases,
         parts.settler,
         publisher,

@@ -11,11 +11,14 @@ from shutil import copyfileobj
 from tempfile import NamedTemporaryFile
 from time import monotonic, sleep, time
 from typing import IO, BinaryIO, Protocol, cast
+from zoneinfo import ZoneInfo
 
 from services.fetcher import metrics, reasons
 from services.fetcher.assemble.result import Counts, Origin, Parsed, Quarantined
 from services.fetcher.history import EarlierAnswer, FileHistory
 from services.fetcher.intake.waiting_files import Announced
+from services.fetcher.parse.unpack import Incomplete
+from services.fetcher.parse.values.period import is_plausible
 from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
 from shared.backoff import backoff_s
 from shared.errors import Hopeless, Unreachable
@@ -38,7 +41,7 @@ class FilePublisher(Protocol):
     def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int]:
         """Sends all batches of a file, each requested when the one before is on its way.
 
-        Returns the topic, the partition and the offset of the last batch.
+        Returns the topic, the partition and the offset of the last batch; -1 if there is none.
         """
 
     def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None: ...
@@ -88,8 +91,8 @@ class FileProcessorWorker:
 
     settings: FetcherSettings
     session: Callable[[FileFound], AbstractContextManager[Element]]
-    zone_offset_min: Callable[[FileFound], int]
-    """Returns the element's offset from UTC when it wrote the file, for times that name no zone."""
+    zone: Callable[[FileFound], ZoneInfo]
+    """Returns the element's time zone, for times that name none."""
     aliases: Callable[[FileFound], Mapping[str, str]]
     """Returns alias of the file's element -> its name in the inventory."""
     settled_files: SettledFiles
@@ -253,15 +256,28 @@ class FileProcessorWorker:
         except Gone:
             return self._status_of_missing(file)
         except Unreachable as error:
-            return status_of(file, "postponed", time(), str(error))
+            return self._postponed(file, error)
         except Hopeless as error:
             return status_of(file, "failed", time(), str(error))
+
+    def _postponed(self, file: FileFound, error: Unreachable) -> FileStatus:
+        """Returns postponed, or failed after too many announcements.
+
+        An incomplete file may still be being written, but then its size changes, and it is another file.
+        """
+        is_incomplete = isinstance(error, Incomplete)
+        most = self.settings.incomplete_attempts if is_incomplete else self.settings.postponed_attempts
+        if file.attempt < most:
+            times = f" (announcement {file.attempt})" if file.attempt > 1 else ""
+            return status_of(file, "postponed", time(), f"{error}{times}")
+        unchanged = ", and its size and time did not change" if is_incomplete else ""
+        return status_of(file, "failed", time(), f"{error}; it was announced {file.attempt} times{unchanged}")
 
     def _status_of_missing(self, file: FileFound) -> FileStatus:
         try:
             found = self.settled_files.settled_as(file)
         except Unreachable as error:
-            return status_of(file, "postponed", time(), str(error))
+            return self._postponed(file, error)
         return found or status_of(file, "lost", time(), "the file vanished before it was fetched")
 
     def _parsed(self, file: FileFound, found: FileContent | Hopeless | Unreachable) -> Parsed:
@@ -269,36 +285,36 @@ class FileProcessorWorker:
         if isinstance(found, Exception):
             raise found
         with nullcontext() if isinstance(found, bytes) else found:
-            zone_min = self.zone_offset_min(file)
+            zone = self.zone(file).key
             name = file.path.rpartition("/")[2]
             ver = version_of(file.file_id, file.mtime_s)
-            origin = Origin(file.system, file.file_id, file.element, ver, zone_min, name, self.aliases(file))
+            origin = Origin(file.system, file.file_id, file.element, ver, zone, name, self.aliases(file))
             size = len(found) if isinstance(found, bytes) else Path(found.name).stat().st_size
             try:
                 return self.parse(found if isinstance(found, bytes) else Path(found.name), origin)
             except (Hopeless, Unreachable) as error:
                 if size == file.size:
                     raise
-                how = "shrank" if size < file.size else "grew"
-                raise Unreachable(f"the file {how} from {file.size} to {size} bytes; {error}") from error
+                if size < file.size:
+                    raise Incomplete(f"the file shrank from {file.size} to {size} bytes; {error}") from error
+                raise Unreachable(f"the file grew from {file.size} to {size} bytes; {error}") from error
 
     def _publish(self, file: FileFound, parsed: Parsed) -> FileStatus:
         counts = parsed.counts
         self.publisher.quarantine(file, parsed.quarantined)
-        if not parsed.batches:
+        remarks = [*parsed.notes, *(f"{reason}: {values}" for reason, values in counts.reasons.items())]
+        if counts.reasons and not parsed.batches:
             _count_values(file.system, counts)
-            why = ", ".join(f"{reason}: {values}" for reason, values in counts.reasons.items())
-            raise Hopeless(f"no value could be stored: {why}")
+            raise Hopeless(f"no value could be stored: {'; '.join(remarks)}")
         if counts.mistyped:
             _report_mistyped(file, counts.mistyped)
         for batch in parsed.batches:
             metrics.MESSAGE_ROWS.observe(batch.rows)
         topic, partition, last_offset = self.publisher.counters(file, (batch.value for batch in parsed.batches))
         _count_values(file.system, counts)
-        remarks = [*parsed.notes, *(f"{reason}: {values}" for reason, values in counts.reasons.items())]
         return replace(
             status_of(file, "parsed", time(), "; ".join(remarks)),
-            end_s=file.end_s or max(batch.end_s for batch in parsed.batches),
+            end_s=file.end_s if is_plausible(file.end_s) else max((b.end_s for b in parsed.batches), default=0),
             parsed_s=time(),
             topic=topic,
             partition=partition,

@@ -6,6 +6,7 @@ from datetime import UTC
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from services.fetcher.assemble.batches import read_file
 from services.fetcher.assemble.result import Origin, Parsed, Quarantined
@@ -56,7 +57,7 @@ class Fetching:
         self.worker = FileProcessorWorker(
             FetcherSettings(**{"first_wait_s": 0.01, **settings}),
             self.session,
-            lambda _: 0,
+            lambda _: ZoneInfo("UTC"),
             lambda _: dict.fromkeys(element.endpoint.aliases, element.endpoint.name),
             self.settler,
             out or self,
