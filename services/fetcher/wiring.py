@@ -8,6 +8,7 @@ from threading import Event, Thread
 
 from services.fetcher import metrics
 from services.fetcher.assemble.result import Origin, Parsed
+from services.fetcher.download import EndpointDownload
 from services.fetcher.elements import ConfiguredElements
 from services.fetcher.history import LedgerLookup
 from services.fetcher.intake.backlog import Backlog
@@ -61,7 +62,7 @@ def file_processor(parts: Parts, publisher: KafkaProducerWorker) -> FileProcesso
 
     return FileProcessorWorker(
         own,
-        elements.session,
+        EndpointDownload(own, elements.session),
         elements.zone,
         elements.aliases,
         parts.settler,

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from services.fetcher.assemble.batches import read_file
 from services.fetcher.assemble.result import Origin, Parsed, Quarantined
+from services.fetcher.download import EndpointDownload
 from services.fetcher.history import FileHistory, histories
 from services.fetcher.intake.waiting_files import Announced
 from services.fetcher.settings import FetcherSettings
@@ -54,9 +55,10 @@ class Fetching:
         self.ended: SimpleQueue[FileStatus] = SimpleQueue()
         """The published statuses, for a test that waits for one."""
         self.settler = Settler(self.session, lambda file: system or System(name=file.system), lambda _: UTC)
+        own = FetcherSettings(**{"first_wait_s": 0.01, **settings})
         self.worker = FileProcessorWorker(
-            FetcherSettings(**{"first_wait_s": 0.01, **settings}),
-            self.session,
+            own,
+            EndpointDownload(own, self.session),
             lambda _: ZoneInfo("UTC"),
             lambda _: dict.fromkeys(element.endpoint.aliases, element.endpoint.name),
             self.settler,
