@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from services.scanner import metrics
-from services.scanner.file_producer import FileProducer
+from services.scanner.file_producer import FileProducer, outcomes
 from services.scanner.leader import Leadership, Term
 from services.scanner.state import ScanSummary, SystemState
+from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.inventory import Endpoint
 from shared.settings import BadSettings, Schedule
@@ -54,6 +55,8 @@ class PerformanceManagement:
     files: FileProducer
     inventory: Callable[[], Mapping[str, Endpoint]]
     catch_up: Callable[[Event], None]
+    highest_epoch: Callable[[str], int]
+    """Returns the highest epoch of a system in the ledger, once `catch_up` has returned."""
     heartbeat: Heartbeat
     stopping: Event = field(default_factory=Event)
     term: Term | None = None
@@ -78,6 +81,12 @@ class PerformanceManagement:
         self.leadership.report(leading)
         metrics.LEADING.labels(self.system).set(1)
         self.catch_up(term.over)
+        try:
+            term = self.leadership.raised(self.system, term, self.highest_epoch(self.system))
+        except Unreachable as error:
+            log.warning("leadership given up", extra={"system": self.system, "reason": str(error)})
+            return
+        leading = replace(leading, epoch=term.epoch)
         due_s = time() + self.schedule.immediate_run_delay_s
         while self._waited_until(due_s, term):
             self.leadership.report(replace(self._scanned(leading, term), scanned_s=time()))
@@ -106,7 +115,7 @@ class PerformanceManagement:
         except BadSettings as error:
             log.error("system not scanned", extra={"system": self.system, "reason": str(error)})  # noqa: TRY400 - the reason suffices
             return replace(leading, reason=str(error))
-        summary = self.files.scan(endpoints, term)
+        summary = self.files.scan(endpoints, term, self.heartbeat.progress)
         _set_metrics(self.system, summary)
         return replace(leading, scan=summary)
 
@@ -115,6 +124,8 @@ def _set_metrics(system: str, summary: ScanSummary) -> None:
     metrics.SCANNED.labels(system).set_to_current_time()
     metrics.SCAN_SECONDS.labels(system).observe(summary.took_s)
     metrics.ANNOUNCED.labels(system).inc(summary.announced)
+    for outcome, files in outcomes(summary).items():
+        metrics.FILES_SCANNED.labels(system, outcome).inc(files)
     metrics.ELEMENTS.labels(system).set(summary.elements)
     metrics.UNREACHABLE.labels(system).set(summary.unreachable)
     metrics.HELD_BACK.labels(system).set(summary.held_back)

@@ -119,7 +119,7 @@ class SystemManager:
         self.watch = Watch(settings, self._check, read)
         self.producer = Producer(brokers)
         self.ledger = LedgerFollower(brokers, self.producer, budget_of(settings.defects))
-        self.elements = FtpServiceManager(settings.elements)
+        self.elements = FtpServiceManager(settings.elements, at_most_s=own.listing_s)
         self.leadership = Leadership(zookeeper_of(settings).connection_string, f"{socket.gethostname()}-{os.getpid()}")
         self.heartbeat = Heartbeat(settings.health.file)
         self.runs: dict[str, SystemRun] = {}
@@ -186,5 +186,6 @@ class SystemManager:
             FileProducer(plan.system, self.own, self.elements, self.producer, self.ledger),
             Inventory(plan.system).current,
             self.ledger.catch_up,
+            self.ledger.highest_epoch,
             self.heartbeat,
         )

@@ -93,7 +93,7 @@ def rows(front: Front, table: str) -> list[tuple[int, float | None]]:
     return list(front.client().query(f"SELECT obj, v FROM {table} ORDER BY obj").result_rows)
 
 
-def test_columns_go_in_and_come_out_as_they_were(front: Front, table: str) -> None:
+def test_inserted_columns_are_read_back_unchanged(front: Front, table: str) -> None:
     client = front.client()
     done = client.insert(table, [[1, 2], [0, 0], [0.1, None]], column_names=COLUMNS, column_oriented=True)
     assert done.written_rows == 2
@@ -101,7 +101,7 @@ def test_columns_go_in_and_come_out_as_they_were(front: Front, table: str) -> No
     assert client.query_arrow(f"SELECT v FROM {table} ORDER BY obj")["v"].to_pylist() == [0.1, None]
 
 
-def test_arrow_goes_in_as_a_table_and_as_a_stream(front: Front, table: str) -> None:
+def test_arrow_is_inserted_as_a_table_and_as_a_stream(front: Front, table: str) -> None:
     arrow = pa.table({"obj": pa.array([1], pa.uint32()), "ts": [0], "v": [0.5]})
     client = front.client()
     client.insert_arrow(table, arrow.set_column(0, "obj", [pa.array([2], pa.uint32())]))
@@ -135,11 +135,11 @@ def test_a_body_in_chunks_is_read(front: Front, table: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["plain", "it's", r"back\slash", "tab\there", "ünï", ""])
-def test_parameters_of_a_query_arrive_as_they_were(front: Front, text: str) -> None:
+def test_parameters_of_a_query_arrive_unchanged(front: Front, text: str) -> None:
     assert front.client().query("SELECT {text:String}", parameters={"text": text}).result_rows == [(text,)]
 
 
-def test_parameters_and_settings_of_a_query_are_gone_after_it(front: Front) -> None:
+def test_parameters_and_settings_of_a_query_do_not_outlive_it(front: Front) -> None:
     client = front.client()
     before = client.query("SELECT getSetting('max_block_size')").result_rows
     client.query("SELECT {a:Int32}", parameters={"a": 1}, settings={"max_block_size": 7})
@@ -148,7 +148,7 @@ def test_parameters_and_settings_of_a_query_are_gone_after_it(front: Front) -> N
     assert client.query("SELECT getSetting('max_block_size')").result_rows == before
 
 
-def test_a_refused_setting_leaves_none_of_its_neighbours_behind(front: Front) -> None:
+def test_a_refused_setting_leaves_no_other_setting_behind(front: Front) -> None:
     assert front.http(b"SELECT 1", max_block_size="7", nosuch="1")[2] == "115"
     assert front.http(b"SELECT getSetting('max_block_size')")[1] != b"7\n"
 
@@ -166,12 +166,12 @@ def test_a_refused_setting_leaves_none_of_its_neighbours_behind(front: Front) ->
         "INSERT INTO {table} SELECT 1, 0, length(' format a\n') * 0.15",
     ],
 )
-def test_inserts_as_people_write_them(front: Front, table: str, statement: str) -> None:
+def test_inserts_are_accepted_in_every_usual_spelling(front: Front, table: str, statement: str) -> None:
     assert front.http(statement.format(table=table).encode(), database="pmflow")[:2] == (200, b"")
     assert rows(front, table) == [(1, 1.5)]
 
 
-def test_a_statement_in_the_address_and_its_data_in_the_body(front: Front, table: str) -> None:
+def test_a_statement_may_be_in_the_url_and_its_data_in_the_body(front: Front, table: str) -> None:
     for query, body in (("VALUES", b"(1, 0, 1.5)"), ("FORMAT TSV", b"2\t1700000000\t2\n")):
         assert front.http(body, query=f"INSERT INTO {table} {query}", database="pmflow")[0] == 200
     assert rows(front, table) == [(1, 1.5), (2, 2.0)]
@@ -186,7 +186,7 @@ def test_a_statement_in_the_address_and_its_data_in_the_body(front: Front, table
         ("SELECT 'ENGINE = Kafka'", b"ENGINE = Kafka\n"),
     ],
 )
-def test_answers_come_in_the_format_that_was_asked_for(front: Front, statement: str, answer: bytes) -> None:
+def test_answers_have_the_requested_format(front: Front, statement: str, answer: bytes) -> None:
     assert front.http(statement.encode())[:2] == (200, answer)
 
 
@@ -200,7 +200,7 @@ def test_answers_come_in_the_format_that_was_asked_for(front: Front, statement: 
         (b"INSERT INTO FUNCTION null('a Int32') FORMAT TSV\nno number\n", "27"),
     ],
 )
-def test_what_the_engine_refuses_carries_its_code(front: Front, statement: bytes, code: str) -> None:
+def test_an_error_of_the_engine_has_its_code(front: Front, statement: bytes, code: str) -> None:
     status, said, told = front.http(statement)
     assert (status >= 400, told) == (True, code)
     assert said.startswith(f"Code: {code}".encode())
@@ -217,14 +217,16 @@ def test_what_the_engine_refuses_carries_its_code(front: Front, statement: bytes
         ("identity", b"SELECT '\xff'"),
     ],
 )
-def test_a_body_that_cannot_be_read_is_answered_not_hung_up_on(front: Front, encoding: str, body: bytes) -> None:
+def test_an_unreadable_body_gets_an_answer_instead_of_a_closed_connection(
+    front: Front, encoding: str, body: bytes
+) -> None:
     status, said, _ = front.http(body, {"Content-Encoding": encoding})
     assert status == 400
     assert said
 
 
 @pytest.mark.parametrize("header", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
-def test_a_request_that_is_cut_off_is_not_done_by_half(front: Front, table: str, header: str) -> None:
+def test_an_incomplete_request_is_not_executed(front: Front, table: str, header: str) -> None:
     body = f"INSERT INTO pmflow.{table} FORMAT TSV\n1\t1700000000\t1.5\n"
     sent = f"{len(body):x}\r\n{body}\r\n" if "chunked" in header else body
     with socket.create_connection(("127.0.0.1", front.port)) as line:
@@ -238,14 +240,14 @@ def test_a_request_that_is_cut_off_is_not_done_by_half(front: Front, table: str,
     "engine",
     ["ENGINE = Kafka", "ENGINE Kafka", "engine=kafka", "ENGINE /* a */ = -- b\n Kafka", "ENGINE = `Kafka`"],
 )
-def test_a_kafka_table_is_refused_before_it_spoils_the_path(front: Front, engine: str) -> None:
+def test_a_kafka_table_is_refused_before_it_damages_the_path(front: Front, engine: str) -> None:
     """The engine itself would leave metadata behind with which it cannot start again."""
     statement = f"CREATE TABLE spoiler (a Int32) {engine}('127.0.0.1:1', 't', 'g', 'TSV')"
     assert front.http(statement.encode())[::2] == (500, "48")
     assert front.http(b"EXISTS TABLE spoiler")[1] == b"0\n"
 
 
-def test_clients_in_several_threads_do_not_disturb_one_another(front: Front, table: str) -> None:
+def test_clients_in_several_threads_do_not_affect_each_other(front: Front, table: str) -> None:
     def work(number: int) -> None:
         client = front.client()
         for turn in range(10):
@@ -258,7 +260,7 @@ def test_clients_in_several_threads_do_not_disturb_one_another(front: Front, tab
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_what_was_acknowledged_is_there_after_its_end_under_load(tmp_path: Path, end: str) -> None:
+def test_acknowledged_rows_survive_the_end_of_the_process_under_load(tmp_path: Path, end: str) -> None:
     front = Front(tmp_path, free_port())
     process = front.start()
     try:

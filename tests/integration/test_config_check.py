@@ -34,7 +34,7 @@ def check(tmp_path: Path, element: Element, entry: dict[str, Any], system: dict[
     return CliRunner().invoke(app, ["config", "check"], env=env)
 
 
-def test_it_tells_what_was_found_what_matches_and_what_is_settled(tmp_path: Path, element: Element) -> None:
+def test_the_numbers_of_found_matching_and_settled_files_are_shown(tmp_path: Path, element: Element) -> None:
     for name, content in {"A.xml": "a", "B.xml": "b", "B.txt": "b", "C.xml.tmp": "c"}.items():
         (element.pm / name).write_text(content)
     (tmp_path / "dictionary.yaml").write_text("pmDictionaryMeasurements: [{measType: a}, {measType: b}]")
@@ -59,7 +59,7 @@ def test_it_tells_what_was_found_what_matches_and_what_is_settled(tmp_path: Path
         ({}, {"preprocessing": ["unit"]}, "did you mean 'units'?"),
     ],
 )
-def test_what_is_wrong_is_said_and_the_exit_code_is_1(
+def test_errors_are_reported_and_the_exit_code_is_1(
     tmp_path: Path, element: Element, entry: dict[str, Any], system: dict[str, Any], says: str
 ) -> None:
     result = check(tmp_path, element, entry, system)

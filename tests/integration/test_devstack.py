@@ -41,7 +41,7 @@ def mysql(at: Stack, *statements: str) -> tuple[tuple[object, ...], ...]:
         return cursor.fetchall()
 
 
-def test_killed_it_comes_up_again_with_its_data_on_its_ports_and_goes_down_without_a_trace(
+def test_a_killed_stack_restarts_with_its_data_on_its_ports_and_stops_without_a_trace(
     tmp_path: Path,
 ) -> None:
     try:
@@ -90,21 +90,21 @@ def test_a_port_that_another_program_has_taken_is_replaced_in_the_overlay_too(tm
         stack.reset(tmp_path)
 
 
-def test_data_that_no_dev_stack_made_is_not_removed(tmp_path: Path) -> None:
+def test_data_that_is_not_a_dev_stacks_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with pytest.raises(NotReady, match="choose another --home"):
         stack.empty(tmp_path)
     assert (tmp_path / "data").exists()
 
 
-def test_a_missing_jdk_is_named_with_the_way_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_jdk_is_reported_with_the_way_to_install_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingPrerequisite, match="JDK 17 or newer is missing: apt-get install"):
         java()
 
 
-def test_the_clickhouse_front_answers_as_clickhouse_does(stack: Stack) -> None:
+def test_the_clickhouse_front_answers_like_clickhouse(stack: Stack) -> None:
     assert json.loads(clickhouse(stack, "SELECT 1, 'a' FORMAT JSONCompactEachRow")) == [1, "a"]
     table = f"t{uuid.uuid4().hex[:8]}"
     clickhouse(stack, f"CREATE TABLE {table} (a Int32, b String) ENGINE = MergeTree ORDER BY a")

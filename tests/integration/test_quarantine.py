@@ -115,19 +115,19 @@ def test_a_file_in_error_goes_back_to_where_it_was_found_and_is_announced_again(
     assert aside.shown() == []
 
 
-def test_a_file_that_is_discarded_stays_and_is_not_shown(aside: Aside) -> None:
+def test_a_discarded_file_stays_and_is_no_longer_listed(aside: Aside) -> None:
     (item,) = aside.shown()
     aside.opened().discard(item)
     assert (aside.moved.exists(), aside.status().stage, aside.shown()) == (True, "error", [])
 
 
-def test_a_file_whose_name_was_taken_meanwhile_stays(aside: Aside) -> None:
+def test_a_file_whose_name_has_been_taken_meanwhile_stays(aside: Aside) -> None:
     aside.place.write_text("another")
     assert "nothing done" in aside.opened().retry(aside.shown()[0])
     assert (aside.place.read_text(), aside.status().stage) == ("another", "error")
 
 
-def test_a_batch_goes_to_its_topic_again_once(aside: Aside) -> None:
+def test_a_batch_is_sent_to_its_topic_again_only_once(aside: Aside) -> None:
     aside.letter(BATCH, "out of range")
     told = aside.set_aside(BATCH)
     assert ledger.read_ledger(aside.brokers).set_aside[told.key] == told
@@ -139,7 +139,7 @@ def test_a_batch_goes_to_its_topic_again_once(aside: Aside) -> None:
     assert told.key not in ledger.read_ledger(aside.brokers).set_aside
 
 
-def test_a_block_brings_its_file_back(aside: Aside) -> None:
+def test_retrying_a_block_moves_its_file_back(aside: Aside) -> None:
     aside.letter(b'{"file_id":"%s","element":"e","reason":"count mismatch"}' % aside.file.file_id.encode(), "count")
     block = aside.shown()[1]
     assert block.what == "block"

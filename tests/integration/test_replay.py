@@ -126,7 +126,7 @@ def test_a_replay_restores_missing_rows(topic: Topic, sink: Sink) -> None:
     assert topic.checksum() == before
 
 
-def test_messages_outside_the_times_are_not_read(topic: Topic, sink: Sink) -> None:
+def test_messages_outside_the_time_range_are_not_read(topic: Topic, sink: Sink) -> None:
     told: list[int] = []
     for times, messages in (((None, 1), 0), ((2**42, None), 0), ((1, 2**42), 4)):
         part = offset_range(topic.brokers, topic.topic, times)

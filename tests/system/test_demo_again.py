@@ -123,7 +123,7 @@ def test_after_make_down_it_verifies_every_value_again(home: Path, demos: list[D
 
 
 @pytest.mark.parametrize("at", ["zookeeper", "kafka", "tracker"])
-def test_ctrl_c_tells_in_one_line_what_still_runs(home: Path, demos: list[Demo], at: str) -> None:
+def test_ctrl_c_prints_in_one_line_the_processes_that_still_run(home: Path, demos: list[Demo], at: str) -> None:
     demo = start(home, demos)
     demo.wait_until_runs(home, at)
     os.killpg(demo.process.pid, signal.SIGINT)
@@ -147,7 +147,7 @@ def test_a_demo_takes_over_from_one_that_runs_and_make_down_ends_it(home: Path, 
     assert second.text().splitlines()[-1].startswith("stopped: ")
 
 
-def test_a_service_that_ends_is_named_with_its_log(home: Path, demos: list[Demo]) -> None:
+def test_a_service_that_ends_unexpectedly_is_named_with_its_log(home: Path, demos: list[Demo]) -> None:
     demo = start(home, demos)
     demo.wait_until_runs(home, SERVICES[-1])
     service = processes.find(home, "mysql_writer")

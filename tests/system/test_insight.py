@@ -193,9 +193,9 @@ def test_the_figures_are_kept_in_both_databases_and_printed(run: Run) -> None:
     assert all(name in printed.output for answer in run.wanted for name in answer["missing"])
 
 
-@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Debian's package prometheus has it")
+@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Prometheus is not installed (Debian: prometheus)")
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-def test_a_panel_shows_what_was_scraped(run: Run, panel: dict[str, Any]) -> None:
+def test_a_panel_shows_the_scraped_metrics(run: Run, panel: dict[str, Any]) -> None:
     assert run.prometheus
     for target in panel["targets"]:
         found = run.prometheus.ask(filled_in(target["expr"]))
@@ -204,8 +204,8 @@ def test_a_panel_shows_what_was_scraped(run: Run, panel: dict[str, Any]) -> None
         assert all(labels <= sample["metric"].keys() for sample in found)
 
 
-@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Debian's package prometheus has it")
-def test_every_alarm_is_evaluated_and_those_of_this_run_have_risen(run: Run) -> None:
+@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Prometheus is not installed (Debian: prometheus)")
+def test_every_alert_is_evaluated_and_the_expected_ones_have_fired(run: Run) -> None:
     assert run.prometheus
     rules = {rule["name"]: rule for rule in run.prometheus.rules()}
     assert rules.keys() == {rule["alert"] for rule in RULES}
@@ -214,8 +214,8 @@ def test_every_alarm_is_evaluated_and_those_of_this_run_have_risen(run: Run) -> 
     assert {rules[name]["state"] for name in ("PmflowFilesLost", "PmflowNoLeader", "PmflowDeadLetters")} == {"inactive"}
 
 
-@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Debian's package prometheus has it")
-def test_what_is_counted_is_what_was_done(run: Run) -> None:
+@pytest.mark.skipif(prometheus.PROGRAM is None, reason="Prometheus is not installed (Debian: prometheus)")
+def test_the_metrics_equal_the_work_that_was_done(run: Run) -> None:
     """Checks counters of services that were not killed, because a counter restarts with its process."""
     asked = run.prometheus
     assert asked
@@ -275,7 +275,7 @@ def test_the_level_of_each_service_was_changed_while_it_ran(run: Run) -> None:
     assert any(line["level"] == "debug" for line in run.lines("ch_bridge"))
 
 
-def test_a_trace_ends_in_the_tables_that_have_the_file_and_errors_name_the_corrupt_ones(run: Run) -> None:
+def test_a_trace_ends_in_the_tables_with_the_files_rows_and_errors_name_the_corrupt_files(run: Run) -> None:
     done = [f for f in run.files() if f.stage == "done" and f.system == "4ga"]
     of_element = Counter((f.element, f.end_s) for f in done)
     file = next(f for f in done if of_element[f.element, f.end_s] == 1)  # otherwise a newer file has its rows

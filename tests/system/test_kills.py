@@ -13,7 +13,7 @@ from tools.cli.operate import ledger, verify
 
 
 @pytest.mark.timeout(600)
-def test_each_service_killed_and_started_again_loses_and_doubles_nothing(
+def test_no_value_is_lost_or_doubled_if_each_service_is_killed_and_restarted(
     pipeline: Pipeline, launch: Callable[..., Settings]
 ) -> None:
     cycles = 2 * len(SERVICES) + 2

@@ -24,7 +24,9 @@ from tools.simulator.truth import Manifest, Written
 ERICSSON = "A20230515.0700_0100-0715_0100_GNODEB-0.xml"
 
 
-def test_every_value_of_every_file_lands_once_and_every_file_is_moved_away(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_every_value_of_every_file_is_stored_once_and_every_file_is_moved_away(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
     samples = tmp_path / "data" / "samples"
     samples.mkdir(parents=True)
     for sample in SAMPLE_FILES.iterdir():

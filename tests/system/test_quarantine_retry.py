@@ -73,7 +73,7 @@ class Observer:
             assert "the next scan" in found.retry(item)
 
 
-def test_a_file_and_a_block_are_retried_after_a_fix_and_every_value_is_told_of(
+def test_a_file_and_a_block_are_retried_after_a_fix_and_every_value_is_accounted_for(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
     profiles, samples = tmp_path / "profiles", tmp_path / "data" / "samples"

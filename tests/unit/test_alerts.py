@@ -30,7 +30,7 @@ def filled_in(expression: str) -> str:
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_an_expression_asks_for_metrics_and_labels_that_there_are(expression: str) -> None:
+def test_an_expression_uses_only_metrics_and_labels_that_exist(expression: str) -> None:
     asked = re.findall(r"pmflow_\w+", expression)
     assert asked
     assert set(asked) <= SERIES.keys()
@@ -40,7 +40,7 @@ def test_an_expression_asks_for_metrics_and_labels_that_there_are(expression: st
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="Debian's package prometheus has it")
-def test_prometheus_reads_every_expression(tmp_path: Path) -> None:
+def test_prometheus_accepts_every_expression(tmp_path: Path) -> None:
     rules = [{"record": f"panel:{n}", "expr": filled_in(expression)} for n, expression in enumerate(EXPRESSIONS)]
     (tmp_path / "panels.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
     for file in (ALERTS, tmp_path / "panels.yaml"):
@@ -49,7 +49,7 @@ def test_prometheus_reads_every_expression(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="Debian's package prometheus has it")
-def test_each_alarm_rises_when_it_must_and_only_then() -> None:
+def test_each_alert_fires_when_it_must_and_only_then() -> None:
     cases = Path(__file__).with_name("alerts.yaml")
     tested = subprocess.run(["promtool", "test", "rules", cases], capture_output=True, text=True, check=False)
     assert tested.returncode == 0, tested.stdout + tested.stderr
@@ -62,5 +62,5 @@ def test_each_alarm_rises_when_it_must_and_only_then() -> None:
     assert raised == {rule["alert"] for rule in RULES}
 
 
-def test_the_alarms_nobody_may_miss_are_there() -> None:
+def test_the_most_important_alerts_exist() -> None:
     assert {rule["alert"] for rule in RULES} >= {"PmflowFilesLost", "PmflowNoLeader", "PmflowNothingArrives"}

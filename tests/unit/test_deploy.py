@@ -62,14 +62,14 @@ def test_the_compose_check_can_fail(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_service_is_started_alike_everywhere(service: str) -> None:
+def test_every_service_is_started_the_same_way_everywhere(service: str) -> None:
     module = ["python", *service_command(service)[1:]]
     assert module == ["python", "-m", f"services.{service}"]
     assert COMPOSE[service]["command"] == module
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_an_image_starts_its_service_as_the_process_that_gets_the_signals(service: str, tmp_path: Path) -> None:
+def test_an_image_starts_its_service_as_the_process_that_receives_signals(service: str, tmp_path: Path) -> None:
     """Runs the command of the image with a stand-in for the service that reports how it was started."""
     dockerfile = dockerfile_of(service)
     (cmd,) = re.findall(r"^CMD (.+)$", dockerfile, re.MULTILINE)
@@ -89,7 +89,7 @@ def test_an_image_starts_its_service_as_the_process_that_gets_the_signals(servic
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_service_is_watched(service: str) -> None:
+def test_every_service_has_a_health_check_and_can_be_scaled(service: str) -> None:
     health = ["python", "-m", "shared.health"]
     assert 'CMD ["python", "-m", "shared.health"]' in dockerfile_of(service)
     assert COMPOSE[service]["healthcheck"]["test"] == ["CMD", *health]
@@ -128,7 +128,7 @@ def test_a_stage_declares_the_build_argument_before_it_uses_it() -> None:
 
 
 @pytest.mark.parametrize("dockerfile", ["Dockerfile", "tools/Dockerfile"])
-def test_libraries_of_an_image_are_those_of_the_lock_by_their_hashes(dockerfile: str) -> None:
+def test_the_libraries_of_an_image_are_the_locked_ones_with_their_hashes(dockerfile: str) -> None:
     text = (ROOT / dockerfile).read_text()
     assert "-c requirements.lock" in text  # uv checks the hashes that a constraint has
     assert re.findall(r"pip install --no-cache-dir (.+)", text) == re.findall(
@@ -136,19 +136,19 @@ def test_libraries_of_an_image_are_those_of_the_lock_by_their_hashes(dockerfile:
     )
 
 
-def test_topics_are_made_before_the_services_start() -> None:
+def test_topics_are_created_before_the_services_start() -> None:
     assert COMPOSE["topics"]["command"] == ["topics", "create"]
     for service in SERVICES:
         assert COMPOSE[service]["depends_on"]["topics"] == {"condition": "service_completed_successfully"}
     assert 'ENTRYPOINT ["python", "-m", "tools.cli"]' in TOOLS_DOCKERFILE
 
 
-def test_everything_else_in_compose_is_watched_too() -> None:
+def test_everything_else_in_compose_has_a_health_check_too() -> None:
     assert {name for name, service in COMPOSE.items() if "healthcheck" not in service} == {"topics"}
 
 
 @pytest.mark.parametrize("service", ["topics", "simulator"])
-def test_the_command_line_understands_what_compose_asks_of_it(service: str) -> None:
+def test_the_command_line_accepts_the_commands_in_compose(service: str) -> None:
     group = typer.main.get_command(app)
     name, *arguments = COMPOSE[service]["command"]
     assert group.get_command(group.make_context("pmflow", ["--help"], resilient_parsing=True), name)  # type: ignore[attr-defined]
@@ -165,7 +165,7 @@ def test_compose_runs_the_kafka_and_the_zookeeper_of_the_dev_stack() -> None:
     assert COMPOSE["zookeeper"]["image"] == f"zookeeper:{zookeeper[1]}"
 
 
-def test_what_kafka_keeps_in_compose_is_on_its_volume() -> None:
+def test_kafkas_data_in_compose_is_on_its_volume() -> None:
     assert COMPOSE["kafka"]["volumes"] == [f"kafka:{COMPOSE['kafka']['environment']['KAFKA_LOG_DIRS']}"]
     assert COMPOSE["kafka"]["environment"]["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
 

@@ -82,7 +82,7 @@ def test_kustomizations_name_every_manifest() -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_service_is_started_in_kubernetes_as_elsewhere(service: str, objects: Objects) -> None:
+def test_every_service_is_started_in_kubernetes_the_same_way_as_elsewhere(service: str, objects: Objects) -> None:
     assert container(objects, service)["command"] == COMPOSE[service]["command"]
 
 
@@ -117,7 +117,7 @@ def test_kubernetes_runs_the_images_that_compose_builds(objects: Objects) -> Non
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_metrics_and_health_are_served_where_they_are_looked_for(
+def test_metrics_and_health_are_served_at_the_ports_and_paths_that_are_probed(
     service: str, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PMFLOW_CONFIG", raising=False)

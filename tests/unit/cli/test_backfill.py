@@ -1,6 +1,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from services.fetcher.settle.destination import destination
 from services.scanner.lister import announcement
 from shared.inventory import Endpoint
-from shared.messages import FileFound, path_bytes, status_of
+from shared.kafka.produce import Outgoing
+from shared.messages import FileFound, FileStatus, path_bytes, status_of
 from shared.remote.session import Entry
 from shared.settings import System
 from tools.cli.operate.backfill import MOST_ATTEMPTS, Backfill, done_folders, settled_files, to_announce
@@ -38,7 +39,9 @@ done_directories = st.sampled_from(("done", "done/%Y%m%d", "%Y/%m/%d/done", "/ar
 
 
 @given(name=names, below=st.sampled_from(("", "/x", "/x/y")), done=done_directories, marked=st.booleans())
-def test_a_settled_file_keeps_the_identity_it_was_collected_by(name: str, below: str, done: str, marked: bool) -> None:
+def test_a_settled_file_keeps_the_identity_with_which_it_was_collected(
+    name: str, below: str, done: str, marked: bool
+) -> None:
     system = System(name="4ga", done_directory=done, depth=2)
     file = collected(f"/pm/20231115{below}/{name}", system)
     place = lying(file, system, again=marked)
@@ -50,12 +53,12 @@ def test_a_settled_file_keeps_the_identity_it_was_collected_by(name: str, below:
 
 
 @pytest.mark.parametrize("where", [b"/pm/20231115", b"/pm/20231115/error", b"/pm/20231115/done/old"])
-def test_what_lies_elsewhere_was_not_settled(where: bytes) -> None:
+def test_a_file_outside_of_done_is_not_taken_for_a_settled_one(where: bytes) -> None:
     system = System(name="4ga", depth=3)
     assert list(settled_files([(where, Entry(b"a.xml", 3, END_S))], ENDPOINT, system, ALL)) == []
 
 
-def test_files_of_other_times_are_left() -> None:
+def test_files_outside_of_the_time_range_are_left_out() -> None:
     system = System(name="4ga")
     file = collected("/pm/20231115/A20231114.2300+0100-2315+0100_enb-1.xml", system, mtime_s=9)
     place = [lying(file, system)]
@@ -64,7 +67,7 @@ def test_files_of_other_times_are_left() -> None:
     assert list(settled_files(place, ENDPOINT, system, (0, END_S))) == []
 
 
-def test_files_that_are_left_where_they_are_are_read_there() -> None:
+def test_files_are_read_where_they_are_if_the_system_leaves_them_there() -> None:
     system = System(name="4ga", on_done="leave")
     (file,) = settled_files([(b"/pm/20231115", Entry(b"a.xml", 3, END_S))], ENDPOINT, system, ALL)
     assert file.lies_at == file.path == "/pm/20231115/a.xml"
@@ -80,14 +83,16 @@ def test_files_that_are_left_where_they_are_are_read_there() -> None:
         ({"on_done": "leave", "depth": 1}, {b"/pm/20231115": 1}),
     ],
 )
-def test_the_folders_of_the_days_are_looked_at(settings: dict[str, Any], looked_at: dict[bytes, int]) -> None:
+def test_the_directories_of_the_days_in_the_range_are_searched(
+    settings: dict[str, Any], looked_at: dict[bytes, int]
+) -> None:
     day = int(datetime(2023, 11, 15, tzinfo=UTC).timestamp())
     found_folders = done_folders(ENDPOINT, System(name="4ga", **settings), (day, day + 86_400))
     assert looked_at.items() <= found_folders.items()
     assert len(found_folders) <= 20
 
 
-def test_a_file_whose_element_does_not_answer_is_announced_again_and_given_up_in_the_end() -> None:
+def test_a_file_whose_element_does_not_answer_is_announced_again_and_given_up_at_last() -> None:
     nothing: Any = None
     running = Backfill(nothing, nothing, at_once=1)
     file = collected("/pm/a.xml", System(name="4ga"))
@@ -103,7 +108,7 @@ def test_a_file_whose_element_does_not_answer_is_announced_again_and_given_up_in
 
 
 @pytest.mark.parametrize("stage", ["found", "fetching", "parsed"])
-def test_a_file_under_way_is_waited_for(stage: Any) -> None:
+def test_a_backfill_waits_for_a_file_under_way(stage: Any) -> None:
     nothing: Any = None
     running = Backfill(nothing, nothing, at_once=1)
     file = collected("/pm/a.xml", System(name="4ga"))
@@ -114,7 +119,7 @@ def test_a_file_under_way_is_waited_for(stage: Any) -> None:
     assert (running.in_flight, running.ends) == ({}, {"done": 1})
 
 
-def test_a_file_on_its_way_is_left_to_it_unless_it_was_forgotten() -> None:
+def test_a_file_under_way_is_not_announced_unless_it_was_forgotten() -> None:
     file = collected("/pm/a.xml", System(name="4ga"))
     known = replace(status_of(file, "parsed", 100.0), found_s=7.0)
     assert to_announce(file, None, 200.0) == file
@@ -122,5 +127,34 @@ def test_a_file_on_its_way_is_left_to_it_unless_it_was_forgotten() -> None:
     assert (
         to_announce(file, known, 10_000.0)
         == to_announce(file, replace(known, stage="done"), 200.0)
-        == replace(file, found_s=7.0)
+        == replace(file, found_s=7.0, attempt=2)
     )
+
+
+class Written:
+    """A producer that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.statuses: list[FileStatus] = []
+
+    def deliver(self, *messages: Outgoing) -> None:
+        self.statuses += [FileStatus.decode(message.value or b"") for message in messages]
+
+
+@pytest.mark.parametrize("stage", ["lost", "postponed"])
+def test_a_file_that_cannot_be_collected_again_keeps_what_the_ledger_said_of_it(stage: Any) -> None:
+    file, written, nothing = collected("/pm/a.xml", System(name="4ga")), Written(), cast("Any", None)
+    known = replace(status_of(file, "done", 100.0), values=7, attempt=3)
+    announced = to_announce(file, known, 10_000.0)
+    assert announced is not None
+    running = Backfill(nothing, cast("Any", written), at_once=1, known={file.file_id: known})
+    for attempt in range(4, 4 + MOST_ATTEMPTS):
+        assert (announced.attempt, written.statuses) == (attempt, [])
+        running.in_flight[file.file_id] = announced
+        running._take(status_of(announced, stage, 0.0))
+        if not running.waiting:
+            break
+        _, announced = running.waiting.popleft()
+    (said,) = written.statuses
+    assert replace(said, at_s=100.0) == known
+    assert running.ends == {"lost" if stage == "lost" else "unreachable": 1}

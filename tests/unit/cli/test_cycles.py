@@ -27,7 +27,7 @@ def printed(shown: Table, width: int) -> str:
     return captured.get()
 
 
-def test_the_table_shows_a_large_network_and_cuts_nothing() -> None:
+def test_the_table_of_a_large_network_truncates_nothing() -> None:
     shown = printed(cycles_table([GOOD, BAD]), 96)
     assert "…" not in shown
     good, bad = (" ".join(line.split()) for line in shown.splitlines() if "ga" in line)
@@ -40,7 +40,7 @@ def test_the_table_of_a_small_network_fits_80_columns() -> None:
     assert "…" not in printed(cycles_table([small]), 80)
 
 
-def test_all_means_all() -> None:
+def test_the_share_of_stored_values_is_rounded_down() -> None:
     assert "99.9 %" in printed(cycles_table([BAD]), 120)
 
 

@@ -19,7 +19,7 @@ ASIDE = SetAside(
 )  # fmt: skip
 
 
-def test_errors_are_grouped_by_alike_reason_and_element_with_first_and_last_seen_and_the_newest_as_sample() -> None:
+def test_errors_are_grouped_by_similar_reason_and_element_with_first_and_last_seen_and_the_newest_as_sample() -> None:
     files = [
         PARSED,
         replace(BAD, file_id="f2", at_s=30.0, reason="line 8: no element found"),
@@ -34,12 +34,12 @@ def test_errors_are_grouped_by_alike_reason_and_element_with_first_and_last_seen
     assert groups[0].reason == "line *: no element found"
 
 
-def test_a_landed_file_with_values_set_aside_is_among_the_errors() -> None:
+def test_a_stored_file_with_quarantined_values_is_among_the_errors() -> None:
     (group,) = grouped(failures([replace(PARSED, quarantined=2, reason="too long: 2")], []))
     assert (group.sample.file_id, group.reason) == ("f1", "too long: *")
 
 
-def test_what_a_sink_set_aside_is_among_the_errors() -> None:
+def test_values_that_a_sink_set_aside_are_among_the_errors() -> None:
     (group,) = grouped(failures([PARSED], [ASIDE, replace(ASIDE, offset=9, content="1" * 16, at_s=13.0)]))
     assert (group.system, group.element, group.many, group.first_s, group.last_s) == (
         "4ga",
@@ -51,7 +51,7 @@ def test_what_a_sink_set_aside_is_among_the_errors() -> None:
     assert group.sample.says == "pm.counters.4ga/5/9 (3 values not in mysql)"
 
 
-def test_a_trace_tells_each_hop_and_which_sink_has_the_file() -> None:
+def test_a_trace_shows_each_hop_and_the_sinks_that_have_stored_the_file() -> None:
     records: list[TracedRecord] = [
         ("pm.files.status/5/0", replace(PARSED, stage="found", at_s=1.0, rows=0, topic="", last_offset=-1)),
         ("pm.files.status/5/1", PARSED),

@@ -34,7 +34,7 @@ def row(folder: Path, *options: str) -> dict[str, Any]:
     return found
 
 
-def test_a_file_is_shown_as_it_is_or_as_its_system_wants_it(folder: Path) -> None:
+def test_a_file_is_shown_raw_or_with_the_preprocessing_of_a_system(folder: Path) -> None:
     assert row(folder)["values"] == {"a": 1.5, "b": "--"}
     assert "units" not in row(folder)
     shown = row(folder, "--system", "4ga")
@@ -45,7 +45,7 @@ def test_a_file_is_shown_as_it_is_or_as_its_system_wants_it(folder: Path) -> Non
     )
 
 
-def test_a_dictionary_is_tried_before_it_is_configured(folder: Path) -> None:
+def test_a_dictionary_can_be_tried_before_it_is_configured(folder: Path) -> None:
     shown = row(folder, "--dictionary", str(folder / "dictionary.yaml"))
     assert (shown["values"], shown["units"]) == ({"a": 1.5, "b": "--"}, {"a": "kilobytes"})
     assert row(folder, "--dictionary", str(folder / "dictionary.yaml"), "--summary")["mistyped"] == {"a": 1}
@@ -59,7 +59,7 @@ def test_a_dictionary_is_tried_before_it_is_configured(folder: Path) -> None:
         (["--dictionary", "units.yaml"], "units.yaml, line 1"),
     ],
 )
-def test_what_cannot_be_used_is_said(
+def test_options_that_cannot_be_used_are_reported(
     folder: Path, options: list[str], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
@@ -68,7 +68,7 @@ def test_what_cannot_be_used_is_said(
     assert says in result.output
 
 
-def test_what_the_rows_do_not_tell_is_said_beside_them(folder: Path) -> None:
+def test_dropped_and_quarantined_values_are_reported_on_standard_error(folder: Path) -> None:
     blocks = info(value("C=1", "1", "2")) + info(value("C=2", "1", "2", "3"), group="bad")
     (folder / "A.xml").write_bytes(document(blocks))
     result = CliRunner().invoke(app, ["parse", str(folder / "A.xml")])

@@ -42,7 +42,7 @@ def test_a_started_process_is_found_again_by_its_pid_file(home: Path) -> None:
         processes.start(home, "one", SLEEPER)
 
 
-def test_a_stopped_process_is_gone_and_its_pid_file_too(home: Path) -> None:
+def test_a_stopped_process_is_gone_and_so_is_its_pid_file(home: Path) -> None:
     process = started(home, SLEEPER)
     process.stop()
     assert not process.alive()
@@ -50,20 +50,20 @@ def test_a_stopped_process_is_gone_and_its_pid_file_too(home: Path) -> None:
     assert not process.pid_file.exists()
 
 
-def test_one_that_does_not_want_to_end_is_ended(home: Path) -> None:
+def test_a_process_that_ignores_sigterm_is_killed(home: Path) -> None:
     process = started(home, STUBBORN)
     process.stop(timeout_s=0.2)
     assert not process.alive()
 
 
-def test_a_killed_process_is_not_taken_for_running(home: Path) -> None:
+def test_a_killed_process_is_not_reported_as_running(home: Path) -> None:
     process = started(home, SLEEPER)
     process.kill()
     assert processes.find(home, "one") is None
     started(home, SLEEPER)
 
 
-def test_one_that_ended_before_it_could_be_looked_at_does_not_run(home: Path) -> None:
+def test_a_process_that_ended_before_its_start_time_was_read_does_not_run(home: Path) -> None:
     """A process whose start time was never read must not match a process that is gone, which has none either."""
     gone = processes.start(home, "one", SLEEPER)
     gone.kill()
@@ -72,7 +72,7 @@ def test_one_that_ended_before_it_could_be_looked_at_does_not_run(home: Path) ->
     never_seen.stop(timeout_s=1)
 
 
-def test_one_that_ends_between_the_look_and_the_signal_is_no_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_ends_just_before_the_signal_is_no_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = started(home, SLEEPER)
     process.kill()
     looks = iter([True])
@@ -80,7 +80,9 @@ def test_one_that_ends_between_the_look_and_the_signal_is_no_error(home: Path, m
     process.stop(timeout_s=1)
 
 
-def test_one_whose_pid_cannot_be_written_down_is_not_left_running(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_whose_pid_file_cannot_be_written_is_not_left_running(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "no space left on device")
 
@@ -92,7 +94,7 @@ def test_one_whose_pid_cannot_be_written_down_is_not_left_running(home: Path, mo
     assert marker not in subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
 
 
-def test_another_process_that_got_the_same_pid_is_never_touched(home: Path) -> None:
+def test_another_process_with_the_same_pid_is_never_touched(home: Path) -> None:
     process = started(home, SLEEPER)
     other = json.loads(process.pid_file.read_text()) | {"started": "long ago"}
     process.pid_file.write_text(json.dumps(other))
@@ -102,7 +104,7 @@ def test_another_process_that_got_the_same_pid_is_never_touched(home: Path) -> N
     process.kill()
 
 
-def test_a_pid_file_of_an_earlier_boot_names_no_process_that_runs_now(home: Path) -> None:
+def test_a_pid_file_of_an_earlier_boot_matches_no_running_process(home: Path) -> None:
     """Pids and start times count from the boot and may repeat; the identity of the boot does not."""
     process = started(home, SLEEPER)
     ticks, boot = process.started.split(" ")
@@ -112,7 +114,7 @@ def test_a_pid_file_of_an_earlier_boot_names_no_process_that_runs_now(home: Path
 
 
 @pytest.mark.parametrize("text", ["", '{"pid": 1', '{"pid": 1}', "[]"])
-def test_a_pid_file_that_cannot_be_read_names_no_process(home: Path, text: str) -> None:
+def test_an_invalid_pid_file_matches_no_process(home: Path, text: str) -> None:
     process = started(home, SLEEPER)
     process.pid_file.write_text(text)
     assert processes.find(home, "one") is None

@@ -5,9 +5,6 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rich.console import Console
-from rich.table import Table
-
 from shared.messages import FileStatus, SetAside, digest_of, set_aside_key
 from shared.settings import load
 from shared.topics import system_of
@@ -19,6 +16,7 @@ from tools.cli.operate.quarantine import (
     read_letters,
     records_set_aside,
 )
+from tools.cli.output import OutputTable, show
 
 FAILURE_STAGES = frozenset({"failed", "error", "lost", "postponed"})
 VARYING_PART = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)
@@ -56,12 +54,15 @@ def show_errors() -> None:
     found = ledger.read_ledger(settings.kafka.bootstrap_servers)
     batches = not_in_ledger(quarantined_items((), read_counters_letters(settings)), found.set_aside)
     records = record_failures([*batches, *records_set_aside(found.files, read_letters(settings))])
-    Console().print(errors_table(grouped([*failures(found.files.values(), found.set_aside.values()), *records])))
+    show(errors_table(grouped([*failures(found.files.values(), found.set_aside.values()), *records])))
 
 
 def failures(files: Iterable[FileStatus], set_aside: Iterable[SetAside]) -> Iterator[Failure]:
-    """Yields failed files, files with quarantined values, and values that a sink set aside."""
+    """Yields failed files, files that cannot be moved, files with quarantined values, and values a sink set aside."""
     for file in files:
+        if file.moves_refused:
+            reason, says = f"not moved: {file.not_moved}", f"{file.path} ({file.stage}, {file.moves_refused} attempts)"
+            yield Failure(file.system, file.element, reason, file.at_s, file.file_id, says)
         if file.stage in FAILURE_STAGES or file.quarantined:
             says = f"{file.path} ({file.stage})"
             yield Failure(file.system, file.element, file.reason, file.at_s, file.file_id, says)
@@ -104,9 +105,9 @@ def grouped(found: Iterable[Failure]) -> list[FailureGroup]:
     return sorted(made, key=lambda group: (-group.many, group.system, group.element, group.reason))
 
 
-def errors_table(groups: Iterable[FailureGroup]) -> Table:
+def errors_table(groups: Iterable[FailureGroup]) -> OutputTable:
     """Returns a table with one row per group."""
-    shown = Table("system", "element", "count", "first seen", "last seen", "reason", "sample", title="errors")
+    shown = OutputTable("system", "element", "count", "first seen", "last seen", "reason", "sample", title="errors")
     for group in groups:
         seen = (f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S}" for at_s in (group.first_s, group.last_s))
         sample = f"{group.sample.file_id} {group.sample.says}"
