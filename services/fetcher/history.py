@@ -65,6 +65,8 @@ class FileHistory:
         """
         is_wanted_again = self.is_retried or bool(file.lies_at)
         known, answer = self.through, self.answer
+        if self.is_retried and known and known.stage in {"parsed", "failed"}:
+            known = None  # it was never settled, so what was read of it may not have been stored
         if known is None or not (is_missing or known.attempt >= file.attempt or not is_wanted_again):
             known = answer if answer and answer.attempt >= file.attempt else None
         if known is None or (is_missing and known.stage not in READ_STAGES):

@@ -60,6 +60,9 @@ def test_a_missing_file_is_what_it_became_whichever_announcement_led_to_it() -> 
     assert answer(history(("done", 1), ("postponed", 1), ("found", 2), ("fetching", 2)), 2) is None
     assert answer(history(("postponed", 1), ("found", 2)), 2, is_missing=True) is None
     assert answer(history(("lost", 1)), 1, is_missing=True) is None
+    unsettled = history(("parsed", 1), ("postponed", 1), ("found", 2))  # its batches left the topic, for example
+    assert answer(unsettled, 2, is_missing=True) is None
+    assert answer(history(("error", 1), ("postponed", 1), ("found", 2)), 2, is_missing=True) == ("error", True)
 
 
 @given(st.lists(st.tuples(st.sampled_from(get_args(Stage)), st.integers(1, 3)), min_size=1, max_size=8))
