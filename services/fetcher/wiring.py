@@ -86,7 +86,7 @@ def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
         consumer=consumer,
         letters=DeadLetters(parts.producers[0]),
         pools=Pools(threads),
-        job_of=FetchJobs(file_processor(parts), is_configured, waiting, Backlog(consumer.lag).includes),
+        job_of=FetchJobs(file_processor(parts), is_configured, waiting, may_be_repeated=Backlog(consumer.lag).includes),
         in_flight_per_thread=own.in_flight_per_thread,
         heartbeat=heartbeat,
     )

@@ -33,9 +33,9 @@ class FetchJobs:
     knows: Callable[[str], bool]
     """Returns True if a system is configured."""
     waiting: WaitingFiles
+    epochs: Epochs = field(default_factory=Epochs)
     may_be_repeated: Callable[[Record], bool] = lambda _: False
     """Returns True if an announcement may have been processed before; called for each record, in order."""
-    epochs: Epochs = field(default_factory=Epochs)
 
     def __call__(self, record: Record, done: Callable[[], None]) -> Job:
         """Returns the job for an announcement.
@@ -50,7 +50,7 @@ class FetchJobs:
         # A backfill is announced without a leader.
         if not file.lies_at and not self.epochs.current(file.system, record.partition, file.epoch):
             return Job(file.system, partial(_discard, file, done))
-        self.waiting.put(Announced(file, done, again))
+        self.waiting.put(Announced(file, done, again=again))
         return Job(file.system, partial(self._process_near, file))
 
     def _process_near(self, file: FileFound) -> None:
