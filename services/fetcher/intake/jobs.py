@@ -8,7 +8,6 @@ from time import sleep, time
 
 from services.fetcher import metrics
 from services.fetcher.intake.dispatch import Job
-from services.fetcher.intake.epochs import Epochs
 from services.fetcher.intake.waiting_files import Announced, WaitingFiles
 from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
 from shared.backoff import backoff_s
@@ -41,9 +40,9 @@ class FetchJobs:
     budget: DefectBudget = field(default_factory=DefectBudget)
     renew: Callable[[], None] = nothing_to_renew
     """Forgets what may be outdated of elements."""
+    epochs: Epochs = field(default_factory=Epochs)
     may_be_repeated: Callable[[Record], bool] = lambda _: False
     """Returns True if an announcement may have been processed before; called for each record, in order."""
-    epochs: Epochs = field(default_factory=Epochs)
 
     def __call__(self, record: Record, done: Callable[[], None]) -> Job:
         """Returns the job for an announcement.
