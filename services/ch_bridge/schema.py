@@ -77,9 +77,10 @@ class Schema:
 
 
 def _refuse_long_names(rows: ColumnarRows) -> None:
-    if reasons := unstorable(rows.system, rows.group, rows.counters):
+    whole = unstorable(rows.system, rows.group, [""])
+    if reasons := unstorable(rows.system, rows.group, rows.all_counters if whole else rows.counters):
         raise RefusedCounters(reasons)
-    if unstorable(rows.system, rows.group, [""]):
+    if whole:
         raise Hopeless(f"the name of system {rows.system[:20]}.. or group {rows.group[:20]}.. is too long")
 
 

@@ -34,8 +34,8 @@ MARKS = [*islice(column_names("é"), 2), *islice(column_names("X"), 1, 2)]
 SYSTEMS = ["4ga", "4ga_X", "4ga_x", "4GA", "pm", "5ga.a", "s" * 100]
 GROUPS = [
     "Cell", "cell", "X_Cell", "Cell_rows", "Cell_ROWS", "Cell_all", "Cell_part2", "Cell_2", "PM=1,PmGroup=Cell",
-    "Cell ", " Cell", "Céll", "Cell\0", "Cell`; DROP TABLE x; --", "object", "group", "", "\N{COLLISION SYMBOL}", "G" * 300,
-    "select", next(table_names("4ga", "Céll")).removeprefix("4ga_"),
+    "Cell ", " Cell", "Céll", "Cell\0", "Cell`; DROP TABLE x; --", "object", "group", "", "\N{COLLISION SYMBOL}",
+    "G" * 300, "select", next(table_names("4ga", "Céll")).removeprefix("4ga_"),
 ]  # fmt: skip
 COUNTERS = [
     "X", "X.sub", "X.sub.y", "x", "X ", " X", "X.", ".X", "_row_exists", "_block_number", "_part", "ts", "TS", "ver",
