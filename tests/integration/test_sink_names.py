@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -85,6 +86,18 @@ class Store:
             for counters in batches:
                 self.sink.write([self.batch(group, counters)], {})
 
+    def write_patiently(self, batches: list[CounterBatch]) -> None:
+        """Writes batches through a connection of its own, as the sink's loop would."""
+        sink = self.connect()
+        for batch in batches:
+            while True:
+                try:
+                    sink.write([batch], {})
+                    break
+                except Unreachable:  # another writer was faster
+                    continue
+        sink.repository.close()
+
     def found(self, names: Names | None = None) -> dict[tuple[str, str, str], dict[str, Any]]:
         """Returns the values of these groups, else of all, as a reader finds them."""
         wanted = set(names or [(system, group) for system, group, _ in self.written])
@@ -134,20 +147,29 @@ def test_writers_that_allocate_names_at_once_never_share_one(store: Store) -> No
     store.write({("4ga", "first"): [["a"]]})  # the database exists
     batches = [store.batch(group, some, f"e{at}") for at, group in enumerate(groups) for some in counters]
 
-    def write(own: list[CounterBatch]) -> None:
-        sink = store.connect()
-        for batch in own:
-            while True:
-                try:
-                    sink.write([batch], {})
-                    break
-                except Unreachable:  # another writer was faster: what the sink's loop would do
-                    sink.repository.close()
-        sink.repository.close()
-
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(write, [batches[at : at + 6] for at in range(0, len(batches), 6)]))
+        list(pool.map(store.write_patiently, [batches[at : at + 6] for at in range(0, len(batches), 6)]))
     assert store.found() == store.written
+
+
+def test_writers_that_start_together_on_an_empty_database_store_everything(stack: Stack) -> None:
+    """A writer that took over a table's lock before the other's commit did not see its columns."""
+    for _ in range(25):
+        name = f"names_{uuid.uuid4().hex[:8]}"
+        store = Store(Mysql(host=stack.mysql_host, port=stack.mysql_port, user="root", database=name), Clickhouse())
+        store.sink.resume([TopicPartition("t", 0)])
+        own = [[store.batch(("4ga", "Cell"), ["a", "b", f"c{n // 2}"], f"e{n}")] for n in range(4)]
+        together = Barrier(len(own))
+
+        def write(batches: list[CounterBatch], store: Store = store, together: Barrier = together) -> None:
+            together.wait()
+            store.write_patiently(batches)
+
+        with ThreadPoolExecutor(len(own)) as pool:
+            list(pool.map(write, own))
+        assert store.found() == store.written
+        store.do(f"DROP DATABASE {name}")
+        store.sink.repository.close()
 
 
 def test_a_table_of_somebody_else_is_left_alone(store: Store) -> None:
