@@ -8,6 +8,7 @@ from time import sleep, time
 
 from services.fetcher import metrics
 from services.fetcher.intake.dispatch import Job
+from services.fetcher.intake.epochs import Epochs
 from services.fetcher.intake.waiting_files import Announced, WaitingFiles
 from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
 from shared.backoff import backoff_s
