@@ -143,18 +143,18 @@ class Connection:
     def ddl(self, table: str) -> Iterator[Execute]:
         """Opens a transaction with an exclusive lock on this table among pmflow's writers.
 
+        It commits before it releases the lock: the next writer must see the rows of the catalogue, not only the columns.
         Its DDL waits only briefly for readers, as other readers would queue behind it.
         """
-        with self.transaction() as execute:
-            ((got,),) = execute("SELECT GET_LOCK(%s, 10)", (f"pmflow {table}"[:64],))
+        lock = f"pmflow {table}"[:64]
+        with self.transaction() as execute:  # closes the connection on any exception, which releases the lock
+            ((got,),) = execute("SELECT GET_LOCK(%s, 10)", (lock,))
             if got != 1:
                 raise Unreachable(f"{table}: another writer is changing this table")
-            try:
-                execute("SET SESSION lock_wait_timeout = 5")
-                yield execute
-            finally:
-                if self.session is not None and self.session.open:
-                    execute("DO RELEASE_LOCK(%s)", (f"pmflow {table}"[:64],))
+            execute("SET SESSION lock_wait_timeout = 5")
+            yield execute
+            execute("COMMIT")
+            execute("DO RELEASE_LOCK(%s)", (lock,))
 
     def _begin(self) -> "pymysql.Connection[Any]":
         """Returns the connection in a new transaction.
