@@ -143,7 +143,7 @@ class Connection:
     def ddl(self, table: str) -> Iterator[Execute]:
         """Opens a transaction with an exclusive lock on this table among pmflow's writers.
 
-        It commits before it releases the lock: the next writer must see the rows of the catalogue, not only the columns.
+        It commits before it releases the lock: the next writer must see the catalogue rows, not only the columns.
         Its DDL waits only briefly for readers, as other readers would queue behind it.
         """
         lock = f"pmflow {table}"[:64]
