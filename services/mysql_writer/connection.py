@@ -121,11 +121,15 @@ class Connection:
         self.own_tables = own_tables
         self.timeout_s = timeout_s
         self.session: pymysql.Connection[Any] | None = None
+        self.generation = 0
+        """Number of times that the connection was opened: the next one may reach another server."""
+        self.locked = ""
+        """Name of the lock that `ddl` holds."""
         self.most_bytes = 0
 
     @contextmanager
     def transaction(self) -> Iterator[Execute]:
-        """Commits at the end of the block; rolls back and closes the connection on any exception."""
+        """Commits at the end of the block; rolls back on any exception, and also closes the connection on most."""
         try:
             connection = self._begin()
             yield Execute(connection, self.most_bytes)
@@ -135,6 +139,9 @@ class Connection:
         except OSError as error:
             self.close()
             raise Unreachable(f"{self._server}: {error}") from error
+        except Hopeless:
+            self._roll_back()
+            raise
         except BaseException:
             self.close()
             raise
@@ -147,14 +154,30 @@ class Connection:
         Its DDL waits only briefly for readers, as other readers would queue behind it.
         """
         lock = f"pmflow {table}"[:64]
-        with self.transaction() as execute:  # closes the connection on any exception, which releases the lock
+        with self.transaction() as execute:  # releases the lock on any exception
             ((got,),) = execute("SELECT GET_LOCK(%s, 10)", (lock,))
             if got != 1:
                 raise Unreachable(f"{table}: another writer is changing this table")
+            self.locked = lock
             execute("SET SESSION lock_wait_timeout = 5")
             yield execute
             execute("COMMIT")
-            execute("DO RELEASE_LOCK(%s)", (lock,))
+            self._release_lock(execute)
+
+    def _release_lock(self, execute: Execute) -> None:
+        if self.locked:
+            execute("DO RELEASE_LOCK(%s)", (self.locked,))
+            self.locked = ""
+
+    def _roll_back(self) -> None:
+        """Rolls back and keeps the connection, so that refused rows do not make the writer read everything again."""
+        if self.session is None:
+            return
+        try:
+            self.session.rollback()
+            self._release_lock(Execute(self.session, self.most_bytes))
+        except (pymysql.Error, OSError):
+            self.close()
 
     def _begin(self) -> "pymysql.Connection[Any]":
         """Returns the connection in a new transaction.
@@ -170,6 +193,7 @@ class Connection:
             else:
                 return self.session
         self.session = self._connect()
+        self.generation += 1
         with self.session.cursor() as cursor:
             for statement in self.own_tables:
                 cursor.execute(statement)
@@ -192,18 +216,20 @@ class Connection:
 
     def _raise_classified(self, error: pymysql.Error) -> None:
         code = error.args[0] if error.args else 0
-        self.close()
         if code in STALE_SCHEMA:
+            self.close()
             raise StaleSchema(f"{self._server}: {error}") from error
         if code in TRANSIENT | NEEDS_OPERATOR | {DUPLICATE_COLUMN} or isinstance(error, pymysql.InterfaceError):
+            self.close()
             raise Unreachable(f"{self._server}: {error}") from error
+        self._roll_back()
         raise Hopeless(f"{self._server}: {error}") from error
 
     def close(self) -> None:
         """Closes the connection, which also rolls back and releases every lock, whatever state the connection is in."""
         if self.session is not None:
             self.session.close()
-            self.session = None
+            self.session, self.locked = None, ""
 
     @property
     def _server(self) -> str:

@@ -24,10 +24,13 @@ from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, di
 from shared.metrics import DEAD_LETTERS
 from shared.sinks import metrics
 from shared.sinks.landing import Piece, land, pieces_of
+from shared.sinks.positions import PositionsMoved
 from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
 FIRST_BACKOFF_S = 0.4
+CHECK_S = 10.0
+"""Interval between writes, or checks of the database if there is nothing to write."""
 MESSAGES_PER_POLL = 20
 """Messages are up to 1 MB each; this is how far a write can exceed its limits."""
 
@@ -49,6 +52,7 @@ class Sink(Protocol):
 
         Raises:
             Unreachable: the database does not answer now; nothing is stored, or storing it again changes nothing.
+            PositionsMoved: the database is not in the state that this sink left; nothing is stored.
             RefusedCounters: these counters can never be stored; the others can.
             Hopeless: one of the rows can never be stored.
         """
@@ -86,6 +90,7 @@ class SinkWorker:
         """Time at which the newest message read from a partition was sent."""
         self.unannounced: set[TopicPartition] = set()
         self.next_announcement_s = 0.0
+        self.next_check_s = 0.0
         self.failures = 0
         metrics.WRITE_RETRIES.labels(sink.name)  # exists with 0 from the start
 
@@ -102,6 +107,8 @@ class SinkWorker:
                 self._start_reading()
                 if gathered := self._gather():
                     land(partial(self._write, stop=stop), gathered, self._set_aside)
+                elif monotonic() >= self.next_check_s:
+                    self._try_write([], {})  # lost commits are written again even if no message arrives
                 self._announce()
                 self._count_lag()
                 self.heartbeat.progress()
@@ -173,18 +180,38 @@ class SinkWorker:
             if not owned:
                 return
             batches = [piece.batch for piece in owned if piece.batch is not None]
-            began_s = monotonic()
-            try:
-                with metrics.WRITE_SECONDS.labels(self.sink.name).time():
-                    self.sink.write(batches, positions)
-            except Unreachable as error:
-                self._wait(error)
-            else:
-                self.failures = 0
-                self._advance(positions)
-                self._report(batches, monotonic() - began_s)
-                self.heartbeat.progress()  # splitting refused batches takes many writes
+            if self._try_write(batches, positions):
                 return
+
+    def _try_write(self, batches: Sequence[CounterBatch], positions: Mapping[TopicPartition, int]) -> bool:
+        """Returns whether the write succeeded; otherwise it must be tried again."""
+        began_s = monotonic()
+        self.next_check_s = began_s + CHECK_S
+        try:
+            with metrics.WRITE_SECONDS.labels(self.sink.name).time():
+                self.sink.write(batches, positions)
+        except Unreachable as error:
+            self._wait(error)
+            return False
+        except PositionsMoved as error:
+            self._read_again(error)
+            return False
+        self.failures = 0
+        if positions:
+            self._advance(positions)
+            self._report(batches, monotonic() - began_s)
+        self.heartbeat.progress()  # splitting refused batches takes many writes
+        return True
+
+    def _read_again(self, error: PositionsMoved) -> None:
+        """Reads partitions again from the positions that the database has, and announces these at once."""
+        moved = self.owned & error.moved.keys()
+        log.warning("position moved in the database", extra={"sink": self.sink.name, "positions": str(error)})
+        self.consumer.pause(sorted(moved))
+        self.owned -= moved
+        self.unannounced -= moved
+        self.new |= moved
+        self.next_announcement_s = 0.0
 
     def _set_aside(self, record: Record, content: bytes, reason: str) -> None:
         """Sends content to the dead letters. If that fails, Unreachable ends the process before the position moves."""
