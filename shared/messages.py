@@ -102,7 +102,7 @@ class Message:
         Raises:
             BadMessage: not JSON, or a field is missing or invalid; the text names the path of the field.
         """
-        return cls.of(_object(raw), raw)
+        return cls.of(json_object(raw), raw)
 
     @classmethod
     def of(cls, found: dict[str, Any], raw: bytes) -> Self:
@@ -120,7 +120,12 @@ class Message:
             raise BadMessage(f"not a {cls.kind}: {error}", raw) from error
 
 
-def _object(raw: bytes) -> dict[str, Any]:
+def json_object(raw: bytes) -> dict[str, Any]:
+    """Returns the JSON object that a message is.
+
+    Raises:
+        BadMessage: the bytes are not JSON, or not an object.
+    """
     try:
         found = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -179,6 +184,8 @@ class FileStatus(File):
     reason: str = ""
     topic: str = ""
     partition: Annotated[int, Meta(ge=-1, le=2**31 - 1)] = -1
+    first_offset: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = -1
+    """Offset of the file's first batch; -1: unknown, as from a fetcher of an earlier version."""
     last_offset: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = -1
     """Offset of the file's last batch: a sink whose position is beyond it has stored the whole file."""
     tries: Count = 1
@@ -326,18 +333,3 @@ def _bad_row(rows: Rows, cells: int) -> int | None:
         if not 0 <= row[1] <= 1:
             return number
     return None
-
-
-LedgerRecord = FileStatus | SinkPosition | SetAside
-LEDGER_KINDS: dict[str, type[LedgerRecord]] = {SinkPosition.kind: SinkPosition, SetAside.kind: SetAside}
-
-
-def decode_status(raw: bytes) -> LedgerRecord:
-    """Returns a record of pm.files.status, which contains three kinds of messages.
-
-    Raises:
-        BadMessage: the bytes are none of these kinds, or not valid.
-    """
-    found = _object(raw)
-    kind = found.get("kind")
-    return LEDGER_KINDS.get(kind if isinstance(kind, str) else "", FileStatus).of(found, raw)

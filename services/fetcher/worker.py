@@ -32,10 +32,10 @@ class Element(Protocol):
 class FilePublisher(Protocol):
     """Publishes files. Blocks until durable; raises Unreachable, and then nothing of the file counts as done."""
 
-    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int]:
+    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int, int]:
         """Sends all batches of a file, each requested when the one before is on its way.
 
-        Returns the topic, the partition and the offset of the last batch.
+        Returns the topic, the partition and the offsets of the first and the last batch.
         """
 
     def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None: ...
@@ -207,7 +207,8 @@ class FileProcessorWorker:
             _report_mistyped(file, counts.mistyped)
         for batch in parsed.batches:
             metrics.MESSAGE_ROWS.observe(batch.rows)
-        topic, partition, last_offset = self.publisher.counters(file, (batch.value for batch in parsed.batches))
+        sent = (batch.value for batch in parsed.batches)
+        topic, partition, first_offset, last_offset = self.publisher.counters(file, sent)
         _count_values(file.system, counts)
         remarks = [*parsed.notes, *(f"{reason}: {values}" for reason, values in counts.reasons.items())]
         return replace(
@@ -216,6 +217,7 @@ class FileProcessorWorker:
             parsed_s=time(),
             topic=topic,
             partition=partition,
+            first_offset=first_offset,
             last_offset=last_offset,
             batches=len(parsed.batches),
             rows=counts.rows,

@@ -7,7 +7,8 @@ from threading import Condition, Event
 
 from shared.kafka.admin import ends
 from shared.kafka.consume import follow_all
-from shared.messages import BadMessage, FileStatus, decode_status
+from shared.ledger import UnknownKind, decode_status
+from shared.messages import BadMessage, FileStatus
 from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,8 @@ class LedgerFollower:
             return
         try:
             status = decode_status(value)
+        except UnknownKind:
+            return
         except BadMessage as error:
             log.error("invalid ledger record skipped", extra={"reason": str(error)})  # noqa: TRY400 - the reason suffices
             return

@@ -7,7 +7,7 @@ hand, after the changes of the tables and the commands are durable, and no excep
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from time import time
 from typing import Any
@@ -16,13 +16,14 @@ import faust
 from faust.types import TableT
 
 from services.tracker.progress import GROUP, Progress
-from services.tracker.publisher import outgoing_command
+from services.tracker.publisher import outgoing
 from services.tracker.settings import TrackerSettings
 from services.tracker.tracker import FileProcessingTracker, TrackedFiles
 from shared.crash import exit_on_error
 from shared.health import Heartbeat
 from shared.kafka.produce import Outgoing, Producer
-from shared.messages import BadMessage, FileStatus, Settle, SinkPosition, decode_status
+from shared.ledger import LedgerRecord, OffsetGap, UnknownKind, decode_status
+from shared.messages import BadMessage, FileStatus, Settle, SinkPosition
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
 from shared.watch import Watch
@@ -121,9 +122,9 @@ def _track_statuses(app: faust.App, tracker: FileProcessingTracker, pending: Pen
     async def track(stream: Any) -> None:
         with exit_on_error("track files"):
             async for event in stream.noack().events():
-                for settle in commands_for(tracker, event.value, time()):
-                    log.info("file complete", extra={"file": settle.file_id, "to": settle.to})
-                    pending.commands.append(outgoing_command(settle))
+                for message in messages_for(tracker, event.value, time()):
+                    report(message)
+                    pending.commands.append(outgoing(message))
                 pending.events.append(event)
 
 
@@ -163,19 +164,36 @@ def complete_on(watch: Watch, name: str) -> tuple[str, ...]:
     return system.complete_on if system else UNKNOWN_SYSTEM
 
 
-def commands_for(tracker: FileProcessingTracker, value: bytes | None, now_s: float) -> list[Settle]:
-    """Passes a record of the ledger to the tracker and returns the commands to give for it."""
-    if value is None:  # a deleted entry
-        return []
-    try:
-        record = decode_status(value)
-    except BadMessage as error:
-        log.error("invalid ledger record skipped", extra={"reason": str(error)})  # noqa: TRY400 - the reason suffices
-        return []
+def report(message: Settle | FileStatus) -> None:
+    """Logs a message that is about to be written."""
+    match message:
+        case Settle():
+            log.info("file complete", extra={"file": message.file_id, "to": message.to})
+        case FileStatus():
+            fields = {"file": message.file_id, "system": message.system, "path": message.path, "reason": message.reason}
+            log.error("file to be collected again", extra=fields)
+
+
+def messages_for(tracker: FileProcessingTracker, value: bytes | None, now_s: float) -> Sequence[Settle | FileStatus]:
+    """Passes a record of the ledger to the tracker; returns the commands and statuses that follow from it."""
+    record = _decoded(value)
     match record:
         case FileStatus():
             return list(tracker.on_status(record, now_s))
         case SinkPosition():
             return list(tracker.on_position(record, now_s))
+        case OffsetGap():
+            return list(tracker.on_gap(record, now_s))
         case _:  # what a sink set aside counts in the figures of the cycle only
             return []
+
+
+def _decoded(value: bytes | None) -> LedgerRecord | None:
+    """Returns a record of the ledger; None for a deleted entry and for one that this version cannot read."""
+    try:
+        return decode_status(value) if value is not None else None
+    except UnknownKind as error:
+        log.debug("ledger record of another kind skipped", extra={"reason": str(error)})
+    except BadMessage as error:
+        log.error("invalid ledger record skipped", extra={"reason": str(error)})  # noqa: TRY400 - the reason suffices
+    return None

@@ -20,9 +20,11 @@ from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import Record, TopicPartition
+from shared.ledger import OffsetGap
 from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, digest_of
 from shared.metrics import DEAD_LETTERS
 from shared.sinks import metrics
+from shared.sinks.gaps import GapWatch
 from shared.sinks.landing import Piece, land, pieces_of
 from shared.sinks.positions import PositionsMoved
 from shared.topics import FILES_STATUS
@@ -80,6 +82,7 @@ class SinkWorker:
         self.consumer = consumer
         self.producer = producer
         self.letters = DeadLetters(producer, sink.name)
+        self.gaps = GapWatch(sink.name, consumer.range_of, self._publish_gap)
         self.limits = limits
         self.heartbeat = heartbeat
         self.topics: Sequence[str] = ()
@@ -108,7 +111,7 @@ class SinkWorker:
                 if gathered := self._gather():
                     land(partial(self._write, stop=stop), gathered, self._set_aside)
                 elif monotonic() >= self.next_check_s:
-                    self._try_write([], {})  # lost commits are written again even if no message arrives
+                    self._check()
                 self._announce()
                 self._count_lag()
                 self.heartbeat.progress()
@@ -143,18 +146,35 @@ class SinkWorker:
         new = sorted(self.new)
         try:
             stored = self.sink.resume(new)
+            begins = {**stored, **self.consumer.committed([partition for partition in new if partition not in stored])}
+            corrected = self.gaps.starting_points(begins)
         except Unreachable as error:
             self._wait(error)
             return
-        for partition, offset in stored.items():
+        for partition, offset in {**stored, **corrected}.items():
             self.consumer.seek(partition, offset)
-            self.positions[partition] = offset
-        self.positions |= self.consumer.committed([partition for partition in new if partition not in stored])
+        self.positions |= begins
         self.consumer.resume(new)
         self.new.clear()
         self.owned |= set(new)
         self.unannounced |= {partition for partition in new if self.positions[partition] >= 0}
         log.info("reading partitions", extra={"sink": self.sink.name, "partitions": len(self.owned)})
+        self._pass(corrected)
+
+    def _pass(self, corrected: Mapping[TopicPartition, int]) -> None:
+        """Moves positions beyond gaps. If the database does not answer, the next message does so."""
+        if corrected:
+            self._try_write([], corrected)
+
+    def _check(self) -> None:
+        """Checks database and topics while nothing arrives: lost commits are written again, gaps are passed."""
+        if not self._try_write([], {}):
+            return
+        waiting = {at: self.positions[at] for at in self.owned if self.consumer.lag(at, self.positions[at])}
+        try:
+            self._pass(self.gaps.starting_points(waiting))
+        except Unreachable as error:
+            log.warning("topics not checked", extra={"sink": self.sink.name, "reason": str(error)})
 
     def _gather(self) -> list[Piece]:
         """Returns the messages of one write: up to the limits of rows and bytes, or after `batch_wait_s`."""
@@ -163,6 +183,7 @@ class SinkWorker:
         until_s = monotonic() + left_s
         while rows < self.limits.batch_rows and size < self.limits.batch_bytes and left_s > 0:
             records = self.consumer.poll(MESSAGES_PER_POLL, left_s)
+            self.gaps.check(records)
             self.read_s |= {record.topic_partition: record.timestamp_s for record in records}
             more = pieces_of(records, self._set_aside)
             found += more
@@ -212,6 +233,9 @@ class SinkWorker:
         self.unannounced -= moved
         self.new |= moved
         self.next_announcement_s = 0.0
+
+    def _publish_gap(self, gap: OffsetGap) -> None:
+        self.producer.deliver(Outgoing(FILES_STATUS.name, gap.partition, gap.key, gap.encode()))
 
     def _set_aside(self, record: Record, content: bytes, reason: str) -> None:
         """Sends content to the dead letters. If that fails, Unreachable ends the process before the position moves."""

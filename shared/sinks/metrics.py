@@ -26,3 +26,19 @@ SCHEMA_CHANGES = counter(
     SINKS, "schema_changes_total", "Columns added or widened, day partitions created or dropped.", "sink", "action"
 )
 ROWS_DROPPED = counter(SINKS, "rows_dropped_total", "Rows that were not stored, by reason.", "sink", "system", "reason")
+OFFSET_GAPS = counter(
+    SINKS,
+    "offset_gaps_total",
+    "Times that messages had left the topic before they were stored, or that the topic was created anew.",
+    "sink",
+    "topic",
+    "partition",
+)
+OFFSET_GAP_MESSAGES = counter(
+    SINKS,
+    "offset_gap_messages_total",
+    "Messages that left the topic before they were stored.",
+    "sink",
+    "topic",
+    "partition",
+)

@@ -145,6 +145,7 @@ def test_a_position_that_went_back_under_an_open_connection_stops_the_write(rest
         execute("DELETE FROM pm_object WHERE id = 2")
         execute("INSERT INTO pm_object (id, digest, `system`, element, ldn) VALUES (2, 'x', '4ga', 'e9', 'o')")
         execute("UPDATE pm_position SET next_offset = 1")
+        execute("COMMIT")
     with pytest.raises(PositionsMoved, match=r"t/0: 2 -> 1"):
         sink.write([batch("e2")], {at: 3})
     assert sink.resume([at]) == {at: 1}
@@ -160,6 +161,7 @@ def test_a_writer_that_lost_its_answer_to_a_commit_continues_where_the_commit_le
     sink.write([batch("e1")], {at: 1})
     with administrator(restored) as execute:
         execute("UPDATE pm_position SET next_offset = 2")
+        execute("COMMIT")
     with pytest.raises(PositionsMoved, match=r"t/0: 1 -> 2"):
         sink.write([batch("e2")], {at: 2})
     assert sink.resume([at]) == {at: 2}

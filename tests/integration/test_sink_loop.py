@@ -15,7 +15,8 @@ from shared.kafka import admin
 from shared.kafka.consume import Consumer, follow_all
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import Record, TopicPartition
-from shared.messages import CounterBatch, SetAside, SinkPosition, decode_status
+from shared.ledger import decode_status
+from shared.messages import CounterBatch, SetAside, SinkPosition
 from shared.sinks.landing import RefusedCounters
 from shared.sinks.loop import MESSAGES_PER_POLL, Sink, SinkLimits, SinkWorker
 from shared.topics import FILES_STATUS, Topic

@@ -126,7 +126,7 @@ def test_when_kafka_takes_no_counters_the_file_is_not_parsed_and_when_no_status_
     element: Element,
 ) -> None:
     class Refusing(Fetching):
-        def counters(self, file: FileFound, batches: object) -> tuple[str, int, int]:
+        def counters(self, file: FileFound, batches: object) -> tuple[str, int, int, int]:
             raise Unreachable("Kafka did not take a message")
 
     fetching = Refusing(element)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from services.tracker.cycles import CycleStatistics
 from services.tracker.states import State
 from shared.cycle_figures import CycleFigures
-from shared.messages import FileStatus, LedgerRecord, SetAside, SinkPosition, Stage
+from shared.ledger import LedgerRecord
+from shared.messages import FileStatus, SetAside, SinkPosition, Stage
 
 END_S = 1_795_526_100
 DONE = FileStatus(

@@ -7,7 +7,8 @@ from itertools import chain
 from shared.kafka.admin import ends
 from shared.kafka.consume import Consumer, follow_all, read_until
 from shared.kafka.record import Record
-from shared.messages import FileStatus, SetAside, SinkPosition, decode_status
+from shared.ledger import LedgerRecord, OffsetGap, UnknownKind, decode_status
+from shared.messages import FileStatus, SetAside, SinkPosition
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS, Topic
 
@@ -49,14 +50,24 @@ def records_until_now(reader: Consumer, brokers: str, topic: Topic) -> Iterator[
     yield from chain.from_iterable(read_until(reader, topic, ends(brokers, topic)))
 
 
+def record_of(value: bytes | None) -> LedgerRecord | None:
+    """Returns a record of the ledger; None for a deleted entry and for a kind that only newer versions know."""
+    try:
+        return decode_status(value) if value is not None else None
+    except UnknownKind:
+        return None
+
+
 def _take(ledger: LedgerSnapshot, key: str, value: bytes | None) -> None:
     if value is None:
         ledger.set_aside.pop(key, None)
         return
-    match decode_status(value):
+    match record_of(value):
         case FileStatus() as status:
             ledger.files[status.file_id] = status
         case SinkPosition() as position:
             ledger.positions.record(position)
-        case aside:
+        case OffsetGap() as gap:
+            ledger.positions.record_gap(gap)
+        case SetAside() as aside:
             ledger.set_aside[aside.key] = aside
