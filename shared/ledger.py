@@ -12,6 +12,7 @@ from shared.messages import (
     Partition,
     SetAside,
     SinkPosition,
+    Text,
     json_object,
 )
 
@@ -25,8 +26,8 @@ class OffsetGap(Message):
     """Messages that left the topic before a sink read them; written before the sink's position passes the gap."""
 
     kind: ClassVar[str] = "offset-gap"
-    sink: str
-    topic: str
+    sink: Text
+    topic: Text
     partition: Partition
     first: Count
     """The offset that the sink expected."""

@@ -5,11 +5,12 @@ from threading import Event, Thread
 from services.ch_bridge.connection import Connection
 from services.ch_bridge.cycles import CycleTable
 from services.ch_bridge.repository import ClickhouseRepository
-from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, clickhouse_of
+from services.ch_bridge.settings import ChBridgeSettings, clickhouse_of
 from services.ch_bridge.sink import ClickhouseBridge
 from shared import log, topics
 from shared.crash import exit_on_error, stop_on_signals
-from shared.health import Heartbeat, heartbeats
+from shared.defects import budget_of
+from shared.health import heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Producer
@@ -27,12 +28,10 @@ def follow(watch: Watch, look_s: float, stop: Event) -> None:
         watch.follow(look_s, stop)
 
 
-def keep_cycles(brokers: str, database: Clickhouse, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
+def keep_cycles(keeper: CycleKeeper, connection: Connection, stop: Event) -> None:
     """Stores cycle statistics, until stopped."""
     with exit_on_error("keep cycles"):
-        connection = Connection(database)
-        consumer = Consumer(brokers, "pmflow-ch-bridge-cycles")
-        CycleKeeper(consumer, DeadLetters(producer), CycleTable(connection).keep, heartbeat).run(stop)
+        keeper.run(stop)
         connection.close()
 
 
@@ -48,9 +47,7 @@ def main() -> None:
     heartbeat, cycle_heartbeat = heartbeats(settings.health.file, 2)
 
     def wanted() -> list[str]:
-        return [
-            topics.counters_topic(system.name).name for system in watch.settings.systems if system.is_using_clickhouse
-        ]
+        return [topics.counters_topic(s.name).name for s in watch.settings.systems if s.is_using_clickhouse]
 
     Thread(target=follow, args=(watch, own.config_look_s, stop), daemon=True).start()
     with exit_on_error("write to ClickHouse"):
@@ -59,10 +56,13 @@ def main() -> None:
             cycle_heartbeat.progress()  # no system uses ClickHouse: idle, but healthy
         repository = ClickhouseRepository(database, lambda system: storage_rules(watch.settings, system))
         producer = Producer(brokers)
-        consumer = Consumer(brokers, "pmflow-ch-bridge")
-        cycles = Thread(target=keep_cycles, args=(brokers, database, producer, cycle_heartbeat, stop))
+        budget = budget_of(settings.defects)
+        connection, consumer = Connection(database), Consumer(brokers, "pmflow-ch-bridge-cycles")
+        keeper = CycleKeeper(consumer, DeadLetters(producer), CycleTable(connection), cycle_heartbeat, budget)
+        cycles = Thread(target=keep_cycles, args=(keeper, connection, stop))
         cycles.start()
-        SinkWorker(ClickhouseBridge(repository), consumer, producer, own, heartbeat).run(wanted, stop)
+        consumer = Consumer(brokers, "pmflow-ch-bridge")
+        SinkWorker(ClickhouseBridge(repository), consumer, producer, own, heartbeat, budget).run(wanted, stop)
         cycles.join()
         producer.close()
         repository.close()

@@ -17,12 +17,23 @@ import pyarrow as pa
 
 from shared.errors import Hopeless
 from shared.messages import CounterBatch
+from shared.sinks.landing import RefusedBatches
 from shared.sinks.names import column_name, table_name
 from shared.sinks.values import EXACT_INTEGER, HELD_BY, ColumnKind, ValueKind, as_text, value_kind
 
 LATEST_S = 2**32 - 1
+LARGEST_UNSIGNED = 2**32 - 1
 Numbers = npt.NDArray[np.float64]
 """NaN stands for a missing value."""
+
+
+def problem_of_batch(batch: CounterBatch) -> str:
+    """Returns why no row of a batch can be stored; an empty text if the batch itself is no obstacle."""
+    if not 0 <= batch.end_s <= LATEST_S:
+        return f"end of period {batch.end_s} is not between the years 1970 and 2106"
+    if not 0 <= batch.gp_s <= LARGEST_UNSIGNED:
+        return f"granularity period of {batch.gp_s} s, at most {LARGEST_UNSIGNED} are stored"
+    return ""
 
 
 class RowBlock:
@@ -32,24 +43,25 @@ class RowBlock:
         """Collects the batches' rows.
 
         Raises:
-            Hopeless: a row does not have one value per counter, or a counter occurs twice.
+            Hopeless: a row does not have one value per counter.
+            RefusedBatches: two counters have the same column name.
         """
         self.counters = {column_name(counter, ()): counter for counter in counters}
         """Counter by column name, in the order of the rows' values."""
+        self.positions = {column: at for at, column in enumerate(self.counters, 2)}
         self.batches = batches
         self.rows = list(chain.from_iterable(batch.rows for batch in batches))
         self.part = crc32(orjson.dumps(counters))
         if set(map(len, self.rows)) - {2 + len(counters)}:
             raise Hopeless(f"{batches[0].group}: a row does not have one value per counter")
         if len(self.counters) < len(counters):
-            raise Hopeless(f"{batches[0].group}: a counter occurs twice")
+            why = f"{batches[0].group}: two of its counters have the same column name"
+            raise RefusedBatches([(batch, why) for batch in batches])
 
     def values(self, column: str) -> list[Any]:
         """Returns a column's values as they are in the messages."""
-        if column not in self.counters:
-            return [None] * len(self.rows)
-        at = 2 + list(self.counters).index(column)
-        return [row[at] for row in self.rows]
+        at = self.positions.get(column)
+        return [None] * len(self.rows) if at is None else [row[at] for row in self.rows]
 
     @cached_property
     def numbers(self) -> Mapping[str, Numbers | None]:
@@ -142,7 +154,8 @@ def columnar_rows(batches: Iterable[CounterBatch]) -> Iterator[ColumnarRows]:
     """Yields the rows of one insert per table, whatever counters the batches bring.
 
     Raises:
-        Hopeless: a row does not have one value per counter, a counter occurs twice, or a key does not fit its column.
+        Hopeless: a row does not have one value per counter, or a key does not fit its column.
+        RefusedBatches: two counters of a batch have the same column name.
     """
 
     def group_of(batch: CounterBatch) -> tuple[str, str]:

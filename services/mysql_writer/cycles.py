@@ -60,5 +60,10 @@ class CycleTable:
                 execute(f"ALTER TABLE {CYCLE_TABLE} {', '.join(added)}")
         self.has_all_columns = True
 
+    def renew(self) -> None:
+        """Forgets the table's columns, and closes the connection until it is needed."""
+        self.has_all_columns = False
+        self.close()
+
     def close(self) -> None:
         self.connection.close()

@@ -8,10 +8,11 @@ answer was lost took effect.
 from collections.abc import Iterable, Mapping
 
 from services.mysql_writer.connection import Execute
+from shared.errors import MustExit
 from shared.kafka.record import TopicPartition
 
 
-class Fenced(Exception):  # noqa: N818
+class Fenced(MustExit):
     """Another writer owns the partition now; this one must exit."""
 
 

@@ -93,6 +93,11 @@ class Repository:
     def _generations(self) -> tuple[int, int]:
         return self.connection.generation, self.ddl.generation
 
+    def renew(self) -> None:
+        """Forgets everything it remembers of the database, and closes the connections until they are needed."""
+        self.forget()
+        self.close()
+
     def close(self) -> None:
         self.connection.close()
         self.ddl.close()

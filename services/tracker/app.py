@@ -20,10 +20,15 @@ from services.tracker.publisher import outgoing
 from services.tracker.settings import TrackerSettings
 from services.tracker.tracker import FileProcessingTracker, TrackedFiles
 from shared.crash import exit_on_error
+from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget
+from shared.errors import MustExit
 from shared.health import Heartbeat
+from shared.kafka.dead_letters import DeadLetters, Refusal
 from shared.kafka.produce import Outgoing, Producer
-from shared.ledger import LedgerRecord, OffsetGap, UnknownKind, decode_status
+from shared.kafka.record import Record
+from shared.ledger import OffsetGap, UnknownKind, decode_status
 from shared.messages import BadMessage, FileStatus, Settle, SinkPosition
+from shared.metrics import DEAD_LETTERS
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
 from shared.watch import Watch
@@ -48,10 +53,17 @@ class PendingAcks:
             producer: sends the commands; not Faust's own, which sometimes makes an agent wait for ever.
         """
         self.producer = producer
+        self.letters = DeadLetters(producer)
         self.commands: list[Outgoing] = []
+        self.refusals: list[Refusal] = []
+        """Events to set aside."""
         self.futures: list[Awaitable[Any]] = []
         """Deliveries of the tables' changes to their changelogs."""
         self.events: list[faust.EventT[Any]] = []
+
+    def set_aside(self, event: faust.EventT[Any], reason: str, traceback: str = "") -> None:
+        """Queues an event for the dead letters: it is acknowledged after it is there."""
+        self.refusals.append(Refusal(record_of(event), reason, traceback=traceback))
 
     async def acknowledge(self) -> None:
         """Waits until everything decided so far is durable, then acknowledges the events that caused it.
@@ -61,9 +73,12 @@ class PendingAcks:
             TimeoutError: a change of a table was not durable in time.
         """
         commands, self.commands = self.commands, []
+        refusals, self.refusals = self.refusals, []
         futures, self.futures = self.futures, []
         events, self.events = self.events, []
         await asyncio.to_thread(self.producer.deliver, *commands)
+        if refusals:
+            await asyncio.to_thread(self.letters.write, refusals)
         await asyncio.wait_for(asyncio.gather(*futures), DURABLE_S)
         for event in events:
             event.ack()
@@ -81,15 +96,22 @@ def durable_table(pending: PendingAcks) -> type[faust.Table[Any, Any]]:
     return Table
 
 
-def build_app(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> faust.App:
+def record_of(event: faust.EventT[Any]) -> Record:
+    """Returns the record of an event."""
+    at = event.message
+    return Record(at.topic, at.partition, at.offset, at.key or b"", at.value, at.timestamp or 0.0)
+
+
+def build_app(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat, budget: DefectBudget) -> faust.App:
     """Returns the app, not started yet. Its topics must exist."""
+    DEAD_LETTERS.labels(FILES_STATUS.name)  # exists with 0 from the start
     brokers = watch.settings.kafka.bootstrap_servers
     pending = PendingAcks(Producer(brokers))
     app = _bare_app(brokers, own, pending)
     files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
     positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
     tracker = FileProcessingTracker(partial(complete_on, watch), TrackedFiles(files), SinkPositions(positions))
-    _track_statuses(app, tracker, pending)
+    _track_statuses(app, tracker, pending, budget)
     _reindex_after_recovery(app, tracker, files, positions)
     _check_regularly(app, own.look_s, watch, Progress(brokers, heartbeat))
     _acknowledge_regularly(app, pending)
@@ -115,16 +137,36 @@ def _bare_app(brokers: str, own: TrackerSettings, pending: PendingAcks) -> faust
     )
 
 
-def _track_statuses(app: faust.App, tracker: FileProcessingTracker, pending: PendingAcks) -> None:
+def _track_statuses(app: faust.App, tracker: FileProcessingTracker, pending: PendingAcks, budget: DefectBudget) -> None:
     statuses = app.topic(FILES_STATUS.name, key_serializer="raw", value_serializer="raw")
+
+    def handle(events: Sequence[faust.EventT[Any]]) -> None:
+        for event in events:
+            try:
+                messages = messages_for(tracker, event.value, time())
+            except BadMessage as error:
+                pending.set_aside(event, str(error))
+                continue
+            for message in messages:
+                report(message)
+                pending.commands.append(outgoing(message))
+
+    def give_up(event: faust.EventT[Any], defect: Defect) -> None:
+        pending.set_aside(event, defect.reason, defect.traceback)
+
+    contained = Contained(
+        handle, tracker.on_recovered, give_up, budget, lambda event: record_of(event).origin, NO_RECORDS_FAULT
+    )
 
     @app.agent(statuses)
     async def track(stream: Any) -> None:
         with exit_on_error("track files"):
             async for event in stream.noack().events():
-                for message in messages_for(tracker, event.value, time()):
-                    report(message)
-                    pending.commands.append(outgoing(message))
+                try:
+                    contained([event])
+                except MustExit:
+                    await pending.acknowledge()  # what was handled or set aside before
+                    raise
                 pending.events.append(event)
 
 
@@ -175,25 +217,23 @@ def report(message: Settle | FileStatus) -> None:
 
 
 def messages_for(tracker: FileProcessingTracker, value: bytes | None, now_s: float) -> Sequence[Settle | FileStatus]:
-    """Passes a record of the ledger to the tracker; returns the commands and statuses that follow from it."""
-    record = _decoded(value)
+    """Passes a record of the ledger to the tracker; returns the commands and statuses that follow from it.
+
+    Raises:
+        BadMessage: not a valid record.
+    """
+    if value is None:  # a deleted entry
+        return []
+    try:
+        record = decode_status(value)
+    except UnknownKind:
+        return []
     match record:
-        case FileStatus():
-            return list(tracker.on_status(record, now_s))
-        case SinkPosition():
-            return list(tracker.on_position(record, now_s))
-        case OffsetGap():
-            return list(tracker.on_gap(record, now_s))
+        case FileStatus() as status:
+            return list(tracker.on_status(status, now_s))
+        case SinkPosition() as position:
+            return list(tracker.on_position(position, now_s))
+        case OffsetGap() as gap:
+            return list(tracker.on_gap(gap, now_s))
         case _:  # what a sink set aside counts in the figures of the cycle only
             return []
-
-
-def _decoded(value: bytes | None) -> LedgerRecord | None:
-    """Returns a record of the ledger; None for a deleted entry and for one that this version cannot read."""
-    try:
-        return decode_status(value) if value is not None else None
-    except UnknownKind as error:
-        log.debug("ledger record of another kind skipped", extra={"reason": str(error)})
-    except BadMessage as error:
-        log.error("invalid ledger record skipped", extra={"reason": str(error)})  # noqa: TRY400 - the reason suffices
-    return None

@@ -4,20 +4,22 @@ Both sinks store them, each with its own SQL; the columns and the loop are the s
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
-from typing import Any, Literal, get_origin, get_type_hints
+from typing import Any, Literal, Protocol, get_origin, get_type_hints
 
 import orjson
 
 from shared import metrics
 from shared.backoff import backoff_s
 from shared.cycle_figures import CycleFigures
-from shared.errors import Unreachable
+from shared.defects import DefectBudget
+from shared.errors import Hopeless, Unreachable
 from shared.health import Heartbeat
 from shared.kafka.consume import Consumer
-from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.dead_letters import DeadLetters, Refusal, contained_records
 from shared.kafka.record import Record
 from shared.messages import BadMessage
 from shared.topics import CYCLES
@@ -47,6 +49,21 @@ def figures_of(system: str, end_s: int, row: Mapping[str, Any]) -> CycleFigures:
     return CycleFigures(system=system, end_s=end_s, **found)
 
 
+class CycleStore(Protocol):
+    """The table of cycle statistics of a database."""
+
+    def keep(self, figures: Sequence[CycleFigures]) -> None:
+        """Stores figures durably; storing them again changes nothing.
+
+        Raises:
+            Unreachable: the database does not answer now.
+            Hopeless: some of them can never be stored; then none is.
+        """
+
+    def renew(self) -> None:
+        """Forgets everything it remembers of the database and closes its connection."""
+
+
 @dataclass(frozen=True)
 class CycleKeeper:
     """Reads pm.cycles and stores it, in one thread.
@@ -56,34 +73,53 @@ class CycleKeeper:
 
     consumer: Consumer
     letters: DeadLetters
-    keep: Callable[[Sequence[CycleFigures]], None]
-    """Stores figures durably; storing them again changes nothing. Raises Unreachable."""
+    store: CycleStore
     heartbeat: Heartbeat
+    budget: DefectBudget = field(default_factory=DefectBudget)
 
     def run(self, stop: Event) -> None:
         """Runs until stopped."""
         metrics.DEAD_LETTERS.labels(CYCLES.name)  # exists with 0 from the start
+        contained = contained_records(partial(self._handle, stop=stop), self.letters, self.budget, self.store.renew)
         self.consumer.subscribe([CYCLES.name])
         while not stop.is_set():
             records = self.consumer.poll(500, 1.0)
-            if records and self._kept(list(self._readable(records)), stop):
+            contained(records)
+            if records and not stop.is_set():
                 self.consumer.commit({record.topic_partition: record.offset + 1 for record in records})
             self.heartbeat.progress()
         self.consumer.close()
 
-    def _readable(self, records: Sequence[Record]) -> Iterator[CycleFigures]:
+    def _handle(self, records: Sequence[Record], stop: Event) -> None:
+        figures, refused = [], []
         for record in records:
             try:
-                yield CycleFigures.decode(record.value or b"")
+                figures.append((record, CycleFigures.decode(record.value or b"")))
             except BadMessage as reason:
-                self.letters.set_aside(record, str(reason))
+                refused.append(Refusal(record, str(reason)))
+        refused += self._keep(figures, stop)
+        if refused:
+            self.letters.write(refused)
 
-    def _kept(self, figures: Sequence[CycleFigures], stop: Event) -> bool:
-        """Stores the figures, retrying until it succeeds; the consumer stays in its group meanwhile."""
+    def _keep(self, figures: Sequence[tuple[Record, CycleFigures]], stop: Event) -> list[Refusal]:
+        """Stores figures; returns those that the database can never store."""
+        if not figures:
+            return []
+        try:
+            self._store([cycle for _, cycle in figures], stop)
+        except Hopeless as reason:
+            middle = len(figures) // 2
+            if not middle:
+                return [Refusal(figures[0][0], str(reason))]
+            return self._keep(figures[:middle], stop) + self._keep(figures[middle:], stop)
+        return []
+
+    def _store(self, figures: Sequence[CycleFigures], stop: Event) -> None:
+        """Stores the figures, retrying until it succeeds or is stopped; the consumer stays in its group meanwhile."""
         failures = 0
         while not stop.is_set():
             try:
-                self.keep(figures)
+                self.store.keep(figures)
             except Unreachable as error:
                 failures += 1
                 wait_s = backoff_s(failures, FIRST_CYCLE_BACKOFF_S, LONGEST_BACKOFF_S)
@@ -92,5 +128,4 @@ class CycleKeeper:
                 self.heartbeat.progress()
             else:
                 log.info("cycle statistics stored", extra={"cycles": [f"{f.system}/{f.end_s}" for f in figures]})
-                return True
-        return False
+                return

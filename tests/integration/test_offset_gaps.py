@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import TopicPartition as At
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from shared.kafka import admin
-from shared.ledger import OffsetGap, decode_status
+from shared.ledger import OffsetGap
 from shared.messages import SinkPosition
 from shared.sinks import metrics
 from shared.topics import FILES_STATUS
 from tests.integration.test_sink_loop import PARTITION, Memory, Running, batch, eventually, read
+from tests.unit.shared.kafka.deletions import delete_records, delete_topic
+from tools.cli.operate.ledger import ledger_records
 from tools.devstack.stack import Stack
 
 
@@ -23,26 +22,13 @@ def loop(stack: Stack) -> Iterator[Running[Memory]]:
     running.end()
 
 
-def client(loop: Running[Memory]) -> AdminClient:
-    return AdminClient({"bootstrap.servers": loop.brokers})
-
-
 def delete_before(loop: Running[Memory], offset: int) -> None:
-    for deleted in client(loop).delete_records([At(loop.topic.name, PARTITION, offset)]).values():
-        deleted.result()
-
-
-def create_anew(loop: Running[Memory]) -> None:
-    name = loop.topic.name
-    client(loop).delete_topics([name])[name].result()
-    eventually(lambda: name not in client(loop).list_topics().topics)
-    client(loop).create_topics([NewTopic(name, loop.topic.partitions)])[name].result()
-    admin.provision(loop.brokers, [loop.topic])
+    delete_records(loop.brokers, loop.topic, {PARTITION: offset})
 
 
 def ledger(loop: Running[Memory]) -> list[OffsetGap | SinkPosition]:
     """Returns the gaps and positions of this sink, in the order in which they were written."""
-    records = [decode_status(record.value) for record in read(loop.brokers, FILES_STATUS) if record.value]
+    records = [found for _, found in ledger_records(read(loop.brokers, FILES_STATUS))]
     return [r for r in records if isinstance(r, (OffsetGap, SinkPosition)) and r.topic == loop.topic.name]
 
 
@@ -108,7 +94,8 @@ def test_records_deleted_before_a_running_sink_are_a_gap(loop: Running[Memory]) 
 
 def test_a_topic_created_anew_is_read_from_its_beginning(loop: Running[Memory]) -> None:
     stored_two_and_paused(loop)
-    create_anew(loop)
+    delete_topic(loop.brokers, loop.topic)
+    admin.provision(loop.brokers, [loop.topic])
     loop.send(batch("8"))
     loop.start()
     eventually(lambda: loop.sink.stored == ["1", "2", "8"])

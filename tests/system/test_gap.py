@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from shared import topics
 from shared.kafka import admin
 from shared.settings import Settings
 from tests.system.conftest import eventually
+from tests.unit.shared.kafka.deletions import delete_records
 from tools.cli.dev.demo import written_so_far
 from tools.cli.dev.pipeline import Pipeline
 from tools.cli.operate import ledger, verify
@@ -34,9 +33,7 @@ def test_files_whose_messages_expired_before_a_sink_stored_them_are_collected_ag
     assert stages()["parsed"] > 0
     for system in settings.systems:
         topic = topics.counters_topic(system.name)
-        ends = [TopicPartition(topic.name, partition, end) for partition, end in admin.ends(brokers, topic).items()]
-        for deleted in AdminClient({"bootstrap.servers": brokers}).delete_records(ends).values():
-            deleted.result()
+        delete_records(brokers, topic, admin.ends(brokers, topic))
     pipeline.start(["mysql_writer"])
     eventually(lambda: stages() == {"done": files}, 120, f"{files} files done")
     assert any(ledger.read_ledger(brokers).positions.gaps.values())

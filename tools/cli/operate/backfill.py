@@ -128,9 +128,10 @@ def _listing(session: Session, endpoint: Endpoint, system: System, times: TimeRa
     for directory, depth in done_folders(endpoint, system, times).items():
         try:
             for where, entry in session.tree(directory, depth):
-                if isinstance(entry, Denied):
+                if isinstance(entry, Entry):
+                    yield where, entry
+                elif isinstance(entry, Denied):
                     raise entry
-                yield where, entry
         except Gone:
             continue  # no file was settled on that day
 
@@ -153,8 +154,7 @@ class Backfill:
         self.waiting += ((0.0, file) for file in files)
         while self.waiting or self.in_flight:
             self._announce()
-            for record in self.reader.poll(1000, 0.5):
-                status = ledger.record_of(record.value)
+            for _, status in ledger.ledger_records(self.reader.poll(1000, 0.5)):
                 if isinstance(status, FileStatus) and status.file_id in self.in_flight:
                     self._take(status)
             on_progress(self.ends.total())
