@@ -99,7 +99,7 @@ class SinkWorker:
     """Time at which the newest message read from a partition was sent."""
     unannounced: set[TopicPartition] = field(default_factory=set)
     next_announcement_s: float = 0.0
-    next_check_s: float = 0.0
+    next_check_s: float = field(default_factory=lambda: monotonic() + CHECK_S)
     failures: int = 0
     polled_s: float = field(default_factory=monotonic)
     pending: dict[tuple[str, bytes], Refusal] = field(default_factory=dict)
