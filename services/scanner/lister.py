@@ -132,8 +132,8 @@ class Lister:
         newest = NewestFirst[Offered](limit, self.system.backlog_share, lambda offered: cycle_of(offered[0]))
         for directory, entry in self._listing(session, endpoint, listing.left):
             listing.listed += 1
-            if isinstance(entry, OddEntry):
-                listing.left[entry.reason] += 1
+            if isinstance(entry, OddEntry) or self.rules.is_finished(directory):
+                listing.left[entry.reason if isinstance(entry, OddEntry) else "finished"] += 1
                 continue
             try:
                 self._consider(listing, newest, ListedEntry(directory, entry))

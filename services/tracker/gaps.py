@@ -11,6 +11,5 @@ def collected_again(file: FileStatus, sink: str, now_s: float) -> FileStatus:
     The file is still on its element, as it is moved only when it is complete: the scanner announces it again.
     """
     reason = f"batches left {file.topic} before {sink} stored them"
-    return replace(
-        file, stage="postponed", at_s=now_s, reason=reason, topic="", partition=-1, first_offset=-1, last_offset=-1
-    )
+    nowhere = replace(file, topic="", partition=-1, first_offset=-1, last_offset=-1)
+    return replace(nowhere, stage="postponed", at_s=now_s, reason=reason, moves_refused=0, not_moved="")

@@ -53,6 +53,7 @@ class FileProcessingTracker:
     | parsed  | parsed; to done/ if stored already | to error/      | to done/                   | (none)            |
 
     A parsed file that a required sink missed in a gap of the topic gets the status postponed and is no longer kept.
+    A file that could not be moved (`moves_refused`) gets no command here: `leases.Leases` repeats it, ever more slowly.
     A command does not change what is kept. What was decided before a kill is decided again; a fetcher that receives a
     command twice recognises it. `leases.Leases` repeats a command that nobody answers. All other states of a file
     (`states.State`) are in the ledger alone: found, fetching and postponed concern the scanner, which announces a file
@@ -69,6 +70,8 @@ class FileProcessingTracker:
     def on_status(self, status: FileStatus, now_s: float) -> Iterator[Settle | FileStatus]:
         """Takes the status of a file; yields the commands to give now, or the status that follows from a gap."""
         match status.stage:
+            case "parsed" | "failed" if status.moves_refused:
+                pass
             case "parsed" if sink := self.positions.lost_by(self.complete_on(system_of(status.topic)), status):
                 self.files.remove(status.file_id)
                 yield collected_again(status, sink, now_s)

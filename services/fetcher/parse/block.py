@@ -20,6 +20,8 @@ class MeasInfoHead:
     """End of the granularity period; empty in dialects that give its begin instead."""
     counters: tuple[str, ...] = ()
     first_object: str = ""
+    line: int = 0
+    """Line of the file at which the period is given, or at which the measInfo begins; 0: unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,3 +214,13 @@ def test_of_a_topic_created_anew_only_files_of_the_former_topic_are_collected_ag
     assert [m.file_id for m in t.on_gap(gap(8, 0), NOW_S)] == ["former"]
     assert list(t.on_status(new, NOW_S)) == []
     assert [moved(c) for c in t.on_position(position("mysql", 10), NOW_S)] == ["done"]
+
+
+def test_a_file_that_cannot_be_moved_gets_no_command_here_until_it_is_parsed_again() -> None:
+    t = tracker("mysql")
+    list(t.on_position(position("mysql", 10), NOW_S))
+    assert len(list(t.on_status(PARSED, NOW_S))) == 1
+    for refused in (replace(PARSED, moves_refused=1), replace(PARSED, stage="failed", moves_refused=1)):
+        assert list(t.on_status(refused, NOW_S)) == []
+        assert list(t.on_position(position("mysql", 11), NOW_S)) == []
+    assert len(list(t.on_status(PARSED, NOW_S))) == 1
