@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 class FilePublisher(Protocol):
     """Publishes files. Blocks until durable; raises Unreachable, and then nothing of the file counts as done."""
 
-    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int]:
+    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int, int]:
         """Sends all batches of a file, each requested when the one before is on its way.
 
-        Returns the topic, the partition and the offset of the last batch; -1 if there is none.
+        Returns the topic, the partition and the offsets of the first and the last batch; -1 if there is none.
         """
 
     def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None: ...
@@ -212,7 +212,8 @@ class FileProcessorWorker:
             _report_mistyped(file, counts.mistyped)
         for batch in parsed.batches:
             metrics.MESSAGE_ROWS.observe(batch.rows)
-        topic, partition, last_offset = self.publisher.counters(file, (batch.value for batch in parsed.batches))
+        sent = (batch.value for batch in parsed.batches)
+        topic, partition, first_offset, last_offset = self.publisher.counters(file, sent)
         _count_values(file.system, counts)
         return replace(
             status_of(file, "parsed", time(), "; ".join(remarks)),
@@ -220,6 +221,7 @@ class FileProcessorWorker:
             parsed_s=time(),
             topic=topic,
             partition=partition,
+            first_offset=first_offset,
             last_offset=last_offset,
             batches=len(parsed.batches),
             rows=counts.rows,

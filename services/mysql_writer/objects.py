@@ -29,6 +29,11 @@ class Objects:
         self.columns: dict[str, str] = {}
         """Class of a relative distinguished name -> its column; empty for a class that has no column."""
 
+    def forget(self) -> None:
+        """Forgets everything: another server, or one that was restored, may have given the numbers to other objects."""
+        self.numbers.clear()
+        self.columns.clear()
+
     def numbers_of(self, system: str, wanted: Collection[ObjectKey], *, split_dn: bool) -> dict[ObjectKey, int]:
         """Returns the objects' numbers, adding new objects to the dictionary.
 

@@ -34,3 +34,19 @@ DATABASE_ERRORS = counter(
     "code",
     "class",
 )
+OFFSET_GAPS = counter(
+    SINKS,
+    "offset_gaps_total",
+    "Times that messages had left the topic before they were stored, or that the topic was created anew.",
+    "sink",
+    "topic",
+    "partition",
+)
+OFFSET_GAP_MESSAGES = counter(
+    SINKS,
+    "offset_gap_messages_total",
+    "Messages that left the topic before they were stored.",
+    "sink",
+    "topic",
+    "partition",
+)
