@@ -1,9 +1,11 @@
-"""Starts the service: one thread for counters and one for cycle statistics, until SIGTERM."""
+"""Starts the service: one thread each for counters, cycle statistics and the history of files, until SIGTERM."""
 
+from collections.abc import Sequence
 from threading import Event, Thread
 
 from services.ch_bridge.connection import Connection
 from services.ch_bridge.cycles import CycleTable
+from services.ch_bridge.files import FileTable
 from services.ch_bridge.repository import ClickhouseRepository
 from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, clickhouse_of
 from services.ch_bridge.sink import ClickhouseBridge
@@ -15,7 +17,9 @@ from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
 from shared.settings import load
-from shared.sinks.cycles import CycleKeeper
+from shared.sinks.cycles import KEPT_CYCLES
+from shared.sinks.files import KEPT_STATUSES
+from shared.sinks.keeper import TableKeeper
 from shared.sinks.loop import SinkWorker
 from shared.sinks.rules import storage_rules
 from shared.watch import Watch
@@ -27,13 +31,36 @@ def follow(watch: Watch, look_s: float, stop: Event) -> None:
         watch.follow(look_s, stop)
 
 
-def keep_cycles(brokers: str, database: Clickhouse, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
+def keep_cycles(watch: Watch, database: Clickhouse, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
     """Stores cycle statistics, until stopped."""
     with exit_on_error("keep cycles"):
         connection = Connection(database)
-        consumer = Consumer(brokers, "pmflow-ch-bridge-cycles")
-        CycleKeeper(consumer, DeadLetters(producer), CycleTable(connection).keep, heartbeat).run(stop)
+        consumer = Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-ch-bridge-cycles")
+        TableKeeper(KEPT_CYCLES, consumer, DeadLetters(producer), CycleTable(connection).keep, heartbeat).run(stop)
         connection.close()
+
+
+def keep_files(watch: Watch, database: Clickhouse, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
+    """Stores the history of files, until stopped."""
+    with exit_on_error("keep files"):
+        connection = Connection(database)
+        consumer = Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-ch-bridge-files")
+        table = FileTable(connection, lambda system: storage_rules(watch.settings, system).retention_days)
+        TableKeeper(KEPT_STATUSES, consumer, DeadLetters(producer), table.keep, heartbeat).run(stop)
+        connection.close()
+
+
+def start_keepers(
+    watch: Watch, database: Clickhouse, producer: Producer, own_heartbeats: Sequence[Heartbeat], stop: Event
+) -> list[Thread]:
+    """Starts the threads that fill pmflow's own tables; each has a heartbeat of its own."""
+    threads = [
+        Thread(target=keep, args=(watch, database, producer, heartbeat, stop))
+        for keep, heartbeat in zip((keep_cycles, keep_files), own_heartbeats, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def main() -> None:
@@ -45,7 +72,7 @@ def main() -> None:
     serve_metrics("ch_bridge", settings)
     stop = stop_on_signals()
     watch = Watch(settings)
-    heartbeat, cycle_heartbeat = heartbeats(settings.health.file, 2)
+    heartbeat, *own_heartbeats = heartbeats(settings.health.file, 3)
 
     def wanted() -> list[str]:
         return [
@@ -55,15 +82,15 @@ def main() -> None:
     Thread(target=follow, args=(watch, own.config_look_s, stop), daemon=True).start()
     with exit_on_error("write to ClickHouse"):
         while not wanted() and not stop.wait(1.0):
-            heartbeat.progress()
-            cycle_heartbeat.progress()  # no system uses ClickHouse: idle, but healthy
+            for idle in (heartbeat, *own_heartbeats):
+                idle.progress()  # no system uses ClickHouse: idle, but healthy
         repository = ClickhouseRepository(database, lambda system: storage_rules(watch.settings, system))
         producer = Producer(brokers)
         consumer = Consumer(brokers, "pmflow-ch-bridge")
-        cycles = Thread(target=keep_cycles, args=(brokers, database, producer, cycle_heartbeat, stop))
-        cycles.start()
+        keepers = start_keepers(watch, database, producer, own_heartbeats, stop)
         SinkWorker(ClickhouseBridge(repository), consumer, producer, own, heartbeat).run(wanted, stop)
-        cycles.join()
+        for thread in keepers:
+            thread.join()
         producer.close()
         repository.close()
 

@@ -16,8 +16,9 @@ from services.fetcher.intake.waiting_files import Announced
 from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
 from shared.backoff import backoff_s
 from shared.errors import Hopeless, Unreachable
-from shared.messages import FileFound, FileStatus, path_bytes, status_of, version_of
+from shared.messages import FileFound, FileStatus, path_bytes, status_of
 from shared.remote.session import Denied, Gone
+from shared.versions import version_of
 
 log = logging.getLogger(__name__)
 
@@ -224,6 +225,9 @@ class FileProcessorWorker:
             nulls=counts.nulls,
             quarantined=counts.quarantined,
             dropped=counts.dropped,
+            job=",".join(parsed.facts.jobs),
+            sw_version=parsed.facts.sw_version,
+            managed_element=parsed.facts.managed_element,
         )
 
 

@@ -1,9 +1,10 @@
-"""Starts the service: writer threads, one thread for partitions and one for cycle statistics, until SIGTERM."""
+"""Starts the service: writer threads, and one thread each for partitions, cycles and files, until SIGTERM."""
 
 from datetime import UTC, datetime
 from threading import Event, Thread
 
 from services.mysql_writer.cycles import CycleTable
+from services.mysql_writer.files import FileTable
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
 from services.mysql_writer.settings import Mysql, MysqlWriterSettings, mysql_of, mysql_rules
@@ -16,7 +17,9 @@ from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
 from shared.settings import load
-from shared.sinks.cycles import CycleKeeper
+from shared.sinks.cycles import KEPT_CYCLES
+from shared.sinks.files import KEPT_STATUSES
+from shared.sinks.keeper import TableKeeper
 from shared.sinks.loop import SinkWorker
 from shared.watch import Watch
 
@@ -36,12 +39,21 @@ def work(watch: Watch, own: MysqlWriterSettings, producer: Producer, heartbeat: 
         repository.close()
 
 
-def keep_cycles(brokers: str, database: Mysql, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
+def keep_cycles(watch: Watch, database: Mysql, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
     """Stores cycle statistics, until stopped."""
     with exit_on_error("keep cycles"):
         table = CycleTable(database)
-        consumer = Consumer(brokers, "pmflow-mysql-writer-cycles")
-        CycleKeeper(consumer, DeadLetters(producer), table.keep, heartbeat).run(stop)
+        consumer = Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-mysql-writer-cycles")
+        TableKeeper(KEPT_CYCLES, consumer, DeadLetters(producer), table.keep, heartbeat).run(stop)
+        table.close()
+
+
+def keep_files(watch: Watch, database: Mysql, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
+    """Stores the history of files, until stopped."""
+    with exit_on_error("keep files"):
+        table = FileTable(database, lambda system: mysql_rules(watch.settings, system).retention_days)
+        consumer = Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-mysql-writer-files")
+        TableKeeper(KEPT_STATUSES, consumer, DeadLetters(producer), table.keep, heartbeat).run(stop)
         table.close()
 
 
@@ -66,10 +78,11 @@ def main() -> None:
     stop = stop_on_signals()
     producer = Producer(brokers)
     watch = Watch(settings)
-    cycle_heartbeat, *writer_heartbeats = heartbeats(settings.health.file, 1 + own.writers)
+    cycle_heartbeat, file_heartbeat, *writer_heartbeats = heartbeats(settings.health.file, 2 + own.writers)
     threads = [Thread(target=work, args=(watch, own, producer, heartbeat, stop)) for heartbeat in writer_heartbeats]
     threads.append(Thread(target=keep_partitions, args=(watch, database, own.partition_look_s, stop)))
-    threads.append(Thread(target=keep_cycles, args=(brokers, database, producer, cycle_heartbeat, stop)))
+    threads.append(Thread(target=keep_cycles, args=(watch, database, producer, cycle_heartbeat, stop)))
+    threads.append(Thread(target=keep_files, args=(watch, database, producer, file_heartbeat, stop)))
     for thread in threads:
         thread.start()
     watch.follow(own.config_look_s, stop)

@@ -12,6 +12,8 @@ OBJECT_TABLE = "pm_object"
 """The object dictionary: one row per system, element and measObjLdn."""
 CYCLE_TABLE = "pm_cycle"
 """Statistics: one row per system and period."""
+FILE_TABLE = "pm_file"
+"""The history of the ledger: one row per file."""
 
 
 def table_name(system: str, group: str) -> str:

@@ -96,12 +96,12 @@ class MeasInfoReader(DialectReader):
     """Reads all of these dialects: the short tags of 32.401 have the same meanings as the long ones."""
 
     leaves: ClassVar[frozenset[str]] = frozenset(
-        ("r", "measResults", "measTypes", "measType", "suspect", "mt", "moid", "sf", "mts", "gp", "neun", "nedn", "sn")
+        ("r", "measResults", "measTypes", "measType", "suspect", "mt", "moid", "sf", "mts", "gp", "neun", "nedn", "nesw", "sn")
     )
 
     def __init__(self, document: Document) -> None:
         super().__init__(document)
-        self.prefix = self.sender = self.local = self.user_name = self.label = self.position = ""
+        self.prefix = self.sender = self.local = self.user_name = self.label = self.position = self.sw_version = ""
         self.period_end = self.duration = ""
         self.info: MeasInfo | None = None
         self.row: MeasValue | None = None
@@ -146,6 +146,7 @@ class MeasInfoReader(DialectReader):
             "sn": self._sn,
             "nedn": self._nedn,
             "neun": self._neun,
+            "nesw": self._nesw,
             "mts": self._mts,
             "gp": self._gp,
         }
@@ -182,11 +183,12 @@ class MeasInfoReader(DialectReader):
         self.sender = text.strip(BLANKS)
 
     def _data_begins(self, _attributes: dict[str, str]) -> None:
-        self.local = self.user_name = self.label = self.period_end = self.duration = ""
+        self.local = self.user_name = self.label = self.sw_version = self.period_end = self.duration = ""
 
     def _element(self, attributes: dict[str, str]) -> None:
         self.local = _attribute(attributes, "localDn")
         self.label = _attribute(attributes, "userLabel")
+        self.sw_version = _attribute(attributes, "swVersion")
 
     def _nedn(self, text: str) -> None:
         self.local = text.strip(BLANKS)
@@ -194,11 +196,14 @@ class MeasInfoReader(DialectReader):
     def _neun(self, text: str) -> None:
         self.user_name = text.strip(BLANKS)
 
+    def _nesw(self, text: str) -> None:
+        self.sw_version = text.strip(BLANKS)
+
     def _info_begins(self, attributes: dict[str, str]) -> None:
         group = _attribute(attributes, "measInfoId")
-        self.info = MeasInfo(
-            MeasInfoHead(element=self._element_name(), group=group, end=self.period_end, duration=self.duration)
-        )
+        head = MeasInfoHead(element=self._element_name(), group=group, end=self.period_end, duration=self.duration)
+        head.sw_version = self.sw_version
+        self.info = MeasInfo(head)
 
     def _element_name(self) -> str:
         """Returns the element's DN, else the sender's, else the element's label, which is not part of a DN."""
