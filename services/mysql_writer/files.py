@@ -26,7 +26,7 @@ from shared.sinks.names import FILE_TABLE
 FILES_PER_STATEMENT = 100
 CREATE_FILE_TABLE = (
     f"CREATE TABLE IF NOT EXISTS {FILE_TABLE} ("
-    "`system` VARCHAR(64) NOT NULL, "
+    "`system` VARCHAR(255) COLLATE utf8mb4_bin NOT NULL, "
     "ver BIGINT NOT NULL COMMENT 'of the rows that the file brought', "
     "file_id CHAR(16) CHARACTER SET ascii NOT NULL, "
     "status_order BIGINT NOT NULL COMMENT 'of the newest status', "

@@ -1,18 +1,19 @@
 """The object dictionary: a number for each element and measObjLdn, and columns for the components of its name."""
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from services.mysql_writer.catalog import LONGEST_COUNTER, add_columns
+from services.mysql_writer.catalog import add_columns, new_column_names, recorded_columns
 from services.mysql_writer.connection import Connection
 from services.mysql_writer.ddl import placeholders, quoted_identifier
-from services.mysql_writer.schema import new_column_names, report_changes
+from services.mysql_writer.schema import report_changes
 from shared.sinks.dn import dn_components
-from shared.sinks.names import OBJECT_TABLE
+from shared.sinks.names import OBJECT_TABLE, name_digest
 
 OBJECTS_PER_STATEMENT = 1000
 MOST_COLUMNS = 100
 """Most columns for components of names: InnoDB's row has no space for many more. The ldn itself has all components."""
+LONGEST_CLASS = 255
+"""Most characters of a class that gets a column."""
 OWN_COLUMNS = ("id", "digest", "system", "element", "ldn")
 ObjectKey = tuple[str, str]
 """Element, ldn."""
@@ -39,7 +40,7 @@ class Objects:
         return {o: self.numbers[system, *o] for o in wanted}
 
     def _add(self, system: str, unknown: Sequence[ObjectKey], *, split_dn: bool) -> None:
-        missing = {_digest(system, *o): o for o in unknown}
+        missing = {name_digest(system, *o): o for o in unknown}
         components = {digest: dn_components(ldn) if split_dn else {} for digest, (_, ldn) in missing.items()}
         columns = self._columns({kind for found in components.values() for kind in found})
         component_columns = [quoted_identifier(column).replace("%", "%%") for column in columns.values()]
@@ -74,19 +75,14 @@ class Objects:
 
     def _add_columns(self, kinds: Iterable[str]) -> None:
         with self.ddl.ddl(OBJECT_TABLE) as execute:
-            known = dict(
-                execute("SELECT counter, `column_name` FROM pm_counter WHERE `table_name` = %s", (OBJECT_TABLE,))
-            )
-            unknown = sorted(kind for kind in set(kinds) - known.keys() if len(kind) <= LONGEST_COUNTER)
+            known = recorded_columns([OBJECT_TABLE], execute).get(OBJECT_TABLE, {})
+            unknown = sorted(kind for kind in set(kinds) - known.keys() if len(kind) <= LONGEST_CLASS)
             new = new_column_names(unknown[: MOST_COLUMNS - len(known)], {*OWN_COLUMNS, *known.values()})
             definitions = {
-                kind: f"{quoted_identifier(column)} TEXT NULL COMMENT 'of the ldn'" for kind, column in new.items()
+                kind: f"{quoted_identifier(column)} TEXT NULL COMMENT 'of the ldn'"
+                for kind, column in {**known, **new}.items()
             }
-            add_columns(OBJECT_TABLE, new, definitions, execute)
+            add_columns(OBJECT_TABLE, {**known, **new}, definitions, execute)
         self.columns = {**dict.fromkeys(kinds, ""), **known, **new}
         if new:
             report_changes(OBJECT_TABLE, len(new), 0)
-
-
-def _digest(system: str, element: str, ldn: str) -> bytes:
-    return hashlib.blake2b(f"{system}\0{element}\0{ldn}".encode(), digest_size=16).digest()

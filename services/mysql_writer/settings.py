@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from shared.configuration.resolve import Name, Seconds, Threads
 from shared.settings import BadSettings, Settings
+from shared.sinks.failures import UNKNOWN_ERROR
 from shared.sinks.loop import SinkLimits
 from shared.sinks.rules import StorageRules, storage_rules
 
@@ -38,6 +39,7 @@ class Mysql:
     ca_file: Annotated[str, "certificates to trust; else the machine's"] = ""
     cert_file: Annotated[str, "our certificate, when the server asks for one"] = ""
     key_file: Annotated[str, "its key, when it is not in the same file"] = ""
+    unknown_error_s: Annotated[Seconds, UNKNOWN_ERROR] = 600.0
 
     def __post_init__(self) -> None:
         if self.tls != "verify" and (self.ca_file or self.cert_file):

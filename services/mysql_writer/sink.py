@@ -4,12 +4,12 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from services.mysql_writer.connection import StaleSchema
 from services.mysql_writer.render import Chunk, chunks, upserts
 from services.mysql_writer.repository import Repository
 from shared.health import Heartbeat
 from shared.kafka.record import TopicPartition
 from shared.messages import CounterBatch
+from shared.sinks.failures import StaleSchema
 from shared.sinks.landing import CounterKey, RefusedCounters
 from shared.sinks.retention import within_retention
 

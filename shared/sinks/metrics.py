@@ -26,3 +26,11 @@ SCHEMA_CHANGES = counter(
     SINKS, "schema_changes_total", "Columns added or widened, day partitions created or dropped.", "sink", "action"
 )
 ROWS_DROPPED = counter(SINKS, "rows_dropped_total", "Rows that were not stored, by reason.", "sink", "system", "reason")
+DATABASE_ERRORS = counter(
+    SINKS,
+    "database_errors_total",
+    "Errors that the database reported, by code and class (refused, stale, passing, operator, unknown).",
+    "sink",
+    "code",
+    "class",
+)

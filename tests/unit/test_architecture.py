@@ -30,7 +30,7 @@ FETCHER_ORDER = (
     "worker", "wiring", "__main__", "operate",
 )  # fmt: skip
 """The fetcher's modules and folders: each imports only those before it."""
-AT_MOST_LINES = {"shared": 1700, "configuration": 330, "kafka": 750, "remote": 1850, "sinks": 1000}
+AT_MOST_LINES = {"shared": 1700, "configuration": 330, "kafka": 750, "remote": 1850, "sinks": 1200}
 """Lines of code that services share, by folder; a limit for each keeps `shared/` from growing."""
 
 
