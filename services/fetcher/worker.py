@@ -210,9 +210,8 @@ class FileProcessorWorker:
             metrics.MESSAGE_ROWS.observe(batch.rows)
         topic, partition, last_offset = self.publisher.counters(file, (batch.value for batch in parsed.batches))
         _count_values(file.system, counts)
-        remarks = [*parsed.notes, *(f"{reason}: {values}" for reason, values in counts.reasons.items())]
         return replace(
-            status_of(file, "parsed", time(), "; ".join(remarks)),
+            status_of(file, "parsed", time(), _remarks(parsed)),
             end_s=file.end_s or max(batch.end_s for batch in parsed.batches),
             parsed_s=time(),
             topic=topic,
@@ -229,6 +228,10 @@ class FileProcessorWorker:
             sw_version=parsed.facts.sw_version,
             managed_element=parsed.facts.managed_element,
         )
+
+
+def _remarks(parsed: Parsed) -> str:
+    return "; ".join([*parsed.notes, *(f"{reason}: {values}" for reason, values in parsed.counts.reasons.items())])
 
 
 def _report_mistyped(file: FileFound, counters: Mapping[str, int]) -> None:

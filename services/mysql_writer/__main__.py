@@ -32,7 +32,11 @@ def work(watch: Watch, own: MysqlWriterSettings, producer: Producer, heartbeat: 
 
     with exit_on_error("write to MySQL"):
         settings = watch.settings
-        repository = Repository(mysql_of(settings), lambda system: mysql_rules(watch.settings, system))
+        repository = Repository(
+            mysql_of(settings),
+            lambda system: mysql_rules(watch.settings, system),
+            objects_in_memory=own.objects_in_memory,
+        )
         consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer")
         sink = MysqlWriterWorker(repository, heartbeat)
         SinkWorker(sink, consumer, producer, own, heartbeat).run(wanted, stop)

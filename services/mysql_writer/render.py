@@ -17,6 +17,8 @@ CELLS_PER_STATEMENT = 100_000
 """About 1 MB of numbers."""
 BYTES_PER_STATEMENT = 2_000_000
 """Well below the smallest max_allowed_packet in use (4 MB)."""
+FIRST_S = int(datetime(1000, 1, 1, tzinfo=UTC).timestamp())
+LAST_S = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 TEXT_KINDS: frozenset[ColumnKind] = frozenset({"text", "vector"})
 """The kinds of columns whose cells are written as text."""
 
@@ -78,12 +80,11 @@ def datetime_number(epoch_s: int) -> int:
     20230515061500
 
     Raises:
-        Hopeless: the time is not within the years 1 to 9999.
+        Hopeless: the time is not within the years 1000 to 9999, which MySQL stores; it takes 1-12-31 for 2001-12-31.
     """
-    try:
-        return int(datetime.fromtimestamp(epoch_s, UTC).strftime("%Y%m%d%H%M%S"))
-    except (ValueError, OverflowError, OSError) as error:
-        raise Hopeless(f"end of period {epoch_s}: {error}") from error
+    if not FIRST_S <= epoch_s <= LAST_S:
+        raise Hopeless(f"end of period {epoch_s} is not between the years 1000 and 9999")
+    return int(datetime.fromtimestamp(epoch_s, UTC).strftime("%Y%m%d%H%M%S"))
 
 
 def text_literal(value: Any) -> Any:

@@ -96,7 +96,7 @@ class MeasInfoReader(DialectReader):
     """Reads all of these dialects: the short tags of 32.401 have the same meanings as the long ones."""
 
     leaves: ClassVar[frozenset[str]] = frozenset(
-        "r measResults measTypes measType suspect mt moid sf mts gp neun nedn nesw sn".split()
+        "r measResults measTypes measType suspect mt moid sf mts gp neun nedn nesw sn".split()  # noqa: SIM905 - too long
     )
 
     def __init__(self, document: Document) -> None:
