@@ -33,7 +33,7 @@ from tools.simulator.generate import PmFile, Shape, pm_file
 from tools.simulator.truth_row import TruthRow
 
 PAGE = Path(__file__).parents[2] / "docs" / "querying.md"
-SHAPE = Shape(seed=1, cells=4, groups=3, counters=12)
+SHAPE = Shape(seed=3, cells=4, groups=3, counters=12)
 LAST_S = 1_795_526_100
 """2026-11-24 13:15 UTC."""
 PERIODS = [LAST_S - 900 * back for back in (3, 2, 1, 0)]
@@ -177,7 +177,8 @@ def success_rates() -> Answer:
     for row in CELLS:
         if not row.suspect:
             by_element[row.element].append(row)
-    return [(e, round(total(rows, SUCCESSES) / total(rows, ATTEMPTS), 9)) for e, rows in sorted(by_element.items())]
+    totals = ((element, total(rows, SUCCESSES), total(rows, ATTEMPTS)) for element, rows in sorted(by_element.items()))
+    return [(element, round(successes / attempts, 9) if attempts else None) for element, successes, attempts in totals]
 
 
 def traffic() -> Answer:
