@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from shared.messages import BadMessage, ClockTime, Count, Int64, Message
+from shared.messages import BadMessage, CalendarTime, ClockTime, Count, Int64, Message
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ class CycleFigures(Message):
 
     kind: ClassVar[str] = "cycle-figures"
     system: str
-    end_s: Int64
+    end_s: CalendarTime
     """End of the period, seconds since 1970 UTC."""
     told_s: ClockTime
     """Time at which the tracker computed these figures; the newest ones are valid."""

@@ -7,24 +7,27 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from traceback import format_exception
 from typing import Generic, TypeVar
 
 from shared import metrics
-from shared.errors import Hopeless, Unreachable
+from shared.errors import Hopeless, MustExit, Unreachable
 from shared.kafka.record import KafkaFailure
 from shared.messages import BadMessage
+from shared.settings import BadSettings, DefectLimits
 
 Work = TypeVar("Work")
 log = logging.getLogger(__name__)
-PLANNED = (Hopeless, Unreachable, BadMessage, KafkaFailure)
+NO_RECORDS_FAULT = (Unreachable, KafkaFailure, MustExit)
+"""Errors that no record causes: nothing may be set aside because of them."""
+PLANNED = (*NO_RECORDS_FAULT, Hopeless, BadMessage, BadSettings)
 """Errors that the code expects and handles by itself; every other exception is a defect."""
 REASON = "defect"
 
 
-class TooManyDefects(RuntimeError):  # noqa: N818
+class TooManyDefects(MustExit):
     """The service is broken, not its input: the process must end without setting anything more aside."""
 
 
@@ -52,7 +55,7 @@ class DefectBudget:
     within_s: float = 600.0
     clock_s: Callable[[], float] = monotonic
     spent_s: deque[float] = field(default_factory=deque, init=False)
-    lock: Lock = field(default_factory=Lock, init=False)
+    lock: RLock = field(default_factory=RLock, init=False)
 
     def spend(self, defect: Defect) -> None:
         """Counts one record.
@@ -71,6 +74,15 @@ class DefectBudget:
             self.spent_s.append(now_s)
 
 
+def budget_of(limits: DefectLimits) -> DefectBudget:
+    """Returns the budget of a process by its settings."""
+    return DefectBudget(limits.most, limits.within_s)
+
+
+def nothing_to_renew() -> None:
+    """Serves as `renew` for work without caches and connections."""
+
+
 @dataclass(frozen=True, slots=True)
 class Contained(Generic[Work]):
     """Handles records so that one on which the code fails stops no other.
@@ -87,17 +99,24 @@ class Contained(Generic[Work]):
     budget: DefectBudget
     origin: Callable[[Work], str]
     """Returns topic/partition/offset, for the log."""
+    planned: tuple[type[Exception], ...] = PLANNED
+    """Errors that pass through, as they are no defects here."""
+    is_known: Callable[[Work], bool] = lambda _: False
+    """Returns True for a record that an earlier process set aside; it is passed over and costs no budget.
+
+    A reader that starts at the beginning of a topic meets such records again.
+    """
 
     def __call__(self, records: Sequence[Work]) -> None:
         """Handles the records, or sets aside those on which the code fails.
 
         Raises:
             TooManyDefects: the budget is exhausted.
-            Hopeless, Unreachable, BadMessage, KafkaFailure: as `handle` raises them.
+            Hopeless, Unreachable, BadMessage, KafkaFailure: those in `planned`, as `handle` raises them.
         """
         try:
             self.handle(records)
-        except PLANNED:
+        except self.planned:
             raise
         except Exception:
             log.warning("unexpected error, records tried once more", extra=self._where(records), exc_info=True)
@@ -107,7 +126,7 @@ class Contained(Generic[Work]):
     def _isolate(self, records: Sequence[Work]) -> None:
         try:
             self.handle(records)
-        except PLANNED:
+        except self.planned:
             raise
         except Exception as error:  # noqa: BLE001 - every exception that nobody planned for
             self.renew()
@@ -119,8 +138,12 @@ class Contained(Generic[Work]):
                 self._give_up(records[0], Defect(error))
 
     def _give_up(self, record: Work, defect: Defect) -> None:
-        self.budget.spend(defect)
-        self.set_aside(record, defect)
+        if self.is_known(record):
+            log.warning("record passed over after a defect, set aside earlier", extra={"origin": self.origin(record)})
+            return
+        with self.budget.lock:  # a process that must exit has finished what other threads are setting aside
+            self.budget.spend(defect)
+            self.set_aside(record, defect)
         metrics.DEFECTS.inc()
         log.error("record set aside after a defect", extra={"origin": self.origin(record)}, exc_info=defect.error)
 

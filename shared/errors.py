@@ -1,4 +1,4 @@
-"""The two errors into which every adapter translates foreign errors: a retry cannot help, or it may help."""
+"""The errors into which adapters translate foreign errors: no retry can help, one may help, or the process must end."""
 
 
 class Hopeless(Exception):  # noqa: N818 - `except Hopeless` reads well
@@ -7,3 +7,7 @@ class Hopeless(Exception):  # noqa: N818 - `except Hopeless` reads well
 
 class Unreachable(Exception):  # noqa: N818
     """The other side did not respond, or responded with an error. A later retry may help."""
+
+
+class MustExit(Exception):  # noqa: N818
+    """The process must end: no record is the cause, so none may be set aside because of it."""

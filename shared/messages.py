@@ -3,6 +3,7 @@
 orjson writes and reads them, msgspec checks them. A new field needs a default; a changed meaning needs a new topic.
 """
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -12,6 +13,8 @@ from zlib import crc32
 import msgspec
 import orjson
 from msgspec import Meta
+
+from shared.batch_rows import problem_of_rows
 
 Stage = Literal["found", "fetching", "postponed", "parsed", "failed", "done", "error", "lost"]
 """The progress of a file.
@@ -32,13 +35,17 @@ PARTITIONS = 12
 See docs/decisions/0002-completion-by-offset.md.
 """
 
+Text = Annotated[str, Meta(max_length=16_384)]
+"""A text of limited length, so that a message that repeats the texts of another one is not too large for a topic."""
+LONGEST_REASON = 2_000
+"""Most bytes of a reason in a message or a header."""
 HexId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
 """16 hexadecimal digits, see `digest_of`."""
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Partition = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-Mtime = Annotated[int, Meta(ge=-(2**43), le=2**43 - 1)]
-"""Seconds since 1970 UTC, within the range of `shared.versions.version_of`."""
+CalendarTime = Annotated[int, Meta(ge=-62_135_510_400, le=253_402_214_400)]
+"""Seconds since 1970 UTC, in the years 1 to 9999 in every time zone."""
 ClockTime = Annotated[float, Meta(ge=0, le=253_402_214_400)]
 """Seconds since 1970 UTC by a service's clock, up to the year 9999."""
 
@@ -64,6 +71,11 @@ def path_text(path: bytes) -> str:
 def path_bytes(text: str) -> bytes:
     """Returns the remote path that `path_text` encoded."""
     return unquote_to_bytes(text)
+
+
+def bounded_text(text: str, most_bytes: int = LONGEST_REASON) -> str:
+    """Returns a text, cut to so many bytes of UTF-8; what UTF-8 cannot encode is escaped."""
+    return text.encode(errors="backslashreplace")[:most_bytes].decode(errors="ignore")
 
 
 def digest_of(content: bytes) -> str:
@@ -112,6 +124,8 @@ class Message:
 
 
 def _object(raw: bytes) -> dict[str, Any]:
+    if not raw:
+        raise BadMessage("not JSON: empty", raw)
     try:
         found = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -126,24 +140,24 @@ class File(Message):
     """The description of a file that every message about it contains."""
 
     file_id: HexId
-    system: str
-    endpoint: str
+    system: Text
+    endpoint: Text
     """Name of the endpoint in the inventory; one endpoint may serve many elements."""
-    element: str
+    element: Text
     """The managed element in the file's name (3GPP TS 32.432 clause 5.1.2), else the endpoint; the partition key."""
-    path: str
+    path: Text
     """Full remote path, encoded by `path_text`."""
     size: Count
-    mtime_s: Mtime
+    mtime_s: CalendarTime
     epoch: Count
     """Epoch of the leader that announced the file; readers discard lower ones."""
-    end_s: Int64 = 0
+    end_s: CalendarTime = 0
     """End of the period in the file's name, seconds since 1970 UTC; 0 if the name has none."""
     attempt: Count = 1
     """Number of announcements of the file so far, this one included."""
     found_s: ClockTime = 0.0
     """Time of the first announcement by the scanner's clock; 0: unknown."""
-    lies_at: str = ""
+    lies_at: Text = ""
     """Path from which a backfill reads the file, and where it stays; empty: the file is at `path`."""
 
     @property
@@ -167,8 +181,8 @@ class FileStatus(File):
     stage: Stage
     at_s: ClockTime
     """Time of this status by the clock of the service that wrote it."""
-    reason: str = ""
-    topic: str = ""
+    reason: Text = ""
+    topic: Text = ""
     partition: Annotated[int, Meta(ge=-1, le=2**31 - 1)] = -1
     last_offset: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = -1
     """Offset of the file's last batch: a sink whose position is beyond it has stored the whole file."""
@@ -199,7 +213,7 @@ class FileStatus(File):
 
 def status_of(file: FileFound, stage: Stage, at_s: float, reason: str = "") -> FileStatus:
     """Returns a status of an announced file."""
-    return FileStatus(**asdict(file), stage=stage, at_s=at_s, reason=reason)
+    return FileStatus(**asdict(file), stage=stage, at_s=at_s, reason=bounded_text(reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +269,7 @@ class Settle(Message):
 if TYPE_CHECKING:
     Rows = list[list[Any]]
 else:
-    Rows = list[Any]  # msgspec would copy each row; `_bad_row` takes half the time and checks what matters
+    Rows = list[Any]  # msgspec would copy each row; `problem_of_rows` takes half the time and checks what matters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,7 +289,7 @@ class CounterBatch(Message):
     job: str
     gp_s: Count
     """Granularity period in seconds."""
-    end_s: Int64
+    end_s: CalendarTime
     """End of the granularity period, seconds since 1970 UTC."""
     end_offset_min: Annotated[int, Meta(ge=-(2**15), le=2**15 - 1)]
     """Offset from UTC, in minutes, in which the element wrote that time."""
@@ -295,34 +309,24 @@ class CounterBatch(Message):
 
     @classmethod
     def of(cls, found: dict[str, Any], raw: bytes) -> Self:
-        """Returns the batch; checks the shape of each row, but not its values.
+        """Returns the batch; checks the shape of each row and that each cell is of an allowed type.
 
         Raises:
             BadMessage: see `decode`.
         """
         batch = super(CounterBatch, cls).of(found, raw)
         if len(set(batch.counters)) < len(batch.counters):
-            twice = next(name for name in batch.counters if batch.counters.count(name) > 1)
+            ((twice, _),) = Counter(batch.counters).most_common(1)
             raise BadMessage(f"not a {cls.kind}: counter {twice!r} appears twice - at `$.counters`", raw)
-        if (number := _bad_row(batch.rows, 2 + len(batch.counters))) is not None:
-            expected = f"`[object, 0|1, value, ...]` of {2 + len(batch.counters)} cells"
-            raise BadMessage(f"not a {cls.kind}: Expected {expected} - at `$.rows[{number}]`", raw)
+        objects = 1 + ("types" in found) + ("units" in found)
+        if problem := problem_of_rows(batch.rows, 2 + len(batch.counters), raw, objects):
+            raise BadMessage(f"not a {cls.kind}: {problem}", raw)
         return batch
 
     @property
     def values(self) -> int:
         """Number of values that are not missing; a vector counts as one."""
         return sum(len(row) - row.count(None) - 2 for row in self.rows)
-
-
-def _bad_row(rows: Rows, cells: int) -> int | None:
-    """Returns the index of the first row that is not an object, a flag and one value per counter."""
-    for number, row in enumerate(rows):
-        if type(row) is not list or len(row) != cells or type(row[0]) is not str or row[1].__class__ is not int:
-            return number
-        if not 0 <= row[1] <= 1:
-            return number
-    return None
 
 
 LedgerRecord = FileStatus | SinkPosition | SetAside

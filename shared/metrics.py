@@ -53,7 +53,7 @@ seconds = partial(_declare, Histogram, buckets=SECONDS)
 sizes = partial(_declare, Histogram, buckets=SIZES)
 
 DEAD_LETTERS = counter(
-    "fetcher, mysql_writer, ch_bridge",
+    "scanner, fetcher, mysql_writer, ch_bridge, tracker",
     "dead_letters_total",
     "Messages sent to the dead-letter topic `<topic>.dlq`.",
     "topic",

@@ -24,6 +24,10 @@ DAY_MS = 24 * HOUR_MS
 FOR_EVER = -1
 MESSAGE_MAX_BYTES = 1_000_000
 """Largest batch; producers and topics are configured accordingly."""
+RECORD_MAX_BYTES = MESSAGE_MAX_BYTES + 100_000
+"""Largest record of a topic: leaves space for headers and framing of the largest batch."""
+LETTER_MAX_BYTES = RECORD_MAX_BYTES + 100_000
+"""Largest dead letter: any record with the headers that are added to it."""
 
 
 def dead_letters_of(topic: str) -> str:
@@ -44,6 +48,7 @@ class Topic:
     partitions: int = PARTITIONS
     retention_ms: int = 7 * DAY_MS
     compacted: bool = False
+    max_bytes: int = RECORD_MAX_BYTES
 
     @property
     def dead_letters(self) -> "Topic":
@@ -56,6 +61,7 @@ class Topic:
             readers=("operator",),
             retention_ms=30 * DAY_MS,
             compacted=False,
+            max_bytes=LETTER_MAX_BYTES,
         )
 
     @property
@@ -64,8 +70,7 @@ class Topic:
         return {
             "cleanup.policy": "compact,delete" if self.compacted else "delete",
             "retention.ms": str(self.retention_ms),
-            # Leaves space for headers and framing of the largest batch.
-            "max.message.bytes": str(MESSAGE_MAX_BYTES + 100_000),
+            "max.message.bytes": str(self.max_bytes),
         }
 
 

@@ -5,9 +5,9 @@ def version_of(file_id: str, mtime_s: int) -> int:
     """Returns `ver` of a file's rows: the newer file wins; within one second, the identity decides.
 
     The order of two files therefore depends only on the files, and both databases end with the same values in any
-    order of delivery. The version fits a signed 64-bit integer for all times in `Mtime`. Up to the year 2242 it has 29
-    bits of the identity, so that it nearly always leads to one file; of two files of one second, one pair in 537
-    million has the same version.
+    order of delivery. The version fits a signed 64-bit integer for all times in `CalendarTime`. Up to the year 2242 it
+    has 29 bits of the identity, so that it leads to one file: of files of one second, one pair in 537 million has the
+    same version.
     """
     identity = int(file_id, 16)
     if mtime_s < 0:

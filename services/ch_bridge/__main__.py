@@ -1,6 +1,7 @@
 """Starts the service: one thread each for counters, cycle statistics and the history of files, until SIGTERM."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from threading import Event, Thread
 
 from services.ch_bridge.connection import Connection
@@ -11,6 +12,7 @@ from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, clickhouse
 from services.ch_bridge.sink import ClickhouseBridge
 from shared import log, topics
 from shared.crash import exit_on_error, stop_on_signals
+from shared.defects import DefectBudget, budget_of
 from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
@@ -25,37 +27,48 @@ from shared.sinks.rules import storage_rules
 from shared.watch import Watch
 
 
+@dataclass(frozen=True, kw_only=True)
+class BridgeParts:
+    """The objects that the service's threads share."""
+
+    watch: Watch
+    database: Clickhouse
+    producer: Producer
+    budget: DefectBudget
+    stop: Event
+
+
 def follow(watch: Watch, look_s: float, stop: Event) -> None:
     """Follows changes of the configuration, until stopped."""
     with exit_on_error("follow the configuration"):
         watch.follow(look_s, stop)
 
 
-def keep_cycles(watch: Watch, database: Clickhouse, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
+def keep_cycles(parts: BridgeParts, heartbeat: Heartbeat) -> None:
     """Stores cycle statistics, until stopped."""
     with exit_on_error("keep cycles"):
-        connection = Connection(database)
-        consumer = Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-ch-bridge-cycles")
-        TableKeeper(KEPT_CYCLES, consumer, DeadLetters(producer), CycleTable(connection).keep, heartbeat).run(stop)
+        connection = Connection(parts.database)
+        consumer = Consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-ch-bridge-cycles")
+        letters, table = DeadLetters(parts.producer), CycleTable(connection)
+        TableKeeper(KEPT_CYCLES, consumer, letters, table, heartbeat, parts.budget).run(parts.stop)
         connection.close()
 
 
-def keep_files(watch: Watch, database: Clickhouse, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
+def keep_files(parts: BridgeParts, heartbeat: Heartbeat) -> None:
     """Stores the history of files, until stopped."""
     with exit_on_error("keep files"):
-        connection = Connection(database)
+        connection, watch = Connection(parts.database), parts.watch
         consumer = Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-ch-bridge-files")
+        letters = DeadLetters(parts.producer)
         table = FileTable(connection, lambda system: storage_rules(watch.settings, system).retention_days)
-        TableKeeper(KEPT_STATUSES, consumer, DeadLetters(producer), table.keep, heartbeat).run(stop)
+        TableKeeper(KEPT_STATUSES, consumer, letters, table, heartbeat, parts.budget).run(parts.stop)
         connection.close()
 
 
-def start_keepers(
-    watch: Watch, database: Clickhouse, producer: Producer, own_heartbeats: Sequence[Heartbeat], stop: Event
-) -> list[Thread]:
+def start_keepers(parts: BridgeParts, own_heartbeats: Sequence[Heartbeat]) -> list[Thread]:
     """Starts the threads that fill pmflow's own tables; each has a heartbeat of its own."""
     threads = [
-        Thread(target=keep, args=(watch, database, producer, heartbeat, stop))
+        Thread(target=keep, args=(parts, heartbeat))
         for keep, heartbeat in zip((keep_cycles, keep_files), own_heartbeats, strict=True)
     ]
     for thread in threads:
@@ -75,9 +88,7 @@ def main() -> None:
     heartbeat, *own_heartbeats = heartbeats(settings.health.file, 3)
 
     def wanted() -> list[str]:
-        return [
-            topics.counters_topic(system.name).name for system in watch.settings.systems if system.is_using_clickhouse
-        ]
+        return [topics.counters_topic(s.name).name for s in watch.settings.systems if s.is_using_clickhouse]
 
     Thread(target=follow, args=(watch, own.config_look_s, stop), daemon=True).start()
     with exit_on_error("write to ClickHouse"):
@@ -85,13 +96,16 @@ def main() -> None:
             for idle in (heartbeat, *own_heartbeats):
                 idle.progress()  # no system uses ClickHouse: idle, but healthy
         repository = ClickhouseRepository(database, lambda system: storage_rules(watch.settings, system))
-        producer = Producer(brokers)
+        parts = BridgeParts(
+            watch=watch, database=database, producer=Producer(brokers), budget=budget_of(settings.defects), stop=stop
+        )
+        keepers = start_keepers(parts, own_heartbeats)
         consumer = Consumer(brokers, "pmflow-ch-bridge")
-        keepers = start_keepers(watch, database, producer, own_heartbeats, stop)
-        SinkWorker(ClickhouseBridge(repository), consumer, producer, own, heartbeat).run(wanted, stop)
+        sink = ClickhouseBridge(repository)
+        SinkWorker(sink, consumer, parts.producer, own, heartbeat, parts.budget).run(wanted, stop)
         for thread in keepers:
             thread.join()
-        producer.close()
+        parts.producer.close()
         repository.close()
 
 

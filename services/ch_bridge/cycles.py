@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from services.ch_bridge.connection import Connection
 from services.ch_bridge.ddl import ROWS_SUFFIX, Deployment
 from services.ch_bridge.own_columns import add_own_columns
+from services.ch_bridge.render import LATEST_S
 from shared.cycle_figures import CycleFigures
+from shared.errors import Hopeless
 from shared.sinks.cycles import CYCLE_COLUMNS, cycle_cells
 from shared.sinks.names import CYCLE_TABLE
 
@@ -37,8 +39,15 @@ class CycleTable:
             for statement in cycle_table_statements(self.connection.deployment):
                 self.connection.do(statement)
             self.has_all_columns = True
+        if bad := [f.end_s for f in figures if not 0 <= f.end_s <= LATEST_S]:
+            raise Hopeless(f"end of period {bad[0]} is not between the years 1970 and 2106")
         rows = [
             [f.system, datetime.fromtimestamp(f.end_s, UTC), int(f.told_s * 1000), *cycle_cells(f).values()]
             for f in figures
         ]
         self.connection.append(CYCLE_TABLE + ROWS_SUFFIX, ["system", "ts", "ver", *CYCLE_COLUMNS], rows)
+
+    def renew(self) -> None:
+        """Forgets the table's columns, and closes the connection until it is needed."""
+        self.has_all_columns = False
+        self.connection.close()

@@ -91,3 +91,8 @@ class FileTable:
             if self.connection.ask(f"SELECT 1 FROM {ROWS} WHERE {old} LIMIT 1"):
                 self.connection.do(f"DELETE FROM {ROWS}{self.connection.deployment.on} WHERE {old}")
         self.swept[system] = before
+
+    def renew(self) -> None:
+        """Forgets the table's columns, and closes the connection until it is needed."""
+        self.has_all_columns = False
+        self.connection.close()

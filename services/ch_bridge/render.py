@@ -15,12 +15,23 @@ import pyarrow as pa
 
 from shared.errors import Hopeless
 from shared.messages import CounterBatch
+from shared.sinks.landing import RefusedBatches
 from shared.sinks.names import name_digest
 from shared.sinks.values import EXACT_INTEGER, HELD_BY, ColumnKind, ValueKind, as_text, value_kind
 
 LATEST_S = 2**32 - 1
+LARGEST_UNSIGNED = 2**32 - 1
 Numbers = npt.NDArray[np.float64]
 """NaN stands for a missing value."""
+
+
+def problem_of_batch(batch: CounterBatch) -> str:
+    """Returns why no row of a batch can be stored; an empty text if the batch itself is no obstacle."""
+    if not 0 <= batch.end_s <= LATEST_S:
+        return f"end of period {batch.end_s} is not between the years 1970 and 2106"
+    if not 0 <= batch.gp_s <= LARGEST_UNSIGNED:
+        return f"granularity period of {batch.gp_s} s, at most {LARGEST_UNSIGNED} are stored"
+    return ""
 
 
 class RowBlock:
@@ -30,7 +41,8 @@ class RowBlock:
         """Collects the batches' rows.
 
         Raises:
-            Hopeless: a row does not have one value per counter, or a counter occurs twice.
+            Hopeless: a row does not have one value per counter.
+            RefusedBatches: a counter occurs twice.
         """
         self.counters = {counter: at for at, counter in enumerate(counters)}
         """Position of each counter in the rows' values."""
@@ -40,7 +52,8 @@ class RowBlock:
         if set(map(len, self.rows)) - {2 + len(counters)}:
             raise Hopeless(f"{batches[0].group}: a row does not have one value per counter")
         if len(self.counters) < len(counters):
-            raise Hopeless(f"{batches[0].group}: a counter occurs twice")
+            why = f"{batches[0].group}: a counter occurs twice"
+            raise RefusedBatches([(batch, why) for batch in batches])
 
     def values(self, counter: str) -> list[Any]:
         """Returns a counter's values as they are in the messages."""
@@ -144,7 +157,8 @@ def columnar_rows(batches: Iterable[CounterBatch]) -> Iterator[ColumnarRows]:
     """Yields the rows of one insert per table, whatever counters the batches bring.
 
     Raises:
-        Hopeless: a row does not have one value per counter, a counter occurs twice, or a key does not fit its column.
+        Hopeless: a row does not have one value per counter, or a key does not fit its column.
+        RefusedBatches: two counters of a batch have the same column name.
     """
 
     def group_of(batch: CounterBatch) -> tuple[str, str]:

@@ -39,6 +39,16 @@ class ClickhouseRepository:
         """Returns if the server answers."""
         self.connection.do("SELECT 1")
 
+    def forget(self) -> None:
+        """Forgets the tables and objects, as another process may have changed them."""
+        self.schema.forget()
+        self.objects.forget()
+
+    def renew(self) -> None:
+        """Forgets everything it remembers of the database, and closes the connection until it is needed."""
+        self.forget()
+        self.close()
+
     def close(self) -> None:
         self.connection.close()
 
@@ -49,8 +59,7 @@ class ClickhouseRepository:
         except RefusedCounters:
             raise
         except (Hopeless, Unreachable):  # another process may have changed the tables
-            self.schema.forget()
-            self.objects.forget()
+            self.forget()
             raise
 
     def _insert(self, rows: ColumnarRows) -> None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from services.ch_bridge.render import columnar_rows
+from services.ch_bridge.render import columnar_rows, problem_of_batch
 from services.ch_bridge.repository import ClickhouseRepository
 from shared.kafka.record import TopicPartition
 from shared.messages import CounterBatch
-from shared.sinks.landing import CounterKey, RefusedCounters
+from shared.sinks.landing import CounterKey, RefusedCounters, refuse
 from shared.sinks.retention import within_retention
 
 
@@ -26,11 +26,16 @@ class ClickhouseBridge:
         return {}
 
     def write(self, batches: Sequence[CounterBatch], positions: Mapping[TopicPartition, int]) -> None:  # noqa: ARG002
+        kept = within_retention([b for b in batches if b.rows], self.repository.rules, self.name)
+        refuse(kept, problem_of_batch)
         refused: dict[CounterKey, str] = {}
-        for rows in columnar_rows(within_retention(batches, self.repository.rules, self.name)):
+        for rows in columnar_rows(kept):
             try:
                 self.repository.insert(rows)
             except RefusedCounters as error:
                 refused |= error.reasons
         if refused:
             raise RefusedCounters(refused)
+
+    def renew(self) -> None:
+        self.repository.renew()

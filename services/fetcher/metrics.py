@@ -5,6 +5,9 @@ from shared.metrics import counter, gauge, seconds, sizes
 PROCESSED = counter("fetcher", "files_processed_total", "Announced files by their final stage.", "system", "stage")
 LOST = counter("fetcher", "files_lost_total", "Files that vanished from the element before the fetch.", "system")
 FETCH_RETRIES = counter("fetcher", "fetch_retries_total", "Downloads that were tried again.", "system")
+FETCH_DEFECTS = counter(
+    "fetcher", "fetch_defects_total", "Downloads that failed unexpectedly and are tried again; see the log.", "system"
+)
 FETCHED_BYTES = counter(
     "fetcher", "fetched_bytes_total", "Bytes of parsed files, in their size on the element.", "system"
 )

@@ -24,6 +24,7 @@ from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker
 from shared import log
 from shared.crash import exit_on_error, stop_on_signals
+from shared.defects import DefectBudget, budget_of
 from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
@@ -45,15 +46,32 @@ class Parts:
     elements: ConfiguredElements
     parsers: ParserPool
     settler: Settler
+    budget: DefectBudget
 
 
-def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
-    """Returns the loop that reads announcements and fetches files."""
-    own, watch, elements = parts.own, parts.watch, parts.elements
+def worker_of(parts: Parts, publisher: KafkaProducerWorker) -> FileProcessorWorker:
+    """Returns the worker that downloads, parses and publishes files."""
+    own, elements = parts.own, parts.elements
 
     def parse(data: bytes | Path, origin: Origin) -> Parsed:
         with metrics.PARSE_SECONDS.time(), metrics.PARSING.track_inprogress():
             return parts.parsers(data, origin)
+
+    return FileProcessorWorker(
+        own,
+        elements.session,
+        elements.zone_offset_min,
+        elements.aliases,
+        parts.settler,
+        publisher,
+        parse,
+        MemoryBudget(own.bytes_in_flight).take,
+    )
+
+
+def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
+    """Returns the loop that reads announcements and fetches files."""
+    own, watch, forget = parts.own, parts.watch, parts.elements.forget
 
     def threads() -> dict[str, int]:
         return {system.name: system.consumer_threads for system in watch.settings.systems}
@@ -61,23 +79,17 @@ def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
     def is_configured(system: str) -> bool:
         return system in threads() or (watch.look() is not None and system in threads())  # the scanner may be ahead
 
-    worker = FileProcessorWorker(
-        own,
-        elements.session,
-        elements.zone_offset_min,
-        elements.aliases,
-        parts.settler,
-        KafkaProducerWorker(parts.producers),
-        parse,
-        MemoryBudget(own.bytes_in_flight).take,
-    )
+    letters, publisher = DeadLetters(parts.producers[0]), KafkaProducerWorker(parts.producers)
+    worker, waiting = worker_of(parts, publisher), WaitingFiles(own.files_per_session, own.spool_bytes)
     return Dispatch(
         consumer=Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-fetcher"),
-        letters=DeadLetters(parts.producers[0]),
+        letters=letters,
         pools=Pools(threads),
-        job_of=FetchJobs(worker, is_configured, WaitingFiles(own.files_per_session, own.spool_bytes)),
+        job_of=FetchJobs(worker, is_configured, waiting, publisher.status, letters, parts.budget, forget),
         in_flight_per_thread=own.in_flight_per_thread,
         heartbeat=heartbeat,
+        budget=parts.budget,
+        renew=forget,
     )
 
 
@@ -91,6 +103,8 @@ def settle_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
         job_of=SettleJobs(own, parts.settler.settle, KafkaProducerWorker(parts.producers).status),
         in_flight_per_thread=own.in_flight_per_thread,
         heartbeat=heartbeat,
+        budget=parts.budget,
+        renew=parts.elements.forget,
     )
 
 
@@ -109,6 +123,7 @@ def build_parts(watch: Watch, own: FetcherSettings) -> Parts:
         elements=elements,
         parsers=ParserPool(limits, profiles, PreprocessingCatalog(lambda: watch.settings)),
         settler=Settler(elements.session, elements.system, elements.zone),
+        budget=budget_of(watch.settings.defects),
     )
 
 

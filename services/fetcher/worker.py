@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
+from shutil import copyfileobj
 from tempfile import NamedTemporaryFile
 from time import monotonic, sleep, time
 from typing import IO, BinaryIO, Protocol, cast
@@ -17,7 +19,7 @@ from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
 from shared.backoff import backoff_s
 from shared.errors import Hopeless, Unreachable
 from shared.messages import FileFound, FileStatus, path_bytes, status_of
-from shared.remote.session import Denied, Gone
+from shared.remote.session import Denied, Gone, Longer
 from shared.versions import version_of
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,17 @@ class SettledFiles(Protocol):
 
 FileContent = bytes | IO[bytes]
 """A downloaded file: in memory, or on disk until it is closed."""
+
+
+class ContentDigest:
+    """A file that keeps nothing but a digest of what is written to it."""
+
+    def __init__(self) -> None:
+        self.found = blake2b()
+
+    def write(self, content: bytes) -> int:
+        self.found.update(content)
+        return len(content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +123,15 @@ class FileProcessorWorker:
                     for announced, found in self._read(element, left):
                         left.remove(announced)
                         yield announced, Fetched(found, attempt, time())
-            except Unreachable as error:
+            except Exception as error:  # noqa: BLE001 - logged by _defect
+                reason = error if isinstance(error, Unreachable) else _defect(error, left)
                 if attempt == self.settings.attempts:
-                    yield from ((announced, Fetched(error, attempt, time())) for announced in left)
+                    yield from ((announced, Fetched(reason, attempt, time())) for announced in left)
                     return
                 wait_s = backoff_s(attempt, self.settings.first_wait_s, LONGEST_WAIT_S)
                 ids = [announced.file.file_id for announced in left]
                 metrics.FETCH_RETRIES.labels(left[0].file.system).inc(len(left))
-                log.warning("fetch will be retried", extra={"files": ids, "reason": str(error), "wait_s": wait_s})
+                log.warning("fetch will be retried", extra={"files": ids, "reason": str(reason), "wait_s": wait_s})
                 self.wait(wait_s)
                 left.reverse()  # so that a file that breaks the connection each time holds up no other
                 attempt += 1
@@ -129,23 +143,34 @@ class FileProcessorWorker:
         max_bytes = self.settings.spool_bytes
         small = {path_bytes(announced.file.place): announced for announced in files if announced.file.size <= max_bytes}
         large = [announced for announced in files if announced.file.size > max_bytes]
+        resized: dict[bytes, bytes] = {}
         for path, found in element.read_all([(path, announced.file.size) for path, announced in small.items()]):
-            file = small[path].file
-            if isinstance(found, bytes) and len(found) < file.size:
-                yield small[path], _shrank(file, len(found))
+            if isinstance(found, bytes) and len(found) != small[path].file.size:
+                resized[path] = found
+            elif isinstance(found, Longer):
+                large.append(small[path])
             else:
                 yield small[path], found
+        for path, again in element.read_all([(path, len(first)) for path, first in resized.items()]):
+            changed = isinstance(again, bytes) and again != resized[path]
+            yield small[path], _changed(small[path].file) if changed else again
         for announced in large:
             yield announced, self._spooled(element, announced.file)
 
     def _spooled(self, element: Element, file: FileFound) -> FileContent | Hopeless | Unreachable:
+        """Copies a file to disk. If its size is not the listed one, a second read must find the same content."""
         try:
             with ExitStack() as stack:
                 spool = stack.enter_context(NamedTemporaryFile(dir=self.settings.spool_directory or None))
                 size = element.read_to(path_bytes(file.place), file.size, cast("BinaryIO", spool))
                 spool.flush()
-                if size < file.size:
-                    return _shrank(file, size)
+                if size != file.size:
+                    spool.seek(0)
+                    first, second = ContentDigest(), ContentDigest()
+                    copyfileobj(spool, first)
+                    element.read_to(path_bytes(file.place), size, cast("BinaryIO", second))
+                    if first.found.digest() != second.found.digest():
+                        return _changed(file)
                 stack.pop_all()  # it is closed after parsing
                 return spool
         except (Gone, Denied) as refused:
@@ -195,7 +220,14 @@ class FileProcessorWorker:
             name = file.path.rpartition("/")[2]
             ver = version_of(file.file_id, file.mtime_s)
             origin = Origin(file.system, file.file_id, file.element, ver, zone_min, name, self.aliases(file))
-            return self.parse(found if isinstance(found, bytes) else Path(found.name), origin)
+            size = len(found) if isinstance(found, bytes) else Path(found.name).stat().st_size
+            try:
+                return self.parse(found if isinstance(found, bytes) else Path(found.name), origin)
+            except (Hopeless, Unreachable) as error:
+                if size == file.size:
+                    raise
+                how = "shrank" if size < file.size else "grew"
+                raise Unreachable(f"the file {how} from {file.size} to {size} bytes; {error}") from error
 
     def _publish(self, file: FileFound, parsed: Parsed) -> FileStatus:
         counts = parsed.counts
@@ -243,8 +275,18 @@ def _report_mistyped(file: FileFound, counters: Mapping[str, int]) -> None:
     log.warning("values not of the declared type", extra=extra)
 
 
-def _shrank(file: FileFound, size: int) -> Unreachable:
-    return Unreachable(f"the file shrank from {file.size} to {size} bytes")
+def _changed(file: FileFound) -> Unreachable:
+    return Unreachable(f"the file has not the listed size of {file.size} bytes, and two reads found different content")
+
+
+def _defect(error: Exception, files: Sequence[Announced]) -> Unreachable:
+    """Logs an unexpected failure of a download: it costs the files of this element only, which are tried again."""
+    file = files[0].file
+    reason = f"defect: {type(error).__name__}: {error}"
+    extra = {"system": file.system, "element": file.element, "path": file.path, "reason": reason}
+    log.error("fetch failed because of a defect", extra=extra, exc_info=error)
+    metrics.FETCH_DEFECTS.labels(file.system).inc()
+    return Unreachable(reason)
 
 
 def _log_processed(status: FileStatus, took_s: float) -> None:

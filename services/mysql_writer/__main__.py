@@ -1,5 +1,6 @@
 """Starts the service: writer threads, and one thread each for partitions, cycles and files, until SIGTERM."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event, Thread
 
@@ -11,6 +12,7 @@ from services.mysql_writer.settings import Mysql, MysqlWriterSettings, mysql_of,
 from services.mysql_writer.sink import MysqlWriterWorker
 from shared import log, topics
 from shared.crash import exit_on_error, stop_on_signals
+from shared.defects import DefectBudget, budget_of
 from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
@@ -24,8 +26,21 @@ from shared.sinks.loop import SinkWorker
 from shared.watch import Watch
 
 
-def work(watch: Watch, own: MysqlWriterSettings, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterParts:
+    """The objects that all threads share."""
+
+    watch: Watch
+    own: MysqlWriterSettings
+    database: Mysql
+    producer: Producer
+    budget: DefectBudget
+    stop: Event
+
+
+def work(parts: WriterParts, heartbeat: Heartbeat) -> None:
     """Runs one writer thread with connections of its own, until stopped."""
+    watch = parts.watch
 
     def wanted() -> list[str]:
         return [topics.counters_topic(system.name).name for system in watch.settings.systems]
@@ -35,40 +50,41 @@ def work(watch: Watch, own: MysqlWriterSettings, producer: Producer, heartbeat: 
         repository = Repository(
             mysql_of(settings),
             lambda system: mysql_rules(watch.settings, system),
-            objects_in_memory=own.objects_in_memory,
+            objects_in_memory=parts.own.objects_in_memory,
         )
         consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer")
         sink = MysqlWriterWorker(repository, heartbeat)
-        SinkWorker(sink, consumer, producer, own, heartbeat).run(wanted, stop)
+        SinkWorker(sink, consumer, parts.producer, parts.own, heartbeat, parts.budget).run(wanted, parts.stop)
         repository.close()
 
 
-def keep_cycles(watch: Watch, database: Mysql, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
+def keep_cycles(parts: WriterParts, heartbeat: Heartbeat) -> None:
     """Stores cycle statistics, until stopped."""
     with exit_on_error("keep cycles"):
-        table = CycleTable(database)
-        consumer = Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-mysql-writer-cycles")
-        TableKeeper(KEPT_CYCLES, consumer, DeadLetters(producer), table.keep, heartbeat).run(stop)
+        table = CycleTable(parts.database)
+        consumer = Consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-mysql-writer-cycles")
+        TableKeeper(KEPT_CYCLES, consumer, DeadLetters(parts.producer), table, heartbeat, parts.budget).run(parts.stop)
         table.close()
 
 
-def keep_files(watch: Watch, database: Mysql, producer: Producer, heartbeat: Heartbeat, stop: Event) -> None:
+def keep_files(parts: WriterParts, heartbeat: Heartbeat) -> None:
     """Stores the history of files, until stopped."""
     with exit_on_error("keep files"):
-        table = FileTable(database, lambda system: mysql_rules(watch.settings, system).retention_days)
-        consumer = Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-mysql-writer-files")
-        TableKeeper(KEPT_STATUSES, consumer, DeadLetters(producer), table.keep, heartbeat).run(stop)
+        table = FileTable(parts.database, lambda system: mysql_rules(parts.watch.settings, system).retention_days)
+        consumer = Consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-mysql-writer-files")
+        letters = DeadLetters(parts.producer)
+        TableKeeper(KEPT_STATUSES, consumer, letters, table, heartbeat, parts.budget).run(parts.stop)
         table.close()
 
 
-def keep_partitions(watch: Watch, database: Mysql, look_s: float, stop: Event) -> None:
+def keep_partitions(parts: WriterParts) -> None:
     """Maintains the day partitions of all systems, until stopped."""
     with exit_on_error("keep partitions"):
-        retention = Retention(database)
-        while not stop.is_set():
-            for system in watch.settings.systems:
+        retention = Retention(parts.database)
+        while not parts.stop.is_set():
+            for system in parts.watch.settings.systems:
                 retention.keep(system.name, system.retention_days, datetime.now(UTC).date())
-            stop.wait(look_s)
+            parts.stop.wait(parts.own.partition_look_s)
         retention.close()
 
 
@@ -76,23 +92,28 @@ def main() -> None:
     """Runs the service until SIGTERM."""
     settings = load()
     own, database = settings.section("mysql_writer", MysqlWriterSettings), mysql_of(settings)
-    brokers = settings.kafka.bootstrap_servers
     log.setup("mysql_writer", settings.log)
     serve_metrics("mysql_writer", settings)
     stop = stop_on_signals()
-    producer = Producer(brokers)
-    watch = Watch(settings)
+    parts = WriterParts(
+        watch=Watch(settings),
+        own=own,
+        database=database,
+        producer=Producer(settings.kafka.bootstrap_servers),
+        budget=budget_of(settings.defects),
+        stop=stop,
+    )
     cycle_heartbeat, file_heartbeat, *writer_heartbeats = heartbeats(settings.health.file, 2 + own.writers)
-    threads = [Thread(target=work, args=(watch, own, producer, heartbeat, stop)) for heartbeat in writer_heartbeats]
-    threads.append(Thread(target=keep_partitions, args=(watch, database, own.partition_look_s, stop)))
-    threads.append(Thread(target=keep_cycles, args=(watch, database, producer, cycle_heartbeat, stop)))
-    threads.append(Thread(target=keep_files, args=(watch, database, producer, file_heartbeat, stop)))
+    threads = [Thread(target=work, args=(parts, heartbeat)) for heartbeat in writer_heartbeats]
+    threads.append(Thread(target=keep_partitions, args=(parts,)))
+    threads.append(Thread(target=keep_cycles, args=(parts, cycle_heartbeat)))
+    threads.append(Thread(target=keep_files, args=(parts, file_heartbeat)))
     for thread in threads:
         thread.start()
-    watch.follow(own.config_look_s, stop)
+    parts.watch.follow(own.config_look_s, stop)
     for thread in threads:
         thread.join()
-    producer.close()
+    parts.producer.close()
 
 
 if __name__ == "__main__":

@@ -47,5 +47,10 @@ class CycleTable:
                 cells = (by_column[name] for name in CYCLE_COLUMNS)
                 execute(UPSERT_CYCLE, (cycle.system, datetime_number(cycle.end_s), *cells))
 
+    def renew(self) -> None:
+        """Forgets the table's columns, and closes the connection until it is needed."""
+        self.has_all_columns = False
+        self.close()
+
     def close(self) -> None:
         self.connection.close()

@@ -94,6 +94,11 @@ class FileTable:
                 dropped = execute.matched(DROP_FILES, (system, before))
         self.swept[system] = before
 
+    def renew(self) -> None:
+        """Forgets the table's columns, and closes the connection until it is needed."""
+        self.has_all_columns = False
+        self.close()
+
     def close(self) -> None:
         self.connection.close()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from services.mysql_writer.ddl import ROW_COLUMNS, CounterColumn, quoted_identifier
+from services.mysql_writer.ddl import LONGEST_GROUP, LONGEST_SYSTEM, ROW_COLUMNS, CounterColumn, quoted_identifier
 from shared.errors import Hopeless
 from shared.messages import CounterBatch
 from shared.sinks.values import ColumnKind, as_text
@@ -21,6 +21,28 @@ FIRST_S = int(datetime(1000, 1, 1, tzinfo=UTC).timestamp())
 LAST_S = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 TEXT_KINDS: frozenset[ColumnKind] = frozenset({"text", "vector"})
 """The kinds of columns whose cells are written as text."""
+
+
+LONGEST_TEXT_BYTES = 65_535
+"""Most bytes of an element's name."""
+LARGEST_UNSIGNED = 2**32 - 1
+FIRST_S, LAST_S = -30_610_224_000, 253_402_300_799
+"""The years 1000 to 9999, which DATETIME holds, in seconds since 1970."""
+
+
+def problem_of_batch(batch: CounterBatch) -> str:
+    """Returns why no row of a batch can be stored; an empty text if the batch itself is no obstacle."""
+    if len(batch.system) > LONGEST_SYSTEM:
+        return f"name of the system of {len(batch.system)} characters, at most {LONGEST_SYSTEM} are stored"
+    if len(batch.group) > LONGEST_GROUP:
+        return f"measInfoId of {len(batch.group)} characters, at most {LONGEST_GROUP} are stored"
+    if len(batch.element.encode()) > LONGEST_TEXT_BYTES:
+        return f"element name of {len(batch.element.encode())} bytes, at most {LONGEST_TEXT_BYTES} are stored"
+    if not FIRST_S <= batch.end_s <= LAST_S:
+        return f"end of period {batch.end_s} is not in the years 1000 to 9999"
+    if not 0 <= batch.gp_s <= LARGEST_UNSIGNED:
+        return f"granularity period of {batch.gp_s} s, at most {LARGEST_UNSIGNED} are stored"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

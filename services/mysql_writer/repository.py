@@ -8,10 +8,11 @@ from services.mysql_writer.objects import OBJECTS_IN_MEMORY, Objects
 from services.mysql_writer.schema import Schema
 from services.mysql_writer.settings import Mysql, MysqlRules
 from services.mysql_writer.views import GroupViews
+from shared.errors import MustExit
 from shared.kafka.record import TopicPartition
 
 
-class Fenced(Exception):  # noqa: N818
+class Fenced(MustExit):
     """Another writer owns the partition now; this one must exit."""
 
 
@@ -76,6 +77,11 @@ class Repository:
         self.schema.forget()
         self.views.forget()
         self.objects.forget()
+
+    def renew(self) -> None:
+        """Forgets everything it remembers of the database, and closes the connections until they are needed."""
+        self.forget()
+        self.close()
 
     def close(self) -> None:
         self.connection.close()

@@ -6,13 +6,13 @@ from itertools import chain
 from typing import Final
 
 from services.mysql_writer.objects import ObjectKey
-from services.mysql_writer.render import Chunk, chunks, upserts
+from services.mysql_writer.render import Chunk, chunks, problem_of_batch, upserts
 from services.mysql_writer.repository import Repository
 from shared.health import Heartbeat
 from shared.kafka.record import TopicPartition
 from shared.messages import CounterBatch
 from shared.sinks.failures import StaleSchema
-from shared.sinks.landing import CounterKey, RefusedCounters
+from shared.sinks.landing import CounterKey, RefusedCounters, refuse
 from shared.sinks.retention import within_retention
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,9 @@ class MysqlWriterWorker:
             self.repository.forget()
             raise
 
+    def renew(self) -> None:
+        self.repository.renew()
+
     def _reporting(self, statements: Iterable[bytes]) -> Iterator[bytes]:
         """Reports progress with each statement that the database accepts, as a slow write is not a hang."""
         for statement in statements:
@@ -45,9 +48,11 @@ class MysqlWriterWorker:
             yield statement
 
     def _statements(self, batches: Sequence[CounterBatch]) -> list[bytes]:
+        kept = within_retention([b for b in batches if b.rows], self.repository.rules, self.name)
+        refuse(kept, problem_of_batch)
         statements: list[bytes] = []
         refused: dict[CounterKey, str] = {}
-        for chunk in chunks(within_retention(batches, self.repository.rules, self.name)):
+        for chunk in chunks(kept):
             try:
                 statements += self._upserts(chunk)
             except RefusedCounters as error:

@@ -2,15 +2,22 @@
 
 import logging
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Condition, Event
 
+from shared.defects import DefectBudget
 from shared.kafka.admin import ends
 from shared.kafka.consume import follow_all
+from shared.kafka.dead_letters import DeadLetters, EarlierDefects, contained_records
+from shared.kafka.produce import Producer
+from shared.kafka.record import Record
 from shared.messages import BadMessage, FileStatus, decode_status
 from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
+LEDGER_READER = "scanner"
+"""Names this reader in dead letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +45,13 @@ class FilesInFlight:
 class LedgerFollower:
     """Keeps the newest status of every file in memory. One thread reads the topic (`follow`); any thread may ask."""
 
-    def __init__(self, brokers: str) -> None:
+    def __init__(self, brokers: str, producer: Producer, budget: DefectBudget) -> None:
         self.brokers = brokers
+        letters, is_known = (
+            DeadLetters(producer, reader=LEDGER_READER),
+            EarlierDefects(brokers, FILES_STATUS, LEDGER_READER),
+        )
+        self.contained = contained_records(self._take, letters, budget, is_known=is_known)
         self.reader = follow_all(brokers, FILES_STATUS)
         self.files: dict[str, KnownFile] = {}
         self.counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
@@ -51,23 +63,23 @@ class LedgerFollower:
         """Reads the topic until stopped."""
         while not stop.is_set():
             records = self.reader.poll(1000, 0.5)
+            self.contained(records)
             with self.moved:
-                for record in records:
-                    self._take(record.value)
-                    self.next_offsets[record.partition] = record.offset + 1
+                self.next_offsets |= {record.partition: record.offset + 1 for record in records}
                 self.moved.notify_all()
         self.reader.close()
 
-    def _take(self, value: bytes | None) -> None:
-        if value is None:
-            return
-        try:
-            status = decode_status(value)
-        except BadMessage as error:
-            log.error("invalid ledger record skipped", extra={"reason": str(error)})  # noqa: TRY400 - the reason suffices
-            return
-        if isinstance(status, FileStatus):
-            self.record(status)
+    def _take(self, records: Sequence[Record]) -> None:
+        """Takes records in order; taking some again changes nothing. The tracker sets invalid ones aside."""
+        with self.moved:
+            for record in records:
+                try:
+                    status = decode_status(record.value) if record.value is not None else None
+                except BadMessage as error:
+                    log.warning("invalid ledger record", extra={"origin": record.origin, "reason": str(error)[:200]})
+                    continue
+                if isinstance(status, FileStatus):
+                    self.record(status)
 
     def record(self, status: FileStatus) -> None:
         """Takes a status that was read from the topic, or that this scanner wrote and has not read yet."""

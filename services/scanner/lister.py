@@ -2,9 +2,9 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from time import time
+from time import monotonic, time
 from typing import NamedTuple
 
 from services.scanner.file_name import parse_file_name
@@ -12,12 +12,17 @@ from services.scanner.ledger import KnownFile
 from services.scanner.rules import FileRules, NewestFirst
 from services.scanner.settings import ScannerSettings
 from shared.backoff import backoff_s
+from shared.errors import Unreachable
 from shared.inventory import Endpoint
 from shared.messages import FileFound, file_identity, path_text
-from shared.remote.session import Denied, Entry, Gone, Session, child
+from shared.remote.session import Denied, Entry, Gone, OddEntry, Session, child
 from shared.settings import System
 
 log = logging.getLogger(__name__)
+MOST_ENTRIES = 2_000_000
+"""The most entries of one element; a listing with more does not end."""
+DIRECTORY_REASONS = frozenset(("directory refused", "no such directory"))
+"""Reasons that are counted by directory; all others by file."""
 
 
 def is_due(known: KnownFile | None, now_s: float, settings: ScannerSettings) -> bool:
@@ -71,13 +76,19 @@ class ListedEntry(NamedTuple):
     entry: Entry
 
 
+Offered = tuple[FileFound, ListedEntry]
+
+
 @dataclass
 class ElementListing:
     """The files of one element that may be announced, as many as the limits allow, and why others are left."""
 
     endpoint: Endpoint
     listed: int = 0
+    """Entries that are no directories; each is in `files`, on record, or left for a reason."""
     matching: int = 0
+    on_record: int = 0
+    """Files that the ledger knows as in flight, finished, or waiting to be announced again."""
     files: dict[FileFound, ListedEntry] = field(default_factory=dict)
     """The files to announce, with their entries."""
     left: Counter[str] = field(default_factory=Counter)
@@ -86,13 +97,25 @@ class ElementListing:
     trouble: str = ""
     """Why the element could not be listed; empty if it could."""
 
+    def fail(self, trouble: str) -> None:
+        """Gives up what was found: the next scan tries again."""
+        self.left["element not scanned"] += len(self.files)
+        self.files, self.trouble = {}, trouble
+
 
 class Lister:
     """Lists an element twice: a file that is the same in both listings is complete, whatever its mtime says."""
 
     def __init__(
-        self, system: System, settings: ScannerSettings, ledger: Mapping[str, KnownFile], epoch: int = 0
+        self,
+        system: System,
+        settings: ScannerSettings,
+        ledger: Mapping[str, KnownFile],
+        epoch: int = 0,
+        proceed: Callable[[], None] = lambda: None,
     ) -> None:
+        """Args: proceed: called for each entry; raises Unreachable to end the listing."""
+        self.proceed = proceed
         self.system = system
         self.settings = settings
         self.rules = FileRules(system, settings.temporary_suffixes)
@@ -106,36 +129,54 @@ class Lister:
     def first_listing(self, session: Session, endpoint: Endpoint, limit: int) -> ElementListing:
         """Returns up to `limit` files that match the rules and are due. Needs the same memory for any directory."""
         listing = ElementListing(endpoint)
-        newest = NewestFirst[tuple[FileFound, ListedEntry]](
-            limit, self.system.backlog_share, lambda offered: cycle_of(offered[0])
-        )
+        newest = NewestFirst[Offered](limit, self.system.backlog_share, lambda offered: cycle_of(offered[0]))
         for directory, entry in self._listing(session, endpoint, listing.left):
             listing.listed += 1
-            reason = self.rules.reason_left(entry, time())
-            if reason:
-                listing.left[reason] += 1
+            if isinstance(entry, OddEntry):
+                listing.left[entry.reason] += 1
                 continue
-            listing.matching += 1
-            path = child(directory, entry.name)
-            known = self.ledger.get(_identity(self.system.name, endpoint, path_text(path), entry))
-            if is_due(known, time(), self.settings):
-                file = with_attempt(announcement(self.system.name, endpoint, path, entry, self.epoch), known)
-                newest.offer((file, ListedEntry(directory, entry)))
-        listing.files = dict(newest.selected())
-        listing.left["no room"] = newest.offered - len(listing.files)
+            try:
+                self._consider(listing, newest, ListedEntry(directory, entry))
+            except Exception:
+                if not listing.left["defect"]:
+                    extra = {"system": self.system.name, "element": endpoint.name, "path": path_text(entry.name)}
+                    log.exception("file not announced because of a defect", extra=extra)
+                listing.left["defect"] += 1
+        selected = newest.selected()
+        listing.files = dict(selected)
+        listing.left["listed twice"] = len(selected) - len(listing.files)
+        listing.left["no room"] = newest.offered - len(selected)
         listing.at_s = time()
         return listing
+
+    def _consider(self, listing: ElementListing, newest: NewestFirst[Offered], listed: ListedEntry) -> None:
+        """Counts a file that is left or on record, and offers any other one for announcement."""
+        directory, entry = listed
+        if reason := self.rules.reason_left(entry, time()):
+            listing.left[reason] += 1
+            return
+        path = child(directory, entry.name)
+        known = self.ledger.get(_identity(self.system.name, listing.endpoint, path_text(path), entry))
+        if is_due(known, time(), self.settings):
+            file = announcement(self.system.name, listing.endpoint, path, entry, self.epoch)
+            newest.offer((with_attempt(file, known), listed))
+        else:
+            listing.on_record += 1
+        listing.matching += 1
 
     def second_listing(self, session: Session, listing: ElementListing) -> ElementListing:
         """Removes the files that changed since the first listing, and those whose marker file is missing."""
         file_of = {listed: file for file, listed in listing.files.items()}
         settled: dict[FileFound, ListedEntry] = {}
         marked: set[tuple[bytes, bytes]] = set()
-        for listed in self._listing(session, listing.endpoint, Counter()):
+        for directory, entry in self._listing(session, listing.endpoint, Counter()):
+            if isinstance(entry, OddEntry):
+                continue
+            listed = ListedEntry(directory, entry)
             if (file := file_of.get(listed)) is not None:
                 settled[file] = listed
-            if (name := self.rules.marked(listed.entry.name)) is not None:
-                marked.add((listed.directory, name))
+            if (name := self.rules.marked(entry.name)) is not None:
+                marked.add((directory, name))
         if self.system.marker_suffix:
             unmarked = {file for file, (where, entry) in settled.items() if (where, entry.name) not in marked}
             listing.left["no marker"] = len(unmarked)
@@ -144,15 +185,30 @@ class Lister:
         listing.files = settled
         return listing
 
-    def _listing(self, session: Session, endpoint: Endpoint, left: Counter[str]) -> Iterator[ListedEntry]:
-        """Yields the entries of all directories of an element; a missing one, as of a future date, counts as empty."""
+    def _listing(
+        self, session: Session, endpoint: Endpoint, left: Counter[str]
+    ) -> Iterator[tuple[bytes, Entry | OddEntry]]:
+        """Yields the entries of all directories of an element; a missing one, as of a future date, counts as empty.
+
+        Raises:
+            Unreachable: the listing has too many entries or takes too long.
+        """
+        entries, until_s = 0, monotonic() + self.settings.listing_s
         for directory in endpoint.directories(time()):
             try:
                 for where, entry in session.tree(directory, self.system.depth, self.finished_directories):
+                    self.proceed()
+                    entries += 1
+                    if entries > MOST_ENTRIES or monotonic() > until_s:
+                        raise Unreachable(
+                            f"the listing does not end: {entries} entries, at most {MOST_ENTRIES} entries and "
+                            f"{self.settings.listing_s:.0f} s (scanner: listing_s)"
+                        )
                     if isinstance(entry, Denied):
                         left["directory refused"] += 1
-                        log.warning("directory not listed", extra={"system": self.system.name, "reason": str(entry)})
+                        extra = {"system": self.system.name, "element": endpoint.name, "reason": str(entry)}
+                        log.warning("directory not listed", extra=extra)
                     else:
-                        yield ListedEntry(where, entry)
+                        yield where, entry
             except Gone:
                 left["no such directory"] += 1

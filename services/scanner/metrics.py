@@ -4,6 +4,20 @@ from shared.metrics import counter, gauge, seconds
 
 LEADING = gauge("scanner", "leading", "1 if this scanner leads the system, else 0.", "system")
 ANNOUNCED = counter("scanner", "files_announced_total", "Files announced to the fetchers.", "system")
+FILES_SCANNED = counter(
+    "scanner",
+    "files_scanned_total",
+    "Files listed by the scans: announced, held back, on record, or the reason for which they were left.",
+    "system",
+    "outcome",
+)
+ELEMENTS_FAILED = counter(
+    "scanner",
+    "elements_not_scanned_total",
+    "Elements that could not be listed: unreachable, or a defect of the code, which was logged.",
+    "system",
+    "reason",
+)
 SCAN_SECONDS = seconds("scanner", "scan_seconds", "Duration of a scan of all elements of a system.", "system")
 SCANNED = gauge("scanner", "last_scan_timestamp_seconds", "Time at which the last scan ended.", "system")
 ELEMENTS = gauge("scanner", "scan_elements", "Elements in the last scan.", "system")

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from services.scanner import metrics
-from services.scanner.file_producer import FileProducer
+from services.scanner.file_producer import FileProducer, outcomes
 from services.scanner.leader import Leadership, Term
 from services.scanner.state import ScanSummary, SystemState
 from shared.health import Heartbeat
@@ -106,7 +106,7 @@ class PerformanceManagement:
         except BadSettings as error:
             log.error("system not scanned", extra={"system": self.system, "reason": str(error)})  # noqa: TRY400 - the reason suffices
             return replace(leading, reason=str(error))
-        summary = self.files.scan(endpoints, term)
+        summary = self.files.scan(endpoints, term, self.heartbeat.progress)
         _set_metrics(self.system, summary)
         return replace(leading, scan=summary)
 
@@ -115,6 +115,8 @@ def _set_metrics(system: str, summary: ScanSummary) -> None:
     metrics.SCANNED.labels(system).set_to_current_time()
     metrics.SCAN_SECONDS.labels(system).observe(summary.took_s)
     metrics.ANNOUNCED.labels(system).inc(summary.announced)
+    for outcome, files in outcomes(summary).items():
+        metrics.FILES_SCANNED.labels(system, outcome).inc(files)
     metrics.ELEMENTS.labels(system).set(summary.elements)
     metrics.UNREACHABLE.labels(system).set(summary.unreachable)
     metrics.HELD_BACK.labels(system).set(summary.held_back)

@@ -8,6 +8,7 @@ from fnmatch import translate
 from functools import cached_property
 from typing import Generic, TypeVar
 
+from services.scanner.file_name import LONGEST_NAME
 from shared.remote.session import Entry
 from shared.settings import BadSettings, System
 
@@ -30,6 +31,8 @@ class FileRules:
 
     def reason_left(self, entry: Entry, now_s: float) -> str:
         """Returns why a file is left on the element for now, or an empty string if it is taken."""
+        if len(entry.name) > LONGEST_NAME:
+            return "name too long"
         age_s, system = now_s - entry.mtime_s, self.system
         reasons = {
             "temporary name": entry.name.startswith(b".") or entry.name.endswith(self._unfinished),

@@ -16,6 +16,8 @@ class ScannerSettings:
     longest_wait_s: Annotated[Seconds, "longest of these waits"] = 3600.0
     config_look_s: Annotated[Seconds, "interval between checks for a changed configuration"] = 5.0
     settle_s: Annotated[SecondsOrZero, "interval between the two listings in which a file must be unchanged"] = 2.0
+    listing_s: Annotated[Seconds, "longest time for listing one element; then it counts as unreachable"] = 240.0
+    announce_after_s: Annotated[Seconds, "a longer scan announces each time what it has found so far"] = 3.0
     listings: Annotated[Threads, "elements of a system that are listed at the same time"] = 8
     temporary_suffixes: Annotated[tuple[Name, ...], "suffixes of files that an element is still writing"] = (
         ".part",

@@ -11,6 +11,10 @@ import orjson
 class ScanSummary:
     """The result of one scan of a system."""
 
+    listed: int = 0
+    """Files that the elements listed; each was announced, held back, on record, or left for a reason."""
+    on_record: int = 0
+    """Files that the ledger knows as in flight, finished, or waiting to be announced again."""
     elements: int = 0
     """Elements that were scanned."""
     unreachable: int = 0
@@ -26,6 +30,8 @@ class ScanSummary:
     left: Mapping[str, int] = field(default_factory=dict)
     """Reason -> files that were left on the elements for it."""
     took_s: float = 0.0
+    troubles: Mapping[str, str] = field(default_factory=dict)
+    """Element -> why it could not be listed; some of them, if there are many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

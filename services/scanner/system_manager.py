@@ -20,6 +20,7 @@ from services.scanner.settings import ScannerSettings, zookeeper_of
 from services.scanner.state import SystemState
 from shared.backoff import backoff_s
 from shared.crash import exit_on_error
+from shared.defects import budget_of
 from shared.health import Heartbeat
 from shared.kafka.produce import Producer
 from shared.remote.service_manager import FtpServiceManager
@@ -116,9 +117,9 @@ class SystemManager:
         brokers = settings.kafka.bootstrap_servers
         self.own = own
         self.watch = Watch(settings, self._check, read)
-        self.ledger = LedgerFollower(brokers)
         self.producer = Producer(brokers)
-        self.elements = FtpServiceManager(settings.elements)
+        self.ledger = LedgerFollower(brokers, self.producer, budget_of(settings.defects))
+        self.elements = FtpServiceManager(settings.elements, at_most_s=own.listing_s)
         self.leadership = Leadership(zookeeper_of(settings).connection_string, f"{socket.gethostname()}-{os.getpid()}")
         self.heartbeat = Heartbeat(settings.health.file)
         self.runs: dict[str, SystemRun] = {}

@@ -7,7 +7,7 @@ hand, after the changes of the tables and the commands are durable, and no excep
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from time import time
 from typing import Any
@@ -20,9 +20,14 @@ from services.tracker.publisher import outgoing_command
 from services.tracker.settings import TrackerSettings
 from services.tracker.tracker import FileProcessingTracker, TrackedFiles
 from shared.crash import exit_on_error
+from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget
+from shared.errors import MustExit
 from shared.health import Heartbeat
+from shared.kafka.dead_letters import DeadLetters, Refusal
 from shared.kafka.produce import Outgoing, Producer
+from shared.kafka.record import Record
 from shared.messages import BadMessage, FileStatus, Settle, SinkPosition, decode_status
+from shared.metrics import DEAD_LETTERS
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
 from shared.watch import Watch
@@ -47,10 +52,17 @@ class PendingAcks:
             producer: sends the commands; not Faust's own, which sometimes makes an agent wait for ever.
         """
         self.producer = producer
+        self.letters = DeadLetters(producer)
         self.commands: list[Outgoing] = []
+        self.refusals: list[Refusal] = []
+        """Events to set aside."""
         self.futures: list[Awaitable[Any]] = []
         """Deliveries of the tables' changes to their changelogs."""
         self.events: list[faust.EventT[Any]] = []
+
+    def set_aside(self, event: faust.EventT[Any], reason: str, traceback: str = "") -> None:
+        """Queues an event for the dead letters: it is acknowledged after it is there."""
+        self.refusals.append(Refusal(record_of(event), reason, traceback=traceback))
 
     async def acknowledge(self) -> None:
         """Waits until everything decided so far is durable, then acknowledges the events that caused it.
@@ -60,9 +72,12 @@ class PendingAcks:
             TimeoutError: a change of a table was not durable in time.
         """
         commands, self.commands = self.commands, []
+        refusals, self.refusals = self.refusals, []
         futures, self.futures = self.futures, []
         events, self.events = self.events, []
         await asyncio.to_thread(self.producer.deliver, *commands)
+        if refusals:
+            await asyncio.to_thread(self.letters.write, refusals)
         await asyncio.wait_for(asyncio.gather(*futures), DURABLE_S)
         for event in events:
             event.ack()
@@ -80,15 +95,22 @@ def durable_table(pending: PendingAcks) -> type[faust.Table[Any, Any]]:
     return Table
 
 
-def build_app(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> faust.App:
+def record_of(event: faust.EventT[Any]) -> Record:
+    """Returns the record of an event."""
+    at = event.message
+    return Record(at.topic, at.partition, at.offset, at.key or b"", at.value, at.timestamp or 0.0)
+
+
+def build_app(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat, budget: DefectBudget) -> faust.App:
     """Returns the app, not started yet. Its topics must exist."""
+    DEAD_LETTERS.labels(FILES_STATUS.name)  # exists with 0 from the start
     brokers = watch.settings.kafka.bootstrap_servers
     pending = PendingAcks(Producer(brokers))
     app = _bare_app(brokers, own, pending)
     files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
     positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
     tracker = FileProcessingTracker(partial(complete_on, watch), TrackedFiles(files), SinkPositions(positions))
-    _track_statuses(app, tracker, pending)
+    _track_statuses(app, tracker, pending, budget)
     _reindex_after_recovery(app, tracker, files, positions)
     _check_regularly(app, own.look_s, watch, Progress(brokers, heartbeat))
     _acknowledge_regularly(app, pending)
@@ -114,16 +136,36 @@ def _bare_app(brokers: str, own: TrackerSettings, pending: PendingAcks) -> faust
     )
 
 
-def _track_statuses(app: faust.App, tracker: FileProcessingTracker, pending: PendingAcks) -> None:
+def _track_statuses(app: faust.App, tracker: FileProcessingTracker, pending: PendingAcks, budget: DefectBudget) -> None:
     statuses = app.topic(FILES_STATUS.name, key_serializer="raw", value_serializer="raw")
+
+    def handle(events: Sequence[faust.EventT[Any]]) -> None:
+        for event in events:
+            try:
+                commands = commands_for(tracker, event.value, time())
+            except BadMessage as error:
+                pending.set_aside(event, str(error))
+                continue
+            for settle in commands:
+                log.info("file complete", extra={"file": settle.file_id, "to": settle.to})
+                pending.commands.append(outgoing_command(settle))
+
+    def give_up(event: faust.EventT[Any], defect: Defect) -> None:
+        pending.set_aside(event, defect.reason, defect.traceback)
+
+    contained = Contained(
+        handle, tracker.on_recovered, give_up, budget, lambda event: record_of(event).origin, NO_RECORDS_FAULT
+    )
 
     @app.agent(statuses)
     async def track(stream: Any) -> None:
         with exit_on_error("track files"):
             async for event in stream.noack().events():
-                for settle in commands_for(tracker, event.value, time()):
-                    log.info("file complete", extra={"file": settle.file_id, "to": settle.to})
-                    pending.commands.append(outgoing_command(settle))
+                try:
+                    contained([event])
+                except MustExit:
+                    await pending.acknowledge()  # what was handled or set aside before
+                    raise
                 pending.events.append(event)
 
 
@@ -164,18 +206,17 @@ def complete_on(watch: Watch, name: str) -> tuple[str, ...]:
 
 
 def commands_for(tracker: FileProcessingTracker, value: bytes | None, now_s: float) -> list[Settle]:
-    """Passes a record of the ledger to the tracker and returns the commands to give for it."""
+    """Passes a record of the ledger to the tracker and returns the commands to give for it.
+
+    Raises:
+        BadMessage: not a valid record.
+    """
     if value is None:  # a deleted entry
         return []
-    try:
-        record = decode_status(value)
-    except BadMessage as error:
-        log.error("invalid ledger record skipped", extra={"reason": str(error)})  # noqa: TRY400 - the reason suffices
-        return []
-    match record:
-        case FileStatus():
-            return list(tracker.on_status(record, now_s))
-        case SinkPosition():
-            return list(tracker.on_position(record, now_s))
+    match decode_status(value):
+        case FileStatus() as status:
+            return list(tracker.on_status(status, now_s))
+        case SinkPosition() as position:
+            return list(tracker.on_position(position, now_s))
         case _:  # what a sink set aside counts in the figures of the cycle only
             return []

@@ -75,6 +75,10 @@ class CycleStatistics:
             now_s: seconds since 1970.
             expected: system -> the elements in its inventory; called only for systems with a cycle to close.
         """
+        yield from self.figures_of(self.due(now_s), expected, now_s)
+
+    def due(self, now_s: float) -> list[Cycle]:
+        """Returns the cycles that close now or changed after they were closed; they count as unchanged then."""
         for cycle in [cycle for cycle in self.files if cycle[1] <= now_s - self.keep_s]:
             self._drop(cycle)
         due = sorted(
@@ -82,9 +86,15 @@ class CycleStatistics:
             for system, end_s in self.changed
             if now_s >= end_s + self.lateness_s and self.sinks(system)  # a system that was removed keeps its figures
         )
-        elements = {system: expected(system) for system in {system for system, _ in due}}
-        for system, end_s in due:
-            self.changed.discard((system, end_s))
+        self.changed.difference_update(due)
+        return due
+
+    def figures_of(
+        self, cycles: Collection[Cycle], expected: Callable[[str], Collection[str]], now_s: float
+    ) -> Iterator[CycleFigures]:
+        """Yields the figures of cycles at this moment; calls `expected` once for each of their systems."""
+        elements = {system: expected(system) for system in {system for system, _ in cycles}}
+        for system, end_s in cycles:
             yield self.figures(system, end_s, elements[system], now_s)
 
     def figures(self, system: str, end_s: int, expected: Collection[str], now_s: float) -> CycleFigures:

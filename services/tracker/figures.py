@@ -8,6 +8,8 @@ from math import ceil
 from shared.cycle_figures import CycleFigures
 from shared.messages import FileStatus, SetAside
 
+LARGEST_COUNT = 2**63 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class CycleFiles:
@@ -39,7 +41,7 @@ class CycleFiles:
 
     def values_set_aside(self, files: Iterable[FileStatus], sink: str) -> int:
         """Returns the number of values of these files that a sink has set aside."""
-        return sum(part.values for file in files for part in self.set_aside[file.file_id] if part.sink == sink)
+        return count(part.values for file in files for part in self.set_aside[file.file_id] if part.sink == sink)
 
     def times(self) -> dict[str, list[float]]:
         """Returns when the files reached each stage: stage -> seconds since 1970 of each file that did."""
@@ -70,18 +72,23 @@ def figures_of_cycle(cycle: CycleFiles, expected: Collection[str], now_s: float)
         fetched=len(times["fetched"]), parsed=len(parsed), stored={sink: len(has) for sink, has in stored.items()},
         done=stages["done"], error=stages["error"] + stages["failed"], lost=stages["lost"],
         postponed=stages["postponed"], quarantined=cycle.quarantined,
-        bytes=sum(file.size for file in files), batches=sum(file.batches for file in parsed),
-        rows=sum(file.rows for file in parsed), suspect=sum(file.suspect for file in parsed),
-        values=sum(file.values for file in parsed),
+        bytes=count(file.size for file in files), batches=count(file.batches for file in parsed),
+        rows=count(file.rows for file in parsed), suspect=count(file.suspect for file in parsed),
+        values=count(file.values for file in parsed),
         values_stored={
-            sink: sum(file.values for file in has) - cycle.values_set_aside(has, sink) for sink, has in stored.items()
+            sink: count(file.values for file in has) - cycle.values_set_aside(has, sink) for sink, has in stored.items()
         },
         values_set_aside={sink: cycle.values_set_aside(files, sink) for sink in stored},
-        values_quarantined=sum(file.quarantined for file in files), values_dropped=sum(file.dropped for file in files),
-        retries=sum(file.attempt + file.tries - 2 for file in files),
+        values_quarantined=count(f.quarantined for f in files), values_dropped=count(f.dropped for f in files),
+        retries=count(file.attempt + file.tries - 2 for file in files),
         latency_s={stage: quantiles(at_s - cycle.end_s for at_s in reached) for stage, reached in times.items()},
         took_s=round(max(times["stored"]) - min(times["found"]), 3) if times["stored"] and times["found"] else 0.0,
     )  # fmt: skip
+
+
+def count(numbers: Iterable[int]) -> int:
+    """Returns the sum, within what a message and a database hold: a ledger record may state any number."""
+    return min(max(0, sum(numbers)), LARGEST_COUNT)
 
 
 def quantiles(latencies_s: Iterable[float]) -> list[float]:

@@ -1,19 +1,21 @@
 """CyclePublisher: reads the ledger beside Faust, publishes cycle figures, and repeats unanswered commands."""
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from threading import Event
 from time import time
 from typing import Any, get_args
 
 from services.tracker import metrics
-from services.tracker.cycles import CycleStatistics
+from services.tracker.cycles import Cycle, CycleStatistics
 from services.tracker.leases import Leases
 from services.tracker.states import State
 from shared.cycle_figures import CycleFigures
+from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, nothing_to_renew
 from shared.health import Heartbeat
 from shared.kafka.consume import Consumer
+from shared.kafka.dead_letters import DeadLetters, contained_records
 from shared.kafka.produce import Outgoing, Producer, about_element
 from shared.kafka.record import Record
 from shared.messages import BadMessage, Settle, decode_status
@@ -21,6 +23,8 @@ from shared.settings import System
 from shared.topics import CYCLES, FILES_SETTLE
 
 log = logging.getLogger(__name__)
+PUBLISHER_READER = "tracker's second reader"
+"""Names this reader in dead letters."""
 LOGGED_ELEMENTS = 20
 """Largest number of missing elements in a log line."""
 
@@ -49,35 +53,44 @@ class CyclePublisher:
     """System and end of the period -> figures published by this tracker or an earlier one."""
     newest_s: dict[str, int] = field(default_factory=dict)
     """System -> end of the period of its newest published cycle."""
+    budget: DefectBudget = field(default_factory=DefectBudget)
+    is_known: Callable[[Record], bool] = lambda _: False
+    """Returns True for a record that an earlier tracker set aside after a defect here."""
 
     def run(self, stop: Event) -> None:
         """Publishes until stopped."""
+        letters = DeadLetters(self.producer, reader=PUBLISHER_READER)
+        take = contained_records(self._take, letters, self.budget, is_known=self.is_known)
+        publish = Contained(self._publish, nothing_to_renew, _report, self.budget, str, NO_RECORDS_FAULT)
         while not stop.is_set():
-            for record in self.reader.poll(5000, 1.0):
-                self._take(record)
+            records = self.reader.poll(5000, 1.0)
+            take(records)
+            for record in records:
                 if record.offset + 1 >= self.unread.get(record.partition, record.offset + 2):
                     del self.unread[record.partition]
             if not self.unread:
-                self._publish()
+                publish(self.statistics.due(time()))
                 self._count_states()
                 self._command()
             self.heartbeat.progress()
         self.reader.close()
 
-    def _take(self, record: Record) -> None:
-        if record.value is None:
-            self.statistics.on_removed(record.key_text)
-            return
-        try:
-            found = decode_status(record.value)
-        except BadMessage:
-            log.debug("invalid ledger record skipped")  # the Faust app logs it as an error
-            return
-        self.statistics.on_record(found, time())
-        self.leases.on_record(found)
+    def _take(self, records: Sequence[Record]) -> None:
+        """Takes records in order; taking some again changes nothing. The Faust app sets invalid ones aside."""
+        for record in records:
+            if record.value is None:
+                self.statistics.on_removed(record.key_text)
+                continue
+            try:
+                found = decode_status(record.value)
+            except BadMessage:
+                log.debug("invalid ledger record skipped")
+                continue
+            self.statistics.on_record(found, time())
+            self.leases.on_record(found)
 
-    def _publish(self) -> None:
-        for figures in self.statistics.closed(time(), self.expected):
+    def _publish(self, cycles: Sequence[Cycle]) -> None:
+        for figures in self.statistics.figures_of(cycles, self.expected, time()):
             before = self.published.get((figures.system, figures.end_s))
             if before is None or replace(before, told_s=figures.told_s) != figures:
                 key = f"{figures.system}/{figures.end_s}"
@@ -114,6 +127,11 @@ class CyclePublisher:
             metrics.CYCLE_SUSPECT.labels(figures.system).set(figures.rates["suspect_share"])
             for stage, (_, _, longest_s) in ((s, q) for s, q in figures.latency_s.items() if q):
                 metrics.CYCLE_LATENCY.labels(figures.system, stage).set(longest_s)
+
+
+def _report(cycle: Cycle, defect: Defect) -> None:
+    """Reports a cycle without figures. No record is to blame; the cycle is tried again when it changes."""
+    log.error("cycle has no figures", extra={"cycle": f"{cycle[0]}/{cycle[1]}", "reason": defect.reason})
 
 
 def outgoing_command(settle: Settle) -> Outgoing:

@@ -24,11 +24,10 @@ class TrackedFiles:
     """The newest statuses of files under way, in a mapping of plain JSON values such as a Faust table."""
 
     table: MutableMapping[str, dict[str, Any]]
-    """File id -> the fields of its status. Unknown fields, of a newer version, are ignored."""
+    """File id -> the fields of its status. Unknown fields, of a newer version, are ignored; so is an invalid entry."""
 
     def get(self, file_id: str) -> FileStatus | None:
-        found = self.table.get(file_id)
-        return None if found is None else _status(found)
+        return _status(self.table.get(file_id))
 
     def put(self, status: FileStatus) -> None:
         self.table[status.file_id] = _plain(status)
@@ -39,7 +38,7 @@ class TrackedFiles:
             del self.table[file_id]
 
     def all(self) -> Iterator[FileStatus]:
-        return map(_status, self.table.values())
+        return (status for found in self.table.values() if (status := _status(found)))
 
 
 @dataclass
@@ -113,8 +112,12 @@ def _plain(status: FileStatus) -> dict[str, Any]:
     return {name: getattr(status, name) for name in STATUS_FIELDS}
 
 
-def _status(found: dict[str, Any]) -> FileStatus:
-    return FileStatus(**{name: found[name] for name in STATUS_FIELDS if name in found})
+def _status(found: Any) -> FileStatus | None:
+    """Returns the status of an entry; None if there is none, or if the table's changelog was damaged."""
+    try:
+        return FileStatus(**{name: found[name] for name in STATUS_FIELDS if name in found})
+    except TypeError:
+        return None
 
 
 def _settle(status: FileStatus, to: Literal["done", "error"], stored_s: float = 0.0) -> Settle:

@@ -12,14 +12,16 @@ import faust
 from services.tracker.app import build_app, complete_on
 from services.tracker.cycles import CycleStatistics
 from services.tracker.leases import Leases
-from services.tracker.publisher import CyclePublisher
+from services.tracker.publisher import PUBLISHER_READER, CyclePublisher
 from services.tracker.settings import TrackerSettings
 from shared import log
 from shared.crash import exit_on_error
 from shared.cycle_figures import CycleFigures, readable
+from shared.defects import DefectBudget, budget_of
 from shared.health import Heartbeat, heartbeats
 from shared.inventory import endpoints
 from shared.kafka import admin, consume
+from shared.kafka.dead_letters import EarlierDefects
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
 from shared.settings import BadSettings, load
@@ -38,7 +40,7 @@ class Worker(faust.Worker):
         self.loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
 
 
-def publish_cycles(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> None:
+def publish_cycles(watch: Watch, own: TrackerSettings, budget: DefectBudget, heartbeat: Heartbeat) -> None:
     """Publishes the figures of the cycles until the process ends."""
     brokers = watch.settings.kafka.bootstrap_servers
 
@@ -57,6 +59,8 @@ def publish_cycles(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat) -> 
             lambda: watch.settings.systems,
             heartbeat,
             published_figures(brokers),
+            budget=budget,
+            is_known=EarlierDefects(brokers, FILES_STATUS, PUBLISHER_READER),
         ).run(Event())
 
 
@@ -87,9 +91,9 @@ def main() -> None:
     if missing:
         sys.exit(f"no topic {', '.join(missing)}: run `pmflow topics create` first")
     own = settings.section("tracker", TrackerSettings)
-    watch = Watch(settings)
+    watch, budget = Watch(settings), budget_of(settings.defects)
     of_faust, of_cycles = heartbeats(settings.health.file, 2)
     # A daemon: it ends with the process, as it owns nothing.
-    Thread(target=publish_cycles, args=(watch, own, of_cycles), daemon=True).start()
-    app = build_app(watch, own, of_faust)
+    Thread(target=publish_cycles, args=(watch, own, budget, of_cycles), daemon=True).start()
+    app = build_app(watch, own, of_faust, budget)
     Worker(app, override_logging=False, redirect_stdouts=False, loglevel=logging.WARNING).execute_from_commandline()

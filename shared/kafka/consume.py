@@ -200,7 +200,10 @@ def _record(message: confluent_kafka.Message) -> Record:
 
 
 def _headers(message: confluent_kafka.Message) -> Mapping[str, str]:
-    pairs: list[tuple[str, bytes | None]] | None = message.headers()  # type: ignore[assignment] # its stub allows more
+    try:
+        pairs: list[tuple[str, bytes | None]] | None = message.headers()  # type: ignore[assignment] # its stub allows more
+    except ValueError:  # a name that is not UTF-8
+        return NO_HEADERS
     if not pairs:
         return NO_HEADERS
     return {name: text.decode(errors="replace") for name, text in pairs if text is not None}

@@ -5,11 +5,15 @@ from dataclasses import dataclass, field
 from threading import Condition, Event, Thread
 
 import confluent_kafka
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
-from shared.errors import Unreachable
+from shared.errors import Hopeless, Unreachable
 from shared.messages import partition_of
-from shared.topics import MESSAGE_MAX_BYTES, Topic
+from shared.topics import LETTER_MAX_BYTES, Topic
+
+
+class TooLarge(Hopeless):
+    """A record is larger than its topic or this client accepts; nothing of it is written."""
 
 
 class Deliveries:
@@ -25,11 +29,11 @@ class Deliveries:
         with self.changed:
             self.outstanding += 1
 
-    def report(self, error: KafkaError | None, message: confluent_kafka.Message) -> None:
+    def report(self, error: KafkaError | None, message: confluent_kafka.Message | None) -> None:
         with self.changed:
             self.outstanding -= 1
             self.failure = self.failure or error
-            if error is None:
+            if error is None and message is not None:
                 self.last_offset = max(self.last_offset, message.offset() or 0)
             self.changed.notify_all()
 
@@ -38,9 +42,12 @@ class Deliveries:
 
         Raises:
             Unreachable: a record was not delivered; none of the work counts as done.
+            TooLarge: the topic does not accept a record because of its size.
         """
         with self.changed:
             self.changed.wait_for(lambda: self.outstanding == 0)
+            if self.failure is not None and self.failure.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                raise TooLarge(f"Kafka did not take a record: {self.failure.str()}")
             if self.failure is not None:
                 raise Unreachable(f"Kafka did not take a record: {self.failure.str()}")
             return self.last_offset
@@ -77,7 +84,7 @@ class Producer:
                 "linger.ms": 20,
                 "batch.size": 1 << 20,
                 "queue.buffering.max.kbytes": 64 << 10,  # bounds memory: `send` blocks while the queue is full
-                "message.max.bytes": MESSAGE_MAX_BYTES + 100_000,
+                "message.max.bytes": LETTER_MAX_BYTES,
                 "delivery.timeout.ms": delivery_timeout_ms,
             }
         )
@@ -90,7 +97,7 @@ class Producer:
             self.producer.poll(0.2)
 
     def send(self, message: Outgoing, deliveries: Deliveries) -> None:
-        """Queues a record; blocks while the queue of the producer is full."""
+        """Queues a record; blocks while the queue of the producer is full. `deliveries` gets to know of any failure."""
         deliveries.expect()
         while True:
             try:
@@ -104,6 +111,9 @@ class Producer:
                 )
             except BufferError:
                 self.producer.poll(0.1)
+            except KafkaException as error:
+                deliveries.report(error.args[0], None)
+                return
             else:
                 return
 
@@ -112,6 +122,7 @@ class Producer:
 
         Raises:
             Unreachable: Kafka did not take a record.
+            TooLarge: a record is too large.
         """
         deliveries = Deliveries()
         for message in messages:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import random
-from threading import Condition, Lock
+from threading import Condition, Event, Lock, Timer
 
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
@@ -38,9 +38,38 @@ def open_session(endpoint: Endpoint, settings: Remote) -> Session:
         case "sftp":
             return connect_sftp(endpoint, settings)
         case "local":
-            return LocalSession()
+            return LocalSession(endpoint.directories(time.time()))
         case _:
             return connect_ftp(endpoint, settings)
+
+
+@contextmanager
+def _deadline(session: Session, endpoint: Endpoint, at_most_s: float | None) -> Iterator[None]:
+    """Aborts a session when the time is over.
+
+    Raises:
+        Unreachable: the session was aborted.
+    """
+    if at_most_s is None:
+        yield
+        return
+    expired = Event()
+
+    def expire() -> None:
+        expired.set()
+        session.abort()
+
+    timer = Timer(at_most_s, expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception as error:
+        if expired.is_set():
+            raise Unreachable(f"{endpoint!r}: not finished within {at_most_s:.0f} s, given up") from error
+        raise
+    finally:
+        timer.cancel()
 
 
 @dataclass
@@ -99,8 +128,11 @@ class FtpServiceManager:
         settings: Remote,
         now_s: Callable[[], float] = time.monotonic,
         connect: Callable[[Endpoint, Remote], Session] = open_session,
+        at_most_s: float | None = None,
     ) -> None:
+        """Args: at_most_s: a session lent for longer is aborted, whatever its element does."""
         self.settings = settings
+        self.at_most_s = at_most_s
         self.now_s = now_s
         self.connect = connect
         self.lock = Lock()
@@ -117,7 +149,8 @@ class FtpServiceManager:
         session = self._take(host, endpoint)
         began_s = self.now_s()
         try:
-            yield session
+            with _deadline(session, endpoint, self.at_most_s):
+                yield session
         except (Hopeless, Denied):
             self._count(host, session, began_s)
             self._give_back(host, endpoint, session)  # a negative response: the connection still works

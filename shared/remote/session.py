@@ -7,6 +7,10 @@ from typing import BinaryIO, Protocol
 
 from shared.errors import Hopeless, Unreachable
 
+MORE_IN_MEMORY, MORE_ON_DISK = 1 << 20, 1 << 30
+"""Bytes that are read beyond the listed size of a file, which some servers tell too small."""
+LONGEST_QUOTE = 300
+"""Characters of a server's answer in an error."""
 SLOWEST_BYTES_S = 10
 """The lowest rate that is tolerated, measured over one timeout: a slower server only occupies a connection."""
 
@@ -23,6 +27,10 @@ class Denied(Unreachable):
     """The host refuses this file or directory only. The session stays usable for other files."""
 
 
+class Longer(Denied):
+    """The file is so much longer than its listed size that reading it was given up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A regular file. Names are bytes, so that one name that is not UTF-8 cannot stop a directory."""
@@ -30,6 +38,14 @@ class Entry:
     name: bytes
     size: int
     mtime_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class OddEntry:
+    """A listed entry that cannot be collected; its reason is one of a few, and counted."""
+
+    name: bytes
+    reason: str
 
 
 @dataclass(slots=True)
@@ -78,10 +94,11 @@ class Session(Protocol):
 
     def tree(
         self, directory: bytes, depth: int, skip: Collection[bytes] = ()
-    ) -> Iterator[tuple[bytes, Entry | Denied]]:
+    ) -> Iterator[tuple[bytes, Entry | OddEntry | Denied]]:
         """Yields the regular files of a directory and its subdirectories, each with the directory that contains it.
 
-        The order is undefined; over SFTP many directories are listed at once. Links and special files are ignored.
+        The order is undefined; over SFTP many directories are listed at once. Links, special files, and files about
+        which the server tells too little or nonsense are odd entries: nothing but directories is left out.
         A subdirectory that is refused yields the refusal instead of its files. One that vanished is skipped.
 
         Args:
@@ -94,10 +111,15 @@ class Session(Protocol):
         """
 
     def read(self, path: bytes, size: int) -> bytes:
-        """Returns a whole file, at most `size` bytes (the size in the listing); fewer if the file shrank.
+        """Returns a whole file, to its end, whatever size its listing told.
+
+        Args:
+            path: the file; a link is refused.
+            size: in the listing. More or fewer bytes mean that the file changed, or that the server tells a wrong size.
 
         Raises:
             Gone: the file does not exist.
+            Longer: it has more than MORE_IN_MEMORY bytes beyond its size.
         """
 
     def read_all(self, files: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, bytes | Gone | Denied]]:
@@ -114,6 +136,7 @@ class Session(Protocol):
 
         Raises:
             Gone: the file does not exist.
+            Longer: it has more than MORE_ON_DISK bytes beyond its size.
         """
 
     def look(self, path: bytes) -> Entry | None:
@@ -124,6 +147,7 @@ class Session(Protocol):
 
         Raises:
             Gone: the file does not exist.
+            Denied: the file exists, but the server does not rename it.
         """
 
     def delete(self, path: bytes) -> None:
@@ -131,6 +155,7 @@ class Session(Protocol):
 
         Raises:
             Gone: the file does not exist.
+            Denied: the file exists, but the server does not delete it.
         """
 
     def make_directory(self, directory: bytes) -> None:
@@ -148,6 +173,9 @@ class Session(Protocol):
     def close(self) -> None:
         """Closes the connection. Never raises."""
 
+    def abort(self) -> None:
+        """Breaks the connection, from any thread: a call under way raises Unreachable. Never raises."""
+
 
 class Owned:
     """A session that only its owner thread may use: two threads on one channel take each other's responses and hang."""
@@ -162,6 +190,11 @@ class Owned:
     def check_owner(self) -> None:
         if get_ident() != self.owner:
             raise RuntimeError("a session has one owner thread: take another session from FtpServiceManager")
+
+
+def unexpected(path: object, error: Exception) -> Unreachable:
+    """Returns the error for an answer, or a failure of a client library, that nobody planned for."""
+    return Unreachable(f"{path!r}: unexpected response: {type(error).__name__} {str(error)[:LONGEST_QUOTE]}")
 
 
 @dataclass
@@ -212,7 +245,7 @@ def read_each(session: Session, files: Iterable[tuple[bytes, int]]) -> Iterator[
 
 def subtrees(
     session: Session, directories: Iterable[bytes], depth: int, skip: Collection[bytes]
-) -> Iterator[tuple[bytes, Entry | Denied]]:
+) -> Iterator[tuple[bytes, Entry | OddEntry | Denied]]:
     """Implements `Session.tree` for the given subdirectories, one by one; `depth` is that of their parent directory."""
     for directory in directories:
         try:

@@ -7,17 +7,21 @@ import socket
 import struct
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import paramiko
 
-from shared.errors import Unreachable
+from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.remote import sftp_requests as wire
-from shared.remote.session import Denied, Entry, Gone, LoginRefused, Owned
-from shared.remote.sftp_reads import Download, Downloads, ServerCapabilities, Walk
+from shared.remote.known_hosts import known_keys
+from shared.remote.listing import ListingBudget, ListingLimits, listed
+from shared.remote.session import Denied, Entry, Gone, LoginRefused, OddEntry, Owned, unexpected
+from shared.remote.sftp_reads import Download, Downloads, ServerCapabilities
 from shared.remote.sftp_requests import Requests, Response, refusal, text, u32, u64
+from shared.remote.sftp_walk import Walk
 from shared.remote.tcp import enable_keepalive
 from shared.settings import Remote, secret
 
@@ -31,6 +35,8 @@ OLD_CIPHERS, OLD_MACS = ("-cbc",), ("md5", "-sha1")
 
 class SftpSession(Owned):
     """Implements `session.Session` on an SFTP channel."""
+
+    limits = ListingLimits()
 
     def __init__(self, transport: paramiko.Transport, timeout_s: float) -> None:
         super().__init__()
@@ -47,10 +53,10 @@ class SftpSession(Owned):
 
     def tree(
         self, directory: bytes, depth: int, skip: Collection[bytes] = ()
-    ) -> Iterator[tuple[bytes, Entry | Denied]]:
+    ) -> Iterator[tuple[bytes, Entry | OddEntry | Denied]]:
         self.traffic.listings += 1
         with self._foreign(directory):
-            yield from Walk(self.requests, directory, depth, skip).run()
+            yield from Walk(self.requests, (directory, depth), skip, ListingBudget(self.limits)).run()
 
     def read(self, path: bytes, size: int) -> bytes:
         return b"".join(self._one(Download(path, size)).pieces)
@@ -76,19 +82,31 @@ class SftpSession(Owned):
     def look(self, path: bytes) -> Entry | None:
         with self._foreign(path):
             response = self.requests.call(wire.LSTAT, text(path))
-            if response.kind == wire.ATTRS:
-                found = wire.FieldReader(response.body).attributes()
-                return found.entry(path) if found.is_file else None
             if response.code == wire.NO_SUCH_FILE:
                 return None
-            raise refusal(path, response)
+            if response.kind != wire.ATTRS and response.code != wire.UNSUPPORTED:
+                raise refusal(path, response)
+            found = wire.FieldReader(response.body).attributes() if response.kind == wire.ATTRS else wire.Attributes()
+            line = found.line(path.rpartition(b"/")[2])
+            entry = listed(line) if line.complete and (line.kind != "file" or line.size) else self._in_parent(path)
+            return replace(entry, name=path) if isinstance(entry, Entry) else None
+
+    def _in_parent(self, path: bytes) -> Entry | None:
+        """Finds a file in the listing of its directory, which tells more than LSTAT on some servers."""
+        parent, _, name = path.rpartition(b"/")
+        try:
+            return next((entry for entry in self.entries(parent or b"/") if entry.name == name), None)
+        except Gone:
+            return None
 
     def move(self, path: bytes, to: bytes) -> None:
         """Renames a file, by posix-rename where the server supports it: RENAME of SFTP does not replace a file."""
         with self._foreign(path):
             response = self.requests.call(wire.EXTENDED, text(b"posix-rename@openssh.com"), text(path), text(to))
-            if response.code == wire.UNSUPPORTED:
+            if response.code not in {wire.OK, wire.NO_SUCH_FILE, wire.PERMISSION_DENIED}:
                 response = self.requests.call(wire.RENAME, text(path), text(to))
+            if response.code == wire.NO_SUCH_FILE and self.requests.call(wire.LSTAT, text(path)).kind == wire.ATTRS:
+                raise Denied(f"{path!r}: cannot be moved to {to!r}: the directory to move to does not exist")
             _expect_ok(path, response)
 
     def delete(self, path: bytes) -> None:
@@ -104,7 +122,16 @@ class SftpSession(Owned):
 
     def _is_directory(self, path: bytes) -> bool:
         response = self.requests.call(wire.STAT, text(path))
-        return response.kind == wire.ATTRS and wire.FieldReader(response.body).attributes().is_directory
+        if response.kind != wire.ATTRS:
+            return False
+        kind = wire.FieldReader(response.body).attributes().kind
+        return kind == "directory" or (kind == "unknown" and self._opens(path))
+
+    def _opens(self, directory: bytes) -> bool:
+        opened = self.requests.call(wire.OPENDIR, text(directory))
+        if opened.kind == wire.HANDLE:
+            self.requests.close(opened.text)
+        return opened.kind == wire.HANDLE
 
     def write(self, path: bytes, content: bytes) -> None:
         with self._foreign(path):
@@ -127,18 +154,25 @@ class SftpSession(Owned):
     def close(self) -> None:
         self.transport.close()
 
+    def abort(self) -> None:
+        self.transport.close()
+
     @contextmanager
     def _foreign(self, path: bytes) -> Iterator[None]:
-        """Translates errors of paramiko and malformed packets into Unreachable."""
+        """Translates whatever paramiko or a malformed packet raises into Unreachable."""
         self.check_owner()
         try:
             yield
+        except (Unreachable, Hopeless):
+            raise
         except TimeoutError as error:
             raise Unreachable(f"{path!r}: timed out, no data for {self.requests.rate.timeout_s:.0f} s") from error
         except (OSError, EOFError, paramiko.SSHException) as error:  # SSHException is no OSError
             raise Unreachable(f"{path!r}: {type(error).__name__} {error}") from error
         except (struct.error, IndexError) as error:
             raise Unreachable(f"{path!r}: the server sent an incomplete SFTP packet") from error
+        except Exception as error:
+            raise unexpected(path, error) from error
 
 
 def _expect_ok(path: bytes, response: Response) -> None:
@@ -160,9 +194,9 @@ def connect_sftp(endpoint: Endpoint, settings: Remote) -> SftpSession:
     enable_keepalive(connection, settings.timeout_s)
     try:
         transport = paramiko.Transport(connection)
-    except paramiko.SSHException as error:
+    except Exception as error:
         connection.close()
-        raise Unreachable(f"{endpoint!r}: {error}") from error
+        raise Unreachable(f"{endpoint!r}: {type(error).__name__} {error}") from error
     try:
         transport.banner_timeout = transport.auth_timeout = settings.timeout_s
         _choose_algorithms(transport, legacy=endpoint.legacy_algorithms)
@@ -177,7 +211,7 @@ def connect_sftp(endpoint: Endpoint, settings: Remote) -> SftpSession:
 
 
 def _connect_failure(endpoint: Endpoint, error: BaseException) -> BaseException:
-    """Translates an error raised while connecting; an unexpected one is returned unchanged."""
+    """Translates an error raised while connecting; one that ends the process is returned unchanged."""
     match error:
         case Unreachable():
             return error
@@ -190,7 +224,7 @@ def _connect_failure(endpoint: Endpoint, error: BaseException) -> BaseException:
             return Unreachable(f"{endpoint!r}: {error}{hint}")
         case paramiko.ChannelException():
             return Unreachable(f"{endpoint!r}: the server refused to open an SFTP channel: {error}")
-        case OSError() | EOFError() | paramiko.SSHException():
+        case Exception():
             return Unreachable(f"{endpoint!r}: {type(error).__name__} {error}")
     return error
 
@@ -246,15 +280,13 @@ def _verify(endpoint: Endpoint, key: paramiko.PKey, known_hosts: str) -> None:
         Unreachable: the key is unknown or differs from the known one.
     """
     name = endpoint.host if endpoint.port == 22 else f"[{endpoint.host}]:{endpoint.port}"
-    known = paramiko.HostKeys()
-    if known_hosts:
-        if not Path(known_hosts).exists():
-            raise Unreachable(f"{endpoint!r}: the known-hosts file {known_hosts} does not exist")
-        known.load(known_hosts)
-    if known.check(name, key):
+    if known_hosts and not Path(known_hosts).exists():
+        raise Unreachable(f"{endpoint!r}: the known-hosts file {known_hosts} does not exist")
+    known = known_keys(name, known_hosts) if known_hosts else []
+    if any(found.asbytes() == key.asbytes() for found in known):
         return
     shown = f"host key {key.get_name()} {key.fingerprint}"
-    if known.lookup(name):
+    if known:
         raise Unreachable(
             f"{endpoint!r}: {shown} differs from the key in {known_hosts}: the host was reinstalled, or another "
             f"machine responds in its place; find out which before you replace the line in the file"

@@ -1,25 +1,24 @@
-"""Pipelined reads over SFTP: one thread transfers many files, or lists many directories, at once on one channel."""
+"""Pipelined reads over SFTP: one thread transfers many files at once on one channel."""
 
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from shared.errors import Unreachable
 from shared.remote import sftp_requests as sftp
-from shared.remote.session import Denied, Entry, Gone, child, is_plain_name
+from shared.remote.session import MORE_IN_MEMORY, MORE_ON_DISK, Denied, Gone, Longer
 from shared.remote.sftp_requests import Requests, Response, refusal, text, u32, u64
 
 FILES_AT_ONCE = 32
 HELD_BYTES = 16 << 20
 """Limit for the total size of the files in transfer, unless a single file is larger."""
+NOT_FILES = ("directory", "other")
 AHEAD_BYTES = 4 << 20
 """Limit for bytes that are requested but have not arrived, or have arrived out of order."""
 LARGE_READ, PLAIN_READ = 255 << 10, 32 << 10
 """Bytes per READ request: the most that OpenSSH returns at once, and what every server must return."""
-DIRECTORIES_AT_ONCE = 64
-LISTINGS_AHEAD, LISTINGS_AHEAD_BELOW = 4, 2
-"""READDIR requests in flight per directory: for the first directory, and for each subdirectory (many at once)."""
+BLOCK_BYTES = 4096
+"""A response that ends at a multiple of it may have been truncated by the server."""
 
 
 @dataclass
@@ -32,10 +31,11 @@ class ServerCapabilities:
 
 @dataclass(eq=False, slots=True)
 class Download:
-    """A file in transfer. Its content is written to `out`, or collected in `pieces`, in order."""
+    """A file in transfer, read to its end. Its content is written to `out`, or collected in `pieces`, in order."""
 
     path: bytes
     size: int
+    """The listed size; the real one may differ."""
     out: BinaryIO | None = None
     pieces: list[bytes] = field(default_factory=list)
     refused: Gone | Denied | None = None
@@ -46,6 +46,15 @@ class Download:
     under_way: int = 0
     early: dict[int, bytes] = field(default_factory=dict)
     """Pieces that arrived out of order, by offset."""
+    wanted: int = 0
+    """Bytes to request: one more than the file is known to have, until its end was seen."""
+
+    def __post_init__(self) -> None:
+        self.wanted = self.size + 1
+
+    @property
+    def held(self) -> int:
+        return max(self.size, self.taken)
 
     def add(self, at: int, data: bytes) -> None:
         """Adds a piece; delivers all pieces that are now in order."""
@@ -59,11 +68,22 @@ class Download:
 
     @property
     def wants_more(self) -> bool:
-        return self.handle != b"" and self.refused is None and self.asked < self.size
+        return self.handle != b"" and self.refused is None and self.asked < self.wanted
 
     @property
     def over(self) -> bool:
-        return not self.under_way and (self.refused is not None or self.asked >= self.size)
+        return not self.under_way and (self.refused is not None or self.asked >= self.wanted)
+
+    def ends_at(self, end: int) -> bool:
+        """Tells whether a response that is shorter than requested and ends there is the last one."""
+        return end == self.size and end % BLOCK_BYTES != 0
+
+    def extend(self) -> None:
+        """All that was wanted arrived, so there is more than the listing told."""
+        most = self.size + (MORE_IN_MEMORY if self.out is None else MORE_ON_DISK)
+        if self.wanted > most:
+            self.refused = Longer(f"{self.path!r}: longer than {most} bytes, far more than it was listed with")
+        self.wanted = min(most + 1, self.wanted + max(LARGE_READ, self.wanted - self.size))
 
 
 @dataclass(slots=True)
@@ -75,6 +95,8 @@ class _Piece:
     length: int = 0
     is_rest: bool = False
     """Set if it requests the rest of a piece that arrived shorter than requested."""
+    is_look: bool = False
+    """Set for the LSTAT before the OPEN: what was listed as a file may be a link by now."""
 
 
 class Downloads:
@@ -110,10 +132,11 @@ class Downloads:
             self.next = None
             if file is None:
                 break
-            if self.opened and sum(other.size for other in self.opened) + file.size > HELD_BYTES:
+            if self.opened and sum(other.held for other in self.opened) + file.size > HELD_BYTES:
                 self.next = file
                 break
             self.opened[file] = None
+            self._ask(_Piece(file, is_look=True), sftp.LSTAT, text(file.path))
             self._ask(_Piece(file), sftp.OPEN, text(file.path), u32(sftp.FOR_READING), sftp.NO_ATTRIBUTES)
         return bool(self.opened)
 
@@ -122,7 +145,7 @@ class Downloads:
         while file.wants_more and file.asked - file.taken < AHEAD_BYTES:
             if file.under_way and len(self.under_way) * self.capabilities.read_bytes >= AHEAD_BYTES:
                 return
-            length = min(self.capabilities.read_bytes, file.size - file.asked)
+            length = min(self.capabilities.read_bytes, file.wanted - file.asked)
             self._read(file, file.asked, length)
             file.asked += length
 
@@ -136,7 +159,10 @@ class Downloads:
     def _take(self, piece: _Piece, response: Response) -> Download:
         file = piece.file
         file.under_way -= 1
-        if piece.length:
+        if piece.is_look:
+            if response.kind == sftp.ATTRS and sftp.FieldReader(response.body).attributes().kind in NOT_FILES:
+                file.refused = Denied(f"{file.path!r}: not a regular file any more")
+        elif piece.length:
             self._take_read(piece, response)
         elif response.kind == sftp.HANDLE:
             file.handle = response.text
@@ -155,10 +181,13 @@ class Downloads:
             if piece.is_rest:
                 self.capabilities.read_bytes = PLAIN_READ  # there was more: the server truncates large reads
             file.add(piece.at, data[:length])
-            if len(data) < length:
-                self._read(file, piece.at + len(data), length - len(data), is_rest=True)
+            end = piece.at + len(data)
+            if len(data) < length and not file.ends_at(end):
+                self._read(file, end, length - len(data), is_rest=True)
+            elif len(data) >= length and piece.at + length == file.wanted:
+                file.extend()
         elif response.kind == sftp.DATA or response.code == sftp.EOF:
-            file.size = min(file.size, piece.at)  # the file shrank
+            file.wanted = min(file.wanted, piece.at)
         elif length > PLAIN_READ:
             self.capabilities.read_bytes = PLAIN_READ  # the server refuses large reads
             for at in range(piece.at, piece.at + length, PLAIN_READ):
@@ -170,92 +199,6 @@ class Downloads:
         del self.opened[file]
         if file.handle:
             self.requests.close(file.handle)
-
-
-@dataclass(eq=False, slots=True)
-class _Listing:
-    directory: bytes
-    depth: int
-    """Number of levels to descend below the directory."""
-    ahead: int = LISTINGS_AHEAD_BELOW
-    handle: bytes = b""
-    under_way: int = 0
-    ended: bool = False
-
-
-class Walk:
-    """Implements `session.Session.tree`. Holds the paths of directories not listed yet and a window of responses."""
-
-    def __init__(self, requests: Requests, directory: bytes, depth: int, skip: Collection[bytes]) -> None:
-        self.requests = requests
-        self.skip = skip
-        self.first = _Listing(directory, depth, LISTINGS_AHEAD)
-        self.todo = deque([self.first])
-        self.opened: dict[_Listing, None] = {}
-        self.under_way: dict[int, _Listing] = {}
-
-    def run(self) -> Iterator[tuple[bytes, Entry | Denied]]:
-        try:
-            while self._open_more():
-                response = self.requests.wait_for_any(self.under_way)
-                listing = self.under_way.pop(response.number)
-                listing.under_way -= 1
-                yield from self._take(listing, response)
-                if listing.ended and not listing.under_way:
-                    self._close(listing)
-        finally:
-            self.requests.forget(self.under_way)
-            for listing in list(self.opened):
-                self._close(listing)
-
-    def _open_more(self) -> bool:
-        while self.todo and len(self.opened) < DIRECTORIES_AT_ONCE:
-            listing = self.todo.popleft()
-            self.opened[listing] = None
-            self._ask(listing, sftp.OPENDIR, listing.directory)
-        return bool(self.opened)
-
-    def _ask(self, listing: _Listing, kind: int, of: bytes) -> None:
-        self.under_way[self.requests.submit(kind, text(of))] = listing
-        listing.under_way += 1
-
-    def _take(self, listing: _Listing, response: Response) -> Iterator[tuple[bytes, Entry | Denied]]:
-        if response.kind == sftp.HANDLE:
-            listing.handle = response.text
-        elif response.kind != sftp.NAME:
-            yield from self._end(listing, response)
-            return
-        while not listing.ended and listing.under_way < listing.ahead:
-            self._ask(listing, sftp.READDIR, listing.handle)
-        if response.kind == sftp.NAME:
-            self.requests.flush()  # so that the server works while the names are decoded
-            yield from self._names(listing, response)
-
-    def _names(self, listing: _Listing, response: Response) -> Iterator[tuple[bytes, Entry]]:
-        for name, attributes in sftp.FieldReader(response.body).names():
-            if not is_plain_name(name):
-                continue
-            if attributes.is_file:
-                yield listing.directory, attributes.entry(name)
-            elif attributes.is_directory and listing.depth > 0 and name not in self.skip:
-                self.todo.append(_Listing(child(listing.directory, name), listing.depth - 1))
-
-    def _end(self, listing: _Listing, response: Response) -> Iterator[tuple[bytes, Denied]]:
-        if listing.ended:
-            return
-        listing.ended = True
-        if response.code == sftp.EOF:
-            return
-        refused = path_refusal(refusal(listing.directory, response))
-        if listing is self.first:
-            raise refused
-        if isinstance(refused, Denied):
-            yield listing.directory, refused
-
-    def _close(self, listing: _Listing) -> None:
-        del self.opened[listing]
-        if listing.handle:
-            self.requests.close(listing.handle)
 
 
 def path_refusal(refused: Gone | Unreachable) -> Gone | Denied:

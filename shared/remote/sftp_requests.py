@@ -11,16 +11,21 @@ from time import monotonic
 from typing import Protocol
 
 from shared.errors import Unreachable
-from shared.remote.session import Denied, Entry, Gone, MinimumRate
+from shared.remote.listing_lines import Kind, Line, list_line
+from shared.remote.session import Denied, Gone, MinimumRate
 
 INIT, VERSION, OPEN, CLOSE, READ, WRITE, LSTAT = 1, 2, 3, 4, 5, 6, 7
 OPENDIR, READDIR, REMOVE, MKDIR, REALPATH, STAT, RENAME = 11, 12, 13, 14, 16, 17, 18
 STATUS, HANDLE, DATA, NAME, ATTRS, EXTENDED = 101, 102, 103, 104, 105, 200
-OK, EOF, NO_SUCH_FILE, FAILURE, UNSUPPORTED = 0, 1, 2, 4, 8
+OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, UNSUPPORTED = 0, 1, 2, 3, 4, 8
 NO_CONNECTION, CONNECTION_LOST = 6, 7
 FOR_READING, FOR_WRITING = 1, 2 | 8 | 16
 """Flags of OPEN. For writing, the file is created or truncated."""
 HAS_SIZE, HAS_OWNER, HAS_MODE, HAS_TIMES, HAS_MORE = 1, 2, 4, 8, 0x80000000
+UNKNOWN_SIZE = 1 << 63
+"""A size from here on is a negative number in the server."""
+STRAY_RESPONSES = 10_000
+"""Responses to no request of ours that are tolerated during one wait."""
 LONGEST_RESPONSE = 1 << 24
 RECEIVE_BYTES = 1 << 20
 UNSENT_AT_MOST = 16
@@ -54,24 +59,32 @@ class Response:
         return self.body[4 : 4 + _U32.unpack_from(self.body)[0]]
 
 
+_TYPE_BITS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", 0: "unknown"}
+
+
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """The attributes of a file, a directory or another file type."""
+    """Attributes of a file, a directory or another file type; each of them is optional in the protocol."""
 
-    size: int
-    mode: int
-    mtime_s: int
-
-    @property
-    def is_file(self) -> bool:
-        return stat.S_ISREG(self.mode)
+    size: int | None = None
+    mode: int | None = None
+    mtime_s: int | None = None
 
     @property
-    def is_directory(self) -> bool:
-        return stat.S_ISDIR(self.mode)
+    def kind(self) -> Kind:
+        return "unknown" if self.mode is None else _TYPE_BITS.get(stat.S_IFMT(self.mode), "other")
 
-    def entry(self, name: bytes) -> Entry:
-        return Entry(name, self.size, self.mtime_s)
+    def line(self, name: bytes, long_name: bytes = b"") -> Line:
+        """Returns what the attributes tell, and in their place what the long name (a line of `ls -l`) tells.
+
+        The size 0 of a file is not believed if the long name has another. A long name's time is not used: it has
+        no zone, and a later LSTAT, by which the file must be recognized, does not tell it.
+        """
+        long = list_line(long_name, 0.0) if long_name else None
+        if long is None or long.kind == "unreadable":
+            return Line(name, self.kind, self.size, self.mtime_s)
+        size = self.size if self.size or long.size is None else long.size
+        return Line(name, long.kind if self.kind == "unknown" else self.kind, size, self.mtime_s)
 
 
 class Requests:
@@ -130,7 +143,7 @@ class Requests:
         for number in self.unclaimed:
             if number in numbers:
                 return self.unclaimed.pop(number)
-        while True:
+        for _ in range(STRAY_RESPONSES + len(self.awaited)):
             response = self._receive()
             if response.number in self.awaited:
                 self.awaited.discard(response.number)
@@ -139,6 +152,7 @@ class Requests:
                 self.unclaimed[response.number] = response
             elif response.kind == HANDLE:  # opened for a request that was forgotten in the meantime
                 self.close(response.text)
+        raise Unreachable("the server sends responses to no request")
 
     def call(self, kind: int, *fields: bytes) -> Response:
         """Sends a request and returns its response."""
@@ -213,9 +227,10 @@ class FieldReader:
 
     def attributes(self) -> Attributes:
         """Decodes file attributes (clause 5 of the draft)."""
-        flags, size, mode, mtime_s = self.u32(), 0, 0, 0
+        flags, size, mode, mtime_s = self.u32(), None, None, None
         if flags & HAS_SIZE:
             size = (self.u32() << 32) | self.u32()
+            size = size if size < UNKNOWN_SIZE else None
         if flags & HAS_OWNER:
             self.at += 8
         if flags & HAS_MODE:
@@ -227,8 +242,8 @@ class FieldReader:
                 self.text()
         return Attributes(size, mode, mtime_s)
 
-    def names(self) -> Iterator[tuple[bytes, Attributes]]:
-        """Decodes a list of names (clause 7 of the draft). The long names, meant for display, are skipped."""
+    def names(self) -> Iterator[tuple[bytes, bytes, Attributes]]:
+        """Decodes a list of names, each with its long name, meant for display (clause 7 of the draft)."""
         for _ in range(self.u32()):
-            name, _long_name = self.text(), self.text()
-            yield name, self.attributes()
+            name, long_name = self.text(), self.text()
+            yield name, long_name, self.attributes()

@@ -1,17 +1,24 @@
 """Splits batches that a database refuses until only what it can never store is set aside; the rest is stored."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.errors import Hopeless
 from shared.kafka.record import Record, TopicPartition
 from shared.messages import BadMessage, CounterBatch
+from shared.topics import MESSAGE_MAX_BYTES
 
 CounterKey = tuple[str, str, str]
 """System, group, measType."""
 NOT_ALLOWED = "unknown, and is-auto-adding-column is false"
 """The reason for a counter that must not get a column."""
+MOST_FAILED_WRITES = 100
+"""Failed writes of the parts of one message after which a part that fails is not split any further.
+
+It finds a handful of bad rows among thousands, and ends soon if all are bad.
+"""
 
 
 class RefusedCounters(Hopeless):
@@ -20,6 +27,28 @@ class RefusedCounters(Hopeless):
     def __init__(self, reasons: Mapping[CounterKey, str]) -> None:
         super().__init__(f"{len(reasons)} counters refused: {'; '.join(sorted(set(reasons.values())))}")
         self.reasons = reasons
+
+
+class RefusedBatches(Hopeless):
+    """These batches can never be stored, whatever rows they have; the others can. Nothing of the write is stored."""
+
+    def __init__(self, reasons: Sequence[tuple[CounterBatch, str]]) -> None:
+        super().__init__(f"{len(reasons)} batches refused: {'; '.join(sorted({reason for _, reason in reasons}))}")
+        self.reasons = reasons
+
+
+def refuse(batches: Iterable[CounterBatch], problem_of: Callable[[CounterBatch], str]) -> None:
+    """Checks batches before they are written.
+
+    Args:
+        batches: of any systems.
+        problem_of: returns why the database can never store a batch; an empty text if it can.
+
+    Raises:
+        RefusedBatches: some can never be stored.
+    """
+    if reasons := [(batch, problem) for batch in batches if (problem := problem_of(batch))]:
+        raise RefusedBatches(reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +76,26 @@ class Piece:
         return self.record.offset + self.ends
 
     @property
-    def content(self) -> bytes:
+    def contents(self) -> Sequence[bytes]:
         """The bytes to set aside: the original ones of a whole message, else the part encoded anew."""
         if self.batch is None or (self.starts and self.ends):
-            return self.record.value or b""
-        return self.batch.encode()
+            return [self.record.value or b""]
+        return fitting(self.batch) or [self.record.value or b""]
+
+
+def fitting(batch: CounterBatch, most_bytes: int = MESSAGE_MAX_BYTES) -> list[bytes]:
+    """Returns messages with these rows that are not larger than a topic takes; none if a single row is.
+
+    Numbers may be longer after they are encoded anew: `1e15` becomes `1000000000000000.0`.
+    """
+    content = batch.encode()
+    if len(content) <= most_bytes:
+        return [content]
+    middle = len(batch.rows) // 2
+    if not middle:
+        return []
+    halves = [fitting(replace(batch, rows=rows), most_bytes) for rows in (batch.rows[:middle], batch.rows[middle:])]
+    return halves[0] + halves[1] if all(halves) else []
 
 
 WritePieces = Callable[[Sequence[Piece]], None]
@@ -78,20 +122,63 @@ def land(write: WritePieces, pieces: Sequence[Piece], set_aside: SetAsidePiece) 
     Raises:
         Hopeless: the database refuses a position alone, without any data.
     """
-    try:
-        write(pieces)
-    except RefusedCounters as refused:
-        land(write, [_without(piece, refused.reasons, set_aside) for piece in pieces], set_aside)
-    except Hopeless as reason:
-        halves = _halves(pieces)
-        for half in halves:
-            land(write, half, set_aside)
-        if not halves:
-            (piece,) = pieces
-            if piece.batch is None:
+    _Landing(write, set_aside).land(pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class _Landing:
+    """One call of `land`."""
+
+    write: WritePieces
+    set_aside: SetAsidePiece
+    failures: Counter[str] = field(default_factory=Counter)
+    """Origin of a record -> failed writes of its parts alone."""
+
+    def land(self, pieces: Sequence[Piece]) -> None:
+        try:
+            self.write(pieces)
+        except RefusedCounters as refused:
+            self.land([self._without(piece, refused.reasons) for piece in pieces])
+        except RefusedBatches as refused:
+            reasons = {id(batch): reason for batch, reason in refused.reasons}
+            self.land([self._refused(p, reasons[id(p.batch)]) if id(p.batch) in reasons else p for p in pieces])
+        except Hopeless as reason:
+            if len(pieces) == 1 and pieces[0].batch is None:
                 raise  # a position alone: no data that could be set aside
-            set_aside(piece.record, piece.content, str(reason))
-            write([replace(piece, batch=None)])
+            self._split(pieces, str(reason))
+
+    def _split(self, pieces: Sequence[Piece], reason: str) -> None:
+        if len(pieces) == 1:
+            self.failures[pieces[0].record.origin] += 1
+        halves = _halves(pieces) if self.failures[pieces[0].record.origin] <= MOST_FAILED_WRITES else ()
+        for half in halves:
+            self.land(half)
+        if not halves:
+            for piece in pieces:
+                passed = self._refused(piece, reason)
+                if passed.ends:
+                    self.write([passed])
+
+    def _refused(self, piece: Piece, reason: str) -> Piece:
+        """Sets a piece aside; returns what is left of it, its position."""
+        for content in piece.contents:
+            self.set_aside(piece.record, content, reason)
+        return replace(piece, batch=None)
+
+    def _without(self, piece: Piece, reasons: Mapping[CounterKey, str]) -> Piece:
+        """Sets the values of refused counters aside; returns the piece with all other counters."""
+        batch = piece.batch
+        if batch is None:
+            return piece
+        refused = {c: reasons[key] for c in batch.counters if (key := (batch.system, batch.group, c)) in reasons}
+        if not refused:
+            return piece
+        refused_part, rest = split_counters(batch, refused)
+        names = ", ".join(sorted(refused)[:10])
+        why = f"counters {names}: {'; '.join(sorted(set(refused.values())))}"
+        for content in fitting(refused_part) or [piece.record.value or b""]:
+            self.set_aside(piece.record, content, why)
+        return replace(piece, batch=rest if rest.counters else None, starts=False)
 
 
 def _halves(pieces: Sequence[Piece]) -> tuple[Sequence[Piece], ...]:
@@ -105,19 +192,6 @@ def _halves(pieces: Sequence[Piece]) -> tuple[Sequence[Piece], ...]:
     rows, middle = piece.batch.rows, piece.rows // 2
     first = Piece(piece.record, replace(piece.batch, rows=rows[:middle]), piece.starts, ends=False)
     return [first], [Piece(piece.record, replace(piece.batch, rows=rows[middle:]), starts=False, ends=piece.ends)]
-
-
-def _without(piece: Piece, reasons: Mapping[CounterKey, str], set_aside: SetAsidePiece) -> Piece:
-    batch = piece.batch
-    if batch is None:
-        return piece
-    refused = {c: reasons[key] for c in batch.counters if (key := (batch.system, batch.group, c)) in reasons}
-    if not refused:
-        return piece
-    refused_part, rest = split_counters(batch, refused)
-    names = ", ".join(sorted(refused)[:10])
-    set_aside(piece.record, refused_part.encode(), f"counters {names}: {'; '.join(sorted(set(refused.values())))}")
-    return replace(piece, batch=rest if rest.counters else None, starts=False)
 
 
 def split_counters(batch: CounterBatch, counters: Collection[str]) -> tuple[CounterBatch, CounterBatch]:

@@ -6,7 +6,7 @@ one of three outcomes: stored, set aside in the dead letters with a reason, or r
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
 from time import monotonic, time
@@ -14,13 +14,14 @@ from typing import Annotated, Protocol
 
 from shared.backoff import backoff_s
 from shared.configuration.resolve import Number, Seconds
+from shared.defects import PLANNED, Contained, Defect, DefectBudget, nothing_to_renew
 from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.kafka.consume import Consumer
-from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.dead_letters import DeadLetters, Refusal
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import Record, TopicPartition
-from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, digest_of
+from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, bounded_text, digest_of
 from shared.metrics import DEAD_LETTERS
 from shared.sinks import metrics
 from shared.sinks.landing import Piece, land, pieces_of
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 FIRST_BACKOFF_S = 0.4
 MESSAGES_PER_POLL = 20
 """Messages are up to 1 MB each; this is how far a write can exceed its limits."""
+POLL_AFTER_S = 30.0
+"""Longest time between two polls while a write is split; a member that does not poll for 300 s loses its partitions."""
+MOST_PENDING_LETTERS = 500
 
 
 class Sink(Protocol):
@@ -50,8 +54,12 @@ class Sink(Protocol):
         Raises:
             Unreachable: the database does not answer now; nothing is stored, or storing it again changes nothing.
             RefusedCounters: these counters can never be stored; the others can.
+            RefusedBatches: these batches can never be stored; the others can.
             Hopeless: one of the rows can never be stored.
         """
+
+    def renew(self) -> None:
+        """Forgets everything it remembers of the database and closes its connections; it opens new ones when needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,28 +74,34 @@ class SinkLimits:
     longest_backoff_s: Annotated[Seconds, "between two tries while the database is away"] = 10.0
 
 
+@dataclass
 class SinkWorker:
     """One member of the sink's consumer group; it and its database connection belong to one thread."""
 
-    def __init__(
-        self, sink: Sink, consumer: Consumer, producer: Producer, limits: SinkLimits, heartbeat: Heartbeat
-    ) -> None:
-        self.sink = sink
-        self.consumer = consumer
-        self.producer = producer
-        self.letters = DeadLetters(producer, sink.name)
-        self.limits = limits
-        self.heartbeat = heartbeat
-        self.topics: Sequence[str] = ()
-        self.owned: set[TopicPartition] = set()
-        self.new: set[TopicPartition] = set()
-        self.positions: dict[TopicPartition, int] = {}
-        self.read_s: dict[TopicPartition, float] = {}
-        """Time at which the newest message read from a partition was sent."""
-        self.unannounced: set[TopicPartition] = set()
-        self.next_announcement_s = 0.0
-        self.failures = 0
-        metrics.WRITE_RETRIES.labels(sink.name)  # exists with 0 from the start
+    sink: Sink
+    consumer: Consumer
+    producer: Producer
+    limits: SinkLimits
+    heartbeat: Heartbeat
+    budget: DefectBudget = field(default_factory=DefectBudget)
+    topics: Sequence[str] = ()
+    owned: set[TopicPartition] = field(default_factory=set)
+    new: set[TopicPartition] = field(default_factory=set)
+    positions: dict[TopicPartition, int] = field(default_factory=dict)
+    read_s: dict[TopicPartition, float] = field(default_factory=dict)
+    """Time at which the newest message read from a partition was sent."""
+    unannounced: set[TopicPartition] = field(default_factory=set)
+    next_announcement_s: float = 0.0
+    failures: int = 0
+    polled_s: float = field(default_factory=monotonic)
+    pending: dict[tuple[str, bytes], Refusal] = field(default_factory=dict)
+    """Origin and content -> what was refused and is not in the dead letters yet; no position passes it before."""
+    passed: dict[TopicPartition, int] = field(default_factory=dict)
+    """Positions after messages set aside because of a defect; stored with the next write."""
+
+    def __post_init__(self) -> None:
+        self.letters = DeadLetters(self.producer, self.sink.name)
+        metrics.WRITE_RETRIES.labels(self.sink.name)  # exists with 0 from the start
 
     def run(self, topics: Callable[[], Sequence[str]], stop: Event) -> None:
         """Runs until stopped. What is not durable by then is read again by the next owner.
@@ -96,12 +110,19 @@ class SinkWorker:
             topics: returns the topics to read, which may change at any time.
             stop: ends the loop.
         """
+        write = partial(self._write, stop=stop)
+
+        def store(pieces: Sequence[Piece]) -> None:
+            land(write, pieces, self._set_aside)
+
+        give_up = partial(self._set_aside_defect, write)
+        contained = Contained(store, self.sink.renew, give_up, self.budget, lambda p: p.record.origin)
         try:
             while not stop.is_set():
                 self._subscribe(topics())
                 self._start_reading()
-                if gathered := self._gather():
-                    land(partial(self._write, stop=stop), gathered, self._set_aside)
+                contained(self._gather())
+                self._flush()
                 self._announce()
                 self._count_lag()
                 self.heartbeat.progress()
@@ -126,6 +147,7 @@ class SinkWorker:
         self.owned -= gone
         self.unannounced -= gone
         for partition in gone:
+            self.passed.pop(partition, None)
             for gauge in (metrics.LAG, metrics.BEHIND):
                 gauge.remove(self.sink.name, *partition)  # the new owner reports them
 
@@ -156,22 +178,40 @@ class SinkWorker:
         until_s = monotonic() + left_s
         while rows < self.limits.batch_rows and size < self.limits.batch_bytes and left_s > 0:
             records = self.consumer.poll(MESSAGES_PER_POLL, left_s)
+            self.polled_s = monotonic()
             self.read_s |= {record.topic_partition: record.timestamp_s for record in records}
-            more = pieces_of(records, self._set_aside)
+            more = self._pieces(records)
             found += more
             rows += sum(piece.rows for piece in more)
             size += sum(len(record.value or b"") for record in records)
             left_s = until_s - monotonic()
         return found
 
+    def _pieces(self, records: Sequence[Record]) -> list[Piece]:
+        """Decodes records; one on which the decoder fails unexpectedly is set aside like any other defect."""
+        found: list[Piece] = []
+
+        def decode(some: Sequence[Record]) -> None:
+            found.extend(pieces_of(some, self._set_aside))
+
+        def give_up(record: Record, defect: Defect) -> None:
+            self.letters.set_aside_defect(record, defect)
+            found.append(Piece(record, None))
+
+        Contained(decode, nothing_to_renew, give_up, self.budget, lambda r: r.origin)(records)
+        return found
+
     def _write(self, pieces: Sequence[Piece], stop: Event) -> None:
         """Writes the pieces, retrying until it succeeds or is stopped: then the next owner reads them again."""
         while not stop.is_set():
+            self._stay_in_group()
             # A rebalance may happen while waiting.
             owned = [piece for piece in pieces if piece.topic_partition in self.owned]
-            positions = {piece.topic_partition: piece.next_offset for piece in owned}
-            if not owned:
+            positions = self.passed | {piece.topic_partition: piece.next_offset for piece in owned}
+            if not positions:
                 return
+            if self.passed or any(piece.ends for piece in owned):
+                self._flush()
             batches = [piece.batch for piece in owned if piece.batch is not None]
             began_s = monotonic()
             try:
@@ -181,14 +221,45 @@ class SinkWorker:
                 self._wait(error)
             else:
                 self.failures = 0
+                self.passed.clear()
                 self._advance(positions)
                 self._report(batches, monotonic() - began_s)
-                self.heartbeat.progress()  # splitting refused batches takes many writes
                 return
 
+    def _stay_in_group(self) -> None:
+        """Shows progress and polls now and then: splitting refused batches takes many writes."""
+        self.heartbeat.progress()
+        if monotonic() - self.polled_s > POLL_AFTER_S:
+            self.consumer.wait_paused(0.05)
+            self.polled_s = monotonic()
+
     def _set_aside(self, record: Record, content: bytes, reason: str) -> None:
-        """Sends content to the dead letters. If that fails, Unreachable ends the process before the position moves."""
-        self.letters.set_aside(record, reason, content, self._set_aside_records(record, content, reason))
+        """Keeps content for the dead letters; they are written together before the position passes the record."""
+        entries = self._set_aside_records(record, content, bounded_text(reason))
+        self.pending[record.origin, content] = Refusal(record, reason, content, entries)
+        if len(self.pending) >= MOST_PENDING_LETTERS:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Writes the dead letters. If that fails, Unreachable ends the process before the position moves."""
+        if self.pending:
+            self.letters.write([*self.pending.values()])
+            self.pending.clear()
+
+    def _set_aside_defect(self, write: Callable[[Sequence[Piece]], None], piece: Piece, defect: Defect) -> None:
+        """Sets a message aside on which the code fails; stores the position after it, now or with the next write."""
+        content = piece.record.value or b""
+        entries = self._set_aside_records(piece.record, content, bounded_text(defect.reason))
+        self.letters.write([Refusal(piece.record, defect.reason, content, entries, defect.traceback)])
+        try:
+            write([replace(piece, batch=None)])
+        except PLANNED:
+            raise
+        except Exception:
+            log.exception("position not stored yet", extra={"origin": piece.record.origin})
+            self.sink.renew()
+            if piece.topic_partition in self.owned:
+                self.passed[piece.topic_partition] = piece.next_offset
 
     def _set_aside_records(self, record: Record, content: bytes, reason: str) -> list[SetAside]:
         """Returns the records for the ledger; none if the message names no file."""
@@ -203,7 +274,7 @@ class SinkWorker:
                 partition=record.partition,
                 offset=record.offset,
                 file_id=batch.file_id,
-                element=batch.element,
+                element=bounded_text(batch.element),
                 values=batch.values,
                 reason=reason,
                 at_s=time(),
@@ -260,5 +331,6 @@ class SinkWorker:
         wait_s = backoff_s(self.failures, FIRST_BACKOFF_S, self.limits.longest_backoff_s)
         log.warning("waiting for the database", extra={"sink": self.sink.name, "reason": str(error), "wait_s": wait_s})
         self.consumer.wait_paused(wait_s)
+        self.polled_s = monotonic()
         self._count_lag()
         self.heartbeat.progress()

@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from threading import Event, Thread
 
 from services.tracker.cycles import CycleStatistics
 from shared.cycle_figures import CycleFigures
-from shared.errors import Unreachable
+from shared.errors import Hopeless, Unreachable
 from shared.health import Heartbeat
 from shared.kafka import admin
 from shared.kafka.consume import Consumer
@@ -27,19 +28,27 @@ def test_figures_wait_for_the_database_and_other_messages_are_set_aside(stack: S
     producer, away, tried, kept = Producer(stack.kafka), Event(), Event(), list[CycleFigures]()
     away.set()
 
-    def keep(figures: Sequence[CycleFigures]) -> None:
-        if away.is_set():
-            tried.set()
-            raise Unreachable("away")
-        kept.extend(figure for figure in figures if figure.system == system)
+    class Table:
+        def keep(self, figures: Sequence[CycleFigures]) -> None:
+            if away.is_set():
+                tried.set()
+                raise Unreachable("away")
+            if any(f.system == f"{system}-refused" for f in figures):
+                raise Hopeless("Out of range value for column")
+            kept.extend(figure for figure in figures if figure.system == system)
+
+        def renew(self) -> None:
+            pass
 
     def send(value: bytes) -> None:
         producer.deliver(Outgoing(CYCLES.name, 0, system, value))
 
     send(bad)
     send(sent[0].encode())
+    refused = replace(sent[0], system=f"{system}-refused").encode()
+    send(refused)
     stop = Event()
-    keeper = TableKeeper(KEPT_CYCLES, Consumer(stack.kafka, system), DeadLetters(producer), keep, Heartbeat(""))
+    keeper = TableKeeper(KEPT_CYCLES, Consumer(stack.kafka, system), DeadLetters(producer), Table(), Heartbeat(""))
     thread = Thread(target=keeper.run, args=(stop,))
     thread.start()
     assert tried.wait(40)
@@ -51,6 +60,9 @@ def test_figures_wait_for_the_database_and_other_messages_are_set_aside(stack: S
     stop.set()
     thread.join()
     producer.close()
-    (letter,) = (record for record in read(stack.kafka, CYCLES.dead_letters) if record.value == bad)
+    letters = read(stack.kafka, CYCLES.dead_letters)
+    (letter,) = (record for record in letters if record.value == bad)
     assert letter.headers["origin"].startswith(f"{CYCLES.name}/0/")
     assert "not JSON" in letter.headers["reason"]
+    (letter,) = (record for record in letters if record.value == refused)
+    assert letter.headers["reason"] == "Out of range value for column"

@@ -102,11 +102,12 @@ def test_a_line_cut_in_the_midst_of_a_group_leaves_over_only_what_was_not_read(e
 def dispatching(stack: Stack, topic: str, group: str, work: Fetching) -> Iterator[None]:
     """A fetcher's reading side with two threads, until the end of the context."""
     producer, stop = Producer(stack.kafka), Event()
+    letters, waiting = DeadLetters(producer), WaitingFiles(16, 16 << 20)
     dispatch = Dispatch(
         consumer=Consumer(stack.kafka, group),
-        letters=DeadLetters(producer),
+        letters=letters,
         pools=Pools(lambda: {"5ga": 2}),
-        job_of=FetchJobs(work.worker, lambda system: system == "5ga", WaitingFiles(16, 16 << 20)),
+        job_of=FetchJobs(work.worker, lambda system: system == "5ga", waiting, work.status, letters),
         in_flight_per_thread=8,
         heartbeat=Heartbeat(""),
     )

@@ -165,14 +165,18 @@ def test_a_status_that_cannot_be_stored_is_set_aside_and_the_others_are_kept(sta
     system, kept = f"s{uuid.uuid4().hex[:8]}", list[FileStatus]()
     life, producer = statuses(system), Producer(stack.kafka)
 
-    def keep(some: Sequence[FileStatus]) -> None:
-        if any(status.system == system and status.stage == "parsed" for status in some):
-            raise Hopeless("refused")
-        kept.extend(status for status in some if status.system == system)
+    class Table:
+        def keep(self, some: Sequence[FileStatus], /) -> None:
+            if any(status.system == system and status.stage == "parsed" for status in some):
+                raise Hopeless("refused")
+            kept.extend(status for status in some if status.system == system)
+
+        def renew(self) -> None:
+            raise AssertionError("no defect")
 
     producer.deliver(*(about_element(FILES_STATUS, s.element, s.file_id, s.encode()) for s in life))
     producer.deliver(Outgoing(FILES_STATUS.name, 3, life[0].file_id, None))
-    keeper = TableKeeper(KEPT_STATUSES, Consumer(stack.kafka, system), DeadLetters(producer), keep, Heartbeat(""))
+    keeper = TableKeeper(KEPT_STATUSES, Consumer(stack.kafka, system), DeadLetters(producer), Table(), Heartbeat(""))
     stop = Event()
     thread = Thread(target=keeper.run, args=(stop,))
     thread.start()

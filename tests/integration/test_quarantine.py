@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 
@@ -16,9 +17,15 @@ from shared.kafka.produce import Outgoing, Producer
 from shared.messages import CounterBatch, File, FileStatus, SetAside, digest_of, partition_of
 from shared.remote.local import LocalSession
 from shared.settings import System
-from shared.topics import FILES_STATUS
+from shared.topics import CYCLES, FILES_FOUND, FILES_SETTLE, FILES_STATUS, Topic
 from tools.cli.operate import ledger
-from tools.cli.operate.quarantine import Quarantine, QuarantinedItem, quarantined_items
+from tools.cli.operate.quarantine import (
+    Quarantine,
+    QuarantinedItem,
+    quarantined_items,
+    read_letters,
+    records_set_aside,
+)
 from tools.devstack.stack import Stack
 
 BATCH = CounterBatch(
@@ -34,7 +41,7 @@ class Aside:
         self.brokers = brokers
         self.system = uuid.uuid4().hex[:8]
         self.topic = topics.counters_topic(self.system)
-        admin.provision(brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
+        admin.provision(brokers, topics.provisioned([self.system]))
         self.producer = Producer(brokers)
         self.place = home / "A1.xml"
         self.moved = home / "error" / "A1.xml"
@@ -71,6 +78,19 @@ class Aside:
         letters = {self.system: ledger.topic_records(self.brokers, self.topic.dead_letters)}
         settler = Settler(self.session, lambda file: System(name=file.system), lambda _: UTC)
         return Quarantine(files, {i.id: i for i in quarantined_items(files.values(), letters)}, self.producer, settler)
+
+    def set_record_aside(self, topic: Topic, value: bytes) -> None:
+        """Writes a dead letter of a topic that is not one of counters."""
+        self.say(topic.dead_letters.name, value, reason="defect: KeyError: 'x'", origin=f"{topic.name}/0/{len(value)}")
+
+    def records(self) -> tuple[Quarantine, list[QuarantinedItem]]:
+        """Returns the quarantine, and the records of other topics that were set aside."""
+        opened, mine = self.opened(), self.file.file_id
+        letters = {
+            topic: [letter for letter in found if letter.key_text == mine or "settled" in letter.headers]
+            for topic, found in read_letters(self.brokers).items()
+        }
+        return opened, list(records_set_aside(opened.files, letters))
 
     def shown(self) -> list[QuarantinedItem]:
         return list(self.opened().items.values())
@@ -125,3 +145,31 @@ def test_retrying_a_block_moves_its_file_back(aside: Aside) -> None:
     aside.opened().retry(block)
     assert aside.place.exists()
     assert aside.shown() == []
+
+
+def test_a_status_that_was_set_aside_is_sent_again_unless_the_ledger_has_a_newer_one(aside: Aside) -> None:
+    newer, older = replace(aside.file, at_s=2.0, stage="done"), replace(aside.file, at_s=0.5, stage="parsed")
+    for status in (older, newer):
+        aside.set_record_aside(FILES_STATUS, status.encode())
+    quarantine, (first, second) = aside.records()
+    assert [(item.what, item.system, item.file_id) for item in (first, second)] == [
+        ("status", aside.system, aside.file.file_id)
+    ] * 2
+    assert quarantine.retry(first) == "nothing sent: the file is error in the ledger"
+    assert aside.status() == aside.file
+    assert quarantine.retry(second) == f"sent to {FILES_STATUS.name} again"
+    assert aside.status() == newer
+    assert aside.records()[1] == []
+
+
+def test_announcements_commands_and_figures_that_were_set_aside_are_sent_again(aside: Aside) -> None:
+    said = f'{{"system": "{aside.system}"}}'.encode()
+    for topic in (FILES_FOUND, FILES_SETTLE, CYCLES):
+        headers = {"reason": "bad", "origin": f"{topic.name}/0/1"}
+        aside.producer.deliver(Outgoing(topic.dead_letters.name, 0, aside.file.file_id, said, headers))
+    quarantine, items = aside.records()
+    assert [item.what for item in items] == ["announcement", "command", "figures"]
+    for item, topic in zip(items, (FILES_FOUND, FILES_SETTLE, CYCLES), strict=True):
+        quarantine.retry(item)
+        assert said in [record.value for record in ledger.topic_records(aside.brokers, topic)]
+    assert aside.records()[1] == []

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from shared.errors import Unreachable
+from shared.inventory import Endpoint
+from shared.remote.listing import NOT_REGULAR
 from shared.remote.service_manager import FtpServiceManager, open_session
-from shared.remote.session import Entry, Gone, LoginRefused, Session
+from shared.remote.session import MORE_IN_MEMORY, Denied, Entry, Gone, LoginRefused, Longer, OddEntry, Session
+from shared.settings import Remote
 from tests.fakes.elements import PROTOCOLS, Element, free_port
 
 
@@ -135,10 +138,80 @@ def test_reading_may_be_left_in_the_middle_and_the_session_goes_on(element: Elem
 
 def test_a_large_file_goes_into_a_file_of_ours(element: Element, session: Session) -> None:
     content = os.urandom(1 << 20) * 9
-    (element.pm / "A").write_bytes(content + b"grown meanwhile")
+    (element.pm / "A").write_bytes(content)
     out = BytesIO()
     assert session.read_to(element.directory + b"/A", len(content), out) == len(content)
     assert out.getvalue() == content
+
+
+@pytest.mark.parametrize("size", [10, 4096, 32_768, 300_000])
+def test_a_file_is_read_to_its_end_whatever_size_was_listed(element: Element, session: Session, size: int) -> None:
+    content = os.urandom(1 << 19) + b"end"
+    (element.pm / "A").write_bytes(content)
+    for listed in (size, len(content) - 1, len(content), len(content) + size, 1 << 50):
+        out = BytesIO()
+        assert session.read_to(element.directory + b"/A", listed, out) == len(content)
+        assert out.getvalue() == content
+        assert session.read(element.directory + b"/A", listed) == content
+
+
+def test_a_file_far_longer_than_listed_is_given_up_and_the_session_goes_on(element: Element, session: Session) -> None:
+    (element.pm / "A").write_bytes(b"x" * (MORE_IN_MEMORY + 200_000))
+    (element.pm / "B").write_bytes(b"1")
+    with pytest.raises(Longer, match="longer than"):
+        session.read(element.directory + b"/A", 100_000)
+    found = dict(session.read_all([(element.directory + b"/A", 1), (element.directory + b"/B", 1)]))
+    assert isinstance(found[element.directory + b"/A"], Longer)
+    assert found[element.directory + b"/B"] == b"1"
+
+
+def test_a_link_put_in_place_after_the_listing_is_not_followed(element: Element, session: Session) -> None:
+    if element.endpoint.protocol.startswith("ftp"):
+        return  # its servers follow links, and cannot be asked
+    (element.root / "secret").write_bytes(b"secret")
+    (element.pm / "A").symlink_to(element.root / "secret")
+    (element.pm / "B").write_bytes(b"1")
+    with pytest.raises(Denied):
+        session.read(element.directory + b"/A", 6)
+    with pytest.raises(Denied):
+        session.read_to(element.directory + b"/A", 6, BytesIO())
+    found = dict(session.read_all([(element.directory + b"/A", 6), (element.directory + b"/B", 1)]))
+    assert isinstance(found[element.directory + b"/A"], Denied)
+    assert found[element.directory + b"/B"] == b"1"
+
+
+def test_a_directory_that_became_a_link_after_the_listing_is_not_entered(tmp_path: Path) -> None:
+    (tmp_path / "pm" / "below").mkdir(parents=True)
+    (tmp_path / "pm" / "below" / "A").write_bytes(b"1")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "A").write_bytes(b"secret")
+    (tmp_path / "way").symlink_to(tmp_path)  # on the way to the directory, a link is the operator's
+    here = bytes(tmp_path / "way" / "pm")
+    session = open_session(Endpoint(name="e1", protocol="local", directory=os.fsdecode(here)), Remote())
+    assert session.read(here + b"/below/A", 1) == b"1"
+    (tmp_path / "pm" / "below").rename(tmp_path / "pm" / "old")
+    (tmp_path / "pm" / "below").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Denied):
+        session.read(here + b"/below/A", 6)
+    with pytest.raises(Denied):
+        list(session.tree(here + b"/below", 0))
+    assert {entry.name for entry in session.entries(here + b"/old")} == {b"A"}
+
+
+def test_links_and_special_files_are_listed_with_a_reason(element: Element, session: Session) -> None:
+    if element.endpoint.protocol.startswith("ftp"):
+        return  # its servers follow links
+    (element.pm / "link").symlink_to(element.pm)
+    os.mkfifo(element.pm / "pipe")
+    found = [entry for _, entry in session.tree(element.directory, 0) if isinstance(entry, OddEntry)]
+    assert {(entry.name, entry.reason) for entry in found} == {(b"link", NOT_REGULAR), (b"pipe", NOT_REGULAR)}
+
+
+def test_a_move_into_a_directory_that_is_missing_is_refused_and_not_gone(element: Element, session: Session) -> None:
+    (element.pm / "A").write_bytes(b"1")
+    with pytest.raises(Denied):
+        session.move(element.directory + b"/A", element.directory + b"/nowhere/A")
+    assert (element.pm / "A").read_bytes() == b"1"
 
 
 def test_a_tree_is_walked_as_deep_as_asked_and_links_are_not_followed(element: Element, session: Session) -> None:

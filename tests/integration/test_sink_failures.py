@@ -154,8 +154,8 @@ def test_clickhouse_that_is_down_does_not_hold_up_mysql_and_catches_up(
 
 def batch(system: str, measured: str) -> CounterBatch:
     return CounterBatch(
-        system=system, file_id="1", element="e", group="G", job="", gp_s=900, end_s=1_700_000_100, end_offset_min=0,
-        ver=1, counters=["a"], rows=[[measured, 0, 1.0]],
+        system=system, file_id="1" * 16, element="e", group="G", job="", gp_s=900, end_s=1_700_000_100,
+        end_offset_min=0, ver=1, counters=["a"], rows=[[measured, 0, 1.0]],
     )  # fmt: skip
 
 

@@ -15,10 +15,11 @@ from shared.kafka import admin
 from shared.kafka.consume import Consumer, follow_all
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import Record, TopicPartition
-from shared.messages import CounterBatch, SetAside, SinkPosition, decode_status
+from shared.messages import CounterBatch, SetAside, SinkPosition
 from shared.sinks.landing import RefusedCounters
 from shared.sinks.loop import MESSAGES_PER_POLL, Sink, SinkLimits, SinkWorker
 from shared.topics import FILES_STATUS, Topic
+from tools.cli.operate import ledger
 from tools.devstack.stack import Stack
 
 PARTITION = 3
@@ -38,6 +39,9 @@ class Memory:
 
     def resume(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         return {}
+
+    def renew(self) -> None:
+        pass
 
     def write(self, batches: Sequence[CounterBatch], positions: Mapping[TopicPartition, int]) -> None:
         if self.away.is_set():
@@ -100,8 +104,7 @@ class Running(Generic[S]):
 
     def told(self) -> Iterator[SinkPosition | SetAside]:
         """Returns the ledger records of this sink."""
-        for record in read(self.brokers, FILES_STATUS):
-            told = decode_status(record.value) if record.value else None
+        for _, told in ledger.ledger_records(read(self.brokers, FILES_STATUS)):
             if isinstance(told, (SinkPosition, SetAside)) and (told.sink, told.topic) == (
                 self.sink.name,
                 self.topic.name,
@@ -172,6 +175,17 @@ def test_only_a_poison_batch_is_set_aside_and_the_others_are_stored(loop: Runnin
     }
     (aside,) = loop.set_aside()
     assert (short(aside.file_id), aside.offset, aside.values, aside.reason) == ("3", 2, 1, "it is poison")
+
+
+def test_polls_between_the_writes_of_a_split_batch_lose_nothing(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.sinks.loop.POLL_AFTER_S", 0.0)
+    running = Running(stack.kafka, Memory())
+    running.send(*(batch(str(n), "poison" if n % 7 == 3 else "G") for n in range(60)))
+    running.start(batch_rows=20)
+    eventually(lambda: running.position() == 60)
+    running.end()
+    assert sorted(map(int, running.sink.stored)) == [n for n in range(60) if n % 7 != 3]
+    assert sorted(aside.offset for aside in running.set_aside()) == [n for n in range(60) if n % 7 == 3]
 
 
 def test_only_the_values_of_refused_counters_are_set_aside(loop: Running[Memory]) -> None:

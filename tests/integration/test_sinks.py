@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from threading import Barrier
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -66,7 +67,7 @@ class Database:
         land(
             lambda pieces: self.sink.write([p.batch for p in pieces if p.batch is not None], {}),
             list(map(Piece, records, batches)),
-            lambda _, content, reason: aside.append((CounterBatch.decode(content), reason)),
+            lambda _, content, reason: aside.append((unchecked(content), reason)),
         )
         return aside
 
@@ -77,6 +78,11 @@ class Database:
             for row in self.read(set(counters or ("a", "b")))
             if row.key[1] == self.group
         }
+
+
+def unchecked(content: bytes) -> CounterBatch:
+    """Returns a batch that `CounterBatch.decode` may refuse."""
+    return CounterBatch(**{name: value for name, value in orjson.loads(content).items() if name != "kind"})
 
 
 @pytest.fixture(scope="module")
@@ -280,14 +286,13 @@ def test_an_unknown_counter_is_refused_until_columns_may_be_added(
 
 def test_poison_rows_are_refused_and_all_others_are_stored(database: Database) -> None:
     good = [[f"o{n}", 0, n, 1] for n in range(9)]
-    ragged: list[Any] = ["ragged", 0, 1]
     too_long: list[Any] = ["x" * 70_000, 0, 1, 1]
-    poison = [ragged, too_long] if database.sink.name == "mysql" else [ragged]
+    poison = [too_long] if database.sink.name == "mysql" else []
     batches = [
         database.batch([*good[:4], *poison, *good[4:]]),
         database.batch(good, element="e2"),
         database.batch(good[:2], element="e3", end_s=10**15),
-        database.batch(good[:2], element="e4", gp_s=-1),
+        database.batch(good[:2], element="e4", gp_s=2**40),
     ]
     aside = database.land(*batches)
     assert sorted((b.element, row[0][:6], bool(reason)) for b, reason in aside for row in b.rows) == sorted(

@@ -13,8 +13,8 @@ from shared.settings import SERVICES
 
 ROOT = Path(__file__).parents[2]
 ADAPTERS = {
-    "paramiko": "shared/remote/sftp.py",
-    "ftplib": "shared/remote/ftp.py",
+    "paramiko": "shared/remote/sftp.py shared/remote/known_hosts.py",
+    "ftplib": "shared/remote/ftp.py shared/remote/ftp_client.py shared/remote/ftp_listing.py",
     "confluent_kafka": "shared/kafka/admin.py shared/kafka/consume.py shared/kafka/produce.py",
     "dynaconf": "shared/configuration/layers.py",
     "kazoo": "services/scanner/leader.py",
@@ -30,7 +30,7 @@ FETCHER_ORDER = (
     "worker", "wiring", "__main__", "operate",
 )  # fmt: skip
 """The fetcher's modules and folders: each imports only those before it."""
-AT_MOST_LINES = {"shared": 1700, "configuration": 330, "kafka": 750, "remote": 1850, "sinks": 1200}
+AT_MOST_LINES = {"shared": 1800, "configuration": 330, "kafka": 850, "remote": 2850, "sinks": 1250}
 """Lines of code that services share, by folder; a limit for each keeps `shared/` from growing."""
 
 

@@ -13,9 +13,10 @@ from services.fetcher import metrics
 from services.fetcher.intake.offsets import OffsetOrder
 from services.fetcher.intake.pools import Pools
 from shared.crash import exit_on_error
+from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, nothing_to_renew
 from shared.health import Heartbeat
 from shared.kafka.consume import Consumer
-from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.dead_letters import DeadLetters, Refusal
 from shared.kafka.record import Record, TopicPartition
 from shared.messages import BadMessage
 from shared.metrics import DEAD_LETTERS
@@ -49,6 +50,11 @@ class Dispatch:
     in_flight_per_thread: int
     """Number of records read ahead for each thread of the pools."""
     heartbeat: Heartbeat
+    budget: DefectBudget = field(default_factory=DefectBudget)
+    renew: Callable[[], None] = nothing_to_renew
+    """Forgets what may be outdated, before work that failed unexpectedly is tried once more."""
+    refused: list[tuple[Refusal, Callable[[], None]]] = field(default_factory=list)
+    """Records to set aside together, each with the function to call afterwards."""
     in_order: dict[TopicPartition, OffsetOrder] = field(default_factory=lambda: defaultdict(OffsetOrder))
     finished: SimpleQueue[tuple[OffsetOrder, TopicPartition, int]] = field(default_factory=SimpleQueue)
     in_flight: int = 0
@@ -63,6 +69,7 @@ class Dispatch:
             if allowance > 0:
                 for record in self.consumer.poll(min(allowance, 100), 0.1):
                     self._begin(record)
+                self._set_aside_refused()
             else:
                 self.consumer.wait_paused(0.1)
             self._commit_finished()
@@ -82,13 +89,35 @@ class Dispatch:
         in_order.take(record.offset)
         self.in_flight += 1
         done = partial(self.finished.put, (in_order, record.topic_partition, record.offset))
-        try:
-            job = self.job_of(record, done)
-        except BadMessage as reason:
-            self.letters.set_aside(record, str(reason))
+
+        def begin() -> None:
+            try:
+                job = self.job_of(record, done)
+            except BadMessage as reason:
+                self.refused.append((Refusal(record, str(reason)), done))
+            else:
+                self.pools.submit(job.pool, partial(_guarded, partial(self._contain, record, job.work, done), record))
+
+        self._contain(record, begin, done)
+
+    def _contain(self, record: Record, work: Callable[[], None], done: Callable[[], None]) -> None:
+        """Does the work for a record; if it fails unexpectedly twice, the record is set aside."""
+        failed: list[Record] = []
+
+        def set_aside(record: Record, defect: Defect) -> None:
+            self.letters.set_aside_defect(record, defect)
+            failed.append(record)
+
+        Contained(lambda _: work(), self.renew, set_aside, self.budget, lambda r: r.origin, NO_RECORDS_FAULT)([record])
+        if failed:
             done()
-        else:
-            self.pools.submit(job.pool, partial(_guarded, job.work, record.origin))
+
+    def _set_aside_refused(self) -> None:
+        if self.refused:
+            self.letters.write([refusal for refusal, _ in self.refused])
+            for _, done in self.refused:
+                done()
+            self.refused.clear()
 
     def _set_metrics(self, topic: str) -> None:
         """Sets the gauges, at most once a second."""
@@ -114,6 +143,6 @@ class Dispatch:
             self.consumer.commit(next_offsets)
 
 
-def _guarded(work: Callable[[], None], doing: str) -> None:
-    with exit_on_error(doing):
+def _guarded(work: Callable[[], None], record: Record) -> None:
+    with exit_on_error(record.origin):
         work()

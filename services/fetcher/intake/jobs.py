@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from time import sleep
+from time import sleep, time
 
 from services.fetcher import metrics
 from services.fetcher.intake.dispatch import Job
@@ -12,9 +12,11 @@ from services.fetcher.intake.epochs import Epochs
 from services.fetcher.intake.waiting_files import Announced, WaitingFiles
 from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
 from shared.backoff import backoff_s
+from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, nothing_to_renew
 from shared.errors import Unreachable
+from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.record import Record
-from shared.messages import BadMessage, FileFound, FileStatus, Settle
+from shared.messages import BadMessage, FileFound, FileStatus, Settle, status_of
 from shared.remote.session import Denied
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,12 @@ class FetchJobs:
     knows: Callable[[str], bool]
     """Returns True if a system is configured."""
     waiting: WaitingFiles
+    publish: Callable[[FileStatus], None]
+    """Blocks until a status is durable; raises Unreachable."""
+    letters: DeadLetters
+    budget: DefectBudget = field(default_factory=DefectBudget)
+    renew: Callable[[], None] = nothing_to_renew
+    """Forgets what may be outdated of elements."""
     epochs: Epochs = field(default_factory=Epochs)
 
     def __call__(self, record: Record, done: Callable[[], None]) -> Job:
@@ -47,12 +55,28 @@ class FetchJobs:
         # A backfill is announced without a leader.
         if not file.lies_at and not self.epochs.current(file.system, record.partition, file.epoch):
             return Job(file.system, partial(_discard, file, done))
-        self.waiting.put(Announced(file, done))
+        self.waiting.put(Announced(file, done, record))
         return Job(file.system, partial(self._process_near, file))
 
     def _process_near(self, file: FileFound) -> None:
-        if files := self.waiting.take(file):
-            self.process(files)
+        contained = Contained(
+            self._process_left, self.renew, self._fail, self.budget, lambda a: a.origin, NO_RECORDS_FAULT
+        )
+        contained(self.waiting.take(file))
+
+    def _process_left(self, files: Sequence[Announced]) -> None:
+        if left := [announced for announced in files if not announced.is_done]:
+            self.process(left)
+
+    def _fail(self, announced: Announced, defect: Defect) -> None:
+        """Sets an announcement aside and ends its file, which the tracker then moves to error/."""
+        if announced.is_done:
+            return
+        if announced.record is not None:
+            self.letters.set_aside_defect(announced.record, defect)
+        self.publish(status_of(announced.file, "failed", time(), defect.reason))
+        announced.done()
+        metrics.PROCESSED.labels(announced.file.system, "failed").inc()
 
 
 def _discard(file: FileFound, done: Callable[[], None]) -> None:

@@ -5,15 +5,29 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
+from shared.kafka.record import Record
 from shared.messages import FileFound
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Announced:
     """An announced file, and the function to call once its outcome is durable. A file may be announced twice."""
 
     file: FileFound
-    done: Callable[[], None]
+    on_done: Callable[[], None]
+    record: Record | None = None
+    """The announcement, which is set aside if the code fails on the file."""
+    is_done: bool = False
+
+    def done(self) -> None:
+        """Marks the file as done, once: its outcome is durable."""
+        if not self.is_done:
+            self.is_done = True
+            self.on_done()
+
+    @property
+    def origin(self) -> str:
+        return self.record.origin if self.record else self.file.file_id
 
 
 @dataclass

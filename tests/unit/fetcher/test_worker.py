@@ -2,10 +2,12 @@
 
 import gzip
 import logging
+import os
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -22,6 +24,7 @@ from services.fetcher.preprocess.steps import Preprocessing
 from shared.errors import Unreachable
 from shared.messages import CounterBatch, FileFound, FileStatus, Settle
 from shared.remote.local import LocalSession
+from shared.remote.session import MORE_IN_MEMORY
 from tests.fakes.elements import Element, local
 from tests.fakes.fetching import PM, Fetching, read
 
@@ -196,3 +199,45 @@ def test_a_parser_gets_the_aliases_of_the_element(element: Element) -> None:
     fetching = Fetching(element, parse)
     fetching.fetch(fetching.file("A.xml"))
     assert {CounterBatch.decode(batch).element for batch in fetching.batches} == {element.endpoint.name}
+
+
+@pytest.mark.parametrize("spool_bytes", [1 << 24, 10])
+@pytest.mark.parametrize("difference", [-200, 500])
+def test_a_whole_file_is_parsed_though_its_server_lists_a_wrong_size(
+    element: Element, spool_bytes: int, difference: int
+) -> None:
+    fetching = Fetching(element, spool_bytes=spool_bytes)
+    file = replace(fetching.file("A.xml"), size=len(PM) + difference)
+    assert fetching.fetch(file) == {"A.xml": ["parsed"]}
+
+
+@pytest.mark.parametrize("spool_bytes", [1 << 24, 10])
+def test_a_file_that_grows_while_it_is_read_is_left_for_a_later_scan(element: Element, spool_bytes: int) -> None:
+    class Growing(LocalSession):
+        def _copy(self, path: bytes, most: int, out: BinaryIO) -> int:
+            with Path(os.fsdecode(path)).open("ab") as file:
+                file.write(b" ")
+            return super()._copy(path, most, out)
+
+    fetching = Fetching(element, connect=lambda *_: Growing(), spool_bytes=spool_bytes)
+    file = fetching.file("A.xml")
+    assert fetching.fetch(file) == {"A.xml": ["postponed"]}
+    assert "two reads found different content" in fetching.reason(file)
+
+
+def test_a_file_much_longer_than_listed_goes_to_disk(element: Element) -> None:
+    fetching = Fetching(element)
+    content = PM + b" " * (MORE_IN_MEMORY + 10)
+    file = replace(fetching.file("A.xml", content), size=10)
+    assert fetching.fetch(file) == {"A.xml": ["parsed"]}
+
+
+def test_a_defect_while_an_element_is_read_costs_its_files_a_wait_and_no_process(element: Element) -> None:
+    class Defective(LocalSession):
+        def read(self, path: bytes, size: int) -> bytes:
+            raise KeyError("modify")
+
+    fetching = Fetching(element, connect=lambda *_: Defective())
+    file = fetching.file("A.xml")
+    assert fetching.fetch(file) == {"A.xml": ["postponed"]}
+    assert fetching.reason(file) == "defect: KeyError: 'modify'"

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.defects import Contained, Defect, DefectBudget, TooManyDefects
-from shared.errors import Unreachable
+from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, TooManyDefects
+from shared.errors import Hopeless, MustExit, Unreachable
 
 
 @dataclass
@@ -36,8 +37,8 @@ class Sink:
     def renew(self) -> None:
         self.renewed += 1
 
-    def contained(self, budget: DefectBudget) -> Contained[int]:
-        return Contained(self.handle, self.renew, self.set_aside, budget, str)
+    def contained(self, budget: DefectBudget, **more: Any) -> Contained[int]:
+        return Contained(self.handle, self.renew, self.set_aside, budget, str, **more)
 
 
 def test_a_failure_that_passes_sets_nothing_aside() -> None:
@@ -87,3 +88,20 @@ def test_a_defect_keeps_its_traceback() -> None:
     with pytest.raises(KeyError) as raised:
         fail()
     assert "in fail" in Defect(raised.value).traceback
+
+
+def test_a_record_that_was_set_aside_before_is_passed_over_without_cost() -> None:
+    sink = Sink(lambda some, _: KeyError("x") if some[0] < 5 else None)
+    sink.contained(DefectBudget(most=0), is_known=lambda record: record < 5)(range(10))
+    assert (sink.stored, sink.aside) == ([5, 6, 7, 8, 9], [])
+
+
+def test_what_no_record_causes_is_never_contained() -> None:
+    for error in (Unreachable("away"), MustExit("fenced")):
+        sink = Sink(lambda *_, error=error: error)
+        with pytest.raises(type(error)):
+            sink.contained(DefectBudget(), planned=NO_RECORDS_FAULT)([1, 2])
+        assert (sink.calls, sink.aside) == (1, [])
+    sink = Sink(lambda *_: Hopeless("refused where nobody expects it"))
+    sink.contained(DefectBudget(), planned=NO_RECORDS_FAULT)([1])
+    assert sink.aside == [1]

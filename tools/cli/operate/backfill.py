@@ -18,7 +18,7 @@ from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint, endpoints
 from shared.kafka.consume import Consumer, follow_all
 from shared.kafka.produce import Producer, about_element
-from shared.messages import File, FileFound, FileStatus, decode_status, path_bytes, path_text, status_of
+from shared.messages import File, FileFound, FileStatus, path_bytes, path_text, status_of
 from shared.remote.service_manager import FtpServiceManager
 from shared.remote.session import Denied, Entry, Gone, Session, child
 from shared.settings import BadSettings, Settings, System, load
@@ -127,9 +127,10 @@ def _listing(session: Session, endpoint: Endpoint, system: System, times: TimeRa
     for directory, depth in done_folders(endpoint, system, times).items():
         try:
             for where, entry in session.tree(directory, depth):
-                if isinstance(entry, Denied):
+                if isinstance(entry, Entry):
+                    yield where, entry
+                elif isinstance(entry, Denied):
                     raise entry
-                yield where, entry
         except Gone:
             continue  # no file was settled on that day
 
@@ -152,8 +153,7 @@ class Backfill:
         self.waiting += ((0.0, file) for file in files)
         while self.waiting or self.in_flight:
             self._announce()
-            for record in self.reader.poll(1000, 0.5):
-                status = decode_status(record.value) if record.value else None
+            for _, status in ledger.ledger_records(self.reader.poll(1000, 0.5)):
                 if isinstance(status, FileStatus) and status.file_id in self.in_flight:
                     self._take(status)
             on_progress(self.ends.total())

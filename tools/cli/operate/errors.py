@@ -12,6 +12,7 @@ from shared.messages import FileStatus, SetAside
 from shared.settings import load
 from shared.topics import system_of
 from tools.cli.operate import ledger
+from tools.cli.operate.quarantine import QuarantinedItem, read_letters, records_set_aside
 
 FAILURE_STAGES = frozenset({"failed", "error", "lost", "postponed"})
 VARYING_PART = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)
@@ -44,9 +45,11 @@ class FailureGroup:
 
 
 def show_errors() -> None:
-    """Show failed files and values that were set aside: the reason, how often, since when, and a sample."""
-    found = ledger.read_ledger(load().kafka.bootstrap_servers)
-    Console().print(errors_table(grouped(failures(found.files.values(), found.set_aside.values()))))
+    """Show failed files, and values and records that were set aside: reason, how often, since when, and a sample."""
+    brokers = load().kafka.bootstrap_servers
+    found = ledger.read_ledger(brokers)
+    records = record_failures(records_set_aside(found.files, read_letters(brokers)))
+    Console().print(errors_table(grouped([*failures(found.files.values(), found.set_aside.values()), *records])))
 
 
 def failures(files: Iterable[FileStatus], set_aside: Iterable[SetAside]) -> Iterator[Failure]:
@@ -58,6 +61,12 @@ def failures(files: Iterable[FileStatus], set_aside: Iterable[SetAside]) -> Iter
     for aside in set_aside:
         says = f"{aside.topic}/{aside.partition}/{aside.offset} ({aside.values} values not in {aside.sink})"
         yield Failure(system_of(aside.topic), aside.element, aside.reason, aside.at_s, aside.file_id, says)
+
+
+def record_failures(items: Iterable[QuarantinedItem]) -> Iterator[Failure]:
+    """Yields records that were set aside because they are invalid, or because the code failed on them."""
+    for item in items:
+        yield Failure(item.system, item.element, item.reason, item.at_s, item.file_id, f"{item.origin} ({item.what})")
 
 
 def generalized(reason: str) -> str:

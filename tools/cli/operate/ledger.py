@@ -7,7 +7,7 @@ from itertools import chain
 from shared.kafka.admin import ends
 from shared.kafka.consume import Consumer, follow_all, read_until
 from shared.kafka.record import Record
-from shared.messages import FileStatus, SetAside, SinkPosition, decode_status
+from shared.messages import BadMessage, FileStatus, LedgerRecord, SetAside, SinkPosition, decode_status
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS, Topic
 
@@ -30,9 +30,30 @@ def read_ledger(brokers: str) -> LedgerSnapshot:
 def ledger_of(records: Iterable[Record]) -> LedgerSnapshot:
     """Builds the ledger from the topic's records, which start at its beginning."""
     ledger = LedgerSnapshot()
-    for record in records:
-        _take(ledger, record.key_text, record.value)
+    for record, found in ledger_records(records):
+        match found:
+            case None:
+                ledger.set_aside.pop(record.key_text, None)
+            case FileStatus() as status:
+                ledger.files[status.file_id] = status
+            case SinkPosition() as position:
+                ledger.positions.record(position)
+            case aside:
+                ledger.set_aside[aside.key] = aside
     return ledger
+
+
+def ledger_records(records: Iterable[Record]) -> Iterator[tuple[Record, LedgerRecord | None]]:
+    """Yields records of the ledger with their content, None for a tombstone.
+
+    It skips invalid ones: the tracker sets them aside, and `pmflow errors` shows them.
+    """
+    for record in records:
+        try:
+            found = None if record.value is None else decode_status(record.value)
+        except BadMessage:
+            continue
+        yield record, found
 
 
 def topic_records(brokers: str, topic: Topic) -> Iterator[Record]:
@@ -47,16 +68,3 @@ def topic_records(brokers: str, topic: Topic) -> Iterator[Record]:
 def records_until_now(reader: Consumer, brokers: str, topic: Topic) -> Iterator[Record]:
     """Yields the records that the reader has not read yet, up to the topic's present end; it can read on from there."""
     yield from chain.from_iterable(read_until(reader, topic, ends(brokers, topic)))
-
-
-def _take(ledger: LedgerSnapshot, key: str, value: bytes | None) -> None:
-    if value is None:
-        ledger.set_aside.pop(key, None)
-        return
-    match decode_status(value):
-        case FileStatus() as status:
-            ledger.files[status.file_id] = status
-        case SinkPosition() as position:
-            ledger.positions.record(position)
-        case aside:
-            ledger.set_aside[aside.key] = aside

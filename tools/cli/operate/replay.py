@@ -15,10 +15,11 @@ from services.ch_bridge.operate import replay_sink as clickhouse_sink
 from services.mysql_writer.operate import replay_sink as mysql_sink
 from shared import topics
 from shared.backoff import backoff_s
+from shared.defects import Contained, Defect, DefectBudget
 from shared.errors import Unreachable
 from shared.kafka import admin
 from shared.kafka.consume import OffsetRange, read_range
-from shared.kafka.dead_letters import retraction
+from shared.kafka.dead_letters import SETTLED, retraction
 from shared.kafka.produce import Producer
 from shared.kafka.record import Record
 from shared.messages import CounterBatch
@@ -52,6 +53,9 @@ class RefusedMessages:
         self.origins.add(record.origin)
         typer.echo(f"refused: {record.origin}: {reason}", err=True)
 
+    def after_defect(self, record: Record, defect: Defect) -> None:
+        self(record, b"", defect.reason)
+
 
 def offset_range(brokers: str, topic: topics.Topic, times: TimeRangeMs, offset: int | None = None) -> OffsetRange:
     """Returns the offsets to read; messages that arrive later are not included."""
@@ -74,15 +78,20 @@ def replay(
 ) -> Replayed:
     """Reads with its own consumer group and writes without positions, so the services are not affected.
 
-    Retries without limit while the database is unavailable. Calls `on_progress` with the number of messages read so
-    far, and `on_stored` with the messages that were stored as a whole.
+    Retries without limit while the database is unavailable. A message on which the code fails is refused, too.
+    Calls `on_progress` with the number of messages read so far, and `on_stored` with those that were stored whole.
     """
     done = Replayed()
     refused = RefusedMessages()
+
+    def store(records: Sequence[Record]) -> None:
+        land(partial(_write, sink), pieces_of(records, refused), refused)
+
+    contained = Contained(store, sink.renew, refused.after_defect, DefectBudget(), lambda record: record.origin)
     for records in read_range(brokers, f"pmflow-replay-{uuid4().hex[:8]}", part, RECORDS_PER_READ):
         done.read += len(records)
-        land(partial(_write, sink), pieces_of(records, refused), refused)
-        on_stored([record for record in records if record.origin not in refused.origins])
+        contained([record for record in records if SETTLED not in record.headers])
+        on_stored([r for r in records if r.origin not in refused.origins and SETTLED not in r.headers])
         done.refused = len(refused.origins)
         done.stored = done.read - done.refused
         on_progress(done.read)

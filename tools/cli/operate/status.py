@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import get_args
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from services.scanner.operate import SystemState, reported_states, zookeeper_of
@@ -38,9 +39,16 @@ def systems_table(states: Iterable[SystemState]) -> Table:
         scan = state.scan
         counts = (scan.elements, scan.unreachable, scan.announced, scan.held_back) if scan else ("",) * 4
         since, scanned = _clock(state.since_s), _clock(state.scanned_s)
-        why = state.reason or ", ".join(f"{n} {reason}" for reason, n in (scan.left if scan else {}).items())
-        shown.add_row(state.system, state.scanner, state.state, since, scanned, *map(str, counts), why)
+        shown.add_row(state.system, state.scanner, state.state, since, scanned, *map(str, counts), _why(state))
     return shown
+
+
+def _why(state: SystemState) -> str:
+    """Returns why a system or some of its elements were not scanned, and why files were left."""
+    if state.reason or state.scan is None:
+        return escape(state.reason)
+    left = [f"{files} {reason}" for reason, files in state.scan.left.items()]
+    return escape("; ".join([", ".join(left), *(f"{name}: {why}" for name, why in state.scan.troubles.items())]))
 
 
 def _clock(at_s: float) -> str:

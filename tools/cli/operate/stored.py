@@ -5,6 +5,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
+from decimal import Decimal
+from math import inf
 from typing import Any
 
 import orjson
@@ -12,6 +14,7 @@ from pymysql.cursors import DictCursor, SSDictCursor
 
 from services.ch_bridge.operate import Clickhouse, client_of, quoted_identifier
 from services.mysql_writer.operate import Mysql, connect
+from shared.sinks.values import EXACT_INTEGER
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 INTEGER = re.compile(r"-?\d+")
@@ -99,16 +102,34 @@ def in_clickhouse(settings: Clickhouse, system: str, groups: Collection[str]) ->
 
 
 def canonical(value: Any) -> Any:
-    """Returns a value in a form that can be compared: numbers as int or float, vectors as lists."""
-    if isinstance(value, str):
-        if value.startswith("["):
-            try:
-                return canonical(orjson.loads(value))
-            except orjson.JSONDecodeError:
-                return value
-        if INTEGER.fullmatch(value):
-            return int(value)
-        return float(value) if NUMBER.fullmatch(value) else value
-    if isinstance(value, (list, tuple)):
-        return [canonical(part) for part in value]
+    """Returns a value in a form that can be compared: numbers as int or float, vectors as lists.
+
+    A float that is too large for a fraction is the integer of its shortest digits: databases write such digits where
+    a column of numbers becomes one of text.
+
+    >>> canonical("6.065734054098361e+16") == canonical("60657340540983610")
+    True
+    """
+    match value:
+        case str():
+            return _canonical_text(value)
+        case float():
+            return _canonical_number(value)
+        case list() | tuple():
+            return [canonical(part) for part in value]
     return value
+
+
+def _canonical_text(text: str) -> Any:
+    if text.startswith("["):
+        try:
+            return canonical(orjson.loads(text))
+        except orjson.JSONDecodeError:
+            return text
+    if INTEGER.fullmatch(text):
+        return int(text)
+    return _canonical_number(float(text)) if NUMBER.fullmatch(text) else text
+
+
+def _canonical_number(number: float) -> int | float:
+    return int(Decimal(repr(number))) if EXACT_INTEGER <= abs(number) < inf else number

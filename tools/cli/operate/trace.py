@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared.kafka.record import Record
-from shared.messages import BadMessage, FileStatus, LedgerRecord, SetAside, SinkPosition, decode_status
+from shared.messages import FileStatus, LedgerRecord, SetAside, SinkPosition
 from shared.settings import load
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
@@ -45,7 +44,8 @@ def trace_files(
     Statuses that the compaction of the ledger has removed are not shown.
     """
     settings = load()
-    hops = list(hops_of(decoded(ledger.topic_records(settings.kafka.bootstrap_servers, FILES_STATUS)), what))
+    records = ledger.ledger_records(ledger.topic_records(settings.kafka.bootstrap_servers, FILES_STATUS))
+    hops = list(hops_of(((record.origin, found) for record, found in records if found is not None), what))
     if not hops:
         raise typer.BadParameter(
             f"the ledger has no file or element {what!r}; expected a file id, a part of a path or an element"
@@ -63,16 +63,6 @@ def trace_files(
 
 def _id(hop: Hop) -> str:
     return hop.file.file_id
-
-
-def decoded(records: Iterable[Record]) -> Iterator[TracedRecord]:
-    """Yields the ledger's records; skips invalid ones, which the tracker reports."""
-    for record in records:
-        try:
-            told = decode_status(record.value or b"")
-        except BadMessage:
-            continue
-        yield record.origin, told
 
 
 def hops_of(records: Iterable[TracedRecord], what: str) -> Iterator[Hop]:

@@ -1,6 +1,7 @@
 """Batches that are refused in part: every value is stored or set aside once, and positions move in order."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from shared.errors import Hopeless
 from shared.kafka.record import Record
 from shared.messages import CounterBatch
-from shared.sinks.landing import Piece, RefusedCounters, land
+from shared.sinks.landing import MOST_FAILED_WRITES, Piece, RefusedCounters, land, refuse
+from shared.topics import MESSAGE_MAX_BYTES
 
 POISON = -1
 Values = set[tuple[str, str, str, int]]
@@ -80,6 +82,55 @@ def test_a_poison_row_and_a_refused_counter_cost_only_themselves(
     assert set(aside) == {v for v in everything if v[:2] in poisoned or v[2] == "unknown"}
     assert database.positions == sorted(database.positions)
     assert database.positions[-1] == len(sent)
+
+
+def test_a_message_refused_as_a_whole_costs_one_write_and_one_letter() -> None:
+    rows = [[f"o{n}", 0, n] for n in range(4_000)]
+    good, bad = piece(0, ["a"], rows), piece(1, ["a"], rows)
+    writes, told = 0, list[tuple[bytes, str]]()
+
+    def write(pieces: Sequence[Piece]) -> None:
+        nonlocal writes
+        writes += 1
+        refuse([p.batch for p in pieces if p.batch], lambda batch: "too early" if batch is bad.batch else "")
+
+    land(write, [good, bad], lambda _, content, reason: told.append((content, reason)))
+    assert writes == 2
+    assert told == [(bad.record.value, "too early")]
+
+
+def test_a_message_whose_rows_are_all_refused_costs_a_bounded_number_of_writes() -> None:
+    rows = [[f"o{n}", 0, POISON] for n in range(4_000)]
+    database, writes = Database(), 0
+
+    def write(pieces: Sequence[Piece]) -> None:
+        nonlocal writes
+        writes += 1
+        database.write(pieces)
+
+    land(write, [piece(0, ["a"], rows), piece(1, ["a"], [["o", 0, 1]])], database.set_aside)
+    assert writes < 3 * MOST_FAILED_WRITES
+    assert sum(len(batch.rows) for batch, _ in database.aside) == 4_000
+    assert [batch.rows for batch in database.stored] == [[["o", 0, 1]]]
+    assert database.positions[-1] == 2
+
+
+def test_a_part_that_grows_beyond_what_a_topic_takes_is_split() -> None:
+    """`1e15` is written with 18 characters by orjson."""
+    rows = [[f"o{n}", 0, 1, *[1e15] * 50] for n in range(3_300)]
+    told: list[bytes] = []
+    one = piece(0, ["unknown", *(f"c{n}" for n in range(50))], rows)
+    whole = replace(one, starts=False)
+    assert len(whole.contents) > 1
+    for content in whole.contents:
+        assert len(content) <= MESSAGE_MAX_BYTES
+        told.append(content)
+    assert [row for content in told for row in CounterBatch.decode(content).rows] == rows
+
+
+def test_a_row_too_large_for_a_topic_keeps_its_bytes_as_they_came() -> None:
+    one = piece(0, ["a"], [["o", 0, "x" * (MESSAGE_MAX_BYTES + 1)], ["p", 0, 1]])
+    assert replace(one, starts=False).contents == [one.record.value]
 
 
 def test_a_message_set_aside_whole_keeps_its_bytes() -> None:

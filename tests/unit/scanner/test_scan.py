@@ -1,0 +1,191 @@
+"""One scan of a system: a failing element costs itself, and every listed file has an outcome."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.scanner.file_producer import FileProducer, outcomes
+from services.scanner.leader import Term
+from services.scanner.ledger import FilesInFlight, KnownFile, LedgerFollower
+from services.scanner.settings import ScannerSettings
+from services.scanner.state import ScanSummary
+from shared.errors import Unreachable
+from shared.inventory import Endpoint
+from shared.kafka.produce import Producer
+from shared.remote.listing import NO_TIME, NOT_REGULAR
+from shared.remote.service_manager import FtpServiceManager
+from shared.remote.session import Denied, Entry, Gone, OddEntry
+from shared.settings import System
+
+GOOD = Entry(b"A20261125.0700-0715_ok.xml", 5, 1_700_000_000)
+Listed = Entry | OddEntry | Denied | Exception
+
+
+class ListedSession:
+    """An element that lists what a test says; an error of its listing ends it."""
+
+    def __init__(self, found: Sequence[Listed]) -> None:
+        self.found = found
+
+    def tree(self, directory: bytes, _depth: int, _skip: object) -> Iterator[tuple[bytes, Entry | OddEntry | Denied]]:
+        for entry in self.found:
+            if isinstance(entry, Exception) and not isinstance(entry, Denied):
+                raise entry
+            yield directory, entry
+
+
+class EndlessSession:
+    """An element whose listing never ends."""
+
+    def tree(self, directory: bytes, _depth: int, _skip: object) -> Iterator[tuple[bytes, Entry]]:
+        while True:
+            yield directory, GOOD
+
+
+@dataclass
+class Surroundings:
+    """Everything around a FileProducer: sessions, ledger and producer."""
+
+    sessions: Mapping[str, Any]
+    in_flight_limit: int = 1000
+    files: dict[str, KnownFile] = field(default_factory=dict)
+    sent: list[Any] = field(default_factory=list)
+    first_sent: Event = field(default_factory=Event)
+    settings: ScannerSettings = field(default_factory=lambda: ScannerSettings(settle_s=0.0))
+
+    def scan(self, term: Term | None = None) -> ScanSummary:
+        files = FileProducer(
+            System(name="4ga", in_flight_limit=self.in_flight_limit),
+            self.settings,
+            cast("FtpServiceManager", self),
+            cast("Producer", self),
+            cast("LedgerFollower", self),
+        )
+        return files.scan({name: Endpoint(name=name, host=name) for name in self.sessions}, term or Term(1))
+
+    @contextmanager
+    def session(self, endpoint: Endpoint) -> Iterator[Any]:
+        yield self.sessions[endpoint.name]
+
+    def in_flight(self, _system: str) -> FilesInFlight:
+        return FilesInFlight(0, 0, Counter())
+
+    def record(self, status: object) -> None:
+        pass
+
+    def deliver(self, *messages: object) -> None:
+        self.sent += messages
+        self.first_sent.set()
+
+
+FAILURES = [KeyError("modify"), IndexError(), OverflowError(), RuntimeError("?"), Unreachable("silent"), ValueError()]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+def test_an_element_that_fails_in_any_way_costs_itself_and_is_named(
+    failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        summary = Surroundings({"bad": ListedSession([GOOD, failure]), "good": ListedSession([GOOD])}).scan()
+    assert (summary.announced, summary.elements, summary.unreachable) == (1, 2, 1)
+    assert list(summary.troubles) == ["bad"]
+    (failed,) = [vars(record) for record in caplog.records if record.msg.startswith("element not scanned")]
+    assert failed["element"] == "bad"
+    assert bool(failed["exc_info"]) == (not isinstance(failure, Unreachable))
+
+
+def test_an_endless_listing_is_given_up_and_the_others_are_announced() -> None:
+    around = Surroundings({"bad": EndlessSession(), "good": ListedSession([GOOD])})
+    around.settings = ScannerSettings(settle_s=0.0, listing_s=0.3)
+    summary = around.scan()
+    assert summary.announced == 1
+    assert "does not end" in summary.troubles["bad"]
+
+
+def test_an_element_that_takes_long_keeps_no_other_waiting() -> None:
+    class SlowSession:
+        def tree(self, directory: bytes, _depth: int, _skip: object) -> Iterator[tuple[bytes, Entry]]:
+            assert around.first_sent.wait(10)  # the others are announced meanwhile
+            yield directory, GOOD
+
+    around = Surroundings({"slow": SlowSession(), "good": ListedSession([GOOD])})
+    around.settings = ScannerSettings(settle_s=0.0, announce_after_s=0.05)
+    summary = around.scan()
+    assert (summary.announced, summary.unreachable) == (2, 0)
+
+
+def test_a_listing_under_way_ends_with_the_leadership() -> None:
+    term = Term(1)
+
+    class LosingSession:
+        def tree(self, directory: bytes, _depth: int, _skip: object) -> Iterator[tuple[bytes, Entry]]:
+            term.over.set()
+            while True:
+                yield directory, GOOD
+
+    around = Surroundings({"losing": LosingSession()})
+    assert around.scan(term).announced == 0
+    assert around.sent == []
+
+
+def test_a_file_that_meets_a_defect_costs_itself() -> None:
+    defective = Entry(b"bad.xml", cast("int", "5"), 1)
+    summary = Surroundings({"e1": ListedSession([GOOD, defective])}).scan()
+    assert (summary.announced, summary.left) == (1, {"defect": 1})
+
+
+def test_a_file_on_record_is_counted_as_such() -> None:
+    around = Surroundings({"e1": ListedSession([GOOD])})
+    around.scan()
+    around.files[around.sent[0].key] = KnownFile("4ga", "e1", "done", 0.0)
+    assert outcomes(around.scan()) == {"on record": 1}
+
+
+@pytest.mark.parametrize("name", [b"A99991231.2345-0000_x.xml", b"A00010101.0000+0100-0015+0100_x.xml"])
+def test_a_name_of_an_impossible_year_tells_no_time_and_its_file_is_announced(name: bytes) -> None:
+    assert Surroundings({"e1": ListedSession([Entry(name, 5, 1_700_000_000), GOOD])}).scan().announced == 2
+
+
+names = st.sampled_from(
+    (GOOD.name, b"A.xml", b".hidden", b"B.part", b"A99991231.2345-0000_x.xml", b"x" * 256, b"\xff\n", b"C.csv")
+) | st.binary(min_size=1, max_size=300)
+entries = st.builds(Entry, names, st.integers(0, 1 << 50), st.integers(0, 4_102_444_799))
+odd = st.builds(OddEntry, names, st.sampled_from((NO_TIME, NOT_REGULAR)))
+failures = st.sampled_from((Gone("gone"), Unreachable("cut"), KeyError("size")))
+listings = st.lists(entries | odd | st.just(Denied("no")), max_size=20)
+
+
+@given(
+    elements=st.lists(st.tuples(listings, st.none() | failures), max_size=4),
+    limit=st.integers(0, 12),
+    known=st.booleans(),
+)
+def test_every_listed_file_is_announced_held_back_on_record_or_left_for_a_reason(
+    elements: list[tuple[list[Entry | OddEntry | Denied], Exception | None]], limit: int, known: bool
+) -> None:
+    sessions = {
+        f"e{number}": ListedSession([*found, *([failure] if failure else [])])
+        for number, (found, failure) in enumerate(elements)
+    }
+    around = Surroundings(sessions, in_flight_limit=max(limit, 1))
+    if known:  # every file of the first scan is on record in the second
+        first = around.scan()
+        for message in around.sent[: first.announced]:
+            around.files[message.key] = KnownFile("4ga", "e0", "done", 0.0)
+    summary = around.scan()
+    files = sum(
+        not isinstance(entry, Denied)
+        for found, failure in elements
+        if not isinstance(failure, Unreachable | KeyError)
+        for entry in found
+    )
+    assert summary.listed == files
+    assert sum(outcomes(summary).values()) == files
