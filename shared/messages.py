@@ -242,7 +242,7 @@ class SetAside(Message):
     reason: str
     at_s: ClockTime
     content: HexId
-    """`digest_of` the bytes that were set aside."""
+    """`shared.versions.content_digest` of the bytes that were set aside."""
 
     @property
     def key(self) -> str:
@@ -295,6 +295,8 @@ class CounterBatch(Message):
     """Offset from UTC, in minutes, in which the element wrote that time."""
     ver: Int64
     """Version of the file's rows, see `shared.versions`."""
+    parsed_s: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    """Time at which the file was parsed: of two batches of one version, the one that was parsed later wins."""
     counters: list[str]
     """Names of the counters, without duplicates."""
     rows: Rows

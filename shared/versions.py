@@ -1,5 +1,11 @@
 """The version of a file's rows, by which both databases decide which of several files wins."""
 
+import re
+
+from shared.messages import digest_of
+
+_PARSED_S = re.compile(rb'"parsed_s":\d+')
+
 
 def version_of(file_id: str, mtime_s: int) -> int:
     """Returns `ver` of a file's rows: the newer file wins; within one second, the identity decides.
@@ -15,3 +21,8 @@ def version_of(file_id: str, mtime_s: int) -> int:
     if mtime_s < 1 << 33:
         return (mtime_s << 29) | (identity & 0x1FFFFFFF)
     return (1 << 62) + ((mtime_s - (1 << 33) << 18) | (identity & 0x3FFFF))
+
+
+def content_digest(content: bytes) -> str:
+    """Returns a digest of a CounterBatch that is the same when its file is parsed again with the same result."""
+    return digest_of(_PARSED_S.sub(b'"parsed_s":0', content, count=1))

@@ -219,7 +219,10 @@ class FileProcessorWorker:
             zone_min = self.zone_offset_min(file)
             name = file.path.rpartition("/")[2]
             ver = version_of(file.file_id, file.mtime_s)
-            origin = Origin(file.system, file.file_id, file.element, ver, zone_min, name, self.aliases(file))
+            origin = Origin(
+                file.system, file.file_id, file.element, ver, zone_min, name, self.aliases(file),
+                endpoint=file.endpoint, parsed_s=int(time()),
+            )  # fmt: skip
             size = len(found) if isinstance(found, bytes) else Path(found.name).stat().st_size
             try:
                 return self.parse(found if isinstance(found, bytes) else Path(found.name), origin)

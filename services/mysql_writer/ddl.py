@@ -51,7 +51,7 @@ COLUMN_TYPES: Mapping[ColumnKind, str] = {
 }
 LONGEST_UNIT = 1024
 """Most characters of a column's comment."""
-ROW_COLUMNS = ("ts", "obj", "gp_s", "suspect", "ver")
+ROW_COLUMNS = ("ts", "obj", "gp_s", "suspect", "ver", "parsed_s")
 """The columns of every counter table besides its counters; the first three are the primary key."""
 
 
@@ -73,6 +73,7 @@ def create_table(table: str) -> str:
         "gp_s INT UNSIGNED NOT NULL COMMENT 'granularity period', "
         "suspect TINYINT(1) NOT NULL, "
         "ver BIGINT NOT NULL COMMENT 'of the newest file in the row', "
+        "parsed_s INT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'when that file was parsed', "
         "PRIMARY KEY (ts, obj, gp_s)) CHARACTER SET utf8mb4 ROW_FORMAT=DYNAMIC"
     )
 

@@ -1,5 +1,7 @@
 """The history of files in MySQL: one row per file, merged from its statuses (`shared.sinks.files`)."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
@@ -9,6 +11,7 @@ from services.mysql_writer.ddl import placeholders, quoted_identifier
 from services.mysql_writer.own_columns import add_own_columns, own_column_list
 from services.mysql_writer.settings import Mysql
 from shared.messages import FileStatus
+from shared.sinks import metrics
 from shared.sinks.files import (
     FIGURE_COLUMNS,
     FILE_COLUMNS,
@@ -23,6 +26,8 @@ from shared.sinks.files import (
 )
 from shared.sinks.names import FILE_TABLE
 
+log = logging.getLogger(__name__)
+SEPARATE = "if these are different elements, set `element-prefix: endpoint` for the system"
 FILES_PER_STATEMENT = 100
 CREATE_FILE_TABLE = (
     f"CREATE TABLE IF NOT EXISTS {FILE_TABLE} ("
@@ -31,7 +36,8 @@ CREATE_FILE_TABLE = (
     "file_id CHAR(16) CHARACTER SET ascii NOT NULL, "
     "status_order BIGINT NOT NULL COMMENT 'of the newest status', "
     f"{', '.join(own_column_list(FILE_COLUMNS))}, "
-    "PRIMARY KEY (`system`, ver, file_id), KEY (file_id), KEY (`system`, ts), KEY (`system`, changed)"
+    "PRIMARY KEY (`system`, ver, file_id), KEY (file_id), KEY (`system`, changed), "
+    "KEY (`system`, ts, managed_element(100))"
     ") CHARACTER SET utf8mb4"
 )
 _NAMES = (*FILE_KEY, "status_order", *FILE_COLUMNS)
@@ -54,6 +60,13 @@ UPSERT_FILES = (
     f"INSERT INTO {FILE_TABLE} ({', '.join(map(quoted_identifier, _NAMES))}) VALUES {{rows}} "
     f"ON DUPLICATE KEY UPDATE {', '.join(_merged())}"
 )
+CONFLICTS = (
+    "SELECT f.file_id, f.`system`, f.managed_element, f.endpoint, other.endpoint "
+    f"FROM {FILE_TABLE} f JOIN {FILE_TABLE} other "
+    "ON other.`system` = f.`system` AND other.ts = f.ts AND other.managed_element = f.managed_element "
+    "AND other.endpoint <> f.endpoint WHERE f.file_id IN ({files}) AND f.managed_element <> ''"
+)
+"""Finds files whose element another endpoint delivered for the same period: their rows have the same keys."""
 DROP_FILES = f"DELETE FROM {FILE_TABLE} WHERE `system` = %s AND changed < %s LIMIT 10000"
 """Deletes in steps, so that no transaction becomes large."""
 
@@ -66,6 +79,8 @@ class FileTable:
         self.connection = Connection(settings, (CREATE_FILE_TABLE,))
         self.retention_days = retention_days
         self.has_all_columns = False
+        self.reported: set[tuple[str, ...]] = set()
+        """System, element and endpoints of conflicts that were logged."""
         self.swept: dict[str, datetime | None] = {}
         """System -> the time before which its rows were dropped last."""
 
@@ -80,8 +95,24 @@ class FileTable:
                 rows = [_row(status) for status in kept[at : at + FILES_PER_STATEMENT]]
                 values = ", ".join([f"({placeholders(_NAMES)})"] * len(rows))
                 execute(UPSERT_FILES.format(rows=values), [*chain.from_iterable(rows)])
+        self._report_conflicts([status.file_id for status in kept if status.stage == "parsed"])
         for system in {status.system for status in statuses}:
             self._drop_old(system)
+
+    def _report_conflicts(self, files: Sequence[str]) -> None:
+        """Counts the files whose rows another endpoint's files overwrite, and logs each pair of endpoints once."""
+        if not files:
+            return
+        with self.connection.transaction() as execute:
+            conflicts = execute(CONFLICTS.format(files=placeholders(files)), files)
+        for system, number in Counter(dict(row[:2] for row in conflicts).values()).items():
+            metrics.CONFLICTING_FILES.labels(system).inc(number)
+        for _, system, element, *pair in conflicts:
+            found = (system, element, *sorted(pair))
+            if found not in self.reported:
+                self.reported.add(found)
+                extra = {"system": system, "element": element, "endpoints": sorted(pair), "fix": SEPARATE}
+                log.warning("element delivered by two endpoints", extra=extra)
 
     def _drop_old(self, system: str) -> None:
         """Drops the rows that are too old; looks once a day for each system."""

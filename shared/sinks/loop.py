@@ -21,11 +21,12 @@ from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters, Refusal
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import Record, TopicPartition
-from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, bounded_text, digest_of
+from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, bounded_text
 from shared.metrics import DEAD_LETTERS
 from shared.sinks import metrics
 from shared.sinks.landing import Piece, land, pieces_of
 from shared.topics import FILES_STATUS
+from shared.versions import content_digest
 
 log = logging.getLogger(__name__)
 FIRST_BACKOFF_S = 0.4
@@ -278,7 +279,7 @@ class SinkWorker:
                 values=batch.values,
                 reason=reason,
                 at_s=time(),
-                content=digest_of(content),
+                content=content_digest(content),
             )
         ]
 

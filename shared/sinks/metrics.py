@@ -34,3 +34,9 @@ DATABASE_ERRORS = counter(
     "code",
     "class",
 )
+CONFLICTING_FILES = counter(
+    "mysql_writer",
+    "conflicting_files_total",
+    "Files whose element another endpoint delivered for the same period; the newer file wins.",
+    "system",
+)

@@ -19,7 +19,7 @@ LONGEST_NAME = 1000
 """Most characters of a group or counter that the catalogues hold; one with a longer name is refused."""
 LONGEST_SYSTEM = 255
 """Most characters of a system that the catalogues hold."""
-KEY_COLUMNS = ("ts", "element", "object", "obj", "gp_s", "suspect", "ver", "part")
+KEY_COLUMNS = ("ts", "element", "object", "obj", "gp_s", "suspect", "ver", "part", "parsed_s")
 """Columns of pmflow's own; a counter with one of these names is stored under another name."""
 SERVERS_COLUMNS = ("db_row_id", "db_trx_id", "db_roll_ptr", "fts_doc_id")
 """Columns of InnoDB's own. Those of ClickHouse begin with an underscore, which no allocated name does."""

@@ -158,6 +158,8 @@ class _Assembler:
             self.quarantine.add_measinfo(info, element, group, info.reason, "")
             return
         measinfo = self._preprocessed(info, element, group)
+        if self.preprocessing.prefix_endpoint:
+            measinfo = replace(measinfo, element=f"{self.origin.endpoint}/{measinfo.element}")
         self.facts.add(measinfo.element, head.sw_version, head.job)
         key = PeriodKey(measinfo.element, group, period.gp_s, period.end_s)
         if measinfo.unconverted:

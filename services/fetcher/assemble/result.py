@@ -21,6 +21,10 @@ class Origin:
     """The file's name; it contains the measurement group of some vendors' tables."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Alias of the element -> its name in the inventory."""
+    endpoint: str = ""
+    """Name of the endpoint, for systems whose elements have names that are unique only together with it."""
+    parsed_s: int = 0
+    """Time at which the file is parsed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,12 @@ def test_a_counter_without_any_value_needs_no_column() -> None:
 
 
 def test_rows_are_sorted_by_primary_key_and_ver_is_assigned_last() -> None:
-    (chunk,) = chunks([batch()])
+    (chunk,) = chunks([batch(parsed_s=7)])
     (statement,) = upserts(
         "4ga_g", {"a": CounterColumn("t", "a", "number")}, chunk, {("e1", "o1"): 1, ("e1", "o2"): 2}, most_rows=10
     )
     rows, update = statement.split(b" ON DUPLICATE KEY UPDATE ")
-    assert rows.endswith(b"VALUES (19700101001500,1,900,1,1,2),(19700101001500,2,900,0,1,1)")
+    assert rows.endswith(b"VALUES (19700101001500,1,900,1,1,7,2),(19700101001500,2,900,0,1,7,1)")
     assert update.endswith(b"ver = GREATEST(ver, VALUES(ver))")
 
 
