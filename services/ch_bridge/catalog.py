@@ -34,8 +34,10 @@ def present_state(group: GroupKey, connection: Connection) -> TableState:
     """
     name = table_of_group(group, connection)
     engine, view = (connection.ask(TABLE_ENGINE, name=table) for table in (name + ROWS_SUFFIX, name))
-    if view and group_of_comment(view[0][1], name) != group:
-        raise Unreachable(f"ClickHouse: {name} is not the view of {group}; rename it, so that the view can be created")
+    if view and view[0][2] != "View":
+        raise Unreachable(
+            f"ClickHouse: {name} is a {view[0][2]}; rename it, so that the view of {group} can be created"
+        )
     in_table, in_view = (connection.ask(TABLE_COLUMNS, name=table) for table in (name + ROWS_SUFFIX, name))
     return table_state(name, group, engine, in_table, in_view)
 

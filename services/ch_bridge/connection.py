@@ -5,7 +5,7 @@ The only module that imports clickhouse_connect.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 import clickhouse_connect
@@ -24,8 +24,10 @@ from shared.sinks.failures import Failures
 ClientAnswer = TypeVar("ClientAnswer")
 STATEMENT_TIMEOUT_S = 120
 """Limit for an answer, unless the URL has another `send_receive_timeout`."""
-LONG_STATEMENT = 200_000
-"""Bytes beyond which a statement asks for larger limits; by default a server parses 262,144 bytes."""
+WIDE: Final = {"max_query_size": 100_000_000, "max_ast_elements": 10_000_000, "max_expanded_ast_elements": 10_000_000}
+"""Settings for tables of thousands of columns; by default a server parses 262,144 bytes and 50,000 elements."""
+LONGEST_USUAL = 100_000
+"""Characters of a statement or of a table's definition beyond which WIDE is sent."""
 
 
 class Connection:
@@ -50,9 +52,9 @@ class Connection:
         self.failures = Failures("clickhouse", ERROR_CLASSES, settings.unknown_error_s)
         self.client: Client | None = None
 
-    def do(self, statement: str) -> None:
-        """Executes a statement that returns no rows."""
-        self._guarded(lambda client: client.command(statement, settings=limits_for(statement)))
+    def do(self, statement: str, *, wide: bool = False) -> None:
+        """Executes a statement that returns no rows; `wide`: it creates or alters a table with a long definition."""
+        self._guarded(lambda client: client.command(statement, settings=WIDE if wide else None))
 
     def ask(self, query: str, **parameters: str) -> Sequence[Sequence[Any]]:
         """Returns the rows of a query; it refers to parameters as `{name:String}`."""
@@ -64,7 +66,7 @@ class Connection:
         settings: dict[str, Any] = {
             "optimize_on_insert": 0,  # replacing rows is left to merges
             "max_partitions_per_insert_block": 0,  # no limit: a replay may contain any number of days
-            **limits_for("".join(columns) + "`, `" * len(columns)),
+            **(WIDE if sum(map(len, columns)) > LONGEST_USUAL else {}),
         }
         if self.drop_repeats:
             settings["insert_deduplication_token"] = hashlib.sha256(body).hexdigest()
@@ -97,13 +99,6 @@ class Connection:
         except Unreachable:
             self.close()
             raise
-
-
-def limits_for(statement: str) -> dict[str, int]:
-    """Returns the settings that a long statement needs, such as that of a view of thousands of columns."""
-    size = 2 * len(statement.encode())  # twice, as quoting makes an INSERT longer than the names that are given here
-    elements = dict.fromkeys(("max_ast_elements", "max_expanded_ast_elements"), size)
-    return {"max_query_size": size + LONG_STATEMENT, **elements} if size > LONG_STATEMENT else {}
 
 
 def client_of(settings: Clickhouse) -> Client:

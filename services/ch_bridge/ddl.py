@@ -32,9 +32,9 @@ COLUMNS_PER_STATEMENT = 1000
 TABLE_COLUMNS = """SELECT name, type, comment FROM system.columns
 WHERE database = currentDatabase() AND table = {name:String}"""
 """The query for the columns of a table or view."""
-TABLE_ENGINE = """SELECT engine_full, comment FROM system.tables
+TABLE_ENGINE = """SELECT engine_full, comment, engine FROM system.tables
 WHERE database = currentDatabase() AND name = {name:String}"""
-"""The query for a table's engine and comment; no row if the table does not exist."""
+"""The query for a table's engine with its arguments, comment and engine; no row if the table does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,11 @@ def next_statements(present: TableState, wanted: TableState, deployment: Deploym
     if not statements and present.in_view != {column.name: column.kind for column in present.columns.values()}:
         return [_create_view(present, deployment)]
     return statements
+
+
+def definition_size(table: TableState) -> int:
+    """Returns about how many characters the longer of the definitions of a table and its view has."""
+    return sum(100 + 4 * len(column.name) + len(counter) for counter, column in table.columns.items())
 
 
 def _column_changes(present: TableState, wanted: TableState) -> Iterator[str]:

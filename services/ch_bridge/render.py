@@ -118,6 +118,11 @@ class ColumnarRows:
         """The counters with a value in at least one row."""
         return self.numbers.keys()
 
+    @property
+    def all_counters(self) -> Collection[str]:
+        """The counters with or without a value."""
+        return dict.fromkeys(counter for block in self.blocks for counter in block.counters).keys()
+
     def values(self, counter: str) -> list[Any]:
         """Returns a counter's values as they are in the messages."""
         return [value for block in self.blocks for value in block.values(counter)]
@@ -173,7 +178,7 @@ def _columnar_rows(system: str, group: str, batches: Iterable[CounterBatch]) -> 
     for batch in batches:
         alike[tuple(batch.counters)].append(batch)
     blocks = [RowBlock(*block) for block in alike.items()]
-    counters = {counter: None for block in blocks for counter in block.counters}
+    counters = dict.fromkeys(counter for block in blocks for counter in block.counters)
     found = {counter: _side_by_side(blocks, counter) for counter in counters}
     with_values = {
         counter: numbers for counter, numbers in found.items() if numbers is None or not np.isnan(numbers).all()

@@ -6,8 +6,8 @@ from dataclasses import replace
 from itertools import chain
 
 from services.ch_bridge.catalog import new_column_name, present_state, taken_with
-from services.ch_bridge.connection import Connection
-from services.ch_bridge.ddl import CounterColumn, TableState, next_statements
+from services.ch_bridge.connection import LONGEST_USUAL, Connection
+from services.ch_bridge.ddl import CounterColumn, TableState, definition_size, next_statements
 from services.ch_bridge.render import ColumnarRows
 from shared.errors import Hopeless, Unreachable
 from shared.sinks import metrics
@@ -59,16 +59,17 @@ class Schema:
             unknown = wanted.columns.keys() - present.columns.keys()
             if unknown and not rules.add_columns:
                 raise RefusedCounters({(*group, counter): NOT_ALLOWED for counter in unknown})
-            self._change(statements, wanted)
+            self._change(statements, present, wanted)
             if present.exists:
                 report_changes(present.name, len(unknown), len(wanted.columns) - len(unknown))
         raise Unreachable(f"ClickHouse: table {present.name} still lacks columns after {MOST_ROUNDS} attempts")
 
-    def _change(self, statements: Sequence[str], wanted: TableState) -> None:
+    def _change(self, statements: Sequence[str], present: TableState, wanted: TableState) -> None:
         """Executes statements; if the server refuses one for good, only the counters that need it are refused."""
+        wide = definition_size(present) + definition_size(wanted) > LONGEST_USUAL
         try:
             for statement in statements:
-                self.connection.do(statement)
+                self.connection.do(statement, wide=wide)
         except Hopeless as error:
             if not wanted.columns:
                 raise
@@ -76,9 +77,10 @@ class Schema:
 
 
 def _refuse_long_names(rows: ColumnarRows) -> None:
-    if reasons := unstorable(rows.system, rows.group, rows.counters):
+    whole = unstorable(rows.system, rows.group, [""])
+    if reasons := unstorable(rows.system, rows.group, rows.all_counters if whole else rows.counters):
         raise RefusedCounters(reasons)
-    if unstorable(rows.system, rows.group, [""]):
+    if whole:
         raise Hopeless(f"the name of system {rows.system[:20]}.. or group {rows.group[:20]}.. is too long")
 
 

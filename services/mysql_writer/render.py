@@ -63,6 +63,8 @@ class Chunk:
     """Types that the counter dictionary declares, by counter."""
     units: Mapping[str, str]
     """Units that the counter dictionary declares, by counter."""
+    all_counters: Sequence[str] = ()
+    """The names of all counters, with or without a value."""
 
 
 def chunks(batches: Iterable[CounterBatch]) -> Iterator[Chunk]:
@@ -97,7 +99,7 @@ def _chunk(system: str, group: str, counters: Sequence[str], batches: Iterable[C
     except ValueError as error:
         raise Hopeless(f"{group}: a row does not have one value per counter") from error
     with_values = {name: list(column) for name, column in named if any(v is not None for v in column)}
-    return Chunk(system, group, keys, with_values, types, units)
+    return Chunk(system, group, keys, with_values, types, units, counters)
 
 
 def datetime_number(epoch_s: int) -> int:

@@ -141,9 +141,10 @@ class Schema:
 
 
 def _refuse_long_names(chunk: Chunk) -> None:
-    if reasons := unstorable(chunk.system, chunk.group, chunk.counters):
+    whole = unstorable(chunk.system, chunk.group, [""])
+    if reasons := unstorable(chunk.system, chunk.group, chunk.all_counters if whole else chunk.counters):
         raise RefusedCounters(reasons)
-    if unstorable(chunk.system, chunk.group, [""]):
+    if whole:
         raise Hopeless(f"the name of system {chunk.system[:20]}.. or group {chunk.group[:20]}.. is too long")
 
 

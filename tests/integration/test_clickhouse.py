@@ -23,7 +23,7 @@ from services.ch_bridge.ddl import (
 from services.ch_bridge.repository import ClickhouseRepository
 from services.ch_bridge.settings import Clickhouse
 from services.ch_bridge.sink import ClickhouseBridge
-from shared.errors import Unreachable
+from shared.errors import Hopeless
 from shared.sinks.rules import StorageRules
 from tests.integration.test_sinks import Database
 from tools.cli.operate.stored import in_clickhouse
@@ -153,7 +153,7 @@ def test_the_engine_parses_every_statement_of_a_cluster(bridge: Bridge) -> None:
     ]
     for statement in statements:
         bridge.clickhouse.connection.do("EXPLAIN AST " + statement)
-    with pytest.raises(Unreachable, match="SYNTAX_ERROR"):
+    with pytest.raises(Hopeless, match="SYNTAX_ERROR"):
         bridge.clickhouse.connection.do("EXPLAIN AST " + statements[0].replace("ON CLUSTER", "IN CLUSTER"))
 
 

@@ -85,7 +85,9 @@ def in_clickhouse(settings: Clickhouse, system: str, groups: Collection[str]) ->
     """Yields all rows of a system's groups; the catalogue names tables and columns."""
     with client_of(settings) as client:
         tables = client.query(
-            "SELECT measinfo, table_name FROM pm_group WHERE system = {system:String}", parameters={"system": system}
+            "SELECT measinfo, table_name FROM pm_group WHERE system = {system:String} "
+            "AND table_name IN (SELECT name FROM system.tables WHERE database = currentDatabase())",
+            parameters={"system": system},
         ).result_rows
         for group, table in tables:
             if group not in groups:

@@ -21,7 +21,7 @@ GROUPS = ["Cell", "cell", "Cell_rows", "Cell_ROWS_all", "X=1,Y=Cell", "object", 
 
 
 def allocated_one_by_one(
-    names: Callable[..., Iterator[str]], keys: list[tuple[str, ...]]
+    names: Callable[..., Iterator[str]], keys: Sequence[tuple[str, ...]]
 ) -> dict[tuple[str, ...], str]:
     taken: set[str] = set()
     found = {}
