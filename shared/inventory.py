@@ -56,6 +56,9 @@ class Endpoint:
         if self.port == 0:
             object.__setattr__(self, "port", PROTOCOL_PORTS[self.protocol])
         zone(self.time_zone)
+        for field in ("name", "host", "username", "password", "directory"):
+            if any(ord(one) < 32 for one in getattr(self, field)):
+                raise BadSettings(f"{field} must not contain control characters, such as line ends")
 
     @property
     def zone(self) -> ZoneInfo:
@@ -172,7 +175,7 @@ def numbers(ranges: str, where: str) -> Iterator[int]:
     """
     total = 0
     for part in ranges.split(","):
-        found = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", part)
+        found = re.fullmatch(r"\s*([0-9]{1,18})\s*(?:-\s*([0-9]{1,18})\s*)?", part)
         if found is None:
             raise BadSettings(f"{where}: range {ranges[:80]!r} must have a form like 1-2000,3001")
         first, last = int(found[1]), int(found[2] or found[1])

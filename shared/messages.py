@@ -28,7 +28,6 @@ done       every required sink has stored it, and it is in done/
 error      it is in error/, with the reason beside it
 lost       it vanished from the element before it was downloaded
 """
-
 PARTITIONS = 12
 """Number of partitions of every topic: a file's messages and the sinks' positions must have the same partition.
 
@@ -203,6 +202,10 @@ class FileStatus(File):
     """Time at which all its batches were in the topic; later statuses repeat it, as compaction removes earlier ones."""
     stored_s: ClockTime = 0.0
     """Time at which every required sink had stored the file."""
+    moves_refused: Count = 0
+    """Number of commands to move the file that failed, while it is `parsed` or `failed`; 0: none, or it is moved."""
+    not_moved: str = ""
+    """Why the last of these commands failed."""
     job: str = ""
     """The jobIds in the file, separated by commas."""
     sw_version: str = ""

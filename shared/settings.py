@@ -135,7 +135,9 @@ class System:
     marker_suffix: Annotated[
         str, "Suffix of a marker file, such as .done; a file is collected once its marker is beside it"
     ] = ""
-    rollout: Annotated[tuple[str, ...], "Elements to collect from: a share (25%) or their names"] = ("100%",)
+    rollout: Annotated[
+        tuple[str, ...], Meta(min_length=1), "Elements to collect from: a share (25%) or their names"
+    ] = ("100%",)
     on_done: Annotated[Literal["move", "delete", "leave"], "Treatment of a file that is stored"] = "move"
     done_directory: Annotated[
         str, "Directory of stored files, beside the file or absolute; may contain the date of its period: done/%Y%m%d"
@@ -165,8 +167,7 @@ class System:
         return ("mysql", "clickhouse") if self.is_using_clickhouse else ("mysql",)
 
     def __post_init__(self) -> None:
-        if not self.done_directory.strip("/") or not self.error_directory.strip("/"):
-            raise BadSettings("done-directory and error-directory must name a directory")
+        self._check_directories()
         if 0 < self.max_size < self.min_size:
             raise BadSettings(f"max-size ({self.max_size}) must not be smaller than min-size ({self.min_size})")
         if 0 < self.max_age_s < self.min_age_s:
@@ -176,6 +177,17 @@ class System:
                 "complete-on contains clickhouse, but isUsingClickhouse is false: set it to true, or remove clickhouse"
             )
         _ = self.rollout_share
+
+    def _check_directories(self) -> None:
+        if not self.done_directory.strip("/") or not self.error_directory.strip("/"):
+            raise BadSettings("done-directory and error-directory must name a directory")
+        done, error = (where.rstrip("/") for where in (self.done_directory, self.error_directory))
+        if done == error:
+            raise BadSettings(f"done-directory and error-directory must differ, found {done!r} for both")
+        for where in (done, error):
+            parts = where.removeprefix("/").split("/")
+            if {"", ".", ".."} & set(parts) or not where.isprintable():
+                raise BadSettings(f"done-directory and error-directory must be plain paths without .., found {where!r}")
 
     @property
     def rollout_share(self) -> float | None:

@@ -1,7 +1,7 @@
 """SinkPositions: the rule that decides when a sink has stored a file. Pure.
 
 All batches of a file are in one partition, so a sink has stored the file once its position in that partition is beyond
-the last offset of the file.
+the last offset of the file. A file without batches has the last offset -1: every sink has stored it.
 """
 
 from collections.abc import Collection, MutableMapping

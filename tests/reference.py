@@ -5,6 +5,7 @@
 
 import gzip
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -102,21 +103,54 @@ def _mdc(root: ET.Element, fallback: str, zone: timezone) -> Iterator[Block]:
             rows_of = [(_text(_child(row, "moid")), row) for row in _children(info, "mv")]
             end, duration = (_text(_child(info, tag)) or _text(_child(data, tag)) for tag in ("mts", "gp"))
             yield from _block(info, rows_of, Head(element, "", end, duration), zone)
+            for counters in _children(info, "ms"):
+                rows_of = [(_text(_child(row, "moid")), row) for row in _children(counters, "mv")]
+                head = Head(element, _text(_child(counters, "msn")), end, duration)
+                for block in _block(counters, rows_of, head, zone):
+                    flagged = _text(_child(counters, "sf")).lower() in ("true", "1")
+                    block.rows = [(name, suspect or flagged, values) for name, suspect, values in block.rows]
+                    yield block
 
 
 def _block(info: ET.Element, rows_of: list[tuple[str, ET.Element]], head: Head, zone: timezone) -> Iterator[Block]:
-    group = head.group or _class(rows_of[0][0] if rows_of else "") or _class(head.element) or "ManagedElement"
+    """Yields a block for each run of rows with the same counters."""
     try:
-        counters = _counters(info)
-        block = Block(head.element, group, _time(head.end, zone), _duration_s(head.duration))
-        for name, row in rows_of:
-            texts = _results(row, counters)
-            suspect = any(_text(child).lower() in ("true", "1") for child in row if _name(child) in ("suspect", "sf"))
-            if counters:
-                block.rows.append((name, suspect, [(c, _value(t)) for (c, _), t in zip(counters, texts, strict=True)]))
+        common = _counters(info)
+        end, gp_s = _time(head.end, zone), _duration_s(head.duration)
     except Faulty:
         return
-    yield block
+    runs: list[tuple[list[tuple[str, str]], list[tuple[str, ET.Element]]]] = []
+    for name, row in rows_of:
+        own = _counters(row)
+        common = common or (own if not runs else [])
+        if not runs or runs[-1][0] != (own or common):
+            runs.append((own or common, []))
+        runs[-1][1].append((name, row))
+    for counters, rows in runs:
+        group = head.group or _class(_first_object(counters, runs, rows)) or _class(head.element) or "ManagedElement"
+        block = Block(head.element, group, end, gp_s)
+        try:
+            for name, row in rows:
+                block.rows += _row(name, row, counters)
+        except Faulty:
+            continue
+        yield block
+
+
+def _first_object(counters: object, runs: list[tuple[Any, Any]], rows: list[tuple[str, ET.Element]]) -> str:
+    """Returns the first object of the rows with these counters, if they were the counters of an earlier run."""
+    earlier = [found for known, found in runs if known == counters]
+    return str((earlier or [rows])[0][0][0])
+
+
+def _row(
+    name: str, row: ET.Element, counters: list[tuple[str, str]]
+) -> Iterator[tuple[str, bool, list[tuple[str, Value]]]]:
+    texts = _results(row, counters)
+    suspect = any(_text(child).lower() in ("true", "1") for child in row if _name(child) in ("suspect", "sf"))
+    values = [(c, _value(t)) for (c, _), t in zip(counters, texts, strict=True) if c]
+    if values:
+        yield name, suspect, values
 
 
 def _counters(info: ET.Element) -> list[tuple[str, str]]:
@@ -128,7 +162,9 @@ def _counters(info: ET.Element) -> list[tuple[str, str]]:
             case "measType" | "mt":
                 named = [(_text(child), _p(child))]
             case "measTypes":
-                named = [(name, "") for name in _list(_all_text(child))]
+                text = _all_text(child)
+                text = text.replace(",", " ") if re.search(r",[ \t\r\n]|[ \t\r\n],", text.strip(XML_SPACE)) else text
+                named = [(name, "") for name in _list(text)]
             case "measValue" | "mv":
                 had_row = True
                 continue
@@ -139,8 +175,6 @@ def _counters(info: ET.Element) -> list[tuple[str, str]]:
         counters += [(name, p or str(len(counters) + at)) for at, (name, p) in enumerate(named, 1)]
     if had_row and len({p for _, p in counters}) < len(counters):
         raise Faulty("p twice")
-    if any(not name for name, _ in counters):
-        raise Faulty("no name")
     return counters
 
 
@@ -152,7 +186,7 @@ def _results(row: ET.Element, counters: list[tuple[str, str]]) -> list[str]:
             texts.append(_all_text(child))
             positions.append(_p(child))
         elif _name(child) == "measResults":
-            texts += _list(_all_text(child))
+            texts += _results_list(_all_text(child).strip(XML_SPACE))
     if any(positions):
         if len(positions) != len(texts) or len(set(positions)) != len(positions):
             raise Faulty("p twice")
@@ -165,6 +199,15 @@ def _results(row: ET.Element, counters: list[tuple[str, str]]) -> list[str]:
     if len(texts) != len(counters):
         raise Faulty(f"{len(texts)} results for {len(counters)} types")
     return texts
+
+
+def _results_list(text: str) -> list[str]:
+    if not re.search(r",[ \t\r\n]|[ \t\r\n],", text):
+        return _list(text)
+    items = [_list(item) or [""] for item in text.split(",")]
+    if any(len(item) > 1 for item in items):
+        raise Faulty("commas and blanks")
+    return [item[0] for item in items]
 
 
 def _omes(root: ET.Element, fallback: str, zone: timezone) -> Iterator[Block]:

@@ -123,6 +123,10 @@ class Table:
             return None
         if self.decimal == "," and re.fullmatch(r"\s*[+-]?[0-9]+,[0-9]+(e[+-]?[0-9]+)?\s*", text, re.IGNORECASE):
             text = text.replace(",", ".")
+        if re.fullmatch(r"\s*[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]+)?\s*", text):  # 1,234: a number or a vector?
+            return None
+        if not self.profile.get("decimal") and re.fullmatch(r"\s*[+-]?[0-9]+,[0-9]+\s*", text):
+            return None
         return reference._value(text)
 
     def times(self, cells: list[str]) -> tuple[datetime | None, datetime | None]:

@@ -3,11 +3,17 @@
 import re
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from shared.configuration.resolve import Name, Number, Seconds
 from shared.settings import BadSettings, Settings
 from shared.sinks.failures import UNKNOWN_ERROR
 from shared.sinks.loop import SinkLimits
+
+HARMLESS_OPTIONS = frozenset(
+    ("database", "user", "username", "secure", "verify", "ca_cert", "client_cert", "client_cert_key", "compress")
+)
+"""Options of a URL whose values may be shown; those of all others may be secrets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +35,12 @@ class Clickhouse:
     engine: Annotated[str, "of the tables; else ReplacingMergeTree, in a cluster ReplicatedReplacingMergeTree"] = ""
 
     def __post_init__(self) -> None:
+        try:
+            _ = urlsplit(self.url).port
+        except ValueError:
+            raise BadSettings(
+                "url cannot be read; escape special characters of the password, such as %2F for / and %40 for @"
+            ) from None
         if self.engine and not re.fullmatch(r"\w*ReplacingMergeTree(\(.*\))?", self.engine):
             raise BadSettings(f"engine must be some ReplacingMergeTree, found {self.engine!r}")
 
@@ -52,9 +64,24 @@ def clickhouse_of(settings: Settings) -> Clickhouse:
 
 
 def without_password(url: str) -> str:
-    """Returns the URL with its password masked.
+    """Returns the URL without its secrets: the password, or a token in its place, and options that may be one.
 
-    >>> without_password("http://pm:secret@host:8123/pmflow")
-    'http://pm:***@host:8123/pmflow'
+    A password may contain any character, also those that should have been escaped; so everything before the last @ is
+    taken for the user and the password, and if it cannot be told where they end, nothing is shown.
+
+    >>> without_password("http://pm:secret@host:8123/pmflow?access_token=secret&ca_cert=/etc/ca.pem")
+    'http://pm:***@host:8123/pmflow?access_token=***&ca_cert=/etc/ca.pem'
     """
-    return re.sub(r"(//[^:/@]*):.*@", r"\1:***@", url)
+    begin, at, rest = url.rpartition("@")
+    scheme, slashes, login = begin.partition("//") if "//" in begin else ("", "", begin)
+    if "?" in login:
+        return f"{scheme}{slashes}***"
+    user, colon, _ = login.partition(":")
+    hidden = f"{scheme}{slashes}{user if colon else ''}{':' if colon else ''}***@" if at else ""
+    address, question, options = rest.partition("?")
+    return hidden + address + question + "&".join(map(_harmless_option, re.split("[&;#]", options)))
+
+
+def _harmless_option(option: str) -> str:
+    name, equals, _ = option.partition("=")
+    return option if not option or name in HARMLESS_OPTIONS else f"{name}=***" if equals else "***"

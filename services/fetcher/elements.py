@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from threading import Lock
 from zoneinfo import ZoneInfo
 
@@ -44,11 +43,6 @@ class ConfiguredElements:
     def zone(self, file: File) -> ZoneInfo:
         """Returns the element's time zone."""
         return self._endpoint(file).zone
-
-    def zone_offset_min(self, file: File) -> int:
-        """Returns the element's offset from UTC when it wrote the file."""
-        offset = datetime.fromtimestamp(file.mtime_s, self.zone(file)).utcoffset() or timedelta()
-        return int(offset.total_seconds() // 60)
 
     def aliases(self, file: File) -> Mapping[str, str]:
         """Returns alias of the file's element -> its name in the inventory."""

@@ -4,6 +4,12 @@ from shared.metrics import counter, gauge, seconds, sizes
 
 PROCESSED = counter("fetcher", "files_processed_total", "Announced files by their final stage.", "system", "stage")
 LOST = counter("fetcher", "files_lost_total", "Files that vanished from the element before the fetch.", "system")
+DUPLICATES = counter(
+    "fetcher",
+    "duplicate_announcements_total",
+    "Announcements of files that had been processed before; nothing is changed by them.",
+    "system",
+)
 FETCH_RETRIES = counter("fetcher", "fetch_retries_total", "Downloads that were tried again.", "system")
 FETCH_DEFECTS = counter(
     "fetcher", "fetch_defects_total", "Downloads that failed unexpectedly and are tried again; see the log.", "system"

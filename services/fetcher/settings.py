@@ -17,6 +17,13 @@ class FetcherSettings:
     """Section `fetcher`. The number of parallel downloads of a system is the system's consumerThreads."""
 
     attempts: Annotated[Threads, "attempts to download a file; after the last, a later scan announces it again"] = 3
+    incomplete_attempts: Annotated[
+        Threads, "announcements of an unchanged file that is incomplete each time; after the last, it moves to error/"
+    ] = 6
+    postponed_attempts: Annotated[
+        Number,
+        "announcements of a file that is on its element but cannot be fetched; after the last, it moves to error/",
+    ] = 100
     first_wait_s: Annotated[FirstWait, "wait after the first failed attempt; doubles each time, with jitter"] = 0.5
     movers: Annotated[Threads, "number of files that are moved to done/ or error/ in parallel"] = 4
     in_flight_per_thread: Annotated[Threads, "messages taken from the topic per download thread"] = 8

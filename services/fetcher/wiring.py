@@ -8,7 +8,10 @@ from threading import Event, Thread
 
 from services.fetcher import metrics
 from services.fetcher.assemble.result import Origin, Parsed
+from services.fetcher.download import EndpointDownload
 from services.fetcher.elements import ConfiguredElements
+from services.fetcher.history import LedgerLookup
+from services.fetcher.intake.backlog import Backlog
 from services.fetcher.intake.dispatch import Dispatch
 from services.fetcher.intake.jobs import FetchJobs, SettleJobs
 from services.fetcher.intake.pools import Pools
@@ -49,8 +52,8 @@ class Parts:
     budget: DefectBudget
 
 
-def worker_of(parts: Parts, publisher: KafkaProducerWorker) -> FileProcessorWorker:
-    """Returns the worker that downloads, parses and publishes files."""
+def file_processor(parts: Parts, publisher: KafkaProducerWorker) -> FileProcessorWorker:
+    """Returns the worker that fetches, parses and publishes files."""
     own, elements = parts.own, parts.elements
 
     def parse(data: bytes | Path, origin: Origin) -> Parsed:
@@ -59,13 +62,14 @@ def worker_of(parts: Parts, publisher: KafkaProducerWorker) -> FileProcessorWork
 
     return FileProcessorWorker(
         own,
-        elements.session,
-        elements.zone_offset_min,
+        EndpointDownload(own, elements.session),
+        elements.zone,
         elements.aliases,
         parts.settler,
         publisher,
         parse,
         MemoryBudget(own.bytes_in_flight).take,
+        LedgerLookup(parts.watch.settings.kafka.bootstrap_servers),
     )
 
 
@@ -80,12 +84,22 @@ def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
         return system in threads() or (watch.look() is not None and system in threads())  # the scanner may be ahead
 
     letters, publisher = DeadLetters(parts.producers[0]), KafkaProducerWorker(parts.producers)
-    worker, waiting = worker_of(parts, publisher), WaitingFiles(own.files_per_session, own.spool_bytes)
+    consumer = Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-fetcher")
+    jobs = FetchJobs(
+        process=file_processor(parts, publisher),
+        knows=is_configured,
+        waiting=WaitingFiles(own.files_per_session, own.spool_bytes),
+        publish=publisher.status,
+        letters=letters,
+        budget=parts.budget,
+        renew=forget,
+        may_be_repeated=Backlog(consumer.lag).includes,
+    )
     return Dispatch(
-        consumer=Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-fetcher"),
+        consumer=consumer,
         letters=letters,
         pools=Pools(threads),
-        job_of=FetchJobs(worker, is_configured, waiting, publisher.status, letters, parts.budget, forget),
+        job_of=jobs,
         in_flight_per_thread=own.in_flight_per_thread,
         heartbeat=heartbeat,
         budget=parts.budget,

@@ -1,35 +1,29 @@
 """FileProcessorWorker takes announced files from the element to the counters topic; knows neither Kafka nor SFTP."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
-from shutil import copyfileobj
-from tempfile import NamedTemporaryFile
-from time import monotonic, sleep, time
-from typing import IO, BinaryIO, Protocol, cast
+from time import monotonic, time
+from typing import Protocol
+from zoneinfo import ZoneInfo
 
 from services.fetcher import metrics, reasons
 from services.fetcher.assemble.result import Counts, Origin, Parsed, Quarantined
+from services.fetcher.download import Fetched, FileContent
+from services.fetcher.history import EarlierAnswer, FileHistory
 from services.fetcher.intake.waiting_files import Announced
-from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
-from shared.backoff import backoff_s
+from services.fetcher.parse.unpack import Incomplete
+from services.fetcher.parse.values.period import is_plausible
+from services.fetcher.settings import FetcherSettings
 from shared.errors import Hopeless, Unreachable
-from shared.messages import FileFound, FileStatus, path_bytes, status_of
-from shared.remote.session import Denied, Gone, Longer
+from shared.messages import FileFound, FileStatus, status_of
+from shared.remote.session import Gone
 from shared.versions import version_of
 
 log = logging.getLogger(__name__)
-
-
-class Element(Protocol):
-    """The part of a session that the worker needs, see `session.Session`. Blocks; raises Gone and Unreachable."""
-
-    def read_all(self, files: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, bytes | Gone | Denied]]: ...
-    def read_to(self, path: bytes, size: int, out: BinaryIO) -> int: ...
 
 
 class FilePublisher(Protocol):
@@ -38,7 +32,7 @@ class FilePublisher(Protocol):
     def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int]:
         """Sends all batches of a file, each requested when the one before is on its way.
 
-        Returns the topic, the partition and the offset of the last batch.
+        Returns the topic, the partition and the offset of the last batch; -1 if there is none.
         """
 
     def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None: ...
@@ -55,38 +49,18 @@ class SettledFiles(Protocol):
     def settled_as(self, file: FileFound) -> FileStatus | None: ...
 
 
-FileContent = bytes | IO[bytes]
-"""A downloaded file: in memory, or on disk until it is closed."""
-
-
-class ContentDigest:
-    """A file that keeps nothing but a digest of what is written to it."""
-
-    def __init__(self) -> None:
-        self.found = blake2b()
-
-    def write(self, content: bytes) -> int:
-        self.found.update(content)
-        return len(content)
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """The result of downloading a file."""
-
-    content: FileContent | Hopeless | Unreachable
-    tries: int
-    at_s: float
-
-
 @dataclass(frozen=True)
 class FileProcessorWorker:
-    """Processes files; for each it publishes one status: parsed, failed, postponed, lost, or the one it has already."""
+    """Processes files; for each it publishes one status: parsed, failed, postponed or lost.
+
+    An announcement that was answered before is dropped: what the ledger says about its file stays.
+    """
 
     settings: FetcherSettings
-    session: Callable[[FileFound], AbstractContextManager[Element]]
-    zone_offset_min: Callable[[FileFound], int]
-    """Returns the element's offset from UTC when it wrote the file, for times that name no zone."""
+    download: Callable[[Sequence[Announced]], Iterable[tuple[Announced, Fetched]]]
+    """Yields each file's content, or why there is none; see `EndpointDownload`."""
+    zone: Callable[[FileFound], ZoneInfo]
+    """Returns the element's time zone, for times that name none."""
     aliases: Callable[[FileFound], Mapping[str, str]]
     """Returns alias of the file's element -> its name in the inventory."""
     settled_files: SettledFiles
@@ -95,7 +69,8 @@ class FileProcessorWorker:
     """Parses a file; raises Incomplete and Hopeless."""
     memory: Callable[[int], AbstractContextManager[None]]
     """Blocks until there is memory for files of this size."""
-    wait: Callable[[float], None] = sleep
+    history: Callable[[Sequence[FileFound]], Mapping[str, FileHistory]] = lambda _: {}
+    """Returns what the ledger says about files, by file id. Blocks; asked only where it may change the outcome."""
 
     def __call__(self, files: Sequence[Announced]) -> None:
         """Processes files of one endpoint: they are read one after the other, and parsed and published in parallel.
@@ -104,83 +79,57 @@ class FileProcessorWorker:
             Unreachable: a status could not be published; that file is not done.
         """
         began_s = monotonic()
+        files = self._not_answered(files)
+        if not files:
+            return
         self.publisher.fetching([status_of(announced.file, "fetching", time()) for announced in files])
         size = sum(announced.file.size for announced in files)
         with self.memory(size), ThreadPoolExecutor(len(files), "process") as threads:
             processed = [
                 threads.submit(self._process, announced, fetched, began_s)
-                for announced, fetched in self._downloaded(files)
+                for announced, fetched in self.download(files)
             ]
         for future in processed:
             future.result()
 
-    def _downloaded(self, files: Sequence[Announced]) -> Iterator[tuple[Announced, Fetched]]:
-        """Yields each file's content, or why there is none; files left over by a broken connection are tried again."""
-        left, attempt = list(files), 1
-        while left:
-            try:
-                with self.session(left[0].file) as element:
-                    for announced, found in self._read(element, left):
-                        left.remove(announced)
-                        yield announced, Fetched(found, attempt, time())
-            except Exception as error:  # noqa: BLE001 - logged by _defect
-                reason = error if isinstance(error, Unreachable) else _defect(error, left)
-                if attempt == self.settings.attempts:
-                    yield from ((announced, Fetched(reason, attempt, time())) for announced in left)
-                    return
-                wait_s = backoff_s(attempt, self.settings.first_wait_s, LONGEST_WAIT_S)
-                ids = [announced.file.file_id for announced in left]
-                metrics.FETCH_RETRIES.labels(left[0].file.system).inc(len(left))
-                log.warning("fetch will be retried", extra={"files": ids, "reason": str(reason), "wait_s": wait_s})
-                self.wait(wait_s)
-                left.reverse()  # so that a file that breaks the connection each time holds up no other
-                attempt += 1
-
-    def _read(
-        self, element: Element, files: Sequence[Announced]
-    ) -> Iterator[tuple[Announced, FileContent | Hopeless | Unreachable]]:
-        """Reads small files in a pipeline, then large ones; of a path that was announced twice, one is left over."""
-        max_bytes = self.settings.spool_bytes
-        small = {path_bytes(announced.file.place): announced for announced in files if announced.file.size <= max_bytes}
-        large = [announced for announced in files if announced.file.size > max_bytes]
-        resized: dict[bytes, bytes] = {}
-        for path, found in element.read_all([(path, announced.file.size) for path, announced in small.items()]):
-            if isinstance(found, bytes) and len(found) != small[path].file.size:
-                resized[path] = found
-            elif isinstance(found, Longer):
-                large.append(small[path])
+    def _not_answered(self, files: Sequence[Announced]) -> list[Announced]:
+        """Drops the announcements that were processed before; asks the ledger only if some may have been."""
+        again = [announced.file for announced in files if announced.again]
+        histories = self.history(again) if again else {}
+        left = []
+        for announced in files:
+            history = histories.get(announced.file.file_id)
+            answer = history and history.answer_to(announced.file, is_missing=False, now_s=time())
+            if answer:
+                self._drop(announced, answer)
             else:
-                yield small[path], found
-        for path, again in element.read_all([(path, len(first)) for path, first in resized.items()]):
-            changed = isinstance(again, bytes) and again != resized[path]
-            yield small[path], _changed(small[path].file) if changed else again
-        for announced in large:
-            yield announced, self._spooled(element, announced.file)
+                left.append(announced)
+        return left
 
-    def _spooled(self, element: Element, file: FileFound) -> FileContent | Hopeless | Unreachable:
-        """Copies a file to disk. If its size is not the listed one, a second read must find the same content."""
-        try:
-            with ExitStack() as stack:
-                spool = stack.enter_context(NamedTemporaryFile(dir=self.settings.spool_directory or None))
-                size = element.read_to(path_bytes(file.place), file.size, cast("BinaryIO", spool))
-                spool.flush()
-                if size != file.size:
-                    spool.seek(0)
-                    first, second = ContentDigest(), ContentDigest()
-                    copyfileobj(spool, first)
-                    element.read_to(path_bytes(file.place), size, cast("BinaryIO", second))
-                    if first.found.digest() != second.found.digest():
-                        return _changed(file)
-                stack.pop_all()  # it is closed after parsing
-                return spool
-        except (Gone, Denied) as refused:
-            return refused
-        except OSError as error:
-            raise Unreachable(f"cannot spool to disk: {error}") from error
+    def _drop(self, announced: Announced, answer: EarlierAnswer) -> None:
+        """Leaves the status of the file as it is in the ledger; publishes it again only if a later one hides it."""
+        if answer.is_hidden:
+            self.publisher.status(answer.status)
+        announced.done()
+        metrics.DUPLICATES.labels(announced.file.system).inc()
+        log.info(
+            "duplicate announcement dropped",
+            extra={
+                "file": announced.file.file_id,
+                "system": announced.file.system,
+                "element": announced.file.element,
+                "path": announced.file.path,
+                "stage": answer.status.stage,
+                "published_again": answer.is_hidden,
+            },
+        )
 
     def _process(self, announced: Announced, fetched: Fetched, began_s: float) -> None:
         """Parses a downloaded file and publishes it and its status."""
         metrics.DOWNLOAD_SECONDS.observe(monotonic() - began_s)
+        if answer := self._earlier_answer(announced.file, fetched.content):
+            self._drop(announced, answer)
+            return
         is_fetched = not isinstance(fetched.content, Exception)
         status = replace(
             self._status(announced.file, fetched.content),
@@ -193,6 +142,16 @@ class FileProcessorWorker:
         _count(status, took_s)
         _log_processed(status, took_s)
 
+    def _earlier_answer(self, file: FileFound, content: FileContent | Hopeless | Unreachable) -> EarlierAnswer | None:
+        """Returns what became of a file that could not be fetched, if it was processed before.
+
+        A backfill is told that the file could not be fetched, as its operator asked for it on purpose.
+        """
+        if file.lies_at or not isinstance(content, Exception):
+            return None
+        history = self.history([file]).get(file.file_id)
+        return history.answer_to(file, is_missing=isinstance(content, Gone), now_s=time()) if history else None
+
     def _status(self, file: FileFound, content: FileContent | Hopeless | Unreachable) -> FileStatus:
         try:
             with closing(self._parsed(file, content)) as parsed:
@@ -200,15 +159,28 @@ class FileProcessorWorker:
         except Gone:
             return self._status_of_missing(file)
         except Unreachable as error:
-            return status_of(file, "postponed", time(), str(error))
+            return self._postponed(file, error)
         except Hopeless as error:
             return status_of(file, "failed", time(), str(error))
+
+    def _postponed(self, file: FileFound, error: Unreachable) -> FileStatus:
+        """Returns postponed, or failed after too many announcements.
+
+        An incomplete file may still be being written, but then its size changes, and it is another file.
+        """
+        is_incomplete = isinstance(error, Incomplete)
+        most = self.settings.incomplete_attempts if is_incomplete else self.settings.postponed_attempts
+        if file.attempt < most:
+            times = f" (announcement {file.attempt})" if file.attempt > 1 else ""
+            return status_of(file, "postponed", time(), f"{error}{times}")
+        unchanged = ", and its size and time did not change" if is_incomplete else ""
+        return status_of(file, "failed", time(), f"{error}; it was announced {file.attempt} times{unchanged}")
 
     def _status_of_missing(self, file: FileFound) -> FileStatus:
         try:
             found = self.settled_files.settled_as(file)
         except Unreachable as error:
-            return status_of(file, "postponed", time(), str(error))
+            return self._postponed(file, error)
         return found or status_of(file, "lost", time(), "the file vanished before it was fetched")
 
     def _parsed(self, file: FileFound, found: FileContent | Hopeless | Unreachable) -> Parsed:
@@ -216,11 +188,11 @@ class FileProcessorWorker:
         if isinstance(found, Exception):
             raise found
         with nullcontext() if isinstance(found, bytes) else found:
-            zone_min = self.zone_offset_min(file)
+            zone = self.zone(file).key
             name = file.path.rpartition("/")[2]
             ver = version_of(file.file_id, file.mtime_s)
             origin = Origin(
-                file.system, file.file_id, file.element, ver, zone_min, name, self.aliases(file),
+                file.system, file.file_id, file.element, ver, zone, name, self.aliases(file),
                 endpoint=file.endpoint, parsed_s=int(time()),
             )  # fmt: skip
             size = len(found) if isinstance(found, bytes) else Path(found.name).stat().st_size
@@ -229,16 +201,16 @@ class FileProcessorWorker:
             except (Hopeless, Unreachable) as error:
                 if size == file.size:
                     raise
-                how = "shrank" if size < file.size else "grew"
-                raise Unreachable(f"the file {how} from {file.size} to {size} bytes; {error}") from error
+                if size < file.size:
+                    raise Incomplete(f"the file shrank from {file.size} to {size} bytes; {error}") from error
+                raise Unreachable(f"the file grew from {file.size} to {size} bytes; {error}") from error
 
     def _publish(self, file: FileFound, parsed: Parsed) -> FileStatus:
         counts = parsed.counts
         self.publisher.quarantine(file, parsed.quarantined)
-        if not parsed.batches:
+        if counts.reasons and not parsed.batches:
             _count_values(file.system, counts)
-            why = ", ".join(f"{reason}: {values}" for reason, values in counts.reasons.items())
-            raise Hopeless(f"no value could be stored: {why}")
+            raise Hopeless(f"no value could be stored: {_remarks(parsed)}")
         if counts.mistyped:
             _report_mistyped(file, counts.mistyped)
         for batch in parsed.batches:
@@ -247,7 +219,7 @@ class FileProcessorWorker:
         _count_values(file.system, counts)
         return replace(
             status_of(file, "parsed", time(), _remarks(parsed)),
-            end_s=file.end_s or max(batch.end_s for batch in parsed.batches),
+            end_s=file.end_s if is_plausible(file.end_s) else max((b.end_s for b in parsed.batches), default=0),
             parsed_s=time(),
             topic=topic,
             partition=partition,
@@ -276,20 +248,6 @@ def _report_mistyped(file: FileFound, counters: Mapping[str, int]) -> None:
     most = sorted(counters, key=lambda name: -counters[name])[:5]
     extra = {"file": file.file_id, "system": file.system, "values": values, "counters": len(counters), "most": most}
     log.warning("values not of the declared type", extra=extra)
-
-
-def _changed(file: FileFound) -> Unreachable:
-    return Unreachable(f"the file has not the listed size of {file.size} bytes, and two reads found different content")
-
-
-def _defect(error: Exception, files: Sequence[Announced]) -> Unreachable:
-    """Logs an unexpected failure of a download: it costs the files of this element only, which are tried again."""
-    file = files[0].file
-    reason = f"defect: {type(error).__name__}: {error}"
-    extra = {"system": file.system, "element": file.element, "path": file.path, "reason": reason}
-    log.error("fetch failed because of a defect", extra=extra, exc_info=error)
-    metrics.FETCH_DEFECTS.labels(file.system).inc()
-    return Unreachable(reason)
 
 
 def _log_processed(status: FileStatus, took_s: float) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 from services.scanner import metrics
 from services.scanner.leader import Term
-from services.scanner.ledger import LedgerFollower
-from services.scanner.lister import DIRECTORY_REASONS, ElementListing, Lister, cycle_of
+from services.scanner.ledger import FilesInFlight, LedgerFollower
+from services.scanner.lister import DIRECTORY_REASONS, ElementListing, Lister, cycle_of, is_due
 from services.scanner.rules import NewestFirst
 from services.scanner.settings import ScannerSettings
 from services.scanner.state import ScanSummary
@@ -103,12 +103,13 @@ class FileProducer:
                 raise Unreachable("the leadership ended during the scan")
 
         began_s = time()
-        in_flight = self.ledger.in_flight(self.system.name)
+        in_flight = self._in_flight()
         listings: list[ElementListing] = []
         announced = held_back = 0
         for batch, share in self._batches(endpoints, term, proceed):
             allowance = self._allowance(endpoints).share(share)
-            files = select_files(batch, allowance, self.system.backlog_share)
+            selected = select_files(batch, allowance, self.system.backlog_share)
+            files = [file for file in selected if self._is_still_due(file)]
             held_back += sum(len(listing.files) for listing in batch) - len(files)
             announced += len(self._announced(files, term))
             listings += batch
@@ -121,9 +122,12 @@ class FileProducer:
         _log_scan(self.system.name, summary)
         return summary
 
+    def _in_flight(self) -> FilesInFlight:
+        return self.ledger.in_flight(self.system.name, self.system.complete_on)
+
     def _allowance(self, endpoints: Mapping[str, Endpoint]) -> InFlightAllowance:
         hosts = {name: endpoint.host for name, endpoint in endpoints.items()}
-        return InFlightAllowance.remaining(self.system, self.ledger.in_flight(self.system.name).by_endpoint, hosts)
+        return InFlightAllowance.remaining(self.system, self._in_flight().by_endpoint, hosts)
 
     def _batches(
         self, endpoints: Mapping[str, Endpoint], term: Term, proceed: Callable[[], None]
@@ -180,6 +184,10 @@ class FileProducer:
             log.exception("element not scanned because of a defect", extra={**extra, "reason": reason})
             listing.fail(reason)
             metrics.ELEMENTS_FAILED.labels(self.system.name, "defect").inc()
+
+    def _is_still_due(self, file: FileFound) -> bool:
+        """Returns False if a fetcher has answered since the listing: `found` must not follow its answer."""
+        return is_due(self.ledger.files.get(file.file_id), time(), self.settings)
 
     def _announced(self, files: Sequence[FileFound], term: Term) -> Sequence[FileFound]:
         """Announces files, unless the term is over, and returns the announced ones.

@@ -1,7 +1,8 @@
 """Leader election of each system in ZooKeeper: the only module that imports kazoo.
 
 A lock makes duplicates rare but not impossible, as a paused leader may continue late. Therefore each term has an epoch
-that only rises, every announcement carries it, and readers discard announcements with a lower one.
+that only rises, every announcement carries it, and readers discard announcements with a lower one. It is the creation
+transaction of the lock node, unless ZooKeeper was wiped and counts from the beginning again.
 """
 
 import logging
@@ -19,6 +20,9 @@ from shared.errors import Unreachable
 log = logging.getLogger(__name__)
 LOCKS_PATH = "/pmflow/leader"
 STATES_PATH = "/pmflow/scanner"
+EPOCHS_PATH = "/pmflow/epoch"
+"""Holds the highest epoch of each system."""
+HIGHEST_EPOCH = 2**63 - 1
 CONNECT_S = 5.0
 """Longest wait for ZooKeeper at the start; it avoids warnings about a connection that is still being made."""
 
@@ -67,6 +71,31 @@ class Leadership:
             with suppress(KazooException):  # the session and the lock are lost already
                 lock.release()
 
+    def raised(self, system: str, term: Term, known_epoch: int) -> Term:
+        """Returns the term with an epoch above all earlier ones of the system, even if ZooKeeper was wiped since.
+
+        Called by the leader of the system.
+
+        Args:
+            system: name of the system.
+            term: its term.
+            known_epoch: the highest epoch in the ledger.
+
+        Raises:
+            Unreachable: ZooKeeper does not respond.
+        """
+        path = f"{EPOCHS_PATH}/{system}"
+        try:
+            stored = _number(self.client.get(path)[0]) if self.client.exists(path) else 0
+            raised = replace(term, epoch=min(max(term.epoch, known_epoch + 1, stored + 1), HIGHEST_EPOCH))
+            self.client.ensure_path(path)
+            self.client.set(path, b"%d" % raised.epoch)
+        except KazooException as error:
+            raise Unreachable(f"ZooKeeper did not store the epoch: {error!r}") from error
+        if raised != term:
+            log.warning("epoch raised, ZooKeeper was wiped", extra={"system": system, "epoch": raised.epoch})
+        return raised
+
     def _acquired(self, lock: object, stop: Event, on_standby: Callable[[], None]) -> bool:
         while not stop.is_set():
             on_standby()
@@ -109,6 +138,10 @@ class Leadership:
         """Ends the session, so that other scanners can take over at once."""
         self.client.stop()
         self.client.close()
+
+
+def _number(stored: bytes) -> int:
+    return int(stored) if stored.isdigit() else 0
 
 
 def reported_states(hosts: str, timeout_s: float = 10.0) -> list[SystemState]:

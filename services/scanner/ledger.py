@@ -2,9 +2,10 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from threading import Condition, Event
+from typing import NamedTuple
 
 from shared.defects import DefectBudget
 from shared.kafka.admin import ends
@@ -12,7 +13,8 @@ from shared.kafka.consume import follow_all
 from shared.kafka.dead_letters import DeadLetters, EarlierDefects, contained_records
 from shared.kafka.produce import Producer
 from shared.kafka.record import Record
-from shared.messages import BadMessage, FileStatus, decode_status
+from shared.messages import BadMessage, FileStatus, SinkPosition, decode_status
+from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,16 @@ class KnownFile:
     at_s: float
     attempt: int = 1
     found_s: float = 0.0
+
+
+class FileInTopic(NamedTuple):
+    """A file that is parsed: it is in flight until the sinks have stored it."""
+
+    system: str
+    endpoint: str
+    topic: str
+    partition: int
+    last_offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,11 @@ class LedgerFollower:
         self.files: dict[str, KnownFile] = {}
         self.counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         """(system, stage) -> endpoint -> files."""
+        self.parsed: dict[str, FileInTopic] = {}
+        """File id -> place of each file that is parsed and was not refused to be moved."""
+        self.positions = SinkPositions()
+        self.highest_epochs: dict[str, int] = {}
+        """System -> highest epoch of its files."""
         self.next_offsets = dict.fromkeys(range(FILES_STATUS.partitions), 0)
         self.moved = Condition()
 
@@ -80,6 +97,8 @@ class LedgerFollower:
                     continue
                 if isinstance(status, FileStatus):
                     self.record(status)
+                elif isinstance(status, SinkPosition):
+                    self.positions.record(status)
 
     def record(self, status: FileStatus) -> None:
         """Takes a status that was read from the topic, or that this scanner wrote and has not read yet."""
@@ -90,13 +109,35 @@ class LedgerFollower:
                 self.counts[before.system, before.stage][before.endpoint] -= 1
             self.files[status.file_id] = known
             self.counts[known.system, known.stage][known.endpoint] += 1
+            self.highest_epochs[status.system] = max(status.epoch, self.highest_epochs.get(status.system, 0))
+            self.parsed.pop(status.file_id, None)
+            if status.stage == "parsed" and not status.moves_refused:
+                place = status.topic, status.partition, status.last_offset
+                self.parsed[status.file_id] = FileInTopic(status.system, status.endpoint, *place)
 
-    def in_flight(self, system: str) -> FilesInFlight:
-        """Returns the files of a system that are announced and not stored yet."""
+    def in_flight(self, system: str, complete_on: Collection[str] = ()) -> FilesInFlight:
+        """Returns the files of a system that are announced and not stored yet.
+
+        One that is stored takes no room, however long it waits to be moved away.
+
+        Args:
+            system: name of the system.
+            complete_on: the sinks that its files wait for; by default all that reported a position for them.
+        """
         with self.moved:
-            found, fetching, parsed = (+self.counts[system, stage] for stage in ("found", "fetching", "parsed"))
+            found, fetching = (+self.counts[system, stage] for stage in ("found", "fetching"))
+            of_system = [file for file in self.parsed.values() if file.system == system]
+            parsed = Counter(file.endpoint for file in of_system if not self._is_stored(file, complete_on))
         found += fetching
         return FilesInFlight(found.total(), parsed.total(), found + parsed)
+
+    def highest_epoch(self, system: str) -> int:
+        """Returns the highest epoch in which a file of the system was announced; 0 if there is no file."""
+        return self.highest_epochs.get(system, 0)
+
+    def _is_stored(self, file: FileInTopic, complete_on: Collection[str]) -> bool:
+        sinks = complete_on or self.positions.in_partition(file.topic, file.partition)
+        return self.positions.is_stored_in_all(sinks, file.topic, file.partition, file.last_offset)
 
     def catch_up(self, stop: Event) -> None:
         """Waits until everything written before now has been read: a new leader must know what is in flight."""

@@ -14,6 +14,7 @@ from services.scanner import metrics
 from services.scanner.file_producer import FileProducer, outcomes
 from services.scanner.leader import Leadership, Term
 from services.scanner.state import ScanSummary, SystemState
+from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.inventory import Endpoint
 from shared.settings import BadSettings, Schedule
@@ -54,6 +55,8 @@ class PerformanceManagement:
     files: FileProducer
     inventory: Callable[[], Mapping[str, Endpoint]]
     catch_up: Callable[[Event], None]
+    highest_epoch: Callable[[str], int]
+    """Returns the highest epoch of a system in the ledger, once `catch_up` has returned."""
     heartbeat: Heartbeat
     stopping: Event = field(default_factory=Event)
     term: Term | None = None
@@ -78,6 +81,12 @@ class PerformanceManagement:
         self.leadership.report(leading)
         metrics.LEADING.labels(self.system).set(1)
         self.catch_up(term.over)
+        try:
+            term = self.leadership.raised(self.system, term, self.highest_epoch(self.system))
+        except Unreachable as error:
+            log.warning("leadership given up", extra={"system": self.system, "reason": str(error)})
+            return
+        leading = replace(leading, epoch=term.epoch)
         due_s = time() + self.schedule.immediate_run_delay_s
         while self._waited_until(due_s, term):
             self.leadership.report(replace(self._scanned(leading, term), scanned_s=time()))

@@ -13,6 +13,8 @@ from shared.remote.session import Entry
 from shared.settings import BadSettings, System
 
 FileT = TypeVar("FileT")
+DIGITS = {"Y": r"\d{4}", "j": r"\d{3}"} | dict.fromkeys("ymdHMSUW", r"\d{2}")
+"""Directive of strftime -> regular expression of what it writes."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,13 @@ class FileRules:
         }
         return next((reason for reason, applies in reasons.items() if applies), "")
 
+    def is_finished(self, directory: bytes) -> bool:
+        """Returns True if finished files are moved to this directory although its name begins with a date.
+
+        A scan does not enter one that begins with a fixed name, such as done/%Y%m%d.
+        """
+        return any(pattern.fullmatch(directory) for pattern in self._finished)
+
     def marked(self, marker: bytes) -> bytes | None:
         """Returns the name of the file that a marker file marks as complete, or None if it is not a marker file."""
         suffix = self.system.marker_suffix.encode()
@@ -55,6 +64,15 @@ class FileRules:
         return tuple(suffix.encode() for suffix in self.temporary_suffixes)
 
     @cached_property
+    def _finished(self) -> list[re.Pattern[bytes]]:
+        relative = [
+            where.strip("/")
+            for where in (self.system.done_directory, self.system.error_directory)
+            if "%" in where.partition("/")[0]
+        ]
+        return [re.compile(b".*/" + _pattern_of_dated(where)) for where in relative]
+
+    @cached_property
     def _matches(self) -> Callable[[bytes], object]:
         pattern = self.system.pattern
         try:
@@ -62,6 +80,15 @@ class FileRules:
             return re.compile(text.encode()).fullmatch
         except re.error as error:
             raise BadSettings(f"{self.system.name}: pattern {pattern!r}: {error}") from error
+
+
+def _pattern_of_dated(directory: str) -> bytes:
+    """Returns a regular expression for the names that a directory with dates may get."""
+    parts = re.split("%(.)", directory)
+    fixed, directives = parts[::2], [DIGITS.get(directive, "[^/]+") for directive in parts[1::2]]
+    return "".join(
+        re.escape(text) + directive for text, directive in zip(fixed, [*directives, ""], strict=True)
+    ).encode()
 
 
 @dataclass

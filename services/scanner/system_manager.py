@@ -186,5 +186,6 @@ class SystemManager:
             FileProducer(plan.system, self.own, self.elements, self.producer, self.ledger),
             Inventory(plan.system).current,
             self.ledger.catch_up,
+            self.ledger.highest_epoch,
             self.heartbeat,
         )

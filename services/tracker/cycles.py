@@ -6,7 +6,7 @@ figures are the same after a restart, a replay or a duplicate, and a late file c
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.tracker.figures import CycleFiles, figures_of_cycle
 from services.tracker.files_by_offset import FilesByOffset
@@ -14,9 +14,25 @@ from services.tracker.states import State, state_of
 from shared.cycle_figures import CycleFigures
 from shared.messages import FileStatus, LedgerRecord, SetAside, SinkPosition
 from shared.sink_positions import SinkPositions
+from shared.stages import READ_STAGES, SETTLED_EARLIER
 
 Cycle = tuple[str, int]
 """System and end of the period."""
+
+
+def known_status(known: FileStatus | None, told: FileStatus) -> FileStatus:
+    """Returns the status that counts, of the one known before and the newest one.
+
+    A second announcement says nothing about a file that was read: it keeps its figures and its reason until it is read
+    again. A file that is retried becomes `postponed` first, and is then like a new one.
+    """
+    if known is None or known.stage not in READ_STAGES:
+        return told
+    if told.stage in {"found", "fetching", "lost"}:
+        return known
+    if told.reason == SETTLED_EARLIER:
+        return replace(known, stage=told.stage, at_s=told.at_s, moves_refused=0, not_moved="")
+    return told
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,7 @@ class CycleStatistics:
                 self._mark_changed([record.file_id])
             case FileStatus() if record.end_s > now_s - self.keep_s:
                 cycle = record.system, record.end_s
+                record = known_status(self._known(record.file_id), record)
                 self.files[cycle][record.file_id] = record
                 self.cycle_of[record.file_id] = cycle
                 self.changed.add(cycle)
@@ -119,6 +136,9 @@ class CycleStatistics:
             if name == system
             for file in files.values()
         )
+
+    def _known(self, file_id: str) -> FileStatus | None:
+        return self.files[self.cycle_of[file_id]].get(file_id) if file_id in self.cycle_of else None
 
     def _mark_changed(self, file_ids: Iterable[str]) -> None:
         self.changed.update(self.cycle_of[file_id] for file_id in file_ids if file_id in self.cycle_of)

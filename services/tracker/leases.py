@@ -4,15 +4,19 @@ It uses a second reading of the ledger instead of the tracker's own state: under
 to skip records, so a tracker may not learn of a file until it is restarted.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from shared.backoff import backoff_s
 from shared.messages import FileStatus, LedgerRecord, Settle, SinkPosition
 from shared.sink_positions import SinkPositions
 
 DESTINATIONS: dict[str, Literal["done", "error"]] = {"parsed": "done", "failed": "error"}
 """Stage -> where a file at that stage is to be moved."""
+LONGEST_REFUSED_WAIT_S = 3600.0
+"""Longest wait before a file is moved that its element refused to move; the wait doubles from one lease on."""
 
 
 @dataclass
@@ -39,20 +43,30 @@ class Leases:
                 self.files.pop(record.file_id, None)
                 if record.stage in DESTINATIONS:
                     self.files[record.file_id] = record
+                    if record.moves_refused:
+                        self.since_s[record.file_id] = record.at_s
 
     def ended(self, now_s: float) -> Iterator[Settle]:
         """Yields the commands to repeat now. Must be called regularly, as leases begin here too."""
         for file in self.files.values():
             if not self._is_complete(file):
                 continue
-            if now_s - self.since_s.setdefault(file.file_id, now_s) >= self.lease_s:
+            if now_s - self.since_s.setdefault(file.file_id, now_s) >= self._wait_s(file):
                 self.since_s[file.file_id] = now_s
-                status = replace(file, stored_s=now_s) if file.stage == "parsed" else file
+                status = replace(file, stored_s=file.stored_s or now_s) if file.stage == "parsed" else file
                 yield Settle(file_id=file.file_id, to=DESTINATIONS[file.stage], status=status)
 
     def counts(self) -> dict[str, int]:
         """Returns how many files wait for sinks, and how many for a fetcher that moves them."""
         return {"waiting": len(self.files) - len(self.since_s), "moving": len(self.since_s)}
+
+    def not_moved(self) -> Counter[str]:
+        """Returns how many files of each system could not be moved at the last attempt."""
+        return Counter(file.system for file in self.files.values() if file.moves_refused)
+
+    def _wait_s(self, file: FileStatus) -> float:
+        longest_s = max(self.lease_s, LONGEST_REFUSED_WAIT_S)
+        return backoff_s(file.moves_refused, self.lease_s, longest_s, jitter=1.0)
 
     def _is_complete(self, file: FileStatus) -> bool:
         return file.stage == "failed" or self.positions.is_stored_in_all(

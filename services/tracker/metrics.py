@@ -4,6 +4,9 @@ from shared.metrics import counter, gauge
 
 TRACKED = gauge("tracker", "tracker_files", "Files that wait for sinks, or for a fetcher that moves them.", "state")
 TRACKER_LAG = gauge("tracker", "tracker_lag_records", "Ledger records not processed yet, in this tracker's partitions.")
+NOT_MOVED = gauge(
+    "tracker", "files_not_moved", "Files that could not be moved to done/ or error/ at the last attempt.", "system"
+)
 COMMANDS_AGAIN = counter("tracker", "commands_again_total", "Repeated commands to move a file.")
 CYCLE_END = gauge("tracker", "cycle_end_timestamp_seconds", "End of the period of the newest closed cycle.", "system")
 CYCLE_EXPECTED = gauge(

@@ -107,6 +107,9 @@ class CyclePublisher:
         self.producer.deliver(*(outgoing_command(settle) for settle in repeated))
         for state, files in self.leases.counts().items():
             metrics.TRACKED.labels(state).set(files)
+        not_moved = self.leases.not_moved()
+        for system in {*not_moved, *(system.name for system in self.systems())}:
+            metrics.NOT_MOVED.labels(system).set(not_moved[system])
 
     def _count_states(self) -> None:
         for system in self.systems():

@@ -8,13 +8,14 @@ from typing import Literal
 from shared.messages import FileStatus
 
 State = Literal[
-    "found", "fetching", "postponed", "parsed", "stored", "failed", "done", "quarantined", "error", "lost"
+    "found", "fetching", "postponed", "parsed", "stored", "unmoved", "failed", "done", "quarantined", "error", "lost"
 ]  # fmt: skip
 """The state of a file.
 
 found, fetching, postponed, failed, error, lost: see `shared.messages.Stage`.
 parsed       in the counters topic; a required sink has not stored it yet
 stored       stored by every required sink; waiting to be moved to done/
+unmoved      cannot be moved to done/ or error/, for example on a read-only element; tried again, at least once an hour
 done         stored and moved
 quarantined  stored and moved, but the parser or a sink set some of its values aside
 """
@@ -28,6 +29,8 @@ def state_of(file: FileStatus, *, stored: bool, set_aside: bool) -> State:
         stored: whether every required sink has stored it.
         set_aside: whether a sink set some of its values aside.
     """
+    if file.moves_refused:
+        return "unmoved"
     if file.stage == "parsed" and stored:
         return "stored"
     if file.stage == "done" and (file.quarantined or set_aside):

@@ -50,6 +50,7 @@ class FileProcessingTracker:
     | (none)  | parsed; to done/ if stored already | to error/      |                            | (none)            |
     | parsed  | parsed; to done/ if stored already | to error/      | to done/                   | (none)            |
 
+    A file that could not be moved (`moves_refused`) gets no command here: `leases.Leases` repeats it, ever more slowly.
     A command does not change what is kept. What was decided before a kill is decided again; a fetcher that receives a
     command twice recognises it. `leases.Leases` repeats a command that nobody answers. All other states of a file
     (`states.State`) are in the ledger alone: found, fetching and postponed concern the scanner, which announces a file
@@ -66,6 +67,8 @@ class FileProcessingTracker:
     def on_status(self, status: FileStatus, now_s: float) -> Iterator[Settle]:
         """Takes the status of a file; yields the commands to give now."""
         match status.stage:
+            case "parsed" | "failed" if status.moves_refused:
+                pass
             case "parsed" if self._is_stored(status):
                 yield _settle(status, "done", now_s)
             case "parsed":

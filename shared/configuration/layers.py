@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dynaconf import Dynaconf
+from dynaconf.utils.parse_conf import converters
 
 from shared.configuration.resolve import BadSettings, Given, plain_key
 
@@ -39,34 +40,46 @@ def _file(file: Path) -> dict[str, Any]:
     if file.suffix not in SUFFIXES:
         raise BadSettings(f"{file}: the name of a configuration file must end in one of {', '.join(SUFFIXES)}")
     try:
-        found = Dynaconf(envvar_prefix=None, settings_files=[str(file.resolve())]).as_dict()
+        found = Dynaconf(envvar_prefix=None, settings_files=[str(file.resolve())], auto_cast=False).as_dict()
+        command = _command_in(found)
     except Exception as error:  # noqa: BLE001 - the text of any error may contain a secret
         raise BadSettings(f"{file}{problem(error)}") from None
+    if command:
+        raise BadSettings(f"{file}: no value may begin with {command}; put a password that does into a password-file")
     return {str(name).lower(): section for name, section in found.items()}
+
+
+def _command_in(value: Any) -> str:
+    """Returns the first command, such as `@format`, that dynaconf would run for a value; empty if there is none."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return next(filter(None, map(_command_in, value)), "")
+    word = value.partition(" ")[0] if isinstance(value, str) else ""
+    return word if word in converters else ""
 
 
 def _environment() -> dict[str, Any]:
     """Returns the settings from variables PMFLOW_<SECTION>__<KEY>; other variables are not settings."""
+    texts = {name.upper(): text for name, text in os.environ.items()}
     names = {name.partition("__")[0] for name in os.environ if name.startswith(f"{PREFIX}_") and "__" in name}
     try:
         found = Dynaconf(envvar_prefix=PREFIX, settings_files=[]).as_dict()
     except Exception:  # noqa: BLE001 - its text may contain a secret
         raise BadSettings(f"environment: a value {PREFIX}_<SECTION>__<KEY>=@... cannot be converted") from None
     return {
-        name.removeprefix(f"{PREFIX}_").lower(): _as_written(found[section], name)
+        name.removeprefix(f"{PREFIX}_").lower(): _as_written(found[section], name.upper(), texts)
         for name in sorted(names)
         if (section := name.removeprefix(f"{PREFIX}_").upper()) in found
     }
 
 
-def _as_written(value: Any, name: str) -> Any:
-    """Returns a variable's text where dynaconf converted it to a number or another type, which may lose characters."""
-    if isinstance(value, Mapping):
-        return {key: _as_written(inner, f"{name}__{key}") for key, inner in value.items()}
-    if isinstance(value, str):
-        return Given(value)
-    text = os.environ.get(name, "@")
-    return value if isinstance(value, list) or text.startswith("@") else Given(text)
+def _as_written(value: Any, name: str, texts: Mapping[str, str]) -> Any:
+    """Returns a variable's own text, whatever dynaconf made of it; only quotation marks around it are removed."""
+    if isinstance(value, Mapping) and name not in texts:
+        return {key: _as_written(inner, f"{name}__{key}".upper(), texts) for key, inner in value.items()}
+    text = texts.get(name, str(value))
+    return Given(value if isinstance(value, str) and not text.startswith("@") else text)
 
 
 def _overlaid(below: Any, above: Any) -> Any:

@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta
 
+from shared.printable import printable
+
 _T = TypeVar("_T")
 
 Name = Annotated[str, Meta(min_length=1)]
@@ -33,7 +35,10 @@ YES_OR_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "
 
 
 class BadSettings(ValueError):  # noqa: N818
-    """The configuration is invalid; the text names the key, the expected value and the value found."""
+    """The configuration is invalid; the text names the key, the expected value and the value found, on one line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
 
 
 class Given(str):
@@ -61,7 +66,10 @@ def resolve(cls: type[_T], found: Any, where: str, joint: str = ".") -> _T:
     for key, value in (found or {}).items():
         field = known.get(plain_key(key))
         if field is None:
-            raise BadSettings(f"{where}: unknown key {harmless(key)!r}{meant(key, [f.name for f in known.values()])}")
+            hint = meant(key, [f.name for f in known.values()])
+            may_be_secret = value is None and not hint.startswith("; did you mean")
+            shown = "a word without a value" if may_be_secret else f"unknown key {harmless(key)!r}"
+            raise BadSettings(f"{where}: {shown}{hint}")
         given[field.name] = checked(value, types[field.name], f"{where}{joint}{key}")
     missing = [f.name for f in known.values() if _required(f) and f.name not in given]
     if missing:
@@ -90,6 +98,8 @@ def checked(value: Any, kind: Any, where: str) -> Any:
         BadSettings: the value has another type, or is out of range.
     """
     prepared = _prepared(value, _bare(kind))
+    if _is_half_a_character(prepared):
+        raise BadSettings(f"{where} must be text in Unicode, found half a character (a surrogate)")
     try:
         return msgspec.convert(prepared, kind, strict=not isinstance(value, Given))
     except msgspec.ValidationError:
@@ -101,13 +111,26 @@ def _prepared(value: Any, kind: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and (kind is str or get_origin(kind) is tuple):
         value = str(value)  # YAML returns a password of digits as a number
     if get_origin(kind) is tuple:
-        parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        parts = _parts(value) if isinstance(value, str) else value
         return [_prepared(part, _bare(get_args(kind)[0])) for part in parts] if isinstance(parts, list) else parts
     if kind is bool and isinstance(value, Given):
         return YES_OR_NO.get(value.lower(), str(value))
     if isinstance(value, str):
         return next((option for option in options(kind) if option.lower() == value.lower()), str(value))
     return value
+
+
+def _parts(text: str) -> list[str]:
+    """Returns the parts of a list that is written as text: `a, b`, or `["a", "b"]` in an environment variable."""
+    if text.startswith("[") and text.endswith("]"):
+        return [part.strip().strip("\"'") for part in text[1:-1].split(",") if part.strip()]
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _is_half_a_character(value: Any) -> bool:
+    """Returns True if a text, or one in a list, can be written by no encoding."""
+    texts = value if isinstance(value, list) else [value]
+    return any("\ud800" <= one <= "\udfff" for text in texts if isinstance(text, str) for one in text)
 
 
 def _bare(kind: Any) -> Any:

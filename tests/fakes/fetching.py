@@ -1,19 +1,24 @@
 """A FileProcessorWorker on a real element; its messages are recorded instead of published."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from services.fetcher.assemble.batches import read_file
 from services.fetcher.assemble.result import Origin, Parsed, Quarantined
+from services.fetcher.download import EndpointDownload
+from services.fetcher.history import FileHistory, histories
 from services.fetcher.intake.waiting_files import Announced
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker, FilePublisher
 from shared.inventory import Endpoint
+from shared.kafka.record import Record
 from shared.messages import File, FileFound, FileStatus, file_identity
 from shared.remote.service_manager import FtpServiceManager, open_session
 from shared.remote.session import Session
@@ -38,25 +43,30 @@ class Fetching:
         parse: Callable[[bytes | Path, Origin], Parsed] = read,
         out: FilePublisher | None = None,
         connect: Callable[[Endpoint, Remote], Session] = open_session,
+        system: System | None = None,
         **settings: Any,
     ) -> None:
         self.element = element
+        self.ledger: list[FileStatus] = []
+        """Every status in the order of the ledger: those of the fetcher, and what a test adds."""
         self.manager = FtpServiceManager(element.settings, connect=connect)
         self.said: list[FileStatus] = []
         self.batches: list[bytes] = []
         self.done: list[FileFound] = []
         self.ended: SimpleQueue[FileStatus] = SimpleQueue()
         """The published statuses, for a test that waits for one."""
-        self.settler = Settler(self.session, lambda file: System(name=file.system), lambda _: UTC)
+        self.settler = Settler(self.session, lambda file: system or System(name=file.system), lambda _: UTC)
+        own = FetcherSettings(**{"first_wait_s": 0.01, **settings})
         self.worker = FileProcessorWorker(
-            FetcherSettings(**{"first_wait_s": 0.01, **settings}),
-            self.session,
-            lambda _: 0,
+            own,
+            EndpointDownload(own, self.session),
+            lambda _: ZoneInfo("UTC"),
             lambda _: dict.fromkeys(element.endpoint.aliases, element.endpoint.name),
             self.settler,
             out or self,
             parse,
             self.memory,
+            self.history,
         )
 
     def file(self, name: str, content: bytes = PM) -> FileFound:
@@ -72,9 +82,9 @@ class Fetching:
             path=path, size=size, mtime_s=mtime_s, epoch=1,
         )  # fmt: skip
 
-    def fetch(self, *files: FileFound) -> dict[str, list[str]]:
+    def fetch(self, *files: FileFound, again: bool = False) -> dict[str, list[str]]:
         """Fetches all files together. Returns the stages published for each file name."""
-        self.worker([Announced(file, lambda file=file: self.done.append(file)) for file in files])  # type: ignore[misc]
+        self.worker([Announced(file, partial(self.done.append, file), again=again) for file in files])
         return self.stages(*files)
 
     def stages(self, *files: FileFound) -> dict[str, list[str]]:
@@ -111,8 +121,13 @@ class Fetching:
         pass
 
     def fetching(self, files: Sequence[FileStatus]) -> None:
-        pass
+        self.ledger += files
+
+    def history(self, files: Sequence[FileFound]) -> Mapping[str, FileHistory]:
+        records = [Record("", 0, n, s.file_id.encode(), s.encode(), s.at_s) for n, s in enumerate(self.ledger)]
+        return histories(records, [file.file_id for file in files])
 
     def status(self, status: FileStatus) -> None:
         self.said.append(status)
+        self.ledger.append(status)
         self.ended.put(status)

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
+from time import time
 
 import pytest
 
+from services.fetcher.history import LedgerLookup
 from services.fetcher.intake.dispatch import Dispatch
 from services.fetcher.intake.jobs import FetchJobs
 from services.fetcher.intake.pools import Pools
@@ -24,6 +26,7 @@ from shared.kafka import admin
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Outgoing, Producer
+from shared.messages import status_of
 from shared.remote.session import Denied, Gone, Session
 from shared.remote.sftp import SftpSession, connect_sftp
 from shared.settings import Remote
@@ -167,5 +170,28 @@ def test_when_kafka_refuses_a_file_nothing_of_it_counts_as_done(stack: Stack, el
     status = ledger.read_ledger(stack.kafka).files[file.file_id]
     assert (status.stage, status.values, fetching.done) == ("postponed", 0, [file])
     assert "Kafka did not take" in status.reason
+    producer.close()
+    fetching.manager.close()
+
+
+def test_the_ledger_tells_what_became_of_a_file_from_its_first_announcement_on(stack: Stack, element: Element) -> None:
+    admin.provision(stack.kafka, [FILES_STATUS])
+    producer = Producer(stack.kafka)
+    published, lookup = KafkaProducerWorker([producer]), LedgerLookup(stack.kafka)
+    fetching = Fetching(element)
+    names_of = [replace(fetching.file(name), element=f"e-{name}", found_s=time()) for name in names("L", 3)]
+    done, under_way, new = (replace(file, file_id=uuid.uuid4().hex[:16]) for file in names_of)
+    for stage in ("found", "fetching", "parsed", "done", "fetching"):
+        published.status(replace(status_of(done, stage, time()), values=7 * (stage in {"parsed", "done"})))
+    published.status(status_of(under_way, "found", time()))
+    found = lookup([done, under_way, new])
+    assert found.keys() == {done.file_id, under_way.file_id}
+    answer = found[done.file_id].answer_to(done, is_missing=False, now_s=time())
+    assert answer is not None
+    assert (answer.status.stage, answer.status.values, answer.is_hidden) == ("done", 7, True)
+    assert found[under_way.file_id].answer_to(under_way, is_missing=True, now_s=time()) is None
+    assert lookup([replace(done, found_s=0.0)])[done.file_id] == found[done.file_id]
+    assert lookup([replace(done, found_s=time() + 3600)])[done.file_id] == found[done.file_id]  # a clock ahead of ours
+    assert lookup([]) == {}
     producer.close()
     fetching.manager.close()

@@ -7,7 +7,8 @@ from threading import Event, Thread
 
 import pytest
 
-from services.scanner.leader import Leadership, Term
+from services.fetcher.intake.epochs import Epochs
+from services.scanner.leader import EPOCHS_PATH, Leadership, Term
 from tools.devstack.stack import Stack
 
 WAIT_S = 20.0
@@ -81,3 +82,20 @@ def test_a_lost_session_hands_over(two: tuple[Candidate, Candidate]) -> None:
     first.leadership.client.stop()
     assert first.terms[0].over.wait(WAIT_S)
     assert second.leads.wait(WAIT_S)
+
+
+def test_an_epoch_stays_above_all_earlier_ones_even_if_zookeeper_was_wiped(stack: Stack) -> None:
+    leadership, system = Leadership(stack.zookeeper, "one"), uuid.uuid4().hex
+    assert leadership.raised(system, Term(7), known_epoch=0).epoch == 7
+    assert leadership.raised(system, Term(3), known_epoch=0).epoch == 8  # of this ZooKeeper
+    ahead = 4_294_967_400
+    leadership.client.delete(f"{EPOCHS_PATH}/{system}")
+    raised = leadership.raised(system, Term(5), known_epoch=ahead)  # of the ledger, after a wipe
+    assert raised.epoch == ahead + 1
+    next_one = leadership.raised(system, Term(9), known_epoch=ahead)
+    assert next_one.epoch == ahead + 2  # also if the term before announced nothing
+    epochs = Epochs()
+    assert [epochs.current("4ga", 0, epoch) for epoch in (ahead, raised.epoch, next_one.epoch)] == [True] * 3
+    leadership.client.set(f"{EPOCHS_PATH}/{system}", b"not a number")
+    assert leadership.raised(system, Term(2**63 - 1), known_epoch=2**63 - 1).epoch == 2**63 - 1
+    leadership.close()

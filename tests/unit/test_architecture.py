@@ -26,11 +26,11 @@ ADAPTERS = {
 FETCHER_ORDER = (
     "reasons", "settings", "metrics",
     "parse.bad_file", "parse.block", "parse.text", "parse.unpack", "parse.values", "parse.tables", "parse.xml",
-    "parse.blocks", "rows", "preprocess", "assemble", "parse_pool", "publish", "settle", "elements", "intake",
-    "worker", "wiring", "__main__", "operate",
+    "parse.blocks", "rows", "preprocess", "assemble", "parse_pool", "publish", "settle", "elements", "history",
+    "intake", "download", "worker", "wiring", "__main__", "operate",
 )  # fmt: skip
 """The fetcher's modules and folders: each imports only those before it."""
-AT_MOST_LINES = {"shared": 1800, "configuration": 330, "kafka": 850, "remote": 2850, "sinks": 1400}
+AT_MOST_LINES = {"shared": 1850, "configuration": 345, "kafka": 850, "remote": 2850, "sinks": 1400}
 """Lines of code that services share, by folder; a limit for each keeps `shared/` from growing."""
 
 
@@ -127,3 +127,12 @@ def test_what_services_share_stays_small() -> None:
     for file in sources("shared"):
         lines[file.parent.name] += len(file.read_text().splitlines())
     assert lines <= Counter(AT_MOST_LINES), lines
+
+
+def test_commands_print_through_one_module_that_makes_text_harmless() -> None:
+    for file in sources("tools/cli"):
+        if file.name != "output.py":
+            assert not imports(file) & {"rich.table", "rich.markup"}, file
+            for node in ast.walk(ast.parse(file.read_text())):
+                name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+                assert name not in {"typer.echo", "print", "click.echo", "Console", "Table"}, f"{file}: {name}"

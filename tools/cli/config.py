@@ -8,8 +8,6 @@ from time import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from services.fetcher.operate import Preprocessing, read_preprocessing
 from services.scanner.operate import ScannerSettings, check_configuration, elements_to_scan, trial_listing
@@ -18,6 +16,7 @@ from shared.inventory import Endpoint
 from shared.remote.service_manager import FtpServiceManager
 from shared.settings import BadSettings, Settings, System, load
 from tools.cli.dev.docs import OWN_SECTIONS
+from tools.cli.output import OutputTable, say, show
 
 app = typer.Typer(no_args_is_help=True, help="Test the configuration.")
 
@@ -49,7 +48,6 @@ def check_config(
 
     Nothing is announced, moved or stored.
     """
-    console = Console()
     try:
         settings = load()
         own = settings.section("scanner", ScannerSettings)
@@ -59,14 +57,14 @@ def check_config(
         check_configuration(settings, own, wanted)
         meanings = {one.name: read_preprocessing(one) for one in wanted}
     except BadSettings as error:
-        console.print(f"refused: {error}", markup=False, soft_wrap=True)
+        say(f"refused: {error}")
         raise typer.Exit(1) from error
     good = True
     for one in wanted:
         inventory = elements_to_scan(one)
         tried = list(try_elements(settings, own, one, dict(islice(inventory.items(), elements))))
         good = good and not any(trial.trouble for trial in tried)
-        console.print(trials_table(one, len(inventory), meanings[one.name], tried))
+        show(trials_table(one, len(inventory), meanings[one.name], tried))
     raise typer.Exit(0 if good else 1)
 
 
@@ -92,10 +90,10 @@ def try_elements(
     manager.close()
 
 
-def trials_table(system: System, elements: int, wanted: Preprocessing, tried: list[ElementTrial]) -> Table:
+def trials_table(system: System, elements: int, wanted: Preprocessing, tried: list[ElementTrial]) -> OutputTable:
     """Returns a table with one row per element that was tried."""
     known = f", {len(wanted.dictionary.by_group):,} counters in its dictionary" if wanted.dictionary else ""
-    shown = Table(
+    shown = OutputTable(
         "element", "found", "matching", "settled", "left because", "error",
         title=f"{system.name}: the configuration is valid; {elements} elements, {len(tried)} tried{known}",
     )  # fmt: skip

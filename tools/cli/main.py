@@ -1,9 +1,14 @@
 """The commands of `pmflow`, each from the module that implements it."""
 
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from shared import settings, topics
+from shared.errors import Hopeless, Unreachable
 from shared.kafka import admin
+from shared.kafka.record import KafkaFailure
 from tools.cli import config as config_
 from tools.cli.dev import demo as demo_
 from tools.cli.dev import docs as docs_
@@ -18,10 +23,23 @@ from tools.cli.operate import replay as replay_
 from tools.cli.operate import status as status_
 from tools.cli.operate import trace as trace_
 from tools.cli.operate import verify as verify_
+from tools.cli.output import say
 from tools.devstack.cli import app as dev
 from tools.simulator.cli import simulate
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+
+class PlainErrors(TyperGroup):
+    """The commands; an error that has another cause than a defect is printed as one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (settings.BadSettings, Hopeless, Unreachable, KafkaFailure) as error:
+            say(f"pmflow: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(cls=PlainErrors, no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 topics_app = typer.Typer(no_args_is_help=True, help="Create the Kafka topics.")
 app.add_typer(
     dev, name="dev", help="Run the dev stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine, on loopback."
@@ -50,4 +68,4 @@ def create_topics() -> None:
     found = settings.load()
     wanted = topics.provisioned(system.name for system in found.systems)
     for name, what in admin.provision(found.kafka.bootstrap_servers, wanted).items():
-        typer.echo(f"{what:8} {name}")
+        say(f"{what:8} {name}")

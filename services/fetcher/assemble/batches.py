@@ -7,13 +7,14 @@ from itertools import chain
 
 from services.fetcher import reasons
 from services.fetcher.assemble.collected import CollectedMeasInfo
+from services.fetcher.assemble.nameless import NamelessValue, split_nameless
 from services.fetcher.assemble.packer import Packer
 from services.fetcher.assemble.quarantine import FileQuarantine, fault_json, values_of
 from services.fetcher.assemble.result import FileFacts, Origin, Parsed
 from services.fetcher.assemble.tables import PeriodTables
 from services.fetcher.assemble.tally import ConservationError, Tally
 from services.fetcher.parse.bad_file import BadFile
-from services.fetcher.parse.block import MeasInfoBlock
+from services.fetcher.parse.block import MeasInfoBlock, MeasInfoHead
 from services.fetcher.parse.blocks import read_blocks
 from services.fetcher.parse.tables.profile import Profile
 from services.fetcher.parse.unpack import Member, UnpackLimits, unpacked_members
@@ -29,6 +30,8 @@ MAX_BYTES = 900_000
 """Limit of a message: below the limit of the topics (shared.topics), so that there is room for the record around it."""
 
 MISTYPED_NOTE = "not of the type that the dictionary declares, stored unchanged"
+
+NO_VALUES_NOTE = "no values"
 
 RAW = Preprocessing()
 """Leaves values and names as the file has them."""
@@ -46,13 +49,20 @@ def read_file(  # noqa: PLR0913 - all but two have a default
     """Reads and preprocesses a PM file of any dialect, plain or packed, as it lies on an element.
 
     Raises:
-        BadFile: the file cannot be read or holds no value; says why and where.
+        BadFile: the file cannot be read; says why and where.
         Incomplete: a packed file ends too early; it may still be being written.
         Unreachable: the messages do not fit into the spool's memory and cannot be written to disk.
     """
-    members = unpacked_members(data, limits or UnpackLimits())
+    notes: list[str] = []
+    members = unpacked_members(data, limits or UnpackLimits(), notes)
     read = partial(_member_blocks, profiles=profiles, file_name=origin.file_name)
-    return gather(chain.from_iterable(map(read, members)), origin, preprocessing=preprocessing, spool=spool)
+    blocks = chain(chain.from_iterable(map(read, members)), _noted(notes))
+    return gather(blocks, origin, preprocessing=preprocessing, spool=spool)
+
+
+def _noted(notes: Iterable[str]) -> Iterator[MeasInfoBlock]:
+    for note in notes:
+        yield MeasInfoBlock(MeasInfoHead(), [], [], 0, note=note)
 
 
 def _member_blocks(member: Member, profiles: Sequence[Profile] | None, file_name: str) -> Iterator[MeasInfoBlock]:
@@ -74,7 +84,7 @@ def gather(
     """Assembles all blocks of a file into its messages.
 
     Raises:
-        BadFile: the file holds no value.
+        BadFile: a row does not fit into a message.
         Unreachable: see `read_file`.
         ConservationError: a value was lost, which is a defect.
     """
@@ -106,6 +116,7 @@ class _Assembler:
         self.facts = FileFacts()
         self.notes: dict[str, None] = {}
         self.open: CollectedMeasInfo | None = None
+        self.first_bad_period: str | None = None
 
     def add(self, block: MeasInfoBlock) -> None:
         """Takes the next block of the file."""
@@ -134,8 +145,10 @@ class _Assembler:
         """Returns the result when all blocks were added."""
         self._end_measinfo()
         if not self.tally.found:
-            raise BadFile("no values")
+            self.notes[NO_VALUES_NOTE] = None
         batches = list(self.tables.batches(self.declared))
+        if self.first_bad_period is not None:
+            self.notes[f"{reasons.BAD_PERIOD}: {self.first_bad_period}"] = None
         counts = self.tally.counts(self.origin, batches, self.quarantine.blocks, self.declared.mistyped)
         if counts.mistyped:
             self.notes[f"{MISTYPED_NOTE}: {sum(counts.mistyped.values())}"] = None
@@ -150,13 +163,17 @@ class _Assembler:
         element = head.element or self.origin.element
         group = derived_group(head.group, head.first_object, element)
         try:
-            period = period_of(head.begin, head.end, head.duration, self.origin.zone_offset_min)
+            period = period_of(head.begin, head.end, head.duration, self.origin.zone)
         except ValueError as error:
-            self.quarantine.add_measinfo(info, element, group, info.reason or reasons.BAD_PERIOD, str(error))
+            why = f"{error}: line {head.line}" if head.line else str(error)
+            self.quarantine.add_measinfo(info, element, group, info.reason or reasons.BAD_PERIOD, why)
+            if self.first_bad_period is None:
+                self.first_bad_period = why
             return
         if info.reason:
             self.quarantine.add_measinfo(info, element, group, info.reason, "")
             return
+        nameless = self._split_nameless(info) if "" in head.counters else []
         measinfo = self._preprocessed(info, element, group)
         if self.preprocessing.prefix_endpoint:
             measinfo = replace(measinfo, element=f"{self.origin.endpoint}/{measinfo.element}")
@@ -164,7 +181,20 @@ class _Assembler:
         key = PeriodKey(measinfo.element, group, period.gp_s, period.end_s)
         if measinfo.unconverted:
             self.quarantine.add_unconverted(key, measinfo.unconverted)
+        if nameless:
+            self.quarantine.add_nameless(key, nameless)
         self.tables.add(key, period, CounterColumns(head.job, measinfo.counters), measinfo.rows)
+
+    def _split_nameless(self, info: CollectedMeasInfo) -> list[NamelessValue]:
+        """Removes counters without a name from a measInfo and returns their values."""
+        found: list[NamelessValue] = []
+        kept: list[Rows] = []
+        for before, (after, values) in zip(info.rows, split_nameless(info.head.counters, info.rows), strict=True):
+            found += values
+            kept.append(self._respooled(after, before))
+        info.rows = [part for part in kept if part.height]
+        info.head = replace(info.head, counters=tuple(filter(None, info.head.counters)))
+        return found
 
     def _preprocessed(self, info: CollectedMeasInfo, element: str, group: str) -> MeasInfoRows:
         """Applies the steps and the dictionary of the system, part by part, so that one part is in memory at a time."""

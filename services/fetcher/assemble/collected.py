@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from services.fetcher import reasons
 from services.fetcher.parse.block import Fault, MeasInfoHead
 from services.fetcher.rows.held import Rows
 
@@ -21,10 +20,8 @@ class CollectedMeasInfo:
 
     @property
     def reason(self) -> str:
-        """Why the measInfo cannot be stored; empty if it can."""
-        if self.first_fault:
-            return self.first_fault.reason
-        return reasons.NAMELESS if "" in self.head.counters else ""
+        """The reason why the measInfo cannot be stored; empty if it can."""
+        return self.first_fault.reason if self.first_fault else ""
 
     @property
     def first_results(self) -> int:

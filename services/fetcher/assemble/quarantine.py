@@ -8,10 +8,12 @@ import orjson
 from services.fetcher import reasons
 from services.fetcher.assemble.collected import CollectedMeasInfo
 from services.fetcher.assemble.merge import Conflict
+from services.fetcher.assemble.nameless import NamelessValue
 from services.fetcher.assemble.packer import Packer
 from services.fetcher.assemble.result import Origin, Quarantined
 from services.fetcher.parse.block import Fault
 from services.fetcher.parse.values.cells import CELLS, NULL
+from services.fetcher.parse.values.period import as_written
 from services.fetcher.preprocess.steps import UnconvertedValue
 from services.fetcher.rows.held import PeriodKey, Rows
 
@@ -31,7 +33,9 @@ class MeasInfoDetail:
     end: str
     duration: str
     why: str
-    """The problem with its period, if there is one."""
+    """The problem with its period, with the line of the file, if there is one."""
+    line: int
+    """Line of the file at which the period is given; 0: unknown."""
     types: int
     """Number of counters that are named."""
     results: int
@@ -82,10 +86,11 @@ class FileQuarantine:
             element=element,
             group=group,
             job=head.job,
-            begin=head.begin,
-            end=head.end,
+            begin=as_written(head.begin),
+            end=as_written(head.end),
             duration=head.duration,
             why=why,
+            line=head.line,
             types=len(head.counters),
             results=info.first_results,
             counters=head.counters,
@@ -96,6 +101,10 @@ class FileQuarantine:
     def add_unconverted(self, key: PeriodKey, values: Iterable[UnconvertedValue]) -> None:
         """Quarantines values that cannot be converted to their unit."""
         self._add_values(key, reasons.NOT_CONVERTIBLE, map(_unconverted_json, values))
+
+    def add_nameless(self, key: PeriodKey, values: Iterable[NamelessValue]) -> None:
+        """Quarantines values of counters without a name."""
+        self._add_values(key, reasons.NAMELESS, map(_nameless_json, values))
 
     def add_conflicts(self, key: PeriodKey, conflicts: Iterable[Conflict]) -> None:
         """Quarantines values that contradict a stored value of the same counter."""
@@ -128,6 +137,10 @@ def fault_json(fault: Fault) -> str:
 def _conflict_json(conflict: Conflict) -> str:
     counter = orjson.dumps(conflict.counter)
     return _json(object=conflict.object, counter=counter, kept=conflict.kept, aside=conflict.quarantined)
+
+
+def _nameless_json(value: NamelessValue) -> str:
+    return _json(object=value.object, column=str(value.column).encode(), value=value.value)
 
 
 def _unconverted_json(value: UnconvertedValue) -> str:

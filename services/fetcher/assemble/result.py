@@ -15,8 +15,8 @@ class Origin:
     element: str
     """The element according to the file's name or the inventory, for files that do not name it."""
     ver: int
-    zone_offset_min: int = 0
-    """The element's offset from UTC, for times without a zone."""
+    zone: str = "UTC"
+    """The element's time zone, a name in the tz database, for times without a zone."""
     file_name: str = ""
     """The file's name; it contains the measurement group of some vendors' tables."""
     aliases: Mapping[str, str] = field(default_factory=dict)

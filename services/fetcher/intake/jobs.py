@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import sleep, time
 
@@ -42,6 +42,8 @@ class FetchJobs:
     renew: Callable[[], None] = nothing_to_renew
     """Forgets what may be outdated of elements."""
     epochs: Epochs = field(default_factory=Epochs)
+    may_be_repeated: Callable[[Record], bool] = lambda _: False
+    """Returns True if an announcement may have been processed before; called for each record, in order."""
 
     def __call__(self, record: Record, done: Callable[[], None]) -> Job:
         """Returns the job for an announcement.
@@ -49,13 +51,14 @@ class FetchJobs:
         Raises:
             BadMessage: not an announcement, or its system is not configured.
         """
+        again = self.may_be_repeated(record)
         file = FileFound.decode(record.value or b"")
         if not self.knows(file.system):
             raise BadMessage(f"no system {file.system!r} is configured", record.value or b"")
         # A backfill is announced without a leader.
         if not file.lies_at and not self.epochs.current(file.system, record.partition, file.epoch):
             return Job(file.system, partial(_discard, file, done))
-        self.waiting.put(Announced(file, done, record))
+        self.waiting.put(Announced(file, done, record, again))
         return Job(file.system, partial(self._process_near, file))
 
     def _process_near(self, file: FileFound) -> None:
@@ -104,18 +107,26 @@ class SettleJobs:
         return Job("moves", partial(self._execute, Settle.decode(record.value or b""), done))
 
     def _execute(self, command: Settle, done: Callable[[], None]) -> None:
-        """Tries a few times. If all fail, the tracker gets no answer and repeats the command when its lease ends."""
+        self.publish(self._settled(command))
+        done()
+
+    def _settled(self, command: Settle) -> FileStatus:
+        """Tries a few times. If all fail, the answer says so, and the tracker repeats the command later."""
         for attempt in range(1, self.settings.attempts + 1):
             try:
-                self.publish(self.settle(command))
+                return self.settle(command)
             except Unreachable as error:
                 metrics.MOVES_FAILED.inc()
-                last = attempt == self.settings.attempts
-                level = logging.ERROR if last and isinstance(error, Denied) else logging.WARNING
-                event = "file not moved, left for a later command" if last else "file not moved, retrying"
-                log.log(level, event, extra={"file": command.file_id, "attempt": attempt, "reason": str(error)})
-                if not last:
-                    sleep(backoff_s(attempt, self.settings.first_wait_s, LONGEST_WAIT_S))
-            else:
-                break
-        done()
+                extra = {"file": command.file_id, "attempt": attempt, "reason": str(error)}
+                if attempt == self.settings.attempts:
+                    level = logging.ERROR if isinstance(error, Denied) else logging.WARNING
+                    log.log(level, "file not moved, left for a later command", extra=extra)
+                    return _not_moved(command.status, str(error))
+                log.warning("file not moved, retrying", extra=extra)
+                sleep(backoff_s(attempt, self.settings.first_wait_s, LONGEST_WAIT_S))
+        raise AssertionError("attempts must be at least 1")
+
+
+def _not_moved(status: FileStatus, reason: str) -> FileStatus:
+    """Returns the status of a file that stays where it is for now; its stage, figures and reason are unchanged."""
+    return replace(status, at_s=time(), moves_refused=status.moves_refused + 1, not_moved=reason)

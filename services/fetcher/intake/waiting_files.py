@@ -17,6 +17,8 @@ class Announced:
     on_done: Callable[[], None]
     record: Record | None = None
     """The announcement, which is set aside if the code fails on the file."""
+    again: bool = False
+    """True if this announcement may have been processed before."""
     is_done: bool = False
 
     def done(self) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 
-from services.fetcher.parse.block import MeasInfoBlock
+from services.fetcher.parse.block import MeasInfoBlock, MeasInfoHead
 from services.fetcher.parse.tables import delimited, profile
 from services.fetcher.parse.tables.profile import Profile
-from services.fetcher.parse.text import HEAD, cut, is_xml, texts
+from services.fetcher.parse.text import HEAD, XmlText, cut, is_xml
 from services.fetcher.parse.xml.document import DialectReader, Document
 from services.fetcher.parse.xml.measinfo import MeasInfoReader
 from services.fetcher.parse.xml.measinfo_lane import PIECE_CHARACTERS, MeasInfoLane
@@ -61,13 +61,16 @@ def read_blocks(
         head += chunk
     whole = chain([head], source)
     if is_xml(head):
-        yield from _xml_blocks(cut(texts(whole), piece), fast=fast, piece=piece)
+        text = XmlText(whole)
+        document = Document(DIALECTS, lambda: text.problem)
+        yield from _xml_blocks(document, cut(text, piece), fast=fast, piece=piece)
+        if text.padding.note:
+            yield MeasInfoBlock(MeasInfoHead(), [], [], 0, note=text.padding.note)
     else:
         yield from delimited.table_blocks(whole, shipped() if profiles is None else profiles, file_name)
 
 
-def _xml_blocks(source: Iterator[str], *, fast: bool, piece: int) -> Iterator[MeasInfoBlock]:
-    document = Document(DIALECTS)
+def _xml_blocks(document: Document, source: Iterator[str], *, fast: bool, piece: int) -> Iterator[MeasInfoBlock]:
     rest = chain([_begin(document, source)], source)
     reader = document.reader
     syntax = ROW_SYNTAXES.get(document.root) if fast else None

@@ -2,8 +2,8 @@
 
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from tempfile import SpooledTemporaryFile
@@ -12,7 +12,7 @@ from typing import IO, cast
 from isal import isal_zlib
 
 from services.fetcher.parse.bad_file import BadFile
-from shared.errors import Unreachable
+from shared.errors import Hopeless, Unreachable
 
 _CHUNK = 1 << 18
 _SPOOL = 16 << 20
@@ -30,6 +30,8 @@ _FOREIGN = {
 """First bytes -> packing that is not supported."""
 _COMPANIONS = (".xsl", ".xslt", ".xsd", ".dtd", ".md5", ".sha1", ".sha256", ".sha512")
 """Extensions of other files that accompany PM files in archives."""
+_GZIP_MAGIC = b"\x1f\x8b"
+_TRAILING = "bytes behind the end of the gzip data were ignored"
 _GZIP = 31
 """isal's window size for deflate within a gzip frame."""
 
@@ -60,8 +62,9 @@ class Member:
 class _Meter:
     """Counts packed and unpacked bytes and enforces the limits."""
 
-    def __init__(self, limits: UnpackLimits) -> None:
+    def __init__(self, limits: UnpackLimits, notes: list[str]) -> None:
         self.limits = limits
+        self.notes = notes
         self.packed = 0
         self.unpacked = 0
 
@@ -78,15 +81,24 @@ class _Meter:
             raise BadFile(f"the file unpacks to more than {self.limits.max_ratio} times its size")
 
 
-def unpacked_members(data: bytes | Iterable[bytes], limits: UnpackLimits = UnpackLimits()) -> Iterator[Member]:
+def unpacked_members(
+    data: bytes | Iterable[bytes], limits: UnpackLimits = UnpackLimits(), notes: list[str] | None = None
+) -> Iterator[Member]:
     """Yields the documents of a file in its order, without empty ones; read each before asking for the next.
+
+    Remarks on how the file was read are appended to `notes`.
 
     Raises:
         Incomplete: a packed file ends too early.
         BadFile: the file is damaged, exceeds the limits, or its packing is not supported.
     """
-    meter = _Meter(limits)
-    yield from _unpacked(Member("", meter.packed_in(_sliced(data))), meter, _LAYERS)
+    meter = _Meter(limits, [] if notes is None else notes)
+    is_empty = True
+    for member in _unpacked(Member("", meter.packed_in(_sliced(data))), meter, _LAYERS):
+        is_empty = False
+        yield member
+    if is_empty:
+        raise BadFile("the archive contains no PM file")
 
 
 def _sliced(data: bytes | Iterable[bytes]) -> Iterator[bytes]:
@@ -110,12 +122,12 @@ def _unpacked(member: Member, meter: _Meter, layers: int) -> Iterator[Member]:
     elif not layers:
         raise BadFile(f"the file is packed more than {_LAYERS} times")
     else:
-        for inner in _PACKINGS[packing](Member(member.name, whole)):
+        for inner in _PACKINGS[packing](Member(member.name, whole), meter.notes):
             yield from _unpacked(inner, meter, layers - 1)
 
 
 def _packing(head: bytes) -> str:
-    if head.startswith(b"\x1f\x8b"):
+    if head.startswith(_GZIP_MAGIC):
         return "gzip"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
@@ -131,21 +143,40 @@ def _counted(source: Iterator[bytes], meter: _Meter) -> Iterator[bytes]:
         yield chunk
 
 
-def _gunzip(packed: Member) -> Iterator[Member]:
-    yield Member(packed.name, _inflated(packed.chunks))
+@contextmanager
+def _damage(packing: str, *incomplete: type[Exception]) -> Iterator[None]:
+    """Turns any error of a library that unpacks into ours.
+
+    Which errors a library raises for damaged data depends on the damage and on its version.
+    """
+    try:
+        yield
+    except (Hopeless, Unreachable, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, incomplete):
+            raise Incomplete(f"the {packing} archive ends too early: {error}") from error
+        raise BadFile(f"damaged {packing}: {error or type(error).__name__}") from error
 
 
-def _inflated(source: Iterator[bytes]) -> Iterator[bytes]:
-    """Yields the data of all gzip members; the file may be padded with zero bytes."""
-    member = None
-    for chunk in source:
-        rest = chunk
+def _gunzip(packed: Member, notes: list[str]) -> Iterator[Member]:
+    yield Member(packed.name, _inflated(packed, notes))
+
+
+def _inflated(packed: Member, notes: list[str]) -> Iterator[bytes]:
+    """Yields the data of all gzip members; the file may be padded with zero bytes, or with others that are noted."""
+    member, rest, is_first = None, b"", True
+    for chunk in packed.chunks:
+        rest += chunk
         while rest := rest if member else rest.lstrip(b"\0"):
-            member = member or isal_zlib.decompressobj(_GZIP)
-            try:
+            if not member and not is_first and not rest.startswith(_GZIP_MAGIC[: len(rest)]):
+                notes.append(f"{packed.name}: {_TRAILING}" if packed.name else _TRAILING)
+                return
+            if not member and len(rest) < len(_GZIP_MAGIC) and not is_first:
+                break
+            member, is_first = member or isal_zlib.decompressobj(_GZIP), False
+            with _damage("gzip"):
                 out = member.decompress(rest, _CHUNK)
-            except isal_zlib.IsalError as error:  # type: ignore[misc] # its stub calls the class an instance
-                raise BadFile(f"damaged gzip: {error}") from error
             if out:
                 yield out
             rest = member.unconsumed_tail
@@ -153,6 +184,8 @@ def _inflated(source: Iterator[bytes]) -> Iterator[bytes]:
                 rest, member = member.unused_data, None
     if member:
         raise Incomplete("the gzip data ends too early")
+    if rest.strip(b"\0"):
+        notes.append(f"{packed.name}: {_TRAILING}" if packed.name else _TRAILING)
 
 
 class _Stream:
@@ -171,37 +204,38 @@ class _Stream:
         return taken
 
 
-def _untar(packed: Member) -> Iterator[Member]:
+def _untar(packed: Member, _notes: list[str]) -> Iterator[Member]:
     stream = _Stream(packed.chunks)
-    try:
-        with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as tar:
-            for member in tar:
-                content = tar.extractfile(member) if member.isfile() and _may_be_pm(member.name) else None
-                if content is not None:
-                    yield Member(member.name, _tar_member(content))
-    except tarfile.ReadError as error:
-        raise Incomplete(f"the tar archive ends too early: {error}") from error
-    except tarfile.TarError as error:
-        raise BadFile(f"damaged tar: {error}") from error
+    with _damage("tar", tarfile.ReadError), tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as tar:
+        members = iter(tar)
+        while (member := next(members, None)) is not None:
+            content = tar.extractfile(member) if member.isfile() and _may_be_pm(member.name) else None
+            if content is not None:
+                yield Member(member.name, _content(content, "tar", tarfile.ReadError))
     if stream.tail.strip(b"\0"):
         raise Incomplete("the tar archive ends too early")
 
 
-def _tar_member(content: IO[bytes]) -> Iterator[bytes]:
-    try:
-        while chunk := content.read(_CHUNK):
-            yield chunk
-    except tarfile.ReadError as error:
-        raise Incomplete(f"the tar archive ends too early: {error}") from error
+def _content(content: IO[bytes], packing: str, *incomplete: type[Exception]) -> Iterator[bytes]:
+    while True:
+        with _damage(packing, *incomplete):
+            chunk = content.read(_CHUNK)
+        if not chunk:
+            return
+        yield chunk
 
 
-def _unzip(packed: Member) -> Iterator[Member]:
+def _unzip(packed: Member, _notes: list[str]) -> Iterator[Member]:
     with SpooledTemporaryFile(_SPOOL) as spool:
-        spool.writelines(packed.chunks)  # the list of members stands at the end
         try:
+            spool.writelines(packed.chunks)  # the list of members stands at the end
+        except OSError as error:
+            raise Unreachable(f"cannot spool to disk: {error}") from error
+        with _damage("zip"):
+            spool.seek(0)
+            if not zipfile.is_zipfile(spool):
+                raise Incomplete("the zip archive ends too early: it has no list of members at its end")
             archive = zipfile.ZipFile(spool)
-        except zipfile.BadZipFile as error:
-            raise Incomplete(f"the zip archive ends too early: {error}") from error
         with archive:
             for member in archive.infolist():
                 if not member.is_dir() and _may_be_pm(member.filename):
@@ -209,12 +243,10 @@ def _unzip(packed: Member) -> Iterator[Member]:
 
 
 def _zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
-    try:
-        with archive.open(member) as content:
-            while chunk := content.read(_CHUNK):
-                yield chunk
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise BadFile(f"damaged zip: {member.filename}: {error}") from error
+    with _damage("zip"):
+        content = archive.open(member)
+    with content:
+        yield from _content(content, "zip")
 
 
 def _may_be_pm(name: str) -> bool:

@@ -8,16 +8,20 @@ from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
+from traceback import format_exception
 
 import orjson
 
 from services.fetcher.assemble.batches import read_file
 from services.fetcher.assemble.result import Origin, Parsed
 from services.fetcher.parse.tables.profile import Profile
+from services.fetcher.parse_pool.defect import ParserDefect
 from services.fetcher.preprocess.steps import Preprocessing
 from services.fetcher.rows.spool import Spool
 from shared.errors import Hopeless, Unreachable
 
+_LONGEST_WHAT = 1000
+"""Maximum length of an error's description in characters: it may contain parts of the file."""
 READ_BYTES = 1 << 20
 """Bytes that are read at once of a file on disk."""
 
@@ -47,7 +51,7 @@ class ParserMemory:
 
 
 def parse_request(request: ParseRequest, preprocessing: Preprocessing, memory: ParserMemory) -> Parsed | Exception:
-    """Returns the parsed file or a planned error; any other error is a defect and ends the process."""
+    """Returns the parsed file, a planned error, or any other error as a ParserDefect."""
     spool = Spool(memory.held_mb << 20, memory.spool_directory)
     read = partial(
         read_file, origin=request.origin, profiles=request.profiles, preprocessing=preprocessing, spool=spool
@@ -61,6 +65,8 @@ def parse_request(request: ParseRequest, preprocessing: Preprocessing, memory: P
         return error
     except MemoryError:
         return Hopeless("the file needs more memory than a parser process may use (fetcher.parser-memory-mb)")
+    except Exception as error:  # noqa: BLE001 - a defect costs only the file
+        return ParserDefect(f"{type(error).__name__}: {error}"[:_LONGEST_WHAT], "".join(format_exception(error)))
 
 
 def send_result(connection: Connection, result: Parsed | Exception) -> None:

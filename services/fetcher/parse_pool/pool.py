@@ -4,7 +4,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import Pipe
@@ -17,10 +17,17 @@ from services.fetcher.assemble.batches import RAW
 from services.fetcher.assemble.result import Origin, Parsed
 from services.fetcher.parse.tables.profile import Profile
 from services.fetcher.parse_pool.child import ParseRequest, ParserMemory, receive_result
+from services.fetcher.parse_pool.defect import ParserDefect
 from services.fetcher.preprocess.steps import Preprocessing
+from shared import metrics
+from shared.defects import REASON
 from shared.errors import Hopeless
 
 log = logging.getLogger(__name__)
+
+
+_TRIES = 2
+"""Attempts to parse a file on which a parser fails, each in a fresh process."""
 
 
 class _Died(Exception):  # noqa: N818
@@ -44,6 +51,7 @@ class _Process:
 
         Raises:
             _Died: the process ended, or there was no result in time.
+            ParserDefect: an unplanned error.
         """
         system, preprocessing = request.origin.system, request.preprocessing
         try:
@@ -53,11 +61,14 @@ class _Process:
             self.sent[system] = preprocessing
             if not self.connection.poll(timeout_s):
                 raise _Died(f"no result after {timeout_s:g} s")
-            return receive_result(self.connection)
+            result = receive_result(self.connection)
         except (EOFError, OSError) as error:
             with suppress(subprocess.TimeoutExpired):
                 self.child.wait(5)
             raise _Died(f"the process exited with code {self.child.returncode}") from error
+        if isinstance(result, ParserDefect):
+            raise result
+        return result
 
     def is_alive(self) -> bool:
         return self.child.poll() is None
@@ -103,21 +114,23 @@ class ParserPool:
 
         Raises:
             BadFile, Incomplete: see `batches.read_file`.
-            Hopeless: the parser process died twice on this file, or exceeded the time or memory limit.
+            Hopeless: the parser process died twice on this file, or exceeded the time or memory limit; or an
+                unplanned error occurred twice, the second time in a fresh process.
             Unreachable: the preprocessing of its system is not known.
         """
         request = ParseRequest(data, origin, self.profiles, self.preprocessing(origin.system))
-        try:
-            result = self._parsed(request)
-        except _Died as first:
-            log.warning("parser died, file tried again", extra={"file": origin.file_id, "reason": str(first)})
+        problems: list[_Died | ParserDefect] = []
+        while len(problems) < _TRIES:
             try:
                 result = self._parsed(request)
-            except _Died as second:
-                raise Hopeless(f"the parser process died twice on this file: {first}; {second}") from second
-        if isinstance(result, Exception):
-            raise result
-        return result
+            except (_Died, ParserDefect) as problem:
+                problems.append(problem)
+                log.warning("parser failed on a file", extra=_about(origin, problem) | {"try": len(problems)})
+            else:
+                if isinstance(result, Exception):
+                    raise result
+                return result
+        raise _given_up(origin, problems) from problems[-1]
 
     def _parsed(self, request: ParseRequest) -> Parsed | Exception:
         process = self.idle.get()
@@ -127,7 +140,7 @@ class ParserPool:
                 process = None
             process = process or _Process(self.limits.memory)
             return process.parse(request, self.limits.timeout_s)
-        except _Died:
+        except BaseException:  # its state may be the cause, or a result may be left in its connection
             if process:
                 process.end()
             process = None
@@ -140,3 +153,25 @@ class ParserPool:
         for _ in range(self.count):
             if process := self.idle.get():
                 process.end()
+
+
+def _given_up(origin: Origin, problems: Sequence[_Died | ParserDefect]) -> Hopeless:
+    """Returns the reason why a file is given up; counts a defect (docs/decisions/0013-unplanned-errors.md)."""
+    defect = next((problem for problem in reversed(problems) if isinstance(problem, ParserDefect)), None)
+    if not defect:
+        return Hopeless(f"the parser process died twice on this file: {'; '.join(map(str, problems))}")
+    metrics.DEFECTS.inc()
+    log.error("file failed after a defect of the parser", extra=_about(origin, defect))
+    return Hopeless(f"{REASON}: {defect.what}")
+
+
+def _about(origin: Origin, problem: _Died | ParserDefect) -> dict[str, object]:
+    about: dict[str, object] = {
+        "file": origin.file_id,
+        "system": origin.system,
+        "element": origin.element,
+        "path": origin.file_name,
+    }
+    if isinstance(problem, ParserDefect):
+        return about | {"reason": problem.what, "traceback": problem.traceback}
+    return about | {"reason": str(problem)}

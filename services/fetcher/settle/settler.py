@@ -16,8 +16,9 @@ import orjson
 from services.fetcher import metrics
 from services.fetcher.settle.destination import End, action, destination, parents
 from shared.messages import File, FileFound, FileStatus, Settle, path_bytes, path_text, status_of
-from shared.remote.session import Entry, Gone
+from shared.remote.session import Denied, Entry, Gone
 from shared.settings import System
+from shared.stages import SETTLED_EARLIER
 
 log = logging.getLogger(__name__)
 _ENDS: tuple[End, ...] = ("done", "error")
@@ -62,14 +63,17 @@ class Settler:
                 "action": what,
             },
         )
-        return replace(status, stage=command.to, at_s=time())
+        return replace(status, stage=command.to, at_s=time(), moves_refused=0, not_moved="")
 
     def settled_as(self, file: FileFound) -> FileStatus | None:
-        """Returns the status of a file that an earlier command moved away; None if it is in neither directory."""
+        """Returns the status, without figures, of a file that an earlier command moved away; None if it is not there.
+
+        Only for a file about which the ledger knows nothing (`history`).
+        """
         with self.session(file) as element:
             for end in _ENDS:
                 if self._is_settled(element, file, end):
-                    return status_of(file, end, time(), "settled earlier")
+                    return status_of(file, end, time(), SETTLED_EARLIER)
         return None
 
     def bring_back(self, file: File) -> bool:
@@ -91,7 +95,9 @@ class Settler:
                 element.delete(path)
             else:
                 self._move(element, path, status, end)
-        except Gone:
+        except Gone as error:
+            if _same(element.look(path), status):  # the directory to move it to is missing, or it was refused
+                raise Denied(f"{path_text(path)} is still there: {error}") from error
             log.info("file settled by another fetcher", extra={"file": status.file_id, "path": path_text(path)})
         return what
 

@@ -1,6 +1,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from services.fetcher.settle.destination import destination
 from services.scanner.lister import announcement
 from shared.inventory import Endpoint
-from shared.messages import FileFound, path_bytes, status_of
+from shared.kafka.produce import Outgoing
+from shared.messages import FileFound, FileStatus, path_bytes, status_of
 from shared.remote.session import Entry
 from shared.settings import System
 from tools.cli.operate.backfill import MOST_ATTEMPTS, Backfill, done_folders, settled_files, to_announce
@@ -126,5 +127,34 @@ def test_a_file_under_way_is_not_announced_unless_it_was_forgotten() -> None:
     assert (
         to_announce(file, known, 10_000.0)
         == to_announce(file, replace(known, stage="done"), 200.0)
-        == replace(file, found_s=7.0)
+        == replace(file, found_s=7.0, attempt=2)
     )
+
+
+class Written:
+    """A producer that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.statuses: list[FileStatus] = []
+
+    def deliver(self, *messages: Outgoing) -> None:
+        self.statuses += [FileStatus.decode(message.value or b"") for message in messages]
+
+
+@pytest.mark.parametrize("stage", ["lost", "postponed"])
+def test_a_file_that_cannot_be_collected_again_keeps_what_the_ledger_said_of_it(stage: Any) -> None:
+    file, written, nothing = collected("/pm/a.xml", System(name="4ga")), Written(), cast("Any", None)
+    known = replace(status_of(file, "done", 100.0), values=7, attempt=3)
+    announced = to_announce(file, known, 10_000.0)
+    assert announced is not None
+    running = Backfill(nothing, cast("Any", written), at_once=1, known={file.file_id: known})
+    for attempt in range(4, 4 + MOST_ATTEMPTS):
+        assert (announced.attempt, written.statuses) == (attempt, [])
+        running.in_flight[file.file_id] = announced
+        running._take(status_of(announced, stage, 0.0))
+        if not running.waiting:
+            break
+        _, announced = running.waiting.popleft()
+    (said,) = written.statuses
+    assert replace(said, at_s=100.0) == known
+    assert running.ends == {"lost" if stage == "lost" else "unreachable": 1}

@@ -27,7 +27,7 @@ from shared.topics import MESSAGE_MAX_BYTES
 from tests import reference
 from tests.unit.fetcher.parse.documents import documents
 
-ORIGIN = Origin(system="4ga", file_id="00000000000000aa", element="enb-1", ver=7, zone_offset_min=60)
+ORIGIN = Origin(system="4ga", file_id="00000000000000aa", element="enb-1", ver=7, zone="Etc/GMT-1")
 END = "2023-05-15T07:15:00Z"
 
 
@@ -130,7 +130,7 @@ def test_values_land_exactly_and_what_is_none_is_null_and_counted() -> None:
     texts = [
         "12e3",
         "2.5E-3",
-        "9223372036854775808",
+        "18446744073709551616",
         "0.10",
         "1,,NIL",
         "up",
@@ -143,7 +143,7 @@ def test_values_land_exactly_and_what_is_none_is_null_and_counted() -> None:
         None,
     ]
     parsed = read(info(value("C=1", *texts), types=" ".join(string.ascii_letters[: len(texts)])))
-    assert b'["C=1",0,12e3,2.5E-3,"9223372036854775808",0.10,[1,null,null],"up"' in parsed.batches[0].value
+    assert b'["C=1",0,12e3,2.5E-3,"18446744073709551616",0.10,[1,null,null],"up"' in parsed.batches[0].value
     assert list(stored(parsed)["C=1"].values())[6:] == [None] * (len(MISSING) + 1)
     assert (parsed.counts.values, parsed.counts.nulls) == (6, len(MISSING) + 1)
 
@@ -267,9 +267,10 @@ def test_a_row_that_fits_no_message_makes_a_bad_file() -> None:
 @pytest.mark.parametrize(
     "body", [document(), document(info("")), document(info(value("C=1", " ", "NIL"))), document(info(value("C=1")))]
 )
-def test_a_file_without_any_value_is_a_bad_file(body: bytes) -> None:
-    with pytest.raises(BadFile, match="no values"):
-        read_file(body, ORIGIN)
+def test_a_file_without_any_value_is_read_and_says_so(body: bytes) -> None:
+    parsed = read_file(body, ORIGIN)
+    assert (parsed.counts.values, parsed.counts.reasons, parsed.notes) == (0, {}, ["no values"])
+    assert all(value is None for message in messages(parsed) for row in message.rows for value in row[2:])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The fetcher knows a file's element as the inventory describes it now."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,4 +26,14 @@ def test_the_aliases_of_a_files_element_are_those_of_the_inventory_as_it_is_now(
     elements.forget()
     with pytest.raises(Unreachable, match="'e1'"):
         elements.aliases(FILE)
+    elements.close()
+
+
+def test_a_files_zone_is_that_of_its_element(tmp_path: Path) -> None:
+    inventory, config = tmp_path / "4ga.yaml", tmp_path / "pmflow.yaml"
+    config.write_text(f"4ga: {{inventory: {inventory}}}")
+    inventory.write_text("- {name: e1, time-zone: Europe/Rome}\n")
+    elements = ConfiguredElements(lambda: load((config,)))
+    for mtime_s in (0, -62_135_596_800, 253_402_300_799, 2**42):
+        assert elements.zone(replace(FILE, mtime_s=mtime_s)).key == "Europe/Rome"
     elements.close()

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -53,15 +53,18 @@ def command(path: Path) -> Settle:
     return Settle(file_id=status.file_id, to="done", status=status)
 
 
-def test_a_refused_move_is_tried_a_few_times_and_ends_without_a_status_in_the_ledger(
+def test_a_refused_move_is_tried_a_few_times_and_the_ledger_says_why_the_file_was_not_moved(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The tracker's lease then ends and the tracker repeats the command: no endless loop, no file counted as moved."""
+    """The tracker repeats the command later: no endless loop, no file counted as moved, no figure changed."""
     (tmp_path / "A.xml").write_text("a")
     (tmp_path / "done").write_text("a file where the folder should be")
     out, done = Out(), []
-    jobs(out)._execute(command(tmp_path / "A.xml"), lambda: done.append(1))
-    assert out.statuses == []
+    given = command(tmp_path / "A.xml")
+    jobs(out)._execute(given, lambda: done.append(1))
+    (stays,) = out.statuses
+    assert stays == replace(given.status, at_s=stays.at_s, moves_refused=1, not_moved=stays.not_moved)
+    assert "File exists" in stays.not_moved
     assert (tmp_path / "A.xml").exists()
     said: list[tuple[int, str, Any]] = [(r.levelno, r.message, vars(r)["attempt"]) for r in caplog.records]
     assert said == [
@@ -69,8 +72,8 @@ def test_a_refused_move_is_tried_a_few_times_and_ends_without_a_status_in_the_le
         (logging.ERROR, "file not moved, left for a later command", 2),
     ]
     (tmp_path / "done").unlink()
-    jobs(out)._execute(command(tmp_path / "A.xml"), lambda: done.append(2))
-    assert [status.stage for status in out.statuses] == ["done"]
+    jobs(out)._execute(replace(given, status=stays), lambda: done.append(2))
+    assert [(s.stage, s.moves_refused, s.not_moved) for s in out.statuses[1:]] == [("done", 0, "")]
     assert (tmp_path / "done" / "A.xml").exists()
     assert done == [1, 2]
 

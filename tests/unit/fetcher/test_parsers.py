@@ -1,23 +1,28 @@
 """Files are parsed in processes: a file that kills or blocks one fails, and the other files are not delayed."""
 
+import logging
 import os
+import pickle
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 
 import orjson
 import pytest
 
-from services.fetcher.assemble.batches import read_file
+from services.fetcher.assemble.batches import RAW, read_file
 from services.fetcher.assemble.result import Origin
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.blocks import shipped
 from services.fetcher.parse.unpack import Incomplete
-from services.fetcher.parse_pool.child import ParserMemory
+from services.fetcher.parse_pool.child import ParseRequest, ParserMemory, parse_request
+from services.fetcher.parse_pool.defect import ParserDefect
 from services.fetcher.parse_pool.memory import MemoryBudget
 from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
+from shared import metrics
 from shared.errors import Hopeless
 
 SAMPLES = sorted((Path(__file__).parents[2] / "data" / "samples").glob("*.xml*"))
@@ -142,3 +147,35 @@ def test_a_file_waits_until_there_is_room_for_it() -> None:
         leave.set()
         assert large.result(30) == 100
     assert budget.taken == 0
+
+
+UNKNOWN_ZONE = replace(ORIGIN, zone="No/Where")
+"""An origin that no parser can use for a time without a zone: an error that nobody planned for."""
+WITHOUT_ZONE = b"".join(many(rows=1)).replace(b"160000Z", b"160000")
+
+
+def test_a_defect_of_the_parser_costs_only_its_file_and_is_logged_with_its_traceback(
+    parsers: ParserPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = parsers(GOOD, ORIGIN)
+    first = pid(parsers)
+    before = metrics.DEFECTS._value.get()
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(Hopeless, match=r"^defect: ZoneInfoNotFoundError: 'No time zone found with key No/Where'"),
+    ):
+        parsers(WITHOUT_ZONE, UNKNOWN_ZONE)
+    tries = [record for record in caplog.records if record.message == "parser failed on a file"]
+    assert len(tries) == 2
+    assert "period.py" in tries[0].__dict__["traceback"]
+    assert [record.levelname for record in caplog.records][-1] == "ERROR"
+    assert metrics.DEFECTS._value.get() == before + 1
+    assert parsers(GOOD, ORIGIN) == good
+    assert pid(parsers) != first  # a process in which something unexpected happened is not used again
+
+
+def test_an_unplanned_error_is_passed_on_as_text_whatever_it_holds() -> None:
+    found = parse_request(ParseRequest(WITHOUT_ZONE, UNKNOWN_ZONE, shipped(), None), RAW, ParserMemory())
+    assert isinstance(found, ParserDefect)
+    again = pickle.loads(pickle.dumps(found))
+    assert (again.what, again.traceback) == (found.what, found.traceback)

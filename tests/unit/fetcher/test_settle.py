@@ -7,13 +7,14 @@ from datetime import UTC
 from typing import Any, Literal
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.fetcher.settle.destination import destination, parents
 from services.fetcher.settle.settler import Settler
 from shared.messages import File, FileFound, FileStatus, Settle, file_identity, path_text
-from shared.remote.session import Entry, Gone
+from shared.remote.session import Denied, Entry, Gone
 from shared.settings import System
 
 STATUS = FileStatus(
@@ -151,3 +152,20 @@ def test_a_file_of_a_backfill_stays_where_it_lies() -> None:
         command = Settle(file_id=STATUS.file_id, to=end, status=status)
         assert settler(element).settle(command).stage == end
     assert element.files == {b"/pm/done/A.xml": (3, 7)}
+
+
+def test_a_move_that_fails_for_want_of_a_directory_is_no_move_by_somebody_else() -> None:
+    class NoDirectory(Element):
+        def move(self, path: bytes, to: bytes) -> None:
+            raise Gone(repr(to))
+
+    element = NoDirectory()
+    with pytest.raises(Denied, match=r"/pm/A\.xml is still there"):
+        settler(element).settle(command("done"))
+    assert element.files == {b"/pm/A.xml": (3, 7)}
+
+
+def test_a_file_that_is_moved_at_last_is_no_longer_one_that_cannot_be_moved() -> None:
+    stuck = replace(STATUS, moves_refused=3, not_moved="read-only", values=7)
+    status = settler(Element()).settle(command("done", stuck))
+    assert (status.stage, status.moves_refused, status.not_moved, status.values) == ("done", 0, "", 7)

@@ -21,10 +21,12 @@ from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
 from services.fetcher.preprocess.declared import DeclaredType
 from services.fetcher.preprocess.dictionary import Dictionary
 from services.fetcher.preprocess.steps import Preprocessing
+from services.fetcher.publish import KafkaProducerWorker
 from shared.errors import Unreachable
-from shared.messages import CounterBatch, FileFound, FileStatus, Settle
+from shared.messages import CounterBatch, FileFound, FileStatus, Settle, partition_of
 from shared.remote.local import LocalSession
 from shared.remote.session import MORE_IN_MEMORY
+from shared.sink_positions import SinkPositions
 from tests.fakes.elements import Element, local
 from tests.fakes.fetching import PM, Fetching, read
 
@@ -116,6 +118,75 @@ def test_a_packed_file_that_ends_too_early_or_shrank_is_left_for_a_later_scan(el
     assert fetching.fetch(cut, shrank) == {"cut.xml.gz": ["postponed"], "shrank.xml": ["postponed"]}
     assert "ends too early" in fetching.reason(cut)
     assert f"shrank from {len(PM)} to 100 bytes" in fetching.reason(shrank)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "stage", "says"),
+    [
+        (1, "postponed", "ends too early"),
+        (2, "postponed", "(announcement 2)"),
+        (3, "failed", "announced 3 times, and its size"),
+    ],
+)
+def test_a_file_that_stays_incomplete_is_given_up(element: Element, attempt: int, stage: str, says: str) -> None:
+    fetching = Fetching(element, incomplete_attempts=3)
+    for name, content in (("cut.xml.gz", gzip.compress(PM)[:-20]), ("cut.zip", b"PK\x03\x04" + b"x" * 100)):
+        file = replace(fetching.file(name, content), attempt=attempt)
+        assert fetching.fetch(file) == {name: [stage]}
+        assert says in fetching.reason(file)
+    shrank = replace(fetching.file("shrank.xml"), attempt=attempt)
+    (element.pm / "shrank.xml").write_bytes(PM[:100])
+    assert fetching.fetch(shrank) == {"shrank.xml": [stage]}
+
+
+def test_a_file_that_cannot_be_fetched_says_how_often_it_was_tried_and_is_given_up_late(element: Element) -> None:
+    class Busy(LocalSession):
+        def read(self, path: bytes, size: int) -> bytes:
+            raise Unreachable("450 busy")
+
+    fetching = Fetching(element, connect=lambda *_: Busy())
+    file = replace(fetching.file("A.xml"), attempt=99)
+    assert fetching.fetch(file) == {"A.xml": ["postponed"]}
+    assert fetching.reason(file) == "450 busy (announcement 99)"
+    last = replace(fetching.file("B.xml"), attempt=100)
+    assert fetching.fetch(last) == {"B.xml": ["failed"]}
+    assert fetching.reason(last) == "450 busy; it was announced 100 times"
+
+
+def test_a_file_without_values_is_parsed_and_every_sink_has_it(element: Element) -> None:
+    fetching = Fetching(element)
+    file = fetching.file("empty.xml", b"<measCollecFile><measData/></measCollecFile>")
+    assert fetching.fetch(file) == {"empty.xml": ["parsed"]}
+    said = fetching.said_of(file)
+    assert (said.reason, said.values, said.batches, said.last_offset) == ("no values", 0, 0, -1)
+    assert SinkPositions().is_stored_in_all({"mysql", "clickhouse"}, said.topic, said.partition, said.last_offset)
+
+
+def test_a_file_of_which_no_value_can_be_stored_fails_and_says_why_with_the_line(element: Element) -> None:
+    fetching = Fetching(element)
+    file = fetching.file("reset.xml", PM.replace(b"2000-03-01T14:14:30", b"1970-01-01T00:00:00"))
+    assert fetching.fetch(file) == {"reset.xml": ["failed"]}
+    assert "bad period: not within the years 1980-2100: '1970-01-01T00:00:00+02:00': line 18" in fetching.reason(file)
+
+
+def test_a_parser_gets_the_time_zone_of_the_element(element: Element) -> None:
+    zones = []
+
+    def parse(data: bytes | Path, origin: Origin) -> Parsed:
+        zones.append(origin.zone)
+        return read(data, origin)
+
+    fetching = Fetching(element, parse)
+    fetching.fetch(fetching.file("A.xml"))
+    assert zones == ["UTC"]
+
+
+@pytest.mark.parametrize("end_s", [-62_135_596_800, 253_402_300_799, 10, 0])
+def test_an_implausible_end_in_the_announcement_is_replaced_by_that_of_the_file(element: Element, end_s: int) -> None:
+    fetching = Fetching(element)
+    file = replace(fetching.file("A.xml"), end_s=end_s)
+    fetching.fetch(file)
+    assert fetching.said_of(file).end_s == max(CounterBatch.decode(batch).end_s for batch in fetching.batches)
 
 
 def test_a_path_that_is_announced_twice_is_read_for_each(element: Element) -> None:
@@ -241,3 +312,8 @@ def test_a_defect_while_an_element_is_read_costs_its_files_a_wait_and_no_process
     file = fetching.file("A.xml")
     assert fetching.fetch(file) == {"A.xml": ["postponed"]}
     assert fetching.reason(file) == "defect: KeyError: 'modify'"
+
+
+def test_a_file_without_batches_is_published_without_waiting_for_kafka(element: Element) -> None:
+    file = Fetching(element).file("empty.xml")
+    assert KafkaProducerWorker([]).counters(file, []) == ("pm.counters.5ga", partition_of("e1"), -1)

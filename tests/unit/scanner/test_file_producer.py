@@ -1,11 +1,17 @@
 """Limits on the number of announced files, and their order."""
 
 from collections.abc import Mapping
+from time import time
+from typing import Any, cast
 
-from services.scanner.file_producer import InFlightAllowance, select_files
+from services.scanner.file_producer import FileProducer, InFlightAllowance, select_files
+from services.scanner.ledger import LedgerFollower
 from services.scanner.lister import ElementListing, ListedEntry, announcement
+from services.scanner.settings import ScannerSettings
+from shared.defects import DefectBudget
 from shared.inventory import Endpoint
-from shared.messages import FileFound
+from shared.kafka.produce import Producer
+from shared.messages import FileFound, status_of
 from shared.remote.session import Entry
 from shared.settings import System
 
@@ -35,3 +41,16 @@ def test_a_host_gets_no_more_files_than_its_own_limit() -> None:
     system = System(name="4ga", in_flight_limit=10, in_flight_per_host=2, backlog_share=0.0)
     listings = [listing_of("a", 1, 2, 3, 9), listing_of("b", 8, 9)]
     assert sorted(announced(listings, system, {"on-a": 1})) == [("on-a", 9), ("on-b", 8), ("on-b", 9)]
+
+
+def test_a_file_that_a_fetcher_answered_since_the_listing_is_not_announced() -> None:
+    ledger = LedgerFollower("127.0.0.1:1", cast("Producer", None), DefectBudget())
+    nothing = cast("Any", None)
+    producer = FileProducer(System(name="4ga"), ScannerSettings(), nothing, nothing, ledger)
+    (file,) = listing_of("a", 9).files
+    assert producer._is_still_due(file)
+    for stage in ("found", "parsed", "done"):
+        ledger.record(status_of(file, stage, time()))
+        assert not producer._is_still_due(file)
+    ledger.record(status_of(file, "postponed", time() - 60.0))
+    assert producer._is_still_due(file)

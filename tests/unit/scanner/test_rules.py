@@ -66,3 +66,21 @@ def test_the_newest_come_first_the_oldest_have_their_share_and_the_limit_is_neve
     newest = len(chosen) - oldest
     newest_first = sorted(chosen, reverse=True)
     assert newest_first == expected[:newest] + expected[len(expected) - oldest :]
+
+
+@pytest.mark.parametrize(
+    ("done", "directory", "is_finished"),
+    [
+        ("%Y/%m/%d/done", b"/pm/2026/11/27/done", True),
+        ("%Y/%m/%d/done", b"/pm/2026/11/27", False),
+        ("%Y/%m/%d/done", b"/pm/site/2026/11/27/done", True),
+        ("%Y%m%d.done", b"/pm/20261127.done", True),
+        ("%Y%m%d.done", b"/pm/20261127xdone", False),
+        ("done/%Y%m%d", b"/pm/done/20261127", False),  # the scan does not enter done
+        ("done", b"/pm/done", False),
+    ],
+)
+def test_a_directory_of_finished_files_is_known_though_its_name_begins_with_a_date(
+    done: str, directory: bytes, is_finished: bool
+) -> None:
+    assert FileRules(System(name="4ga", done_directory=done), ()).is_finished(directory) is is_finished

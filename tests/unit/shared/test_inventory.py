@@ -110,6 +110,17 @@ def test_a_missing_inventory_is_named() -> None:
         ("e.csv", "name,port\na,22\n\nb,99999\n", " line 4: port must be 0-65535, found 99999"),
         ("e.csv", "name,prot\na,22\n", " line 2: unknown key 'prot'; did you mean 'port'?"),
         ("e.csv", "name\na,s3cret\n", " line 2: more fields than column names in the first line"),
+        ("e.csv", "name,port\na,\u00b2\n", " line 2: port must be 0-65535, found '\u00b2'"),
+        ("e.csv", "name,port\na,\u0662\u0662\n", " line 2: port must be 0-65535, found"),
+        ("e.csv", "name,range\na{n},\u0661-\u0663\n", " line 2: range '\u0661-\u0663' must have a form like 1-2000"),
+        ("e.csv", "name,range\na{n},\u00b2\n", " line 2: range '\u00b2' must have a form like 1-2000"),
+        ("e.yaml", "- {name: a, s3cret}", " line 1: a word without a value; known: active_mode"),
+        ("e.yaml", "- {name: a, passwort}", " line 1: unknown key 'passwort'; did you mean 'password'?"),
+        ("e.yaml", '- {name: "a\\nb"}', " line 1: name must not contain control characters, such as line ends"),
+        ("e.yaml", '- {name: a, username: "pm\\r\\nDELE x"}', "username must not contain control characters"),
+        ("e.yaml", '- {name: a, password: "s3cret\\n"}', "password must not contain control characters"),
+        ("e.yaml", '- {name: a, directory: "/pm\\0"}', "directory must not contain control characters"),
+        ("e.yaml", '- {name: "a\\ud800"}', " line 1: name must be text in Unicode, found half a character"),
         ("e.csv", "name,agent\na,maybe\n", " line 2: agent must be true or false, found 'maybe'"),
     ],
 )
@@ -129,7 +140,7 @@ def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path, name: str) -> None:
 
 
 def test_names_and_passwords_stay_as_they_are_written(tmp_path: Path) -> None:
-    wanted = {"00123": "007", "no": "1e5", "2026-11-27": "0x1F", "12:30:00": "true"}
+    wanted = {"00123": "007", "no": "1e5", "2026-11-27": "0x1F", "12:30:00": "true", "1_000": "\u00b2", "\u0661": "1.0"}
     table = "\ufeffname,password\n" + "".join(f"{name},{password}\n" for name, password in wanted.items())
     entries = "".join(f"- {{name: {name}, password: {password}}}\n" for name, password in wanted.items())
     for text, file in ((table, "e.csv"), (entries, "e.yaml")):

@@ -189,6 +189,22 @@ def test_the_shape_of_a_batch_is_checked(changed: dict[str, Any], says: str) -> 
     assert says in str(refused.value)
 
 
+@pytest.mark.parametrize("number", ["18446744073709551616", "-9223372036854775809", "9" * 300])
+@pytest.mark.parametrize("cell", ["%s", "[1,%s]"])
+def test_an_integer_that_the_parser_would_round_is_refused(number: str, cell: str) -> None:
+    raw = BATCH.encode().replace(b"null", (cell % number).encode())
+    with pytest.raises(BadMessage, match=f"64 bits or of double precision, got {number[:40]}"):
+        CounterBatch.decode(raw)
+
+
+@pytest.mark.parametrize(
+    "number", ["18446744073709551615", "-9223372036854775808", "1e30", "1.5e308", '"9,99999999999999999999,9"']
+)
+def test_numbers_of_64_bits_doubles_and_texts_of_digits_pass(number: str) -> None:
+    (row,) = CounterBatch.decode(BATCH.encode().replace(b"null", number.encode())).rows
+    assert row[3] == orjson.loads(number)
+
+
 FIGURES = CycleFigures(
     system="4ga", end_s=900, told_s=1.0, expected=2, missing=["e2"], elements=1, found=1, late=0, fetched=1, parsed=1,
     stored={"mysql": 1}, done=1, error=0, lost=0, postponed=0, quarantined=0, bytes=1, batches=1, rows=1, suspect=0,

@@ -147,6 +147,16 @@ def everything(folder: Path, text: str) -> None:
         ("4ga: {max-size: 5, min-size: 6}", "4ga: max-size (5) must not be smaller than min-size (6)"),
         ("4ga: {pattern: ''}", "4ga.pattern must be text, not empty, found ''"),
         ("4ga: {done-directory: /}", "4ga: done-directory and error-directory must name a directory"),
+        ("4ga: {done-directory: error}", "done-directory and error-directory must differ, found 'error' for both"),
+        ("4ga: {done-directory: x/, error-directory: x}", "must differ, found 'x' for both"),
+        ("4ga: {done-directory: ../done}", "must be plain paths without .., found '../done'"),
+        ("4ga: {error-directory: a//b}", "must be plain paths without .., found 'a//b'"),
+        ("4ga: {done-directory: ./done}", "must be plain paths without .., found './done'"),
+        ('4ga: {done-directory: "a\\eb"}', "must be plain paths without .., found 'a\\x1bb'"),
+        ("4ga: {rollout: []}", "4ga.rollout must be a list of one or more of texts"),
+        ("clickhouse: {url: 'http://pm:se/cret@h/db'}", "clickhouse: url cannot be read; escape special characters"),
+        ('4ga: {pattern: "\\ud800"}', "4ga.pattern must be text in Unicode, found half a character (a surrogate)"),
+        ('4ga: {missing-tokens: [a, "\\udfff"]}', "4ga.missing-tokens must be text in Unicode, found half a character"),
         ("4ga: {retention-days: -1}", "4ga.retention-days must be 0-36500, found -1"),
         ("4ga: {rollout: 120%}", "4ga: rollout must be one share like 25%, or a list of elements, found '120%'"),
         ("4ga: {depth: -1}", "4ga.depth must be 0-100, found -1"),
@@ -177,6 +187,12 @@ def test_a_wrong_setting_is_refused_with_what_is_expected_and_found(tmp_path: Pa
 @pytest.mark.parametrize(
     "text",
     [
+        "mysql: {password: '@format {env}'}",
+        "mysql: {password: ['@none s3cret']}",
+        "mysql: {s3cret}",
+        "4ga: {inventory: x, s3cret}",
+        "clickhouse: {url: 'http://pm:s3cret/x@h/db'}",
+        "clickhouse: {url: 'http://pm:x@h:s3cret/db'}",
         "mysql: {password: s3cret, port: [}",
         "mysql:\n  password: *s3cret",
         "mysql:\n  password: !s3cret",
@@ -231,9 +247,15 @@ def test_a_section_of_a_service_is_known_in_any_spelling(tmp_path: Path, name: s
     assert settings.systems == ()
 
 
+AS_WRITTEN = (
+    "1e5", "0x1F", "1_000", "007", "0123", "true", "null", "~", "1.0", "+5", "2026-11-27", "a,b", "[a]", "[1,2]",
+    "{a=1}", "{a: b}", "@format {env}", "@int 5", "@bool x", "@none", "@merge a", "@del", "@@x",
+    "@path /", " sp ", "\u00b2",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("variable", "password"),
-    [("12345", "12345"), ("0123", "0123"), ("1e5", "1e5"), ("true", "true"), ('"007"', "007"), ("a,b", "a,b")],
+    ("variable", "password"), [*((text, text) for text in AS_WRITTEN), ("12345", "12345"), ('"007"', "007")]
 )
 def test_a_password_of_the_environment_is_taken_as_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, password: str
@@ -304,3 +326,18 @@ def test_a_file_that_dynaconf_would_run_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match="nowhere"):
         load((tmp_path / "nowhere.yaml",))
+
+
+@pytest.mark.parametrize("text", ["'@format {env}'", "'@int 5'", "['@jinja {{ 1 }}']", "{x: '@read_file /etc/passwd'}"])
+def test_a_file_with_a_command_for_dynaconf_is_refused_and_the_command_not_run(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadSettings, match=r"0\.yaml: no value may begin with @\w+; put a password that does into a"):
+        read(tmp_path, f"mysql: {{password: {text}}}")
+
+
+def test_spellings_of_one_section_in_the_environment_are_all_taken_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PMFLOW_MYSQL__PASSWORD", "0x1F")
+    monkeypatch.setenv("PMFLOW_mysql__user", "1e5")
+    mysql = mysql_of(read(tmp_path, USERS))
+    assert (mysql.password, mysql.user) == ("0x1F", "1e5")

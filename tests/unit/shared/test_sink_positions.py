@@ -43,3 +43,15 @@ def test_it_keeps_its_positions_in_the_mapping_it_is_given_under_the_keys_of_the
 def test_partition_numbers_that_end_alike_are_not_mixed_up() -> None:
     known = SinkPositions({"mysql/t/11": 4, "mysql/t/1": 7})
     assert known.in_partition("t", 1) == {"mysql": 7}
+
+
+@given(st.lists(told), st.sampled_from(TOPICS), st.integers(0, 11), st.sets(st.sampled_from(SINKS), min_size=1))
+def test_a_file_without_batches_is_stored_whatever_the_positions_are(
+    positions: list[SinkPosition], topic: str, partition: int, required: set[str]
+) -> None:
+    known = SinkPositions()
+    assert known.is_stored_in_all(required, topic, partition, -1)
+    for position in positions:
+        known.record(position)
+    assert all(known.is_stored(sink, topic, partition, -1) for sink in SINKS)
+    assert known.is_stored_in_all(required, topic, partition, -1)

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from services.tracker.cycles import CycleStatistics
 from services.tracker.states import State
 from shared.cycle_figures import CycleFigures
 from shared.messages import FileStatus, LedgerRecord, SetAside, SinkPosition, Stage
+from shared.stages import SETTLED_EARLIER
 
 END_S = 1_795_526_100
 DONE = FileStatus(
@@ -107,6 +109,7 @@ def test_the_state_of_a_file_follows_from_its_status_the_positions_and_the_dead_
         statistics.on_record(replace(DONE, file_id=f"f{n}", stage=stage), END_S)
     statistics.on_record(replace(DONE, file_id="g1", stage="parsed", last_offset=19), END_S)
     statistics.on_record(replace(DONE, file_id="g2", stage="parsed", last_offset=20), END_S)
+    statistics.on_record(replace(DONE, file_id="g3", stage="parsed", last_offset=19, moves_refused=1), END_S)
     statistics.on_record(replace(DONE, file_id="f2"), END_S)  # in place of postponed
     statistics.on_record(replace(ASIDE, file_id="f2"), END_S)
     statistics.on_record(MYSQL, END_S)
@@ -145,3 +148,26 @@ def test_a_cycle_is_dropped_in_the_end_and_later_files_do_not_replace_its_figure
     statistics.on_record(replace(DONE, file_id="f2"), END_S + 86_400)
     assert list(statistics.closed(END_S + 86_401, lambda _: ())) == []
     assert not statistics.files
+
+
+@pytest.mark.parametrize("stage", ["done", "error", "parsed", "failed"])
+def test_a_second_announcement_changes_no_figure_of_a_file_that_was_read(stage: Stage) -> None:
+    known = replace(DONE, stage=stage, reason="line 3: no")
+    bare = replace(
+        DONE, topic="", partition=-1, last_offset=-1, values=0, batches=0, rows=0, suspect=0, fetched_s=0.0,
+        parsed_s=0.0, stored_s=0.0,
+    )  # fmt: skip
+    before = figures([known, MYSQL])
+    for second in ("found", "fetching", "lost"):
+        assert figures([known, MYSQL, replace(bare, stage=second)]) == before
+    earlier = replace(bare, stage="done", reason=SETTLED_EARLIER)
+    after = figures([known, MYSQL, earlier])
+    assert (after.done, after.values, after.values_stored) == (1, before.values, before.values_stored)
+
+
+def test_a_file_that_is_processed_again_has_its_new_figures() -> None:
+    retried = replace(DONE, stage="postponed", topic="", values=0)
+    assert figures([replace(DONE, stage="error"), retried]).error == 0
+    again = replace(DONE, values=9, attempt=2, last_offset=12)
+    assert figures([DONE, retried, replace(DONE, stage="found", attempt=2), again, MYSQL]).values == 9
+    assert figures([DONE, again, MYSQL]).values == 9

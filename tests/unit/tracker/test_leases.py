@@ -52,3 +52,19 @@ def test_a_file_that_is_parsed_again_waits_for_a_whole_lease_again() -> None:
     assert list(found.ended(1059.0)) == []
     assert list(found.ended(1118.0)) == []
     assert len(list(found.ended(1119.0))) == 1
+
+
+def test_a_file_that_cannot_be_moved_is_tried_ever_more_slowly_and_at_least_once_an_hour() -> None:
+    waits = []
+    for refused in range(1, 12):
+        found = leases(replace(PARSED, at_s=1000.0, moves_refused=refused, not_moved="read-only"), MYSQL)
+        waits.append(next(s for s in range(0, 4000, 10) if list(found.ended(1000.0 + s))))
+    assert waits == [60, 120, 240, 480, 960, 1920, *[3600] * 5]
+    assert found.not_moved() == {"4ga": 1}
+    found.on_record(replace(PARSED, stage="done"))
+    assert found.not_moved() == {}
+
+
+def test_a_file_that_cannot_be_moved_keeps_the_time_at_which_it_was_stored() -> None:
+    found = leases(replace(PARSED, stored_s=500.0, moves_refused=1), MYSQL)
+    assert [command.status.stored_s for command in found.ended(1000.0)] == [500.0]

@@ -144,3 +144,13 @@ def test_a_table_of_another_version_is_read() -> None:
     kept["of_a_newer_version"] = 1
     assert t.files.get("f1") == PARSED
     assert [c.to for c in t.on_position(position("mysql", 10), NOW_S)] == ["done"]
+
+
+def test_a_file_that_cannot_be_moved_gets_no_command_here_until_it_is_parsed_again() -> None:
+    t = tracker("mysql")
+    list(t.on_position(position("mysql", 10), NOW_S))
+    assert len(list(t.on_status(PARSED, NOW_S))) == 1
+    for refused in (replace(PARSED, moves_refused=1), replace(PARSED, stage="failed", moves_refused=1)):
+        assert list(t.on_status(refused, NOW_S)) == []
+        assert list(t.on_position(position("mysql", 11), NOW_S)) == []
+    assert len(list(t.on_status(PARSED, NOW_S))) == 1

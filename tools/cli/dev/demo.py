@@ -12,9 +12,8 @@ from time import monotonic, sleep
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
-from rich.table import Table
 
 from shared import topics
 from shared.errors import Unreachable
@@ -24,6 +23,7 @@ from shared.settings import SERVICES, BadSettings, Settings
 from tools.cli.dev.pipeline import Pipeline
 from tools.cli.operate import ledger, status, verify
 from tools.cli.operate.cycles import cycles_table, read_cycles
+from tools.cli.output import OutputTable, say, say_lines, show
 from tools.devstack import processes
 from tools.devstack import stack as devstack
 from tools.devstack.downloads import MissingPrerequisite
@@ -76,16 +76,15 @@ def demo_command(
 
     A demo that still runs is stopped first, and the data of the previous demo is removed.
     """
-    console = Console()
     home = home.resolve()
-    with ending_plainly(console, home):
-        stop_earlier_demo(console, home)
-        right = run_demo(console, home, DemoSize(elements, cycles, cycle_s, patience_s))
+    with ending_plainly(home):
+        stop_earlier_demo(home)
+        right = run_demo(home, DemoSize(elements, cycles, cycle_s, patience_s))
     raise typer.Exit(0 if right else 1)
 
 
 @contextmanager
-def ending_plainly(console: Console, home: Path) -> Iterator[None]:
+def ending_plainly(home: Path) -> Iterator[None]:
     """Turns an interruption, or an error that a user can understand, into a message and an exit code."""
 
     def terminate(*_: object) -> NoReturn:
@@ -109,8 +108,7 @@ def ending_plainly(console: Console, home: Path) -> Iterator[None]:
         registered = processes.find(home, devstack.DEMO_PROCESS)
         if registered is not None and registered.pid == os.getpid():
             registered.forget()
-    console.print()  # ends the line of a table, or of the ^C that a terminal shows
-    console.print(message, soft_wrap=True, highlight=False, markup=False)
+    say_lines(f"\n{message}")  # the first ends the line of a table, or of the ^C that a terminal shows
     raise typer.Exit(code)
 
 
@@ -136,19 +134,19 @@ def how_to_stop(home: Path) -> str:
     return "make down" if home == DEFAULT_HOME.resolve() else f".venv/bin/pmflow dev down --home {home}"
 
 
-def stop_earlier_demo(console: Console, home: Path) -> None:
+def stop_earlier_demo(home: Path) -> None:
     """Stops the demo that still runs and everything it started, and removes its data."""
     before = processes.take_over(home, devstack.DEMO_PROCESS)
     if before is not None:
-        console.print(f"stopped the demo that was still running, pid {before.pid}", highlight=False)
+        say(f"stopped the demo that was still running, pid {before.pid}")
     if names_running(home) or (home / "data").exists():
-        console.print(f"stopping the processes under {home} and removing their data", soft_wrap=True, highlight=False)
+        say(f"stopping the processes under {home} and removing their data")
     devstack.empty(home)
 
 
-def run_demo(console: Console, home: Path, size: DemoSize) -> bool:
+def run_demo(home: Path, size: DemoSize) -> bool:
     """Runs the demo on empty servers; returns True if every value is stored once and correctly."""
-    console.print("starting Kafka, ZooKeeper, MySQL and the ClickHouse engine (the first run downloads them)")
+    say("starting Kafka, ZooKeeper, MySQL and the ClickHouse engine (the first run downloads them)")
     stack = devstack.up(home)
     pipeline = Pipeline(home, stack, overrides=DEMO_SCHEDULE | with_dictionaries(stack.simulator))
     simulator = pipeline.simulate(
@@ -161,17 +159,16 @@ def run_demo(console: Console, home: Path, size: DemoSize) -> bool:
         admin.provision(settings.kafka.bootstrap_servers, topics.provisioned(s.name for s in settings.systems))
     pipeline.start()
     with blaming_ended_processes(pipeline, MUST_RUN):
-        through = watch_progress(console, pipeline, settings, size)
+        through = watch_progress(pipeline, settings, size)
         found = verify.settled_outcomes(settings, pipeline.simulator, within_s=60)
         check_running(pipeline, MUST_RUN)
-        console.print()
-        console.print(samples_table(settings))
-        console.print(verify.outcomes_table(found))
-        console.print(cycles_table(read_cycles(settings.kafka.bootstrap_servers)))
-    console.print("[dim]late: the simulated periods ended before the demo started[/dim]")
+        figures = cycles_table(read_cycles(settings.kafka.bootstrap_servers))
+        say("")
+        show(samples_table(settings), verify.outcomes_table(found), figures)
+    say("late: the simulated periods ended before the demo started")
     if not through:
-        console.print(f"some files were not finished within {size.patience_s:.0f} s: see pmflow status, pmflow errors")
-    console.print(where_to_look(pipeline), soft_wrap=True, highlight=False)
+        say(f"some files were not finished within {size.patience_s:.0f} s: see pmflow status, pmflow errors")
+    say_lines(where_to_look(pipeline))
     return through and all(outcome.right for outcome in found)
 
 
@@ -220,14 +217,14 @@ def written_so_far(pipeline: Pipeline) -> dict[str, int]:
     return dict(json.loads(file.read_text())) if file.exists() else {}
 
 
-def watch_progress(console: Console, pipeline: Pipeline, settings: Settings, size: DemoSize) -> bool:
+def watch_progress(pipeline: Pipeline, settings: Settings, size: DemoSize) -> bool:
     """Shows the progress until the last file is finished; returns False if this takes longer than allowed.
 
     Raises:
         ProcessEnded: a process of the demo has ended unexpectedly.
     """
     until_s = monotonic() + size.patience_s
-    with Live(console=console, refresh_per_second=2) as live:
+    with Live(refresh_per_second=2) as live:
         while monotonic() < until_s:
             check_running(pipeline, MUST_RUN)
             so_far = written_so_far(pipeline)
@@ -243,9 +240,9 @@ def watch_progress(console: Console, pipeline: Pipeline, settings: Settings, siz
     return False
 
 
-def samples_table(settings: Settings) -> Table:
+def samples_table(settings: Settings) -> OutputTable:
     """Returns a table with one row per real file: its stage, its values and the reason."""
-    shown = Table("real file", "stage", "values", "nulls", "quarantined", "dropped", "reason")
+    shown = OutputTable("real file", "stage", "values", "nulls", "quarantined", "dropped", "reason")
     files = ledger.read_ledger(settings.kafka.bootstrap_servers).files.values()
     for file in sorted((f for f in files if f.endpoint == "samples"), key=lambda f: f.path):
         counts = (f"{n:,}" for n in (file.values, file.nulls, file.quarantined, file.dropped))

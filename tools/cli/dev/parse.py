@@ -1,6 +1,5 @@
 """`pmflow parse`: runs only the parser, on local files."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -14,8 +13,10 @@ from services.fetcher.operate import Origin, Parsed, Preprocessing, profiles_of,
 from services.scanner.operate import element_of
 from shared.errors import Hopeless, Unreachable
 from shared.messages import file_identity, path_text
+from shared.printable import printable
 from shared.settings import BadSettings, System, load
 from shared.versions import version_of
+from tools.cli.output import say_json
 
 
 def parse_files(
@@ -41,23 +42,23 @@ def parse_files(
         known = profiles_of(profiles or ())
         preprocessing = _wanted(system, dictionary or [])
     except BadSettings as error:
-        raise typer.BadParameter(str(error)) from error
+        raise typer.BadParameter(printable(str(error))) from error
     for file in files:
         try:
             parsed = read_file(file.read_bytes(), _origin(file), profiles=known, preprocessing=preprocessing)
         except (Hopeless, Unreachable) as error:
             failed = True
-            _print({"file": str(file), "error": str(error)}, to_errors=not summary)
+            say_json(orjson.dumps({"file": str(file), "error": str(error)}), err=not summary)
             continue
         with closing(parsed):
             counts = {"file": str(file), **asdict(parsed.counts), "notes": parsed.notes}
             if summary:
-                _print(counts)
+                say_json(orjson.dumps(counts))
                 continue
             for row in printed_rows(parsed):
-                _print(row)
+                say_json(orjson.dumps(row))
             if parsed.notes or parsed.counts.reasons:  # information that the rows do not contain
-                _print(counts, to_errors=True)
+                say_json(orjson.dumps(counts), err=True)
     raise typer.Exit(int(failed))
 
 
@@ -95,9 +96,3 @@ def printed_rows(parsed: Parsed) -> Iterator[dict[str, Any]]:
                 "values": dict(zip(found["counters"], values, strict=True)),
                 **{name: found[name] for name in ("types", "units") if name in found},
             }
-
-
-def _print(line: dict[str, Any], *, to_errors: bool = False) -> None:
-    out = sys.stderr.buffer if to_errors else sys.stdout.buffer
-    out.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
-    out.flush()

@@ -9,6 +9,7 @@ import typer
 
 from shared.crash import stop_on_signals
 from shared.settings import SERVICES
+from tools.cli.output import say
 from tools.devstack import processes
 from tools.devstack.stack import DEFAULT_HOME
 
@@ -36,15 +37,15 @@ def run_all(home: Path) -> None:
     stop = stop_on_signals()
     running = [process.name for process in processes.running(home) if process.name in SERVICES]
     if running:
-        typer.echo(f"already running: {', '.join(running)}; stop them with: pmflow dev down --home {home}", err=True)
+        say(f"already running: {', '.join(running)}; stop them with: pmflow dev down --home {home}", err=True)
         raise typer.Exit(1)
     started = [processes.start(home, service, service_command(service)) for service in SERVICES]
     for process in started:
-        typer.echo(f"{process.name}: pid {process.pid}, log {process.log_path}")
+        say(f"{process.name}: pid {process.pid}, log {process.log_path}")
     while not stop.wait(0.5):
         ended = [process.name for process in started if not process.alive()]
         if ended:
-            typer.echo(f"exited: {', '.join(ended)}; stopping the others", err=True)
+            say(f"exited: {', '.join(ended)}; stopping the others", err=True)
             break
     for process in started:
         process.stop(timeout_s=20)

@@ -24,6 +24,7 @@ from shared.remote.session import Denied, Entry, Gone, Session, child
 from shared.settings import BadSettings, Settings, System, load
 from shared.topics import FILES_FOUND, FILES_STATUS
 from tools.cli.operate import ledger
+from tools.cli.output import say
 
 CONFLICT_SUFFIX = re.compile(rb"\.[0-9a-f]{16}\Z")
 """Suffix of a file that was moved to done/ while another file there had its name."""
@@ -145,6 +146,8 @@ class Backfill:
     at_once: int
     waiting: deque[tuple[float, FileFound]] = field(default_factory=deque)
     """Files to announce, each with the earliest time for it."""
+    known: Mapping[str, FileStatus] = field(default_factory=dict)
+    """File id -> its status before; it is published again if the file cannot be collected once more."""
     in_flight: dict[str, FileFound] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
 
@@ -173,14 +176,26 @@ class Backfill:
 
     def _take(self, status: FileStatus) -> None:
         if status.stage in {"done", "error", "lost"}:
-            del self.in_flight[status.file_id]
+            file = self.in_flight.pop(status.file_id)
             self.ends[status.stage] += 1
+            if status.stage == "lost":
+                self._restore(file)
         elif status.stage == "postponed":
             file = self.in_flight.pop(status.file_id)
-            if file.attempt < MOST_ATTEMPTS:
+            if file.attempt - self._attempts_before(file) < MOST_ATTEMPTS:
                 self.waiting.append((monotonic() + RETRY_AFTER_S, replace(file, attempt=file.attempt + 1)))
             else:
                 self.ends["unreachable"] += 1
+                self._restore(file)
+
+    def _attempts_before(self, file: FileFound) -> int:
+        return self.known[file.file_id].attempt if file.file_id in self.known else 0
+
+    def _restore(self, file: File) -> None:
+        """Publishes the earlier status of a file that could not be collected again: it is stored all the same."""
+        if known := self.known.get(file.file_id):
+            status = replace(known, at_s=time())
+            self.producer.deliver(about_element(FILES_STATUS, status.element, status.file_id, status.encode()))
 
 
 def backfill(
@@ -196,7 +211,7 @@ def backfill(
     files, troubles = find_files(settings, system, times, known.values())
     through = [one for file in files if (one := to_announce(file, known.get(file.file_id), time()))]
     producer = Producer(brokers)
-    ends = Backfill(reader, producer, at_once).run(through, lambda ended: on_progress(ended, len(through)))
+    ends = Backfill(reader, producer, at_once, known=known).run(through, lambda ended: on_progress(ended, len(through)))
     producer.close()
     reader.close()
     return ends, troubles
@@ -207,7 +222,7 @@ def to_announce(file: FileFound, known: FileStatus | None, now_s: float) -> File
     if known is None:
         return file
     under_way = known.stage in STAGES_UNDER_WAY and now_s - known.at_s < FORGOTTEN_AFTER_S
-    return None if under_way else replace(file, found_s=known.found_s)
+    return None if under_way else replace(file, found_s=known.found_s, attempt=known.attempt + 1)
 
 
 def backfill_command(
@@ -239,8 +254,6 @@ def backfill_command(
             settings, found_system, times, at_once, lambda ended, of: progress.update(task, completed=ended, total=of)
         )
     for trouble in troubles:
-        typer.echo(f"not searched: {trouble}", err=True)
-    typer.echo(
-        ", ".join(f"{count} {end}" for end, count in sorted(ends.items())) or "no files of this time range in done/"
-    )
+        say(f"not searched: {trouble}", err=True)
+    say(", ".join(f"{count} {end}" for end, count in sorted(ends.items())) or "no files of this time range in done/")
     raise typer.Exit(1 if troubles or set(ends) - {"done"} else 0)

@@ -9,8 +9,6 @@ from typing import Annotated, Any
 import pymysql
 import typer
 from pymysql.cursors import DictCursor
-from rich.console import Console
-from rich.table import Table
 
 from services.mysql_writer.operate import Mysql, connect, mysql_of
 from shared.cycle_figures import CycleFigures, readable
@@ -18,6 +16,7 @@ from shared.settings import load
 from shared.sinks.cycles import figures_of
 from shared.topics import CYCLES
 from tools.cli.operate import ledger
+from tools.cli.output import OutputTable, say, show
 
 MOST_STORED_CYCLES = 10_000
 """Limit of the cycles that are read from MySQL at once."""
@@ -39,23 +38,22 @@ def show_cycles(
     try:
         kept = stored_cycles(mysql_of(settings), period)
     except pymysql.Error as error:
-        typer.echo(f"older cycles are not shown because MySQL does not answer: {error}", err=True)
+        say(f"older cycles are not shown because MySQL does not answer: {error}", err=True)
     known = latest_figures([*kept, *read_cycles(settings.kafka.bootstrap_servers)])
     if not known:
-        typer.echo("no cycle is closed yet: a cycle closes `tracker: {lateness_s}` seconds after its end")
+        say("no cycle is closed yet: a cycle closes `tracker: {lateness_s}` seconds after its end")
         return
-    console = Console()
     if period:
         end_s = period.replace(tzinfo=UTC).timestamp()
         for figures in known:
             if figures.end_s == end_s and system in {"", figures.system}:
-                console.print(cycle_table(figures))
+                show(cycle_table(figures))
         return
     shown = list(newest_cycles(known, system, last))
-    console.print(cycles_table(shown))
+    show(cycles_table(shown))
     for figures in shown:
         if figures.missing:
-            console.print(f"{figures.system} {_ended(figures)} is missing {', '.join(figures.missing)}", soft_wrap=True)
+            say(f"{figures.system} {_ended(figures)} is missing {', '.join(figures.missing)}")
 
 
 def read_cycles(brokers: str) -> list[CycleFigures]:
@@ -91,11 +89,11 @@ def newest_cycles(figures: Iterable[CycleFigures], system: str, last: int) -> It
             yield from of_system[-last:]
 
 
-def cycles_table(figures: Sequence[CycleFigures]) -> Table:
+def cycles_table(figures: Sequence[CycleFigures]) -> OutputTable:
     """Returns a table with one row per cycle and the figures that tell a good cycle from a bad one."""
     sinks = sorted({sink for cycle in figures for sink in cycle.values_stored})
     counts = ("files", "late", "error", "lost", "values")
-    shown = Table(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    shown = OutputTable(box=None, padding=(0, 1), collapse_padding=True, pad_edge=False)
     for name in ("system", "period ends", "elements", *counts, *sinks, "p95"):
         shown.add_column(name, no_wrap=True, justify="left" if name in {"system", "period ends"} else "right")
     for cycle in figures:
@@ -111,9 +109,9 @@ def cycles_table(figures: Sequence[CycleFigures]) -> Table:
     return shown
 
 
-def cycle_table(cycle: CycleFigures) -> Table:
+def cycle_table(cycle: CycleFigures) -> OutputTable:
     """Returns a table with every figure of one cycle; figures per sink or stage have one row each."""
-    shown = Table("figure", "value", title=f"{cycle.system}, period that ended {_ended(cycle)} UTC", min_width=50)
+    shown = OutputTable("figure", "value", title=f"{cycle.system}, period that ended {_ended(cycle)} UTC", min_width=50)
     for name, figure in (asdict(cycle) | cycle.rates).items():
         if name in {"system", "end_s"}:
             continue

@@ -1,18 +1,22 @@
 """`pmflow errors`: failures of files and values, grouped by reason and element, each with a sample."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rich.console import Console
-from rich.table import Table
-
-from shared.messages import FileStatus, SetAside
+from shared.messages import FileStatus, SetAside, digest_of, set_aside_key
 from shared.settings import load
 from shared.topics import system_of
 from tools.cli.operate import ledger
-from tools.cli.operate.quarantine import QuarantinedItem, read_letters, records_set_aside
+from tools.cli.operate.quarantine import (
+    QuarantinedItem,
+    quarantined_items,
+    read_counters_letters,
+    read_letters,
+    records_set_aside,
+)
+from tools.cli.output import OutputTable, show
 
 FAILURE_STAGES = frozenset({"failed", "error", "lost", "postponed"})
 VARYING_PART = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)
@@ -46,21 +50,32 @@ class FailureGroup:
 
 def show_errors() -> None:
     """Show failed files, and values and records that were set aside: reason, how often, since when, and a sample."""
-    brokers = load().kafka.bootstrap_servers
-    found = ledger.read_ledger(brokers)
-    records = record_failures(records_set_aside(found.files, read_letters(brokers)))
-    Console().print(errors_table(grouped([*failures(found.files.values(), found.set_aside.values()), *records])))
+    settings = load()
+    found = ledger.read_ledger(settings.kafka.bootstrap_servers)
+    batches = not_in_ledger(quarantined_items((), read_counters_letters(settings)), found.set_aside)
+    records = record_failures([*batches, *records_set_aside(found.files, read_letters(settings))])
+    show(errors_table(grouped([*failures(found.files.values(), found.set_aside.values()), *records])))
 
 
 def failures(files: Iterable[FileStatus], set_aside: Iterable[SetAside]) -> Iterator[Failure]:
-    """Yields failed files, files with quarantined values, and values that a sink set aside."""
+    """Yields failed files, files that cannot be moved, files with quarantined values, and values a sink set aside."""
     for file in files:
+        if file.moves_refused:
+            reason, says = f"not moved: {file.not_moved}", f"{file.path} ({file.stage}, {file.moves_refused} attempts)"
+            yield Failure(file.system, file.element, reason, file.at_s, file.file_id, says)
         if file.stage in FAILURE_STAGES or file.quarantined:
             says = f"{file.path} ({file.stage})"
             yield Failure(file.system, file.element, file.reason, file.at_s, file.file_id, says)
     for aside in set_aside:
         says = f"{aside.topic}/{aside.partition}/{aside.offset} ({aside.values} values not in {aside.sink})"
         yield Failure(system_of(aside.topic), aside.element, aside.reason, aside.at_s, aside.file_id, says)
+
+
+def not_in_ledger(items: Iterable[QuarantinedItem], known: Container[str]) -> Iterator[QuarantinedItem]:
+    """Yields the messages of counters that were set aside and are not in the ledger, as they name no file."""
+    for item in items:
+        if item.what == "batch" and set_aside_key(item.sink, item.file_id, digest_of(item.content)) not in known:
+            yield item
 
 
 def record_failures(items: Iterable[QuarantinedItem]) -> Iterator[Failure]:
@@ -90,9 +105,9 @@ def grouped(found: Iterable[Failure]) -> list[FailureGroup]:
     return sorted(made, key=lambda group: (-group.many, group.system, group.element, group.reason))
 
 
-def errors_table(groups: Iterable[FailureGroup]) -> Table:
+def errors_table(groups: Iterable[FailureGroup]) -> OutputTable:
     """Returns a table with one row per group."""
-    shown = Table("system", "element", "count", "first seen", "last seen", "reason", "sample", title="errors")
+    shown = OutputTable("system", "element", "count", "first seen", "last seen", "reason", "sample", title="errors")
     for group in groups:
         seen = (f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S}" for at_s in (group.first_s, group.last_s))
         sample = f"{group.sample.file_id} {group.sample.says}"

@@ -8,6 +8,7 @@ from rich.progress import track
 
 from services.mysql_writer.operate import Retention, mysql_of
 from shared.settings import BadSettings, load
+from tools.cli.output import say
 
 
 def partition_command(system: Annotated[str, typer.Option(help="system whose tables are partitioned")]) -> None:
@@ -23,4 +24,4 @@ def partition_command(system: Annotated[str, typer.Option(help="system whose tab
     for table in track(tables, "tables"):
         retention.partition(table, found.retention_days, datetime.now(UTC).date())
     retention.close()
-    typer.echo(f"{len(tables)} tables partitioned")
+    say(f"{len(tables)} tables partitioned")

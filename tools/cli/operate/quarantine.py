@@ -7,8 +7,6 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from services.fetcher.operate import Settler, settler_of
 from shared.errors import Unreachable
@@ -19,6 +17,7 @@ from shared.messages import BadMessage, CounterBatch, FileStatus, partition_of
 from shared.settings import Settings, load
 from shared.topics import CYCLES, FILES_FOUND, FILES_SETTLE, FILES_STATUS, Topic, counters_topic
 from tools.cli.operate import ledger
+from tools.cli.output import OutputTable, say, say_json, show
 
 app = typer.Typer(no_args_is_help=True, help="List, show, retry and discard what was quarantined or set aside.")
 DISCARDED = "discarded: "
@@ -157,7 +156,8 @@ class Quarantine:
             return "nothing done: the file is no longer in the ledger"
         if not self.settler.bring_back(file):
             return "nothing done: the file is no longer on its element"
-        self._say(replace(file, stage="postponed", at_s=time(), reason="retried by hand"))
+        retried = replace(file, stage="postponed", at_s=time(), reason="retried by hand", moves_refused=0, not_moved="")
+        self._say(retried)
         if item.what == "block":
             self._settled(item)
         return "file moved back to where it was found; the next scan announces it"
@@ -208,28 +208,36 @@ def read_quarantine(settings: Settings) -> Quarantine:
     """Reads all quarantined items from the ledger and the dead letters."""
     brokers = settings.kafka.bootstrap_servers
     files = ledger.read_ledger(brokers).files
-    letters = {
-        system.name: ledger.topic_records(brokers, counters_topic(system.name).dead_letters)
-        for system in settings.systems
-    }
-    found = {item.id: item for item in quarantined_items(files.values(), letters)}
-    found |= {item.id: item for item in records_set_aside(files, read_letters(brokers))}
+    found = {item.id: item for item in quarantined_items(files.values(), read_counters_letters(settings))}
+    found |= {item.id: item for item in records_set_aside(files, read_letters(settings))}
     return Quarantine(files, found, Producer(brokers), settler_of(settings))
 
 
-def read_letters(brokers: str) -> dict[str, Iterable[Record]]:
-    """Returns the dead letters of all topics but those of counters."""
+def read_counters_letters(settings: Settings) -> dict[str, Iterable[Record]]:
+    """Returns the dead letters of counters by system."""
+    brokers, topics = settings.kafka.bootstrap_servers, {s.name: counters_topic(s.name) for s in settings.systems}
+    return {system: ledger.topic_records(brokers, topic.dead_letters) for system, topic in topics.items()}
+
+
+def read_letters(settings: Settings) -> dict[str, Iterable[Record]]:
+    """Returns the dead letters of all other topics by the name of the topic."""
+    brokers = settings.kafka.bootstrap_servers
     return {topic.name: ledger.topic_records(brokers, topic.dead_letters) for topic in RECORD_MESSAGES}
 
 
 @app.command("list")
 def list_items(system: Annotated[str, typer.Option(help="list only items of this system")] = "") -> None:
     """List what is quarantined or set aside."""
-    shown = Table("id", "kind", "system", "element", "reason", "origin")
-    for item in read_quarantine(load()).items.values():
-        if system in ("", item.system):
-            shown.add_row(item.id, item.what, item.system, item.element, item.reason, item.origin)
-    Console().print(shown)
+    items = read_quarantine(load()).items.values()
+    show(items_table(item for item in items if system in ("", item.system)))
+
+
+def items_table(items: Iterable[QuarantinedItem]) -> OutputTable:
+    """Returns a table with one row per item."""
+    shown = OutputTable("id", "kind", "system", "element", "reason", "origin")
+    for item in items:
+        shown.add_row(item.id, item.what, item.system, item.element, item.reason, item.origin)
+    return shown
 
 
 @app.command("show")
@@ -239,7 +247,7 @@ def show_item(
     """Show one item completely: a block's texts, a record's content, or a file's last status."""
     quarantine = read_quarantine(load())
     item = _known(quarantine, id_)
-    typer.echo(quarantine.files[item.file_id].encode() if item.what == "file" else item.content)
+    say_json(item.content or quarantine.files[item.file_id].encode())
 
 
 @app.command("retry")
@@ -260,10 +268,10 @@ def _each(ids: list[str], do: Callable[[Quarantine, QuarantinedItem], str]) -> N
     for id_ in ids:
         item = _known(quarantine, id_)
         try:
-            typer.echo(f"{id_}: {do(quarantine, item)}")
+            say(f"{id_}: {do(quarantine, item)}")
         except Unreachable as error:
             failed = True
-            typer.echo(f"{id_}: nothing done: {error}", err=True)
+            say(f"{id_}: nothing done: {error}", err=True)
     raise typer.Exit(int(failed))
 
 

@@ -26,6 +26,7 @@ from shared.messages import CounterBatch
 from shared.settings import Settings, load
 from shared.sinks.landing import Piece, land, pieces_of
 from shared.sinks.loop import Sink
+from tools.cli.output import say
 
 RECORDS_PER_READ = 500
 FIRST_RETRY_S = 0.5
@@ -51,7 +52,7 @@ class RefusedMessages:
 
     def __call__(self, record: Record, _content: bytes, reason: str) -> None:
         self.origins.add(record.origin)
-        typer.echo(f"refused: {record.origin}: {reason}", err=True)
+        say(f"refused: {record.origin}: {reason}", err=True)
 
     def after_defect(self, record: Record, defect: Defect) -> None:
         self(record, b"", defect.reason)
@@ -104,7 +105,7 @@ def _write(sink: Sink, pieces: Sequence[Piece]) -> None:
         try:
             sink.write([piece.batch for piece in pieces if piece.batch is not None], {})
         except Unreachable as error:
-            typer.echo(f"waiting for the database: {error}", err=True)
+            say(f"waiting for the database: {error}", err=True)
             failures += 1
             sleep(backoff_s(failures, FIRST_RETRY_S, LONGEST_RETRY_S))
         else:
@@ -159,5 +160,5 @@ def replay_command(  # noqa: PLR0913 - the options of a command
             sink_of(settings, sink), brokers, part, lambda read: progress.update(task, completed=read), on_stored
         )
     producer.close()
-    typer.echo(f"{done.read} messages read, {done.stored} stored, {done.refused} refused")
+    say(f"{done.read} messages read, {done.stored} stored, {done.refused} refused")
     raise typer.Exit(1 if done.refused else 0)

@@ -5,33 +5,32 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import get_args
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from services.scanner.operate import SystemState, reported_states, zookeeper_of
 from shared.errors import Unreachable
 from shared.messages import FileStatus, Stage
 from shared.settings import load
 from tools.cli.operate import ledger
+from tools.cli.output import OutputTable, say, show
 
-ALL_STAGES = get_args(Stage)
+UNMOVED = "unmoved"
+ALL_STAGES = (*get_args(Stage), UNMOVED)
+"""The stages, and files that could not be moved at the last attempt, whatever their stage."""
 SUMMED_COUNTS = ("values", "nulls", "quarantined", "dropped")
 
 
 def show_status() -> None:
     """Show which scanner scans each system, how many files are in each stage, and how many values they contain."""
-    settings, console = load(), Console()
+    settings = load()
     try:
-        console.print(systems_table(reported_states(zookeeper_of(settings).connection_string)))
+        show(systems_table(reported_states(zookeeper_of(settings).connection_string)))
     except Unreachable as error:
-        console.print(f"systems: {error}", markup=False)
-    console.print(files_table(ledger.read_ledger(settings.kafka.bootstrap_servers).files.values()))
+        say(f"systems: {error}")
+    show(files_table(ledger.read_ledger(settings.kafka.bootstrap_servers).files.values()))
 
 
-def systems_table(states: Iterable[SystemState]) -> Table:
+def systems_table(states: Iterable[SystemState]) -> OutputTable:
     """Returns a table with one row per scanner and system: state and last scan."""
-    shown = Table(
+    shown = OutputTable(
         "system", "scanner", "state", "since", "last scan", "elements", "unreachable", "announced", "held back",
         "reason", title="systems",
     )  # fmt: skip
@@ -46,25 +45,25 @@ def systems_table(states: Iterable[SystemState]) -> Table:
 def _why(state: SystemState) -> str:
     """Returns why a system or some of its elements were not scanned, and why files were left."""
     if state.reason or state.scan is None:
-        return escape(state.reason)
+        return state.reason
     left = [f"{files} {reason}" for reason, files in state.scan.left.items()]
-    return escape("; ".join([", ".join(left), *(f"{name}: {why}" for name, why in state.scan.troubles.items())]))
+    return "; ".join([", ".join(left), *(f"{name}: {why}" for name, why in state.scan.troubles.items())])
 
 
 def _clock(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if at_s else ""
 
 
-def files_table(files: Iterable[FileStatus]) -> Table:
+def files_table(files: Iterable[FileStatus]) -> OutputTable:
     """Returns a table with one row per system; stages without any file are left out."""
     stages: dict[str, Counter[str]] = defaultdict(Counter)
     sums: dict[str, Counter[str]] = defaultdict(Counter)
     for file in files:
-        stages[file.system][file.stage] += 1
+        stages[file.system][UNMOVED if file.moves_refused else file.stage] += 1
         for what in SUMMED_COUNTS:
             sums[file.system][what] += getattr(file, what)
     occupied = [stage for stage in ALL_STAGES if any(counts[stage] for counts in stages.values())]
-    shown = Table("system", *occupied, *SUMMED_COUNTS, title="files by stage, and their values")
+    shown = OutputTable("system", *occupied, *SUMMED_COUNTS, title="files by stage, and their values")
     for system in sorted(stages):
         counts = [stages[system][stage] for stage in occupied] + [sums[system][what] for what in SUMMED_COUNTS]
         shown.add_row(system, *(f"{count:,}" for count in counts))

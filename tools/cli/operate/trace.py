@@ -7,15 +7,14 @@ from itertools import groupby
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from shared.messages import FileStatus, LedgerRecord, SetAside, SinkPosition
-from shared.settings import load
+from shared.settings import Settings, load
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
 from tools.cli.operate import ledger
 from tools.cli.operate.file_rows import rows_of_file
+from tools.cli.output import OutputTable, show
 
 TracedRecord = tuple[str, LedgerRecord]
 """The origin of a record (topic/partition/offset) and its content."""
@@ -50,7 +49,12 @@ def trace_files(
         raise typer.BadParameter(
             f"the ledger has no file or element {what!r}; expected a file id, a part of a path or an element"
         )
-    shown = Table("file", "time", "at", "says", "where", title=what)
+    show(hops_table(what, hops, settings))
+
+
+def hops_table(what: str, hops: Iterable[Hop], settings: Settings) -> OutputTable:
+    """Returns a table with one row per hop, and per table that holds rows of the file."""
+    shown = OutputTable("file", "time", "at", "says", "where", title=what)
     for number, (file_id, some) in enumerate(groupby(hops, _id)):
         of_file = list(some)
         for hop in of_file:
@@ -58,7 +62,7 @@ def trace_files(
         if number < MOST_FILES_LOOKED_UP and of_file[-1].file.topic:
             for sink, table, says in rows_of_file(settings, of_file[-1].file):
                 shown.add_row(file_id, "", sink, says, table)
-    Console().print(shown)
+    return shown
 
 
 def _id(hop: Hop) -> str:

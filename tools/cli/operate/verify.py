@@ -7,13 +7,12 @@ from time import monotonic, sleep
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from services.ch_bridge.operate import clickhouse_of
 from services.mysql_writer.operate import mysql_of
 from shared.settings import Settings, load
 from tools.cli.operate.stored import RowKey, StoredRow, canonical, in_clickhouse, in_mysql
+from tools.cli.output import OutputTable, say, show
 from tools.simulator.truth import TruthRow, expected_rows
 
 COMPARE_INTERVAL_S = 1.0
@@ -115,9 +114,9 @@ def settled_outcomes(settings: Settings, directory: Path, within_s: float) -> li
         sleep(COMPARE_INTERVAL_S)
 
 
-def outcomes_table(found: Iterable[Outcome]) -> Table:
+def outcomes_table(found: Iterable[Outcome]) -> OutputTable:
     """Returns a table with one row per sink and system."""
-    shown = Table("sink", "system", "expected", "stored", "missing", "doubled", "different", title="values")
+    shown = OutputTable("sink", "system", "expected", "stored", "missing", "doubled", "different", title="values")
     for o in found:
         shown.add_row(o.sink, o.system, *(f"{n:,}" for n in (o.expected, o.stored, o.missing, o.doubled, o.different)))
     return shown
@@ -134,9 +133,8 @@ def verify_values(
     Exits with 1 unless every value is stored once and correctly.
     """
     found = settled_outcomes(load(), directory, within_s)
-    console = Console()
-    console.print(outcomes_table(found))
+    show(outcomes_table(found))
     for outcome in found:
         for example in outcome.examples:
-            console.print(f"{outcome.sink} {example}", markup=False)
+            say(f"{outcome.sink} {example}")
     raise typer.Exit(0 if found and all(outcome.right for outcome in found) else 1)

@@ -3,7 +3,8 @@
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from itertools import chain, islice
 from operator import itemgetter
 
@@ -12,13 +13,15 @@ from services.fetcher.parse.block import Fault, MeasInfoBlock, MeasInfoHead
 from services.fetcher.parse.tables.charset import TableText
 from services.fetcher.parse.tables.header import LINES, MAX_LINE, Header, header_of, lines_of
 from services.fetcher.parse.tables.profile import Profile
-from services.fetcher.parse.tables.spelling import between, duration, number, time
+from services.fetcher.parse.tables.records import MalformedRow, TableRows
+from services.fetcher.parse.tables.spelling import bare_number, duration, is_ambiguous, number, time
+from services.fetcher.parse.text import Padding
 from services.fetcher.parse.values import rows
 from services.fetcher.parse.values.cells import BLANKS, CELLS, NULL
 from services.fetcher.parse.values.memo import Memo
 from services.fetcher.parse.values.naming import class_of
 from services.fetcher.parse.values.rows import RowTexts
-from services.fetcher.reasons import COUNT_MISMATCH, NO_ROLE
+from services.fetcher.reasons import AMBIGUOUS_COMMA, COUNT_MISMATCH, MALFORMED_ROW, NAMELESS, NO_ROLE
 
 _ROWS = 2000
 """Maximum number of rows in one round of blocks."""
@@ -26,6 +29,8 @@ _CELLS = 200_000
 """Maximum number of cells in one round of blocks: of wide tables, a round has fewer rows."""
 _HEADS = 2000
 """Maximum number of heads that are remembered."""
+
+_UNENDED = "the last line has no line end: its last value may be cut off"
 
 BlockKey = tuple[str, str, str, str, str, str]
 """The common texts of the rows of a block: element, group, date, begin, end, period."""
@@ -41,29 +46,35 @@ def table_blocks(chunks: Iterable[bytes], profiles: Sequence[Profile], file_name
     source, head = iter(chunks), b""
     while head.count(b"\n") < LINES and len(head) < MAX_LINE and (chunk := next(source, None)) is not None:
         head += chunk
-    first = TableText([head])
-    header = header_of(list(islice(lines_of(first), LINES)), profiles)
-    text = TableText(chain([head], source), header.layout.profile.encoding)
-    lines = lines_of(text)
+    header, first = _header(head, profiles)
+    text, padding = TableText(chain([head], source), header.layout.profile.encoding), Padding()
+    lines = lines_of(padding.removed(text), lambda: f"bytes that are not {text.encoding}")
     above = list(islice(lines, header.at + 1))
-    if first.guess:  # the names decoded by the profile's encoding may differ
+    if above != first[: header.at + 1]:  # the names decoded by the profile's encoding may differ
         header = header_of(above, [header.layout.profile])
     yield from _Table(header, file_name).read(lines)
-    if text.guess:
-        yield MeasInfoBlock(MeasInfoHead(), [], [], 0, note=f"not UTF-8, read as {text.guess}")
+    guess = f"not UTF-8, read as {text.guess}" if text.guess else ""
+    for note in filter(None, (guess, padding.note)):
+        yield MeasInfoBlock(MeasInfoHead(), [], [], 0, note=note)
 
 
-@dataclass(slots=True)
-class _Source:
-    """Passes lines to the csv module; knows if the last one had an end."""
+def _header(head: bytes, profiles: Sequence[Profile]) -> tuple[Header, list[str]]:
+    """Returns the header and the lines that may hold it, decoded as they look like or else by a profile's encoding."""
+    try:
+        first = _first_lines(head)
+        return header_of(first, profiles), first
+    except BadFile:
+        for profile in profiles:
+            if profile.encoding:
+                with suppress(BadFile):
+                    first = _first_lines(head, profile.encoding)
+                    return header_of(first, [profile]), first
+        raise
 
-    lines: Iterator[str]
-    is_ended: bool = True
 
-    def __iter__(self) -> Iterator[str]:
-        for line in self.lines:
-            self.is_ended = line.endswith("\n")
-            yield line
+def _first_lines(head: bytes, encoding: str = "") -> list[str]:
+    text = TableText([head], encoding)
+    return list(islice(lines_of(Padding().removed(text), lambda: f"bytes that are not {text.encoding}"), LINES))
 
 
 class _Table:
@@ -74,7 +85,7 @@ class _Table:
         self.layout = header.layout
         self.profile = profile = header.layout.profile
         by_file = re.search(profile.group_by_file_name, file_name) if profile.group_by_file_name else None
-        self.file_group = by_file[1] if by_file else ""
+        self.file_group = (by_file[1] or "") if by_file else ""
         self.good = frozenset(word.lower() for word in profile.good)
         self.missing = frozenset(word.lower() for word in profile.missing)
         self.has_decimal_commas = (profile.decimal or ("," if header.delimiter == ";" else ".")) == ","
@@ -83,6 +94,10 @@ class _Table:
         self.heads: dict[BlockKey, MeasInfoHead] = {}
         self.waiting: dict[BlockKey, list[RowTexts]] = {}
         """Rows for the next round of blocks."""
+        self.faults: dict[tuple[BlockKey, str], list[Fault]] = {}
+        """Key and reason -> values that are not in these rows."""
+        self.has_ambiguous = False
+        """True if any cell so far was ambiguous."""
         self.dropped = 0
         """Values of these rows in columns without a role."""
         self.has_rows = False
@@ -92,33 +107,35 @@ class _Table:
 
     def read(self, lines: Iterator[str]) -> Iterator[MeasInfoBlock]:
         """Yields the blocks of the table."""
-        source = _Source(lines)
-        reader = csv.reader(source, delimiter=self.header.delimiter, skipinitialspace=True, strict=True)
-        above, waiting = self.header.at + 1, 0
-        try:
-            for below, row in enumerate(reader, 1):
-                if not any(row) or self._is_header(row, below):
-                    continue
-                cells = self._fitted(row)
-                if len(cells) != self.layout.width:
-                    if not source.is_ended:
-                        raise BadFile("the table is cut off within a row", above + reader.line_num)
-                    yield self._fault(cells)
-                    continue
-                self._add(cells)
-                waiting += 1
-                if waiting == self.rows_per_round:
-                    yield from self._round()
-                    waiting = 0
-        except csv.Error as error:
-            raise BadFile(f"not a valid table: {error}", above + reader.line_num) from error
+        source = TableRows(lines, self.header.delimiter, width=self.layout.width, above=self.header.at + 1)
+        waiting = 0
+        for below, row in enumerate(source, 1):
+            if isinstance(row, MalformedRow):
+                yield self._fault(source.unquoted(row), source.line, MALFORMED_ROW)
+                continue
+            if not any(row) or self._is_header(row, below):
+                continue
+            cells, nameless = self._fitted(row)
+            if len(cells) != self.layout.width:
+                if not source.is_ended:
+                    raise BadFile("the table is cut off within a row", source.line)
+                yield self._fault(cells, source.line, COUNT_MISMATCH)
+                continue
+            self._add(cells, nameless, source.line)
+            waiting += 1
+            if waiting == self.rows_per_round:
+                yield from self._round()
+                waiting = 0
         yield from self._round()
+        if not source.is_ended:
+            yield MeasInfoBlock(MeasInfoHead(), [], [], 0, note=_UNENDED)
 
-    def _fitted(self, row: list[str]) -> list[str]:
-        """Removes the blank cells that delimiters behind the last column leave."""
-        while len(row) > self.layout.width and not row[-1].strip():
+    def _fitted(self, row: list[str]) -> tuple[list[str], list[str]]:
+        """Splits off the cells behind the last column that has a name; removes blank ones."""
+        width = self.layout.width
+        while len(row) > width and not row[-1].strip():
             row.pop()
-        return row
+        return (row[:width], row[width:]) if width < len(row) <= len(self.header.names) else (row, [])
 
     def _is_header(self, row: list[str], below: int) -> bool:
         """Returns True for a repeated header, as in joined files, and for a row of units before the first row.
@@ -135,12 +152,30 @@ class _Table:
         values = (CELLS[row[at]] for at in self.layout.counters if at < len(row))
         return below < self.profile.header_rows or all(value[0] in 'n"' for value in values)
 
-    def _add(self, cells: list[str]) -> None:
+    def _add(self, cells: list[str], nameless: list[str], line: int) -> None:
         self.has_rows = True
         name = self._object(cells)
-        self.waiting.setdefault(self._key(cells, name), []).append(self._row(cells, name))
+        key = self._key(cells, name)
+        if (waiting := self.waiting.get(key)) is None:
+            self._head(key, line)
+            waiting = self.waiting[key] = []
+        row = self._row(cells, name)
+        if nameless:
+            faults = self.faults.setdefault((key, NAMELESS), [])
+            texts = filter(lambda text: CELLS[text] != NULL, map(self._text, nameless))
+            faults += [Fault(NAMELESS, name, row[1], (text,)) for text in texts]
+        waiting.append(self._without_ambiguous(row, key) if self.has_ambiguous else row)
         if self.layout.others:
             self.dropped += sum(CELLS[cells[at]] != NULL for at in self.layout.others)
+
+    def _without_ambiguous(self, row: RowTexts, key: BlockKey) -> RowTexts:
+        name, suspect, texts = row
+        found = [at for at, text in enumerate(texts) if self._is_ambiguous(text)]
+        if not found:
+            return row
+        faults = self.faults.setdefault((key, AMBIGUOUS_COMMA), [])
+        faults += [Fault(AMBIGUOUS_COMMA, name, suspect, (texts[at],), (self.layout.names[at],)) for at in found]
+        return name, suspect, tuple("" if at in found else text for at, text in enumerate(texts))
 
     def _round(self) -> Iterator[MeasInfoBlock]:
         """Yields the waiting rows as blocks; the first block carries the number of dropped values."""
@@ -149,17 +184,20 @@ class _Table:
             block = rows.measinfo_block(self._head(key), waiting, [])
             yield replace(block, dropped={NO_ROLE: dropped}) if dropped else block
             dropped = 0
+        for (key, _), faults in self.faults.items():
+            yield MeasInfoBlock(replace(self._head(key)), [], [], 0, faults)
         self.waiting.clear()
+        self.faults.clear()
 
-    def _fault(self, cells: list[str]) -> MeasInfoBlock:
+    def _fault(self, cells: list[str], line: int, reason: str) -> MeasInfoBlock:
         """Returns a faulty row with a head of its own, so that no other row is quarantined with it."""
         padded = cells + [""] * (self.layout.width - len(cells))
         taken = {at for at in range(len(cells)) if at >= self.layout.width or at in self.layout.counters}
         results = tuple(self._text(cells[at]) for at in sorted(taken))
         name = self._object(padded)
         _, suspect, _ = self._row(padded, name)
-        head = replace(self._head(self._key(padded, name)))
-        return MeasInfoBlock(head, [], [], 0, [Fault(COUNT_MISMATCH, name, suspect, results)])
+        head = replace(self._head(self._key(padded, name)), line=line)
+        return MeasInfoBlock(head, [], [], 0, [Fault(reason, name, suspect, results)])
 
     def _row(self, cells: list[str], name: str) -> RowTexts:
         layout = self.layout
@@ -169,7 +207,18 @@ class _Table:
     def _text(self, cell: str) -> str:
         if cell.strip().lower() in self.missing:
             return ""
-        return number(cell) if self.has_decimal_commas and "," in cell else cell
+        if "," not in cell:
+            return cell
+        text = number(cell) if self.has_decimal_commas else cell
+        if self.profile.commas == "thousands":
+            return bare_number(text)
+        self.has_ambiguous = self.has_ambiguous or self._is_ambiguous(text)
+        return text
+
+    def _is_ambiguous(self, text: str) -> bool:
+        if "," not in text or self.profile.commas:
+            return False
+        return is_ambiguous(text, has_decimal_point=self.profile.decimal == ".")
 
     def _object(self, cells: list[str]) -> str:
         parts = [(name, cells[at].strip(BLANKS)) for name, at in self.layout.objects]
@@ -184,14 +233,15 @@ class _Table:
         date, begin, end, period = (_cell(cells, at) for at in (layout.date, layout.begin, layout.end, layout.period))
         return element, group, date, begin, end, period
 
-    def _head(self, key: BlockKey) -> MeasInfoHead:
+    def _head(self, key: BlockKey, line: int = 0) -> MeasInfoHead:
         if (head := self.heads.get(key)) is None:
             if len(self.heads) > _HEADS:
                 self.heads.clear()
             element, group, date, begin, end, period = key
             begin, end = (time(f"{date} {text}".strip() if text else "", self.profile) for text in (begin, end))
-            length = duration(period, self.profile.period_unit) or between(begin, end) or self.profile.default_period
-            self.heads[key] = head = MeasInfoHead(element, group, "", length, begin, end, self.layout.names, "")
+            default = "" if begin and end else self.profile.default_period
+            length = duration(period, self.profile.period_unit) or default
+            self.heads[key] = head = MeasInfoHead(element, group, "", length, begin, end, self.layout.names, line=line)
         return head
 
 
@@ -208,4 +258,4 @@ def _cell(cells: list[str], at: int) -> str:
 
 def _found(pattern: re.Pattern[str] | None, text: str) -> str:
     match = pattern.match(text) if pattern else None
-    return match[1].strip() if match else ""
+    return (match[1] or "").strip() if match else ""

@@ -56,12 +56,16 @@ class Profile:
     """Formats of strptime, the first that fits is used; empty: ISO 8601 and similar."""
     zone: str = ""
     """Zone of times that name none, such as +08:00; empty: the element's zone."""
+    marks_summer_time: bool = False
+    """Times in summer time end with DST: of an hour that comes twice, the one without DST is the second."""
     missing: tuple[str, ...] = ()
     """Tokens for a missing value, in addition to the usual ones."""
     decimal: str = ""
     """Decimal point, "." or ","; empty: a comma in tables delimited by semicolons, as spreadsheets write them."""
+    commas: str = ""
+    """The meaning of commas within numbers: "thousands", "vector", or empty: texts that may be both are set aside."""
     encoding: str = ""
-    """Encoding of files that are not UTF-8; empty: cp1252 or gb18030, guessed from the content."""
+    """Encoding of files that are not clearly UTF-8; empty: cp1252 or gb18030, guessed from the content."""
     element_pattern: str = ""
     group_pattern: str = ""
     """Patterns for the object's name: the first group is the element, or the measurement group."""
@@ -73,15 +77,22 @@ class Profile:
             raise BadSettings(f"profile {self.name}: a column for begin or end is required")
         if self.decimal not in ("", ".", ","):
             raise BadSettings(f"profile {self.name}: decimal must be . or , not {self.decimal!r}")
+        if self.commas not in ("", "thousands", "vector"):
+            raise BadSettings(f"profile {self.name}: commas must be thousands or vector, not {self.commas!r}")
         try:
             "".encode(self.encoding or "utf-8")
-        except LookupError as error:
+        except (LookupError, UnicodeError) as error:
             raise BadSettings(f"profile {self.name}: unknown encoding {self.encoding!r}") from error
-        for pattern in (self.counters, self.element_pattern, self.group_pattern, self.group_by_file_name):
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise BadSettings(f"profile {self.name}: {pattern!r} is not a valid pattern: {error}") from error
+        for key in ("counters", "element_pattern", "group_pattern", "group_by_file_name"):
+            self._check_pattern(getattr(self, key), needs_group=key != "counters")
+
+    def _check_pattern(self, pattern: str, *, needs_group: bool) -> None:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise BadSettings(f"profile {self.name}: {pattern!r} is not a valid pattern: {error}") from error
+        if pattern and needs_group and not groups:
+            raise BadSettings(f"profile {self.name}: {pattern!r} needs a group, in parentheses, for the name")
 
 
 @dataclass(frozen=True, slots=True)

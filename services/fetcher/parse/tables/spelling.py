@@ -5,25 +5,34 @@ from datetime import datetime
 from functools import lru_cache
 
 from services.fetcher.parse.tables.profile import Profile
-from services.fetcher.parse.values.period import time_of
+from services.fetcher.parse.values.period import STANDARD, SUMMER
 
 _PERIOD = re.compile(r"(\d{1,6})(?:\.0*)?\s*([a-z]?)[a-z()]*", re.IGNORECASE)
 _UNITS = {"s": "PT{}S", "m": "PT{}M", "h": "PT{}H", "d": "P{}D"}
-_SUMMER_TIME = re.compile(r"\s*\(?DST\)?$")
+_SUMMER_TIME = re.compile(r"\s*\(?DST\)?$", re.IGNORECASE)
 _ZONE = re.compile(r"(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$", re.IGNORECASE)
-_DECIMAL_COMMA = re.compile(r"\s*([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)\s*", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"\s*([+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)),(\d+(?:[eE][+-]?\d+)?)\s*", re.ASCII)
+_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?\s*", re.ASCII)
+_PAIR = re.compile(r"\s*[+-]?\d+,\d+\s*", re.ASCII)
 
 
 def time(text: str, profile: Profile) -> str:
-    """Returns a time in ISO 8601 by the first of the profile's formats that fits; adds the profile's zone if needed."""
-    text = _SUMMER_TIME.sub("", text)
-    for form in profile.time_format if text else ():
+    """Returns a time in ISO 8601 by the first of the profile's formats that fits; adds the profile's zone if needed.
+
+    A time without a zone gets a mark if it says that it is in summer time, or does not say so in files that would.
+    """
+    bare = _SUMMER_TIME.sub("", text)
+    unmarked = STANDARD if bare and profile.marks_summer_time else ""
+    mark = SUMMER if bare != text else unmarked
+    for form in profile.time_format if bare else ():
         try:
-            text = datetime.strptime(text, form).isoformat()  # noqa: DTZ007 - zone below
+            bare = datetime.strptime(bare, form).isoformat()  # noqa: DTZ007 - zone below
             break
         except ValueError:
             continue
-    return text + profile.zone if text and not _ZONE.search(text, 10) else text
+    if not bare or _ZONE.search(bare, 10):
+        return bare
+    return bare + (profile.zone or mark)
 
 
 @lru_cache(256)
@@ -39,18 +48,25 @@ def duration(text: str, unit: str) -> str:
     return _UNITS.get((found[2] or unit)[:1].lower(), "{}").format(int(found[1]))
 
 
-@lru_cache(256)
-def between(begin: str, end: str) -> str:
-    """Returns the time from begin to end in ISO 8601; empty if one of them is not a time."""
-    if not (begin and end):
-        return ""
-    try:
-        return f"PT{time_of(end, 0)[0] - time_of(begin, 0)[0]}S"
-    except ValueError:
-        return ""
-
-
 def number(text: str) -> str:
-    """Replaces the decimal comma of a number by a point."""
+    """Replaces the decimal comma of a number by a point, and removes points between thousands.
+
+    >>> number("12,5"), number("1.234,5"), number("1,2,3")
+    ('12.5', '1234.5', '1,2,3')
+    """
     found = _DECIMAL_COMMA.fullmatch(text)
-    return f"{found[1]}.{found[2]}" if found else text
+    return f"{found[1].replace('.', '')}.{found[2]}" if found else text
+
+
+def bare_number(text: str) -> str:
+    """Removes the commas between the thousands of a number."""
+    return text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
+
+
+def is_ambiguous(text: str, *, has_decimal_point: bool) -> bool:
+    """Returns True if a text with commas may be a number or a vector.
+
+    >>> [is_ambiguous(text, has_decimal_point=False) for text in ("1,234", "12,5", "1,2,3", "up,down")]
+    [True, True, False, False]
+    """
+    return bool(_THOUSANDS.fullmatch(text) or (not has_decimal_point and _PAIR.fullmatch(text)))

@@ -15,7 +15,8 @@ MISSING = frozenset(("", "nil", "null", "nan", "-", "n/a"))
 _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eE][+-]?[0-9]+)?")
 _SAFE_DIGITS = 18
 """Any integer of this many digits fits into 64 bits."""
-_MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
+_MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
+"""The integers of 64 bits, signed or unsigned, which JSON readers hold exactly."""
 
 _AS_DIGIT = bytes.maketrans(b"0123456789", b"0" * 10)
 _LONG = b"0" * (_SAFE_DIGITS + 1)

@@ -1,5 +1,6 @@
 """Converts rows of texts to rows of JSON."""
 
+import re
 from collections.abc import Iterable
 
 from services.fetcher.parse.block import Fault, MeasInfoBlock, MeasInfoHead
@@ -20,6 +21,31 @@ def xml_list(text: str) -> list[str]:
     return text.split() if text.isascii() else [part for part in text.translate(_TO_SPACE).split(" ") if part]
 
 
+def names_in(text: str) -> list[str]:
+    """Splits a list of names at its blanks, and at commas where blanks stand beside them.
+
+    >>> names_in("a b,c"), names_in("a, b, c")
+    (['a', 'b,c'], ['a', 'b', 'c'])
+    """
+    text = text.strip(BLANKS)
+    return xml_list(text.replace(",", " ") if COMMA_AND_BLANK.search(text) else text)
+
+
+def results_in(text: str) -> list[str] | None:
+    """Splits a list of values like `names_in`; None if some are separated by commas and some by blanks.
+
+    >>> results_in("1 2,3"), results_in("1, 2, 3"), results_in("1, 2 3")
+    (['1', '2,3'], ['1', '2', '3'], None)
+    """
+    text = text.strip(BLANKS)
+    if not COMMA_AND_BLANK.search(text):
+        return xml_list(text)
+    items = [item.strip(BLANKS) for item in text.split(",")]
+    return items if all(len(xml_list(item)) < 2 for item in items) else None
+
+
+COMMA_AND_BLANK = re.compile(r",[ \t\r\n]|[ \t\r\n],")
+"""Finds a comma beside a blank: then commas separate the items of a list, and not the elements of a vector."""
 _TO_SPACE = str.maketrans("\t\r\n", "   ")
 
 

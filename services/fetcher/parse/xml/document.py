@@ -8,6 +8,7 @@ from xml.parsers import expat
 
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.block import MeasInfoBlock
+from services.fetcher.parse.text import NO_CHARACTER
 from services.fetcher.parse.xml.places import Places
 
 MAX_DEPTH = 16
@@ -67,8 +68,14 @@ class DialectReader(ABC):
 class Document:
     """Parses the text that it is fed; `reader` is set as soon as the root element has begun."""
 
-    def __init__(self, dialects: Mapping[str, Callable[["Document"], DialectReader]]) -> None:
+    def __init__(
+        self,
+        dialects: Mapping[str, Callable[["Document"], DialectReader]],
+        undecodable: Callable[[], str] = lambda: "",
+    ) -> None:
+        """Args: undecodable: returns a description of the bytes for which the text has NO_CHARACTER."""
         self.dialects = dialects
+        self.undecodable = undecodable
         self.root = ""
         self.reader: DialectReader | None = None
         self.text: list[str] = []
@@ -91,11 +98,18 @@ class Document:
         try:
             self.parser.Parse(text, final)
         except expat.ExpatError as error:
-            raise self.bad(expat.ErrorString(error.code)) from error
+            what = self.undecodable() if self._is_at_undecodable(text) else ""
+            raise self.bad(what or expat.ErrorString(error.code)) from error
         self.fed += len(text)
         self.places.fed(text)
         if self.fed - self.parser.CurrentByteIndex > MAX_TOKEN or sum(map(len, self.text)) > MAX_TOKEN:
             raise self.bad(f"a tag, comment or text is longer than {MAX_TOKEN} characters")
+
+    def _is_at_undecodable(self, text: str) -> bool:
+        """Returns True if the parser refuses the text that it is fed because of undecodable bytes."""
+        before, found, _ = text.partition(NO_CHARACTER)
+        place = self.parser.ErrorLineNumber, self.parser.ErrorColumnNumber
+        return bool(found) and self.places.behind(before) == place
 
     def take(self) -> list[MeasInfoBlock]:
         """Returns the rows that the reader has read since the last call."""
@@ -114,8 +128,16 @@ class Document:
 
     def bad(self, what: str) -> BadFile:
         """Returns an error at the parser's position."""
-        line, column = self.places.in_file(self.parser.CurrentLineNumber, self.parser.CurrentColumnNumber)
+        line, column = self._place()
         return BadFile(what, line, column + 1)
+
+    @property
+    def line(self) -> int:
+        """The line of the tag that the parser is reading."""
+        return self._place()[0]
+
+    def _place(self) -> tuple[int, int]:
+        return self.places.in_file(self.parser.CurrentLineNumber, self.parser.CurrentColumnNumber)
 
     def _root(self, tag: str, attributes: dict[str, str]) -> None:
         self.root = tag[tag.find(":") + 1 :]

@@ -1,109 +1,34 @@
 """Reads the dialects with measInfos: 3GPP TS 32.435, 28.532 and 28.550 (measDataFile), and the older 32.401 (mdc)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import ClassVar
 
-from services.fetcher.parse.block import Fault, MeasInfoBlock, MeasInfoHead
+from services.fetcher.parse.block import MeasInfoBlock, MeasInfoHead
 from services.fetcher.parse.values import rows
 from services.fetcher.parse.values.cells import BLANKS
 from services.fetcher.parse.values.naming import joined
-from services.fetcher.parse.values.rows import RowTexts
 from services.fetcher.parse.xml.document import DialectReader, Document
-from services.fetcher.reasons import COUNT_MISMATCH, DUPLICATE_P, LATE_NAME, UNKNOWN_P
-
-
-@dataclass(slots=True)
-class MeasInfo:
-    """The measInfo that is being read."""
-
-    head: MeasInfoHead
-    names: list[str] = field(default_factory=list)
-    positions: list[str] = field(default_factory=list)
-    """The p of each counter: the one in the file, or else its position in the list."""
-    is_open: bool = True
-    """True while counters may still be named: until the first row."""
-    rows: list[RowTexts] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    clear: bool | None = None
-    """The known result of `is_clear`."""
-
-    def name(self, names: list[str], position: str = "") -> None:
-        """Adds counters; a counter that is named after the first row is a fault."""
-        if self.is_open:
-            self.clear = None
-            begin = len(self.names) + 1
-            self.names += names
-            self.positions += [position] if position else map(str, range(begin, begin + len(names)))
-        else:
-            self.faults += [Fault(LATE_NAME, name, suspect=False, results=(), positions=(position,)) for name in names]
-
-    def close(self, first_object: str) -> None:
-        """Ends the list of counters at the first row; later calls change nothing."""
-        if self.is_open:
-            self.is_open = False
-            self.head.counters = tuple(self.names)
-            self.head.first_object = first_object
-
-    @property
-    def is_clear(self) -> bool:
-        """True if each counter has a p of its own."""
-        if self.clear is None:
-            self.clear = len(set(self.positions)) == len(self.positions)
-        return self.clear
-
-    def row(self, row: "MeasValue") -> None:
-        """Adds a complete row, as a fault if it does not fit the counters."""
-        self.close(row.object)
-        results, positions = row.results, row.positions
-        reason = ""
-        if not self.is_clear:
-            reason = DUPLICATE_P
-        elif any(positions) and positions != self.positions:
-            reason = _misplaced(positions, self.positions, len(results))
-            at = dict(zip(positions, results, strict=False))
-            results = [at.get(p, "") for p in self.positions]
-        elif not results:  # all of them left out
-            results = [""] * len(self.names)
-        elif len(results) != len(self.names):
-            reason = COUNT_MISMATCH
-        if reason:
-            self.faults.append(Fault(reason, row.object, row.suspect, tuple(row.results), tuple(positions)))
-        else:
-            self.rows.append((row.object, row.suspect, tuple(results)))
-
-
-def _misplaced(positions: list[str], expected: list[str], results: int) -> str:
-    """Returns why values with these p cannot be assigned to counters; empty if they can."""
-    if len(positions) != results:
-        return COUNT_MISMATCH
-    if len(set(positions)) < len(positions):
-        return DUPLICATE_P
-    return "" if set(positions) <= set(expected) else UNKNOWN_P
-
-
-@dataclass(slots=True)
-class MeasValue:
-    """The row (measValue, mv) that is being read."""
-
-    object: str
-    suspect: bool = False
-    results: list[str] = field(default_factory=list)
-    positions: list[str] = field(default_factory=list)
+from services.fetcher.parse.xml.measured import MeasInfo, MeasValue, positions_of
 
 
 class MeasInfoReader(DialectReader):
     """Reads all of these dialects: the short tags of 32.401 have the same meanings as the long ones."""
 
     leaves: ClassVar[frozenset[str]] = frozenset(
-        "r measResults measTypes measType suspect mt moid sf mts gp neun nedn nesw sn".split()  # noqa: SIM905 - too long
+        "r measResults measTypes measType suspect mt moid sf mts gp neun nedn nesw sn msn".split()  # noqa: SIM905
     )
 
     def __init__(self, document: Document) -> None:
         super().__init__(document)
         self.prefix = self.sender = self.local = self.user_name = self.label = self.position = self.sw_version = ""
         self.period_end = self.duration = ""
+        self.period_line = 0
         self.info: MeasInfo | None = None
+        self.outer: list[MeasInfo | None] = []
+        """The measInfos around the sets of counters (ms) that are open."""
+        self.own: MeasInfo | None = None
+        """The last rows of the measInfo that name counters of their own."""
         self.row: MeasValue | None = None
         self.blocks: list[MeasInfoBlock] = []
         self.begins = self._begin_handlers()
@@ -118,6 +43,7 @@ class MeasInfoReader(DialectReader):
             "mt": self._name_begins,
             "measInfo": self._info_begins,
             "mi": self._info_begins,
+            "ms": self._set_begins,
             "job": self._job,
             "granPeriod": self._period,
             "measData": self._data_begins,
@@ -143,6 +69,8 @@ class MeasInfoReader(DialectReader):
             "moid": self._moid,
             "measInfo": self._info_ends,
             "mi": self._info_ends,
+            "ms": self._set_ends,
+            "msn": self._msn,
             "sn": self._sn,
             "nedn": self._nedn,
             "neun": self._neun,
@@ -184,6 +112,7 @@ class MeasInfoReader(DialectReader):
 
     def _data_begins(self, _attributes: dict[str, str]) -> None:
         self.local = self.user_name = self.label = self.sw_version = self.period_end = self.duration = ""
+        self.period_line = 0
 
     def _element(self, attributes: dict[str, str]) -> None:
         self.local = _attribute(attributes, "localDn")
@@ -201,9 +130,27 @@ class MeasInfoReader(DialectReader):
 
     def _info_begins(self, attributes: dict[str, str]) -> None:
         group = _attribute(attributes, "measInfoId")
-        head = MeasInfoHead(element=self._element_name(), group=group, end=self.period_end, duration=self.duration)
+        line = self.period_line or self.document.line
+        head = MeasInfoHead(self._element_name(), group, "", self.duration, end=self.period_end, line=line)
         head.sw_version = self.sw_version
-        self.info = MeasInfo(head)
+        self._enter(MeasInfo(head))
+
+    def _enter(self, info: MeasInfo | None) -> None:
+        self._flush()
+        self.info, self.own = info, None
+
+    def _set_begins(self, _attributes: dict[str, str]) -> None:
+        """Begins a set of counters (ms) within an mi: it has a name, counters and rows, and the period of the mi."""
+        self.outer.append(self.info)
+        if self.info:
+            self._enter(MeasInfo(replace(self.info.head, counters=(), first_object=""), suspect=self.info.suspect))
+
+    def _set_ends(self, _text: str) -> None:
+        self._enter(self.outer.pop())
+
+    def _msn(self, text: str) -> None:
+        if self.info:
+            self.info.head.group = text.strip(BLANKS)
 
     def _element_name(self) -> str:
         """Returns the element's DN, else the sender's, else the element's label, which is not part of a DN."""
@@ -211,8 +158,7 @@ class MeasInfoReader(DialectReader):
         return joined(self.prefix, local) if local else self.label
 
     def _info_ends(self, _text: str) -> None:
-        self._flush()
-        self.info = None
+        self._enter(None)
 
     def _job(self, attributes: dict[str, str]) -> None:
         if self.info:
@@ -222,13 +168,14 @@ class MeasInfoReader(DialectReader):
         if self.info:
             self.info.head.duration = _attribute(attributes, "duration")
             self.info.head.end = _attribute(attributes, "endTime")
+            self.info.head.line = self.document.line
 
     def _mts(self, text: str) -> None:
         """Takes the end of the period of a measInfo, or of all that follow."""
         if self.info:
-            self.info.head.end = text.strip(BLANKS)
+            self.info.head.end, self.info.head.line = text.strip(BLANKS), self.document.line
         else:
-            self.period_end = text.strip(BLANKS)
+            self.period_end, self.period_line = text.strip(BLANKS), self.document.line
 
     def _gp(self, text: str) -> None:
         if self.info:
@@ -240,28 +187,55 @@ class MeasInfoReader(DialectReader):
         self.position = _position(attributes)
 
     def _name_ends(self, text: str) -> None:
-        if self.info:
-            self.info.name([text.strip(BLANKS)], self.position)
+        self._name([text.strip(BLANKS)], self.position)
 
     def _names_end(self, text: str) -> None:
-        if self.info:
-            self.info.name(rows.xml_list(text))
+        self._name(rows.names_in(text))
+
+    def _name(self, names: list[str], position: str = "") -> None:
+        if self.row:
+            self.row.name_positions += positions_of(names, position, len(self.row.names))
+            self.row.names += names
+        elif self.info:
+            self.info.name(names, position)
 
     def _row_begins(self, attributes: dict[str, str]) -> None:
         self.row = MeasValue(_attribute(attributes, "measObjLdn")) if self.info else None
 
     def _row_ends(self, _text: str) -> None:
-        if self.info and self.row:
-            self.info.row(self.row)
+        info, row = self.info, self.row
+        if info and row:
+            row.suspect = row.suspect or info.suspect
+            target = self._named_by(row, info) if row.names else info
+            if target is info and self.own and (self.own.rows or self.own.faults):
+                self._flush()  # rows keep the order of the file
+            target.row(row)
         self.row = None
+
+    def _named_by(self, row: MeasValue, info: MeasInfo) -> MeasInfo:
+        """Returns the measInfo whose counters a row names: the open one, or else one for this row and those like it."""
+        if info.is_open and not info.names:
+            info.names, info.positions, info.clear = row.names, row.name_positions, None
+        for known in (info, self.own):
+            if known and (known.names, known.positions) == (row.names, row.name_positions):
+                break
+        else:
+            known = MeasInfo(replace(info.head, counters=(), first_object=""), row.names, row.name_positions)
+        if known is not info and (known is not self.own or info.rows or info.faults):
+            self._flush()
+            self.own = known
+        return known
 
     def _moid(self, text: str) -> None:
         if self.row:
             self.row.object = text.strip(BLANKS)
 
     def _suspect(self, text: str) -> None:
+        """Takes the flag of a row, or of all rows that follow it in a set of counters."""
         if self.row:
             self.row.suspect = rows.is_suspect(text)
+        elif self.info:
+            self.info.suspect = rows.is_suspect(text)
 
     def _result_begins(self, attributes: dict[str, str]) -> None:
         if self.row:
@@ -273,13 +247,15 @@ class MeasInfoReader(DialectReader):
 
     def _results_end(self, text: str) -> None:
         if self.row:
-            self.row.results += rows.xml_list(text)
+            results = rows.results_in(text)
+            self.row.is_ambiguous = self.row.is_ambiguous or results is None
+            self.row.results += rows.xml_list(text) if results is None else results
 
     def _flush(self) -> None:
-        info = self.info
-        if info and (info.rows or info.faults):
-            self.blocks.append(rows.measinfo_block(info.head, info.rows, info.faults))
-            info.rows, info.faults = [], []
+        for info in (self.info, self.own):
+            if info and (info.rows or info.faults):
+                self.blocks.append(rows.measinfo_block(info.head, info.rows, info.faults))
+                info.rows, info.faults = [], []
 
 
 def _attribute(attributes: dict[str, str], name: str) -> str:

@@ -14,7 +14,8 @@ from services.fetcher.parse.text import lines_in
 from services.fetcher.parse.values.cells import BLANKS
 from services.fetcher.parse.xml import proof
 from services.fetcher.parse.xml.document import Document
-from services.fetcher.parse.xml.measinfo import MeasInfo, MeasInfoReader
+from services.fetcher.parse.xml.measinfo import MeasInfoReader
+from services.fetcher.parse.xml.measured import MeasInfo
 from services.fetcher.parse.xml.patterns import (
     MAX_COUNTERS,
     OBJECT_JSON,
@@ -93,12 +94,12 @@ class MeasInfoLane:
 
     def _is_in_info(self) -> bool:
         path = self.reader.path
-        return bool(path) and path[-1] == self.syntax.info and self.document.is_between_elements()
+        return bool(path) and path[-1] in self.syntax.infos and self.document.is_between_elements()
 
     def _info(self, *, is_in_info: bool) -> MeasInfo | None:
         """Returns the open measInfo if rows may begin here and the lane can read them."""
         info = self.reader.info
-        is_fit = info and 0 < len(info.names) <= MAX_COUNTERS and info.is_clear
+        is_fit = info and 0 < len(info.names) <= MAX_COUNTERS and info.is_clear and not info.suspect
         return info if is_fit and (is_in_info or self._is_in_info()) else None
 
     def _rows(self, text: str, at: int, info: MeasInfo) -> RowRun | None:

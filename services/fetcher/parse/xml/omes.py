@@ -21,6 +21,7 @@ class OmesReader(DialectReader):
     def __init__(self, document: Document) -> None:
         super().__init__(document)
         self.begin = self.duration = ""
+        self.line = 0
         self.base = self.object = ""
         self.objects: list[str] = []
         self.names: list[str] = []
@@ -56,6 +57,7 @@ class OmesReader(DialectReader):
             case [_]:
                 self._flush()
                 self.begin, self.duration = attributes.get("startTime", ""), _minutes(attributes.get("interval", ""))
+                self.line = self.document.line
             case [_, _]:
                 self.objects, self.measured, self.base = [], [], ""
             case [_, _, _]:
@@ -116,7 +118,14 @@ class OmesReader(DialectReader):
     def _flush_key(self, key: tuple[str, str]) -> None:
         counters, waiting = self.waiting.pop(key)
         element, group = key
-        head = MeasInfoHead(element=element, group=group, duration=self.duration, begin=self.begin, counters=counters)
+        head = MeasInfoHead(
+            element=element,
+            group=group,
+            duration=self.duration,
+            begin=self.begin,
+            counters=counters,
+            line=self.line,
+        )
         self.blocks.append(rows.measinfo_block(head, waiting, []))
 
 

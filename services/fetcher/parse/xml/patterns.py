@@ -44,8 +44,8 @@ class RowSyntax:
     [('Cell=1', '5', '7', ' <suspect>true</suspect></measValue>')]
     """
 
-    info: str
-    """Tag of a measInfo."""
+    infos: tuple[str, ...]
+    """Tags of a measInfo."""
     row: str
     """First characters of a row."""
     row_end: str
@@ -71,7 +71,7 @@ class RowSyntax:
 
 
 MEASVALUE = RowSyntax(
-    info="measInfo",
+    infos=("measInfo",),
     row="<measValue ",
     row_end="</measValue>",
     opening='<measValue measObjLdn="{object}">{0}',
@@ -82,7 +82,7 @@ MEASVALUE = RowSyntax(
     results="<measResults>([^<]*+)</measResults>",
 )
 MV = RowSyntax(
-    info="mi",
+    infos=("mi", "ms"),
     row="<mv>",
     row_end="</mv>",
     opening="<mv>{0}<moid>{object}</moid>{1}",

@@ -28,11 +28,13 @@ class Places:
 
     def fed(self, text: str) -> None:
         """Records a text that was fed to the parser."""
+        self.line, self.column = self.behind(text)
+
+    def behind(self, text: str) -> tuple[int, int]:
+        """Returns the parser's line and column behind a text that is fed next."""
         if "\r" in text or "\n" in text:
-            self.line += lines_in(text)
-            self.column = len(text) - last_line_of(text)
-        else:
-            self.column += len(text)
+            return self.line + lines_in(text), len(text) - last_line_of(text)
+        return self.line, self.column + len(text)
 
     def probed(self, probe: str, *, between_elements: bool) -> None:
         """Records that the text fed last was a probe, which is not in the file."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from services.fetcher.parse.values.cells import BLANKS, CELLS, NULL, are_numbers, are_rows
-from services.fetcher.parse.values.rows import xml_list
+from services.fetcher.parse.values.rows import COMMA_AND_BLANK, xml_list
 from services.fetcher.parse.xml.patterns import MARKUP, RowGroups
 
 
@@ -34,6 +34,8 @@ def prove_list_rows(rows: list[RowGroups], width: int, *, has_brackets: bool) ->
         found = _numbers(text.replace(" ", ","), len(rows) * width)
         if found:
             return replace(found, are_single_line=texts == [row[1] for row in rows])
+    if "," in text and any(map(COMMA_AND_BLANK.search, texts)):  # expat's reader tells lists of commas from vectors
+        return None
     if MARKUP.search(text):  # before the list is split at white space
         return None
     values = [tuple(xml_list(text)) for text in texts]

@@ -90,32 +90,55 @@ MDC = Words("mi", "mv", "mt", "sf")
 def infos(draw: st.DrawFn, words: Words, *, tidy: bool) -> str:
     """Generates measInfos; tidy ones are like those that elements write every day."""
     space = draw(spaces)
+    extra = draw(st.just("") if tidy else comments)
+    head = extra + _head(draw, words, space)
+    sets = draw(st.integers(0, 2)) if words is MDC else 0
+    if not sets:
+        return f"{head}{_measured(draw, words, space, tidy=tidy)}</{words.info}>{space}"
+    suspects = st.sampled_from(("", f"<sf>true</sf>{space}", "<sf>FALSE</sf>"))
+    body = "".join(
+        f"<ms>{space}<msn>{draw(st.sampled_from(('CardStat', ' PortStat', '')))}</msn>{space}{draw(suspects)}"
+        f"{_measured(draw, words, space, tidy=tidy)}</ms>{space}"
+        for _ in range(sets)
+    )
+    return f"{head}{body}</{words.info}>{space}"
+
+
+def _measured(draw: st.DrawFn, words: Words, space: str, *, tidy: bool) -> str:
+    """Generates counters and rows."""
     extra = st.just("") if tidy else comments
     counters = draw(st.lists(names, min_size=1, max_size=6, unique=tidy or draw(st.booleans())))
     is_list = words is MEAS and draw(st.booleans())
     cells = plain_values if tidy else values
     has_p = words is MEAS or draw(st.booleans())
-    parts = [draw(extra), _head(draw, words, space)]
+    parts: list[str] = []
     positions = [str(at) for at in range(1, len(counters) + 1)]
     if not tidy and draw(st.booleans()):
         positions = [str(p) for p in draw(st.permutations(range(1, 20)))[: len(counters)]]
-    if is_list:
-        parts.append(f"<measTypes>{' '.join(escape(name) for name in counters)}</measTypes>{space}")
-    else:
+    are_named_in_rows = is_list and draw(st.integers(0, 3)) == 3
+    if is_list and not are_named_in_rows:
+        parts.append(f"<measTypes>{_names(draw, counters)}</measTypes>{space}")
+    elif not is_list:
         for p, name in zip(positions, counters, strict=True):
             attribute = f' p="{p}"' if has_p else ""
             parts.append(f"<{words.type}{attribute}>{escape(name)}</{words.type}>{space}")
     for _ in range(draw(st.integers(0, 4))):
         parts.append(draw(extra))
         suspect = draw(st.sampled_from(("", "", "true", "false", " TRUE ")))
+        named = draw(st.sampled_from((counters, counters, counters[:1]))) if are_named_in_rows else counters
+        own = f"<measTypes>{_names(draw, named)}</measTypes>{space}" if are_named_in_rows else ""
         body = (
-            _list(draw, len(counters), tidy=tidy)
+            own + _list(draw, len(named), tidy=tidy)
             if is_list
             else _split(draw, positions if has_p else [""] * len(counters), cells, space, tidy=tidy)
         )
         mark = f"<{words.suspect}>{suspect}</{words.suspect}>{space}" if suspect else ""
         parts.append(_row(words, draw(objects), space, body, mark))
-    return "".join(parts) + f"</{words.info}>{space}"
+    return "".join(parts)
+
+
+def _names(draw: st.DrawFn, counters: list[str]) -> str:
+    return draw(st.sampled_from((" ", " ", "\n", ", "))).join(escape(name) for name in counters)
 
 
 def _head(draw: st.DrawFn, words: Words, space: str) -> str:
@@ -135,7 +158,11 @@ def _row(words: Words, name: str, space: str, body: str, mark: str) -> str:
 
 def _list(draw: st.DrawFn, count: int, *, tidy: bool) -> str:
     cells = draw(st.lists(tokens, min_size=count, max_size=count if tidy else count + draw(st.integers(0, 1))))
-    between = draw(st.sampled_from((" ", "\n  ")))
+    between = (
+        draw(st.sampled_from((" ", "\n  ")))
+        if any("," in cell for cell in cells)
+        else draw(st.sampled_from((" ", "\n  ", ", ", " ,")))
+    )
     return f"<measResults>{draw(spaces)}{between.join(escape(cell) for cell in cells)}{draw(spaces)}</measResults>"
 
 

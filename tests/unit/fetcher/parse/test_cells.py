@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.fetcher.parse.values.cells import CELLS, cell
+from services.fetcher.parse.values.rows import COMMA_AND_BLANK
 from services.fetcher.parse.xml import proof
 
 
 @pytest.mark.parametrize(
     "text",
-    ["0", "17", "-3", "0.000000", "1.50", "-0.5", "1e5", "2.5E-3", "9223372036854775807", "-9223372036854775808"],
-)
+    ["0", "17", "-3", "0.000000", "1.50", "-0.5", "1e5", "2.5E-3", "9223372036854775807", "-9223372036854775808",
+     "9223372036854775808", "18446744073709551615"],
+)  # fmt: skip
 def test_a_number_stays_exactly_as_it_is_written(text: str) -> None:
     assert cell(text) == text
     assert cell(f" {text}\n") == text
@@ -29,7 +31,7 @@ def test_a_number_that_json_does_not_know_is_written_as_json_does(text: str, num
 
 
 @pytest.mark.parametrize(
-    "text", ["9223372036854775808", "-9223372036854775809", "1" * 30, "1" * 5000, "1e999", "-1e999", "1" * 400 + ".5"]
+    "text", ["18446744073709551616", "-9223372036854775809", "1" * 30, "1" * 5000, "1e999", "-1e999", "1" * 400 + ".5"]
 )
 def test_a_number_that_readers_cannot_hold_is_text(text: str) -> None:
     assert cell(text) == f'"{text}"'
@@ -98,7 +100,7 @@ def test_what_is_proven_at_once_is_what_each_value_would_have_become(rows: list[
 
 @given(st.lists(st.lists(texts.filter(lambda text: text.strip() == text != ""), min_size=2, max_size=2), min_size=1))
 def test_the_same_holds_for_values_in_a_list(rows: list[list[str]]) -> None:
-    wanted = [row for row in rows if not any(" " in text for text in row)]
+    wanted = [row for row in rows if not any(" " in text for text in row) and not COMMA_AND_BLANK.search(" ".join(row))]
     has_brackets = any("[" in text or "]" in text for row in wanted for text in row)
     found = (
         proof.prove_list_rows([("object", " ".join(row), "tail") for row in wanted], 2, has_brackets=has_brackets)

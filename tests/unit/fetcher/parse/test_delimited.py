@@ -40,8 +40,8 @@ SAMSUNG = (
 END_S = 1589818500  # 2020-05-18 16:15 UTC
 
 
-def read(text: str, name: str = "", *profiles: Profile, zone_offset_min: int = 0, chunk: int = 1 << 16) -> Parsed:
-    origin = Origin("4ga", "00000000000000aa", "by-name", 7, zone_offset_min, name)
+def read(text: str, name: str = "", *profiles: Profile, zone: str = "UTC", chunk: int = 1 << 16) -> Parsed:
+    origin = Origin("4ga", "00000000000000aa", "by-name", 7, zone, name)
     data = text.encode()
     cut = (data[at : at + chunk] for at in range(0, len(data), chunk))
     return read_file(cut, origin, profiles=profiles or None)
@@ -94,11 +94,11 @@ def test_samsungs_results() -> None:
 
 
 def test_a_time_without_zone_is_in_the_profiles_zone_else_in_the_elements() -> None:
-    assert rows(read(HUAWEI, zone_offset_min=60))[0][3] == END_S - 3600
+    assert rows(read(HUAWEI, zone="Etc/GMT-1"))[0][3] == END_S - 3600
     own = Profile(
         name="own", begin=("Result Time",), object=("Object Name",), period=("Granularity Period",), zone="+08:00"
     )
-    assert rows(read(HUAWEI, "", own, zone_offset_min=60))[0][3] == END_S - 8 * 3600
+    assert rows(read(HUAWEI, "", own, zone="Etc/GMT-1"))[0][3] == END_S - 8 * 3600
 
 
 def test_a_profile_of_ones_own(tmp_path: Path) -> None:
@@ -156,7 +156,6 @@ def test_a_row_without_a_time_is_quarantined_alone() -> None:
         (HUAWEI + '2020-05-18 16:00,15,"N', "not a valid table: unexpected end of data: line 6"),
         (HUAWEI.replace(",12,", ",\x01,"), "control character: line 3, column 89"),
         ("a,b,c\n1,2,3\n", "neither XML nor a table whose header matches a profile"),
-        (HUAWEI.partition("2020")[0], "no values"),
         (HUAWEI + "x" * (5 << 20), "a line is longer than"),
     ],
 )
@@ -178,7 +177,7 @@ def numbers(text: str, own: Profile = OWN) -> list[object]:
     [
         (";", "", [12.5, 3, [1, 2, 3]]),
         (";", ".", [[12, 5], 3, [1, 2, 3]]),
-        ("\t", "", [[12, 5], 3, [1, 2, 3]]),
+        ("\t", ".", [[12, 5], 3, [1, 2, 3]]),
         ("|", ",", [12.5, 3, [1, 2, 3]]),
         (",", ",", [12.5, 3, [1, 2, 3]]),
     ],
@@ -273,10 +272,10 @@ def test_the_profile_may_tell_the_encoding_and_names_in_the_header_are_read_by_i
 def test_bytes_of_two_encodings_are_refused_at_their_line(chunk: int) -> None:
     first, second = HUAWEI.replace("NODEB1", "Zürich", 1).encode(), HUAWEI.replace("NODEB1", "Zürich").encode("latin-1")
     mixed = b"".join(first.splitlines(keepends=True)[:3] + second.splitlines(keepends=True)[3:])
-    with pytest.raises(BadFile, match="an undecodable byte or a control character: line 4"):
+    with pytest.raises(BadFile, match="bytes that are not utf-8: line 4"):
         in_bytes(mixed, chunk=chunk)
     undefined = HUAWEI.replace("NODEB1", "Z").encode().replace(b"Z/", b"Z\x81\xfc/")
-    with pytest.raises(BadFile, match="an undecodable byte or a control character: line 3"):
+    with pytest.raises(BadFile, match="bytes that are not cp1252: line 3"):
         in_bytes(undefined, chunk=chunk)
 
 
@@ -285,7 +284,7 @@ def test_members_of_an_archive_tell_their_groups_by_their_own_names() -> None:
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("pm/pmresult_1526726700_15_202005181600_202005181615.csv", HUAWEI)
         archive.writestr("pmresult_1526726800_15_202005181600_202005181615.csv.gz", gzip.compress(HUAWEI.encode()))
-    parsed = read_file(packed.getvalue(), Origin("4ga", "00000000000000aa", "e", 1, 0, "pmresult_1_15.zip"))
+    parsed = read_file(packed.getvalue(), Origin("4ga", "00000000000000aa", "e", 1, "UTC", "pmresult_1_15.zip"))
     assert {row[1] for row in rows(parsed)} == {"1526726700", "1526726800"}
     assert parsed.counts.values == 12
 

@@ -98,8 +98,6 @@ def test_a_damaged_gzip_is_a_bad_file() -> None:
     packed[-6] ^= 1  # the checksum
     with pytest.raises(BadFile, match="damaged gzip"):
         contents(bytes(packed))
-    with pytest.raises(BadFile, match="damaged gzip"):
-        contents(gzip.compress(A) + b"something else that is long enough")
 
 
 def test_a_damaged_zip_is_a_bad_file() -> None:

@@ -172,7 +172,7 @@ def test_an_encoding_is_read_whatever_its_name(declared: str, encoding: str) -> 
     assert read(text.encode(encoding)) == row(object="Zürich=Ä")
 
 
-@pytest.mark.parametrize("after", ["\0" * 10, "\x1a", document()])
+@pytest.mark.parametrize("after", ["\0" * 10 + "x", "\x1a<", document()])
 def test_what_follows_the_end_is_refused_at_its_place(after: str) -> None:
     with pytest.raises(BadFile) as caught:
         parsed((document() + after).encode())

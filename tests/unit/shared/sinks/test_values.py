@@ -34,6 +34,7 @@ declared = st.none() | st.sampled_from(("number", "integer", "vector", "text"))
         ([1, 2.5, None], "fraction"),
         ([1, 1e300], "fraction"),
         ([2**53 + 1, None, 1], "large"),
+        ([2**64 - 1], "mixed"),
         ([2**53 + 1, 0.5], "mixed"),
         ([2**63], "mixed"),
         ([[1, 2], None], "vector"),
@@ -100,3 +101,10 @@ def test_are_exact_recognizes_the_usual_values_of_files(column: list[Any]) -> No
 @pytest.mark.parametrize("column", [[2**53 + 1], [-(2**53) - 1, None], ["1"], [[1]], [2**2000], [None, "x"]])
 def test_are_exact_is_false_for_values_that_value_kind_must_decide(column: list[Any]) -> None:
     assert not are_exact(column)
+
+
+def test_an_unsigned_integer_of_64_bits_keeps_its_digits() -> None:
+    assert column_kind(value_kind([2**64 - 1]), "integer") == "text"
+    assert widened("number", value_kind([1, 2**63])) == "text"
+    assert as_text(2**64 - 1) == "18446744073709551615"
+    assert not are_exact([2**64 - 1])
