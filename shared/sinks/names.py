@@ -15,7 +15,7 @@ GroupKey = tuple[str, str]
 """System, measInfoId."""
 LONGEST_IDENTIFIER = 64
 """Most characters of an identifier in MySQL."""
-LONGEST_NAME = 1000
+LONGEST_STORED_NAME = 1000
 """Most characters of a group or counter that the catalogues hold; one with a longer name is refused."""
 LONGEST_SYSTEM = 255
 """Most characters of a system that the catalogues hold."""
@@ -98,7 +98,7 @@ def name_digest(*names: str) -> bytes:
 def unstorable(system: str, group: str, counters: Iterable[str]) -> dict[tuple[str, str, str], str]:
     """Returns the reason for each counter that the catalogues cannot hold, because a name is too long."""
     reason = ""
-    if len(system) > LONGEST_SYSTEM or len(group) > LONGEST_NAME:
-        reason = f"the name of its system or group is longer than {LONGEST_SYSTEM} or {LONGEST_NAME} characters"
-    own = f"its name is longer than {LONGEST_NAME} characters"
-    return {(system, group, c): reason or own for c in counters if reason or len(c) > LONGEST_NAME}
+    if len(system) > LONGEST_SYSTEM or len(group) > LONGEST_STORED_NAME:
+        reason = f"the name of its system or group is longer than {LONGEST_SYSTEM} or {LONGEST_STORED_NAME} characters"
+    own = f"its name is longer than {LONGEST_STORED_NAME} characters"
+    return {(system, group, c): reason or own for c in counters if reason or len(c) > LONGEST_STORED_NAME}
