@@ -10,13 +10,11 @@ import pytest
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.settings import Mysql, MysqlRules
 from services.mysql_writer.sink import MysqlWriterWorker
-from shared.kafka.record import TopicPartition
 from shared.messages import CounterBatch
 from tests.integration import mariadb
 from tests.integration.mysqls import administrator
 from tools.devstack.stack import Stack
 
-PARTITION = TopicPartition("pm.counters.4ga", 0)
 CELL, BEAM = "ManagedElement=1,GNBDUFunction=2,NRCellDU=3", "ManagedElement=1,GNBDUFunction=2,NRCellDU=3,Beam=4"
 
 
@@ -27,14 +25,13 @@ class Writer:
         self.mysql = mysql
         self.repository = Repository(mysql, lambda _: MysqlRules(split_dn=True), **options)
         self.sink = MysqlWriterWorker(self.repository)
-        self.sink.resume([PARTITION])
 
     def write(self, group: str, *rows: list[Any], counters: Sequence[str] = ("a",), element: str = "e1") -> None:
         batch = CounterBatch(
             system="4ga", file_id="0" * 16, element=element, group=group, job="", gp_s=900, end_s=1_700_000_100,
             end_offset_min=0, ver=1, counters=list(counters), rows=list(rows),
         )  # fmt: skip
-        self.sink.write([batch], {PARTITION: 1})
+        self.sink.write([batch], {})
 
     def ask(self, query: str) -> list[dict[str, Any]]:
         with self.repository.connection.transaction() as execute, execute.connection.cursor() as cursor:
