@@ -204,7 +204,7 @@ class FileStatus(File):
     """Time at which every required sink had stored the file."""
     moves_refused: Count = 0
     """Number of commands to move the file that failed, while it is `parsed` or `failed`; 0: none, or it is moved."""
-    not_moved: str = ""
+    not_moved: Text = ""
     """Why the last of these commands failed."""
     job: str = ""
     """The jobIds in the file, separated by commas."""

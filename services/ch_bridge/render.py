@@ -42,7 +42,7 @@ class RowBlock:
 
         Raises:
             Hopeless: a row does not have one value per counter.
-            RefusedBatches: a counter occurs twice.
+            RefusedBatches: a counter is there twice.
         """
         self.counters = {counter: at for at, counter in enumerate(counters)}
         """Position of each counter in the rows' values."""
@@ -52,7 +52,7 @@ class RowBlock:
         if set(map(len, self.rows)) - {2 + len(counters)}:
             raise Hopeless(f"{batches[0].group}: a row does not have one value per counter")
         if len(self.counters) < len(counters):
-            why = f"{batches[0].group}: a counter occurs twice"
+            why = f"{batches[0].group}: a counter is there twice"
             raise RefusedBatches([(batch, why) for batch in batches])
 
     def values(self, counter: str) -> list[Any]:
@@ -163,7 +163,7 @@ def columnar_rows(batches: Iterable[CounterBatch]) -> Iterator[ColumnarRows]:
 
     Raises:
         Hopeless: a row does not have one value per counter, or a key does not fit its column.
-        RefusedBatches: two counters of a batch have the same column name.
+        RefusedBatches: a counter is there twice in a batch.
     """
 
     def group_of(batch: CounterBatch) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, no
 from shared.errors import Unreachable
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.record import Record
-from shared.messages import BadMessage, FileFound, FileStatus, Settle, status_of
+from shared.messages import BadMessage, FileFound, FileStatus, Settle, bounded_text, status_of
 from shared.remote.session import Denied
 
 log = logging.getLogger(__name__)
@@ -129,4 +129,4 @@ class SettleJobs:
 
 def _not_moved(status: FileStatus, reason: str) -> FileStatus:
     """Returns the status of a file that stays where it is for now; its stage, figures and reason are unchanged."""
-    return replace(status, at_s=time(), moves_refused=status.moves_refused + 1, not_moved=reason)
+    return replace(status, at_s=time(), moves_refused=status.moves_refused + 1, not_moved=bounded_text(reason))

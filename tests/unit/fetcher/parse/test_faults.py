@@ -141,6 +141,26 @@ def test_lists_of_commas_and_blanks_are_lists() -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "results", "stored"),
+    [
+        ("a,b,c", "1,2,3", {}),
+        ("a,b,c", "1 2 3", {"a": 1, "b": 2, "c": 3}),
+        ("a b c", "1, 2, 3", {"a": 1, "b": 2, "c": 3}),
+        ("a", "1,2,3", {"a": [1, 2, 3]}),
+        ("a b", "1,2,3", {}),
+        ("a b", "1,2 3,4", {"a": [1, 2], "b": [3, 4]}),
+    ],
+)
+def test_commas_alone_may_separate_names_but_between_values_they_make_a_vector(
+    names: str, results: str, stored: dict[str, Any]
+) -> None:
+    row = f'<measTypes>{names}</measTypes><measValue measObjLdn="C=1"><measResults>{results}</measResults></measValue>'
+    parsed = read(MEAS.format(row))
+    assert values(parsed).get(("G", "C=1"), {}) == stored
+    assert bool(parsed.counts.reasons) == (not stored)
+
+
+@pytest.mark.parametrize(
     ("results", "stored", "reasons"),
     [
         ("1 2,3", {"a": 1, "b": [2, 3]}, {}),
