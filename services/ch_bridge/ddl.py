@@ -187,8 +187,10 @@ def _create_table(table: TableState, deployment: Deployment) -> str:
         "gp_s UInt32 COMMENT 'granularity period', "
         "suspect UInt8, "
         "ver Int64 COMMENT 'of the file: the newer one wins', "
+        "parsed_s UInt32 COMMENT 'when the file was parsed: of one file, the later parse wins', "
         "part UInt64 COMMENT 'digest of the counters it came with: others of the same file replace nothing'"
-        f") ENGINE = {deployment.engine} PARTITION BY toYYYYMMDD(ts) ORDER BY (element, object, ts, gp_s, ver, part) "
+        f") ENGINE = {deployment.engine_with_version('parsed_s')} "
+        "PARTITION BY toYYYYMMDD(ts) ORDER BY (element, object, ts, gp_s, ver, part) "
         f"{ttl}SETTINGS ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, "
         # Only large data parts store each column in a file of its own: files for 200 columns are half an insert's cost.
         "min_bytes_for_wide_part = 67108864, "
@@ -203,12 +205,13 @@ def _create_view(table: TableState, deployment: Deployment) -> str:
     No column begins with an underscore, so `_r.ts` cannot be a column's name.
     """
     counters = (quoted_identifier(name) for name in sorted(column.name for column in table.columns.values()))
-    newest = [f"argMaxIf(_r.{c}, _r.ver, isNotNull(_r.{c})) AS {c}" for c in counters]
+    newest = [f"argMaxIf(_r.{c}, _version, isNotNull(_r.{c})) AS {c}" for c in counters]
     keys = [f"_r.{key} AS {key}" for key in ROW_KEY]
     by = ", ".join(f"_r.{key}" for key in ROW_KEY)
-    columns = [*keys, "argMax(_r.suspect, _r.ver) AS suspect", "max(_r.ver) AS ver", *newest]
+    columns = [*keys, "argMax(_r.suspect, _version) AS suspect", "max(_r.ver) AS ver", *newest]
     return (
-        f"CREATE OR REPLACE VIEW {quoted_identifier(table.name)}{deployment.on} AS SELECT {', '.join(columns)} "
+        f"CREATE OR REPLACE VIEW {quoted_identifier(table.name)}{deployment.on} AS "
+        f"WITH bitShiftLeft(toInt128(_r.ver), 32) + _r.parsed_s AS _version SELECT {', '.join(columns)} "
         f"FROM {quoted_identifier(table.name + ROWS_SUFFIX)} AS _r GROUP BY {by} "
         f"COMMENT {string_literal(table_comment(table.group, table.name))}"
     )

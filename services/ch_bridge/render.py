@@ -213,6 +213,7 @@ def _keys(blocks: Sequence[RowBlock]) -> dict[str, pa.Array]:
             "gp_s": pa.array(of_batches([b.gp_s for b in batches], np.uint32)),
             "suspect": pa.array([row[1] for row in rows], pa.uint8()),
             "ver": pa.array(of_batches([b.ver for b in batches], np.int64)),
+            "parsed_s": pa.array(of_batches([b.parsed_s for b in batches], np.uint32)),
             "part": pa.array(np.repeat(parts, [len(block.rows) for block in blocks])),
         }
     except (pa.ArrowException, OverflowError) as error:

@@ -1,6 +1,6 @@
 """SQL that creates and alters tables, columns and views. Pure: no database access."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from shared.sinks.values import ColumnKind
@@ -51,9 +51,7 @@ COLUMN_TYPES: Mapping[ColumnKind, str] = {
 }
 LONGEST_UNIT = 1024
 """Most characters of a column's comment."""
-MOST_VIEW_COLUMNS = 4000
-"""Most counters in a view: MySQL allows 4,096 columns."""
-ROW_COLUMNS = ("ts", "obj", "gp_s", "suspect", "ver")
+ROW_COLUMNS = ("ts", "obj", "gp_s", "suspect", "ver", "parsed_s")
 """The columns of every counter table besides its counters; the first three are the primary key."""
 
 
@@ -75,21 +73,9 @@ def create_table(table: str) -> str:
         "gp_s INT UNSIGNED NOT NULL COMMENT 'granularity period', "
         "suspect TINYINT(1) NOT NULL, "
         "ver BIGINT NOT NULL COMMENT 'of the newest file in the row', "
+        "parsed_s INT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'when that file was parsed', "
         "PRIMARY KEY (ts, obj, gp_s)) CHARACTER SET utf8mb4 ROW_FORMAT=DYNAMIC"
     )
-
-
-def create_view(view: str, first: str, columns: Iterable[CounterColumn]) -> str:
-    """Returns the statement that creates a view of a group that is spread over several tables."""
-    placed = list(columns)
-    others = sorted({column.table for column in placed} - {first})
-    names = [f"{quoted_identifier(first)}.{name} AS {name}" for name in ROW_COLUMNS]
-    for column in placed:
-        name = quoted_identifier(column.name)
-        names.append(f"{quoted_identifier(column.table)}.{name} AS {name}")
-    joins = "".join(f" LEFT JOIN {quoted_identifier(table)} USING (ts, obj, gp_s)" for table in others)
-    source = f"{quoted_identifier(first)}{joins}"
-    return f"CREATE OR REPLACE VIEW {quoted_identifier(view)} AS SELECT {', '.join(names)} FROM {source}"
 
 
 def column_definition(name: str, kind: ColumnKind, unit: str) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 from services.mysql_writer.catalog import (
     FIRST_PART,
-    FIRST_VIEW,
     add_columns,
     allocated_table,
     columns_of_group,
@@ -22,11 +21,9 @@ from services.mysql_writer.catalog import (
 )
 from services.mysql_writer.connection import Connection, Execute
 from services.mysql_writer.ddl import (
-    MOST_VIEW_COLUMNS,
     CounterColumn,
     column_definition,
     create_table,
-    create_view,
     quoted_identifier,
 )
 from services.mysql_writer.partitions import DAYS_BEHIND, initial_days, partition_clause
@@ -132,7 +129,6 @@ class Schema:
         _add(chunk, unknown, known, partitions, execute)
         _widen({known[counter]: kind for counter, kind in lacking.items() if counter in known}, execute)
         self.columns[group] = columns_of_group(group, execute)
-        _create_views(group, self.first_tables[group], list(self.columns[group].values()), execute)
 
     def _partitions(self, system: str) -> str:
         """Returns the partition clause of a new table; empty without a retention."""
@@ -209,15 +205,6 @@ def _column_names(table: str, tables: Collection[str], counters: Collection[str]
     present = {name for _, name in present_columns(sorted(tables), execute)}
     taken = present.union(*(columns.values() for columns in recorded.values()))
     return known | new_column_names([counter for counter in counters if counter not in known], taken)
-
-
-def _create_views(group: GroupKey, first: str, columns: Sequence[CounterColumn], execute: Execute) -> None:
-    """Creates the views of a group that has several tables, each with as many counters as fit."""
-    if all(column.table == first for column in columns):
-        return
-    for number, at in enumerate(range(0, len(columns), MOST_VIEW_COLUMNS)):
-        view = allocated_table(group, FIRST_VIEW - number, execute)
-        execute(create_view(view, first, columns[at : at + MOST_VIEW_COLUMNS]))
 
 
 def _widen(columns: Mapping[CounterColumn, ColumnKind], execute: Execute) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from shared.configuration.resolve import Name, Seconds, Threads
+from shared.configuration.resolve import Name, Number, Seconds, Threads
 from shared.settings import BadSettings, Settings
 from shared.sinks.failures import UNKNOWN_ERROR
 from shared.sinks.loop import SinkLimits
@@ -20,6 +20,9 @@ class MysqlWriterSettings(SinkLimits):
 
     writers: Annotated[Threads, "writer threads; each has its own Kafka partitions and database connections"] = 4
     partition_look_s: Annotated[Seconds, "interval between checks of the day partitions"] = 300.0
+    objects_in_memory: Annotated[
+        Number, "objects whose numbers each writer thread remembers, about 300 bytes each; others are looked up again"
+    ] = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

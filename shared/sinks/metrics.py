@@ -50,3 +50,9 @@ OFFSET_GAP_MESSAGES = counter(
     "topic",
     "partition",
 )
+CONFLICTING_FILES = counter(
+    "mysql_writer",
+    "conflicting_files_total",
+    "Files whose element another endpoint delivered for the same period; the newer file wins.",
+    "system",
+)

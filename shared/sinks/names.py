@@ -15,11 +15,11 @@ GroupKey = tuple[str, str]
 """System, measInfoId."""
 LONGEST_IDENTIFIER = 64
 """Most characters of an identifier in MySQL."""
-LONGEST_NAME = 1000
+LONGEST_STORED_NAME = 1000
 """Most characters of a group or counter that the catalogues hold; one with a longer name is refused."""
 LONGEST_SYSTEM = 255
 """Most characters of a system that the catalogues hold."""
-KEY_COLUMNS = ("ts", "element", "object", "obj", "gp_s", "suspect", "ver", "part")
+KEY_COLUMNS = ("ts", "element", "object", "obj", "gp_s", "suspect", "ver", "part", "parsed_s")
 """Columns of pmflow's own; a counter with one of these names is stored under another name."""
 SERVERS_COLUMNS = ("db_row_id", "db_trx_id", "db_roll_ptr", "fts_doc_id")
 """Columns of InnoDB's own. Those of ClickHouse begin with an underscore, which no allocated name does."""
@@ -27,6 +27,8 @@ OBJECT_TABLE = "pm_object"
 """The object dictionary: one row per system, element and measObjLdn."""
 CYCLE_TABLE = "pm_cycle"
 """Statistics: one row per system and period."""
+FILE_TABLE = "pm_file"
+"""The history of the ledger: one row per file."""
 OWN_PREFIX = "pm_"
 """Begins the names of pmflow's own tables, and no allocated name."""
 _HELPER = re.compile(r".*_(rows|all\d*|part\d+)", re.IGNORECASE)
@@ -96,7 +98,7 @@ def name_digest(*names: str) -> bytes:
 def unstorable(system: str, group: str, counters: Iterable[str]) -> dict[tuple[str, str, str], str]:
     """Returns the reason for each counter that the catalogues cannot hold, because a name is too long."""
     reason = ""
-    if len(system) > LONGEST_SYSTEM or len(group) > LONGEST_NAME:
-        reason = f"the name of its system or group is longer than {LONGEST_SYSTEM} or {LONGEST_NAME} characters"
-    own = f"its name is longer than {LONGEST_NAME} characters"
-    return {(system, group, c): reason or own for c in counters if reason or len(c) > LONGEST_NAME}
+    if len(system) > LONGEST_SYSTEM or len(group) > LONGEST_STORED_NAME:
+        reason = f"the name of its system or group is longer than {LONGEST_SYSTEM} or {LONGEST_STORED_NAME} characters"
+    own = f"its name is longer than {LONGEST_STORED_NAME} characters"
+    return {(system, group, c): reason or own for c in counters if reason or len(c) > LONGEST_STORED_NAME}

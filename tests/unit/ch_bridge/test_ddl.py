@@ -36,7 +36,7 @@ NONE = table(exists=False, viewed=None)
 def test_a_table_is_created_and_read_again_before_it_gets_columns_and_then_its_view_of_all_columns() -> None:
     (create,) = next_statements(NONE, table("a", days=30), Deployment())
     assert create.startswith("CREATE TABLE IF NOT EXISTS `s_G_rows` (")
-    assert "ENGINE = ReplacingMergeTree PARTITION BY" in create
+    assert "ENGINE = ReplacingMergeTree(parsed_s) PARTITION BY" in create
     assert "TTL ts + INTERVAL 30 DAY SETTINGS" in create
     assert create.endswith(f"COMMENT '{OWNER}'")
     (alter,) = next_statements(table(), table("a"), Deployment())
@@ -45,7 +45,7 @@ def test_a_table_is_created_and_read_again_before_it_gets_columns_and_then_its_v
         """COMMENT '{"counter":"a","unit":""}' CODEC(ZSTD(1))"""
     )
     (view,) = next_statements(table("a", "of another", viewed=None), table(), Deployment())
-    assert view.startswith("CREATE OR REPLACE VIEW `s_G` AS SELECT")
+    assert view.startswith("CREATE OR REPLACE VIEW `s_G` AS WITH ")
     assert "AS `a`" in view
     assert "AS `of another`" in view
     assert view.endswith(f"COMMENT '{OWNER}'")

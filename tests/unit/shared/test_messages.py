@@ -23,8 +23,8 @@ from shared.messages import (
     partition_of,
     path_bytes,
     path_text,
-    version_of,
 )
+from shared.versions import version_of
 
 FOUND = FileFound(file_id="0" * 16, system="4ga", endpoint="e1", element="e1", path="/pm/A", size=1, mtime_s=2, epoch=3)
 STATUS = FileStatus(**asdict(FOUND), stage="found", at_s=1.5)

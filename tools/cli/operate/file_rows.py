@@ -8,8 +8,9 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from services.ch_bridge.operate import Clickhouse, clickhouse_of, client_of, quoted_identifier
 from services.mysql_writer.operate import Mysql, connect, mysql_of
-from shared.messages import FileStatus, version_of
+from shared.messages import FileStatus
 from shared.settings import Settings
+from shared.versions import version_of
 
 LONGEST_PERIOD = timedelta(days=1)
 """The longest time a file covers: its rows are searched, by primary key, only this far before its end."""
