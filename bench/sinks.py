@@ -31,7 +31,7 @@ from services.mysql_writer.repository import Repository
 from services.mysql_writer.settings import Mysql
 from services.mysql_writer.sink import MysqlWriterWorker
 from shared.messages import CounterBatch
-from shared.sinks.names import table_name
+from shared.sinks.names import table_names
 from shared.sinks.rules import StorageRules
 from tools.devstack import processes, stack
 
@@ -114,7 +114,7 @@ def executemany(
 ) -> None:
     """Executes the writer's own statement with values that PyMySQL escapes."""
     (chunk,) = chunks(of)
-    table = table_name("bench", of[0].group).lower()
+    table = next(table_names("bench", of[0].group)).lower()
     statement = next(upserts(table, COLUMNS[of[0].group], chunk, ids, 1)).decode()
     update = statement[statement.index(" ON DUPLICATE") :]
     names = ["ts", "obj", "gp_s", "suspect", "ver", *(quoted_identifier(c) for c in of[0].counters)]
@@ -161,7 +161,7 @@ def clickhouse(at: Clickhouse, pid: int, width: int, rounds: int) -> Contest:
     server = ClickhouseRepository(at, lambda _: StorageRules(split_dn=True))
     bridge = ClickhouseBridge(server)
     bridge.write(periods.take(1)[0], {})
-    table = table_name("bench", periods.group) + ROWS_SUFFIX
+    table = next(table_names("bench", periods.group)) + ROWS_SUFFIX
     values = CLICKHOUSE_PERIODS_AT_ONCE * width * ELEMENTS * OBJECTS
     writes = max(1, CLICKHOUSE_VALUES // values)
     contest = Contest(f"clickhouse, {width} counters", writes * values)

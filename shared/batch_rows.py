@@ -1,8 +1,13 @@
 """Checks the rows of a batch of counters: `[object, suspect 0|1, value, ...]`. Pure."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+DIGITS_OF_64_BITS = 19
+"""Digits of the smallest integer that does not fit."""
+_DIGITS_AS_0 = bytes(ord("0") if chr(code).isdecimal() and code < 128 else ord(" ") for code in range(256))
+_INTEGER = re.compile(rb"(?<=[\[,])-?[0-9]{19,400}(?=[,\]])")
 _PLAIN = frozenset({int, float, str, type(None)})
 
 
@@ -21,7 +26,19 @@ def problem_of_rows(rows: Sequence[Any], cells: int, raw: bytes, objects: int) -
     is_flat = raw.count(b"{") == objects and raw.count(b"[") == 2 + len(rows)
     if (not is_flat or b"true" in raw or b"false" in raw) and (at := _bad_cell(rows)) is not None:
         return f"Expected a number, a text, null or an array of these - at `$.rows[{at[0]}][{at[1]}]`"
+    if b"0" * DIGITS_OF_64_BITS in raw.translate(_DIGITS_AS_0) and (integer := _rounded(rows, raw)):
+        return f"Expected numbers of 64 bits or of double precision, got {integer} - at `$.rows`"
     return ""
+
+
+def _rounded(rows: Sequence[Any], raw: bytes) -> str:
+    """Returns an integer beyond 64 bits that the parser has made a double, with other digits; else an empty text."""
+    large = {
+        float(text): text for text in map(bytes.decode, _INTEGER.findall(raw)) if not -(2**63) <= int(text) < 2**64
+    }
+    cells = {cell for row in rows for cell in row if type(cell) is float}
+    cells |= {part for row in rows for cell in row if type(cell) is list for part in cell if type(part) is float}
+    return next((text[:40] for value, text in large.items() if value in cells), "")
 
 
 def _bad_row(rows: Sequence[Any], cells: int) -> int | None:

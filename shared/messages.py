@@ -44,7 +44,7 @@ Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Partition = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 CalendarTime = Annotated[int, Meta(ge=-62_135_510_400, le=253_402_214_400)]
-"""Seconds since 1970 UTC, in the years 1 to 9999 in every time zone; `version_of` can shift it by 20 bits."""
+"""Seconds since 1970 UTC, in the years 1 to 9999 in every time zone."""
 ClockTime = Annotated[float, Meta(ge=0, le=253_402_214_400)]
 """Seconds since 1970 UTC by a service's clock, up to the year 9999."""
 
@@ -86,15 +86,6 @@ def file_identity(system: str, endpoint: str, path: str, size: int, mtime_s: int
     """Returns a file's identity, 16 hexadecimal digits; the same name with other content is another file."""
     identified_by = "\0".join((system, endpoint, path, str(size), str(mtime_s)))
     return digest_of(identified_by.encode())
-
-
-def version_of(file_id: str, mtime_s: int) -> int:
-    """Returns `ver` of a file's rows: the newer file wins; within one second, the identity decides.
-
-    The order of two files therefore depends only on the files, and both databases end with the same values in any
-    order of delivery. The version fits a signed 64-bit integer for all times in `CalendarTime`.
-    """
-    return (mtime_s << 20) | (int(file_id, 16) & 0xFFFFF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,8 +211,14 @@ class FileStatus(File):
     """Time at which every required sink had stored the file."""
     moves_refused: Count = 0
     """Number of commands to move the file that failed, while it is `parsed` or `failed`; 0: none, or it is moved."""
-    not_moved: str = ""
+    not_moved: Text = ""
     """Why the last of these commands failed."""
+    job: str = ""
+    """The jobIds in the file, separated by commas."""
+    sw_version: str = ""
+    """The software version of the element, if the file names it (swVersion of 3GPP TS 32.435 and 28.532)."""
+    managed_element: str = ""
+    """The element whose rows the file brings, as it is stored with them; of several, the first."""
 
 
 def status_of(file: FileFound, stage: Stage, at_s: float, reason: str = "") -> FileStatus:
@@ -255,7 +252,7 @@ class SetAside(Message):
     reason: str
     at_s: ClockTime
     content: HexId
-    """`digest_of` the bytes that were set aside."""
+    """`shared.versions.content_digest` of the bytes that were set aside."""
 
     @property
     def key(self) -> str:
@@ -307,7 +304,9 @@ class CounterBatch(Message):
     end_offset_min: Annotated[int, Meta(ge=-(2**15), le=2**15 - 1)]
     """Offset from UTC, in minutes, in which the element wrote that time."""
     ver: Int64
-    """Version of the file's rows, see `version_of`."""
+    """Version of the file's rows, see `shared.versions`."""
+    parsed_s: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    """Time at which the file was parsed: of two batches of one version, the one that was parsed later wins."""
     counters: list[str]
     """Names of the counters, without duplicates."""
     rows: Rows

@@ -118,6 +118,11 @@ class System:
     counter_renames: Annotated[str, "YAML file that maps counters in the files to their names in the databases"] = ""
     counter_dictionary: Annotated[tuple[str, ...], "VES PM Dictionaries with the types and units of the counters"] = ()
     counter_units: Annotated[str, "YAML file that maps units in the dictionary to {to: unit, factor: number}"] = ""
+    element_prefix: Annotated[
+        Literal["none", "endpoint"],
+        "Prefix of the elements' names in the databases: the endpoint's name and a slash, for elements that have the "
+        "same names behind different endpoints",
+    ] = "none"
     inventory: Annotated[str, "YAML or CSV file that lists the elements, one by one or by templates"] = ""
     pattern: Annotated[Name, "Glob, or regex:..., that the names of collected files match"] = "*"
     min_age_s: Annotated[SecondsOrZero, "Smallest age in seconds; younger files are left for a later scan"] = 0.0

@@ -163,7 +163,8 @@ def _counters(info: ET.Element) -> list[tuple[str, str]]:
                 named = [(_text(child), _p(child))]
             case "measTypes":
                 text = _all_text(child)
-                text = text.replace(",", " ") if re.search(r",[ \t\r\n]|[ \t\r\n],", text.strip(XML_SPACE)) else text
+                commas = r",[ \t\r\n]|[ \t\r\n],|^[^ \t\r\n]*$"
+                text = text.replace(",", " ") if re.search(commas, text.strip(XML_SPACE)) else text
                 named = [(name, "") for name in _list(text)]
             case "measValue" | "mv":
                 had_row = True

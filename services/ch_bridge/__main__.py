@@ -1,25 +1,41 @@
-"""Starts the service: one thread for counters and one for cycle statistics, until SIGTERM."""
+"""Starts the service: one thread each for counters, cycle statistics and the history of files, until SIGTERM."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from threading import Event, Thread
 
 from services.ch_bridge.connection import Connection
 from services.ch_bridge.cycles import CycleTable
+from services.ch_bridge.files import FileTable
 from services.ch_bridge.repository import ClickhouseRepository
-from services.ch_bridge.settings import ChBridgeSettings, clickhouse_of
+from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, clickhouse_of
 from services.ch_bridge.sink import ClickhouseBridge
 from shared import log, topics
 from shared.crash import exit_on_error, stop_on_signals
-from shared.defects import budget_of
-from shared.health import heartbeats
+from shared.defects import DefectBudget, budget_of
+from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
 from shared.settings import load
-from shared.sinks.cycles import CycleKeeper
+from shared.sinks.cycles import KEPT_CYCLES
+from shared.sinks.files import KEPT_STATUSES
+from shared.sinks.keeper import TableKeeper
 from shared.sinks.loop import SinkWorker
 from shared.sinks.rules import storage_rules
 from shared.watch import Watch
+
+
+@dataclass(frozen=True, kw_only=True)
+class BridgeParts:
+    """The objects that the service's threads share."""
+
+    watch: Watch
+    database: Clickhouse
+    producer: Producer
+    budget: DefectBudget
+    stop: Event
 
 
 def follow(watch: Watch, look_s: float, stop: Event) -> None:
@@ -28,11 +44,36 @@ def follow(watch: Watch, look_s: float, stop: Event) -> None:
         watch.follow(look_s, stop)
 
 
-def keep_cycles(keeper: CycleKeeper, connection: Connection, stop: Event) -> None:
+def keep_cycles(parts: BridgeParts, heartbeat: Heartbeat) -> None:
     """Stores cycle statistics, until stopped."""
     with exit_on_error("keep cycles"):
-        keeper.run(stop)
+        connection = Connection(parts.database)
+        consumer = Consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-ch-bridge-cycles")
+        letters, table = DeadLetters(parts.producer), CycleTable(connection)
+        TableKeeper(KEPT_CYCLES, consumer, letters, table, heartbeat, parts.budget).run(parts.stop)
         connection.close()
+
+
+def keep_files(parts: BridgeParts, heartbeat: Heartbeat) -> None:
+    """Stores the history of files, until stopped."""
+    with exit_on_error("keep files"):
+        connection, watch = Connection(parts.database), parts.watch
+        consumer = Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-ch-bridge-files")
+        letters = DeadLetters(parts.producer)
+        table = FileTable(connection, lambda system: storage_rules(watch.settings, system).retention_days)
+        TableKeeper(KEPT_STATUSES, consumer, letters, table, heartbeat, parts.budget).run(parts.stop)
+        connection.close()
+
+
+def start_keepers(parts: BridgeParts, own_heartbeats: Sequence[Heartbeat]) -> list[Thread]:
+    """Starts the threads that fill pmflow's own tables; each has a heartbeat of its own."""
+    threads = [
+        Thread(target=keep, args=(parts, heartbeat))
+        for keep, heartbeat in zip((keep_cycles, keep_files), own_heartbeats, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def main() -> None:
@@ -44,7 +85,7 @@ def main() -> None:
     serve_metrics("ch_bridge", settings)
     stop = stop_on_signals()
     watch = Watch(settings)
-    heartbeat, cycle_heartbeat = heartbeats(settings.health.file, 2)
+    heartbeat, *own_heartbeats = heartbeats(settings.health.file, 3)
 
     def wanted() -> list[str]:
         return [topics.counters_topic(s.name).name for s in watch.settings.systems if s.is_using_clickhouse]
@@ -52,19 +93,19 @@ def main() -> None:
     Thread(target=follow, args=(watch, own.config_look_s, stop), daemon=True).start()
     with exit_on_error("write to ClickHouse"):
         while not wanted() and not stop.wait(1.0):
-            heartbeat.progress()
-            cycle_heartbeat.progress()  # no system uses ClickHouse: idle, but healthy
+            for idle in (heartbeat, *own_heartbeats):
+                idle.progress()  # no system uses ClickHouse: idle, but healthy
         repository = ClickhouseRepository(database, lambda system: storage_rules(watch.settings, system))
-        producer = Producer(brokers)
-        budget = budget_of(settings.defects)
-        connection, consumer = Connection(database), Consumer(brokers, "pmflow-ch-bridge-cycles")
-        keeper = CycleKeeper(consumer, DeadLetters(producer), CycleTable(connection), cycle_heartbeat, budget)
-        cycles = Thread(target=keep_cycles, args=(keeper, connection, stop))
-        cycles.start()
+        parts = BridgeParts(
+            watch=watch, database=database, producer=Producer(brokers), budget=budget_of(settings.defects), stop=stop
+        )
+        keepers = start_keepers(parts, own_heartbeats)
         consumer = Consumer(brokers, "pmflow-ch-bridge")
-        SinkWorker(ClickhouseBridge(repository), consumer, producer, own, heartbeat, budget).run(wanted, stop)
-        cycles.join()
-        producer.close()
+        sink = ClickhouseBridge(repository)
+        SinkWorker(sink, consumer, parts.producer, own, heartbeat, parts.budget).run(wanted, stop)
+        for thread in keepers:
+            thread.join()
+        parts.producer.close()
         repository.close()
 
 

@@ -5,7 +5,7 @@ The only module that imports clickhouse_connect.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 import clickhouse_connect
@@ -14,16 +14,20 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, ProgrammingError
 
 from services.ch_bridge.ddl import Deployment, create_database, quoted_identifier
+from services.ch_bridge.error_codes import ERROR_CLASSES, UNKNOWN_DATABASE
 from services.ch_bridge.settings import Clickhouse, without_password
-from shared.errors import Hopeless, Unreachable
+from services.ch_bridge.upgrade import prepare_database
+from shared.errors import Unreachable
 from shared.settings import BadSettings
+from shared.sinks.failures import Failures
 
 ClientAnswer = TypeVar("ClientAnswer")
-HOPELESS = {6, 27, 53, 69, 72, 117, 349}
-"""Codes for data that ClickHouse cannot read or convert. All others are transient: down, busy, read-only, disk full."""
-UNKNOWN_DATABASE = 81
 STATEMENT_TIMEOUT_S = 120
 """Limit for an answer, unless the URL has another `send_receive_timeout`."""
+WIDE: Final = {"max_query_size": 100_000_000, "max_ast_elements": 10_000_000, "max_expanded_ast_elements": 10_000_000}
+"""Settings for tables of thousands of columns; by default a server parses 262,144 bytes and 50,000 elements."""
+LONGEST_USUAL = 100_000
+"""Characters of a statement or of a table's definition beyond which WIDE is sent."""
 
 
 class Connection:
@@ -31,7 +35,8 @@ class Connection:
 
     Raises (all methods):
         Unreachable: the server does not answer, or asks to try again; doing so is safe, whatever is stored already.
-        Hopeless: the server will never accept this.
+        StaleSchema: a table or column is not what the statement expects.
+        Hopeless: the server will never accept this, or its error has come again for too long.
         BadSettings: the client does not understand the URL.
     """
 
@@ -44,11 +49,12 @@ class Connection:
         self.drop_repeats = drop_repeats
         self.deployment = Deployment(settings.cluster, settings.table_engine)
         """The servers that statements are rendered for."""
+        self.failures = Failures("clickhouse", ERROR_CLASSES, settings.unknown_error_s)
         self.client: Client | None = None
 
-    def do(self, statement: str) -> None:
-        """Executes a statement that returns no rows."""
-        self._guarded(lambda client: client.command(statement))
+    def do(self, statement: str, *, wide: bool = False) -> None:
+        """Executes a statement that returns no rows; `wide`: it creates or alters a table with a long definition."""
+        self._guarded(lambda client: client.command(statement, settings=WIDE if wide else None))
 
     def ask(self, query: str, **parameters: str) -> Sequence[Sequence[Any]]:
         """Returns the rows of a query; it refers to parameters as `{name:String}`."""
@@ -60,6 +66,7 @@ class Connection:
         settings: dict[str, Any] = {
             "optimize_on_insert": 0,  # replacing rows is left to merges
             "max_partitions_per_insert_block": 0,  # no limit: a replay may contain any number of days
+            **(WIDE if sum(map(len, columns)) > LONGEST_USUAL else {}),
         }
         if self.drop_repeats:
             settings["insert_deduplication_token"] = hashlib.sha256(body).hexdigest()
@@ -81,15 +88,17 @@ class Connection:
         try:
             if self.client is None:
                 self.client = _created(self.settings, self.deployment)
+                prepare_database(self.client.command, self.deployment)
             return do(self.client)
         except DatabaseError as error:
             self.close()
-            if error.code in HOPELESS:
-                raise Hopeless(f"ClickHouse: {error}") from error
-            raise Unreachable(f"ClickHouse: {error}") from error
+            raise self.failures.exception(error.code or 0, f"ClickHouse: {error}") from error
         except (ClickHouseError, OSError) as error:
             self.close()
             raise Unreachable(f"ClickHouse: {error}") from error
+        except Unreachable:
+            self.close()
+            raise
 
 
 def client_of(settings: Clickhouse) -> Client:

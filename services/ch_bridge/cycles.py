@@ -5,18 +5,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from services.ch_bridge.connection import Connection
-from services.ch_bridge.ddl import ROWS_SUFFIX, Deployment, quoted_identifier
+from services.ch_bridge.ddl import ROWS_SUFFIX, Deployment
+from services.ch_bridge.own_columns import add_own_columns
 from services.ch_bridge.render import LATEST_S
 from shared.cycle_figures import CycleFigures
 from shared.errors import Hopeless
-from shared.sinks.cycles import CYCLE_COLUMNS, FigureKind, cycle_cells
+from shared.sinks.cycles import CYCLE_COLUMNS, cycle_cells
 from shared.sinks.names import CYCLE_TABLE
-
-FIGURE_TYPES: dict[FigureKind, str] = {
-    "integer": "Nullable(Int64)",
-    "number": "Nullable(Float64)",
-    "json": "Nullable(String)",
-}
 
 
 def cycle_table_statements(deployment: Deployment) -> Iterator[str]:
@@ -27,11 +22,7 @@ def cycle_table_statements(deployment: Deployment) -> Iterator[str]:
         "ts DateTime('UTC') COMMENT 'end of the period', ver UInt64 COMMENT 'when they were told, ms: the newest win') "
         f"ENGINE = {deployment.engine_with_version('ver')} ORDER BY (system, ts)"
     )
-    columns = [
-        f"ADD COLUMN IF NOT EXISTS {quoted_identifier(name)} {FIGURE_TYPES[kind]}"
-        for name, kind in CYCLE_COLUMNS.items()
-    ]
-    yield f"ALTER TABLE {rows}{on} {', '.join(columns)}"
+    yield add_own_columns(rows, on, CYCLE_COLUMNS)
     yield f"CREATE OR REPLACE VIEW {CYCLE_TABLE}{on} AS SELECT * EXCEPT ver FROM {rows} FINAL"
 
 

@@ -7,10 +7,12 @@ view with the table's plain name takes each counter from the newest file that ha
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
-from shared.sinks.names import KEY_COLUMNS, OBJECT_TABLE
+from services.ch_bridge.comments import column_comment, counter_of_comment, table_comment
+from shared.sinks.names import KEY_COLUMNS, OBJECT_TABLE, GroupKey
 from shared.sinks.values import ColumnKind
 
 ROWS_SUFFIX = "_rows"
@@ -25,11 +27,14 @@ KIND_OF_TYPE: Mapping[str, ColumnKind] = {COLUMN_TYPES[kind]: kind for kind in (
 """Every other type is text, which holds vectors too."""
 ROW_KEY = ("ts", "element", "object", "gp_s")
 """The columns that identify a row in the view."""
+COLUMNS_PER_STATEMENT = 1000
+"""Most columns that one ALTER TABLE adds or changes."""
 TABLE_COLUMNS = """SELECT name, type, comment FROM system.columns
 WHERE database = currentDatabase() AND table = {name:String}"""
 """The query for the columns of a table or view."""
-TABLE_ENGINE = "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {name:String}"
-"""The query for a table's engine; no row if the table does not exist."""
+TABLE_ENGINE = """SELECT engine_full, comment, engine FROM system.tables
+WHERE database = currentDatabase() AND name = {name:String}"""
+"""The query for a table's engine with its arguments, comment and engine; no row if the table does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +62,30 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnDefinition:
+class CounterColumn:
     """The column that stores one counter."""
 
+    name: str
     kind: ColumnKind
-    comment: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """The state of a table, present or wanted."""
+    """The state of a group's table, present or wanted."""
 
     name: str
     """Name of the view; the table behind it has a suffix."""
-    group: str
-    columns: Mapping[str, ColumnDefinition]
+    group: GroupKey
+    columns: Mapping[str, CounterColumn]
+    """Columns by counter."""
     retention_days: int = 0
     """0: rows are kept for ever."""
     exists: bool = True
     in_view: Mapping[str, ColumnKind] | None = None
-    """Counters that the view shows; None if there is no view."""
+    """Kinds of the columns that the view shows; None if there is no view."""
+    others: frozenset[str] = field(default=frozenset())
+    """Columns of no counter, which somebody else added."""
 
 
 ColumnRows = Sequence[Sequence[str]]
@@ -84,20 +93,19 @@ ColumnRows = Sequence[Sequence[str]]
 
 
 def table_state(
-    name: str, group: str, engine: Sequence[Sequence[str]], in_table: ColumnRows, in_view: ColumnRows
+    name: str, group: GroupKey, engine: Sequence[Sequence[str]], in_table: ColumnRows, in_view: ColumnRows
 ) -> TableState:
     """Returns the present state of a table from the server's answers to TABLE_ENGINE and TABLE_COLUMNS."""
     days = ttl_days(engine[0][0]) if engine else 0
-    viewed = {column: found.kind for column, found in _counters(in_view).items()} if in_view else None
-    return TableState(name, group, _counters(in_table), days, bool(engine), viewed)
-
-
-def _counters(columns: ColumnRows) -> dict[str, ColumnDefinition]:
-    return {
-        name: ColumnDefinition(KIND_OF_TYPE.get(kind, "text"), comment)
-        for name, kind, comment in columns
-        if name not in KEY_COLUMNS
+    counters = {column: counter_of_comment(comment) for column, _, comment in in_table if column not in KEY_COLUMNS}
+    columns = {
+        found.counter: CounterColumn(column, KIND_OF_TYPE.get(kind, "text"), found.unit)
+        for column, kind, _ in in_table
+        if (found := counters.get(column))
     }
+    others = frozenset(column for column, found in counters.items() if found is None)
+    shown = {column: KIND_OF_TYPE.get(kind, "text") for column, kind, _ in in_view if column not in KEY_COLUMNS}
+    return TableState(name, group, columns, days, bool(engine), shown if in_view else None, others)
 
 
 def create_database(name: str, deployment: Deployment) -> str:
@@ -120,30 +128,41 @@ def create_object_table(deployment: Deployment) -> str:
 def next_statements(present: TableState, wanted: TableState, deployment: Deployment) -> list[str]:
     """Returns the statements that bring a table nearer to the wanted state; none if it is in that state.
 
-    `wanted` names only the columns that are missing or too narrow; all others stay. The view comes in a later round,
-    with all columns that exist by then, as another writer may have added some.
+    `wanted` names only the columns that are missing or too narrow; all others stay. A new table is read again before
+    it gets columns, as its name may belong to another group by then. The view comes in a later round, with all columns
+    that exist by then, as another writer may have added some.
     """
-    statements = [] if present.exists else [_create_table(wanted, deployment)]
-    if changes := _column_changes(present, wanted) + _ttl_changes(present, wanted):
-        table = quoted_identifier(wanted.name + ROWS_SUFFIX)
-        statements.append(f"ALTER TABLE {table}{deployment.on} {', '.join(changes)}")
-    if not statements and present.in_view != {column: found.kind for column, found in present.columns.items()}:
+    if not present.exists:
+        return [_create_table(wanted, deployment)]
+    table = quoted_identifier(wanted.name + ROWS_SUFFIX)
+    changes = iter([*_column_changes(present, wanted), *_ttl_changes(present, wanted)])
+    statements = [
+        f"ALTER TABLE {table}{deployment.on} {', '.join(some)}"
+        for some in iter(lambda: list(islice(changes, COLUMNS_PER_STATEMENT)), [])
+    ]
+    if not statements and present.in_view != {column.name: column.kind for column in present.columns.values()}:
         return [_create_view(present, deployment)]
     return statements
 
 
-def _column_changes(present: TableState, wanted: TableState) -> list[str]:
-    return [
-        f"MODIFY COLUMN {quoted_identifier(column)} {COLUMN_TYPES[to.kind]}"
-        if column in present.columns
-        else f"ADD COLUMN IF NOT EXISTS {quoted_identifier(column)} {COLUMN_TYPES[to.kind]} "
-        f"{_comment(to.comment)}CODEC(ZSTD(1))"
-        for column, to in wanted.columns.items()
-    ]
+def definition_size(table: TableState) -> int:
+    """Returns about how many characters the longer of the definitions of a table and its view has."""
+    return sum(100 + 4 * len(column.name) + len(counter) for counter, column in table.columns.items())
+
+
+def _column_changes(present: TableState, wanted: TableState) -> Iterator[str]:
+    """Yields the changes in the order of names: ClickHouse accepts `X.sub` after `X`, but not before it."""
+    for counter, to in sorted(wanted.columns.items(), key=lambda item: item[1].name):
+        column = f"{quoted_identifier(to.name)} {COLUMN_TYPES[to.kind]}"
+        if counter in present.columns:
+            yield f"MODIFY COLUMN {column}"
+        else:
+            comment = string_literal(column_comment(counter, to.unit))
+            yield f"ADD COLUMN IF NOT EXISTS {column} COMMENT {comment} CODEC(ZSTD(1))"
 
 
 def _ttl_changes(present: TableState, wanted: TableState) -> list[str]:
-    if not present.exists or present.retention_days == wanted.retention_days:
+    if present.retention_days == wanted.retention_days:
         return []
     return [f"MODIFY {_ttl(wanted.retention_days)}" if wanted.retention_days else "REMOVE TTL"]
 
@@ -158,15 +177,6 @@ def ttl_days(engine: str) -> int:
     return int(found[1]) if found else 0
 
 
-def column_comment(column: str, counter: str, unit: str) -> str:
-    """Returns what the column's name does not show: the counter's name if it differs, and the unit.
-
-    >>> column_comment("ts_27e4a1", "ts", "octets")
-    'ts, octets'
-    """
-    return ", ".join(part for part in (counter if counter != column else "", unit) if part)
-
-
 def _create_table(table: TableState, deployment: Deployment) -> str:
     ttl = f"{_ttl(table.retention_days)} " if table.retention_days else ""
     return (
@@ -177,34 +187,38 @@ def _create_table(table: TableState, deployment: Deployment) -> str:
         "gp_s UInt32 COMMENT 'granularity period', "
         "suspect UInt8, "
         "ver Int64 COMMENT 'of the file: the newer one wins', "
-        "part UInt32 COMMENT 'checksum of the counters it came with: others of the same file replace nothing'"
-        f") ENGINE = {deployment.engine} PARTITION BY toYYYYMMDD(ts) ORDER BY (element, object, ts, gp_s, ver, part) "
+        "parsed_s UInt32 COMMENT 'when the file was parsed: of one file, the later parse wins', "
+        "part UInt64 COMMENT 'digest of the counters it came with: others of the same file replace nothing'"
+        f") ENGINE = {deployment.engine_with_version('parsed_s')} "
+        "PARTITION BY toYYYYMMDD(ts) ORDER BY (element, object, ts, gp_s, ver, part) "
         f"{ttl}SETTINGS ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, "
         # Only large data parts store each column in a file of its own: files for 200 columns are half an insert's cost.
         "min_bytes_for_wide_part = 67108864, "
         "non_replicated_deduplication_window = 10000, replicated_deduplication_window = 10000 "
-        f"{_comment(table.group)}".rstrip()
+        f"COMMENT {string_literal(table_comment(table.group, table.name))}"
     )
 
 
 def _create_view(table: TableState, deployment: Deployment) -> str:
-    """Returns the view that takes each counter from the newest file; a query reads only the columns that it names."""
-    counters = map(quoted_identifier, sorted(table.columns))
-    newest = [f"argMaxIf(r.{c}, r.ver, isNotNull(r.{c})) AS {c}" for c in counters]
-    keys = [f"r.{key} AS {key}" for key in ROW_KEY]
-    columns = [*keys, "argMax(r.suspect, r.ver) AS suspect", "max(r.ver) AS ver", *newest]
+    """Returns the view that takes each counter from the newest file; a query reads only the columns that it names.
+
+    No column begins with an underscore, so `_r.ts` cannot be a column's name.
+    """
+    counters = (quoted_identifier(name) for name in sorted(column.name for column in table.columns.values()))
+    newest = [f"argMaxIf(_r.{c}, _version, isNotNull(_r.{c})) AS {c}" for c in counters]
+    keys = [f"_r.{key} AS {key}" for key in ROW_KEY]
+    by = ", ".join(f"_r.{key}" for key in ROW_KEY)
+    columns = [*keys, "argMax(_r.suspect, _version) AS suspect", "max(_r.ver) AS ver", *newest]
     return (
-        f"CREATE OR REPLACE VIEW {quoted_identifier(table.name)}{deployment.on} AS SELECT {', '.join(columns)} "
-        f"FROM {quoted_identifier(table.name + ROWS_SUFFIX)} AS r GROUP BY {', '.join(f'r.{key}' for key in ROW_KEY)}"
+        f"CREATE OR REPLACE VIEW {quoted_identifier(table.name)}{deployment.on} AS "
+        f"WITH bitShiftLeft(toInt128(_r.ver), 32) + _r.parsed_s AS _version SELECT {', '.join(columns)} "
+        f"FROM {quoted_identifier(table.name + ROWS_SUFFIX)} AS _r GROUP BY {by} "
+        f"COMMENT {string_literal(table_comment(table.group, table.name))}"
     )
 
 
 def _ttl(days: int) -> str:
     return f"TTL ts + INTERVAL {days} DAY"
-
-
-def _comment(text: str) -> str:
-    return f"COMMENT {string_literal(text)} " if text else ""
 
 
 def quoted_identifier(name: str) -> str:

@@ -1,13 +1,14 @@
 """The entry point for tools: everything they use of this service's code.
 
-`client_of` returns a client for reading what is stored, in tables named with `ROWS_SUFFIX` (see ddl.py) and through
-`quoted_identifier`; `ChBridgeSettings` lists the settings for the reference page; `replay_sink` stores messages again.
+`client_of` returns a client for reading what is stored: pm_group has the names of tables, pm_counter those of columns,
+and `quoted_identifier` quotes them; `ChBridgeSettings` lists the settings for the reference page; `replay_sink` stores
+messages again.
 """
 
 from functools import partial
 
 from services.ch_bridge.connection import client_of
-from services.ch_bridge.ddl import ROWS_SUFFIX, quoted_identifier
+from services.ch_bridge.ddl import quoted_identifier
 from services.ch_bridge.repository import ClickhouseRepository
 from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, clickhouse_of, without_password
 from services.ch_bridge.sink import ClickhouseBridge
@@ -15,7 +16,6 @@ from shared.settings import Settings
 from shared.sinks.rules import storage_rules
 
 __all__ = [
-    "ROWS_SUFFIX",
     "ChBridgeSettings",
     "Clickhouse",
     "clickhouse_of",

@@ -2,23 +2,21 @@
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, groupby
 from math import nan as NAN  # noqa: N812 - a constant
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyarrow as pa
 
 from shared.errors import Hopeless
 from shared.messages import CounterBatch
 from shared.sinks.landing import RefusedBatches
-from shared.sinks.names import column_name, table_name
+from shared.sinks.names import name_digest
 from shared.sinks.values import EXACT_INTEGER, HELD_BY, ColumnKind, ValueKind, as_text, value_kind
 
 LATEST_S = 2**32 - 1
@@ -44,28 +42,29 @@ class RowBlock:
 
         Raises:
             Hopeless: a row does not have one value per counter.
-            RefusedBatches: two counters have the same column name.
+            RefusedBatches: a counter is there twice.
         """
-        self.counters = {column_name(counter, ()): counter for counter in counters}
-        """Counter by column name, in the order of the rows' values."""
-        self.positions = {column: at for at, column in enumerate(self.counters, 2)}
+        self.counters = {counter: at for at, counter in enumerate(counters)}
+        """Position of each counter in the rows' values."""
         self.batches = batches
         self.rows = list(chain.from_iterable(batch.rows for batch in batches))
-        self.part = crc32(orjson.dumps(counters))
+        self.part = int.from_bytes(name_digest(*counters)[:8])
         if set(map(len, self.rows)) - {2 + len(counters)}:
             raise Hopeless(f"{batches[0].group}: a row does not have one value per counter")
         if len(self.counters) < len(counters):
-            why = f"{batches[0].group}: two of its counters have the same column name"
+            why = f"{batches[0].group}: a counter is there twice"
             raise RefusedBatches([(batch, why) for batch in batches])
 
-    def values(self, column: str) -> list[Any]:
-        """Returns a column's values as they are in the messages."""
-        at = self.positions.get(column)
-        return [None] * len(self.rows) if at is None else [row[at] for row in self.rows]
+    def values(self, counter: str) -> list[Any]:
+        """Returns a counter's values as they are in the messages."""
+        if counter not in self.counters:
+            return [None] * len(self.rows)
+        at = 2 + self.counters[counter]
+        return [row[at] for row in self.rows]
 
     @cached_property
     def numbers(self) -> Mapping[str, Numbers | None]:
-        """The numbers of each column; None if floating point does not hold every value exactly.
+        """The numbers of each counter; None if floating point does not hold every value exactly.
 
         They are packed row by row: the values of a row are adjacent in memory, those of a column are not, and struct is
         the fastest way to read Python's numbers. As it rounds large integers silently, a column that has one is checked
@@ -74,12 +73,12 @@ class RowBlock:
         try:
             table = np.frombuffer(b"".join(chain.from_iterable(map(_packed, self.batches))))
         except (struct.error, OverflowError):  # a word, a vector, or an integer beyond the range of floating point
-            return {column: _numbers(self.values(column)) for column in self.counters}
+            return {counter: _numbers(self.values(counter)) for counter in self.counters}
         table = table.reshape(len(self.rows), len(self.counters))
         large = set(np.flatnonzero((np.abs(table) >= EXACT_INTEGER).any(axis=0)).tolist())
         return {
-            column: _numbers(self.values(column)) if at in large else table[:, at]
-            for at, column in enumerate(self.counters)
+            counter: _numbers(self.values(counter)) if at in large else table[:, at]
+            for counter, at in self.counters.items()
         }
 
 
@@ -106,48 +105,57 @@ class ColumnarRows:
 
     system: str
     group: str
-    table: str
     keys: Mapping[str, pa.Array]
     blocks: Sequence[RowBlock]
-    counters: Mapping[str, str]
-    """Counter by column name; only counters with a value in at least one row."""
     numbers: Mapping[str, Numbers | None]
-    """The numbers of each column; None if floating point does not hold every value exactly."""
+    """The numbers of each counter; None if floating point does not hold every value exactly.
 
-    def values(self, column: str) -> list[Any]:
-        """Returns a column's values as they are in the messages."""
-        return [value for block in self.blocks for value in block.values(column)]
+    Only counters with a value in at least one row are here.
+    """
+
+    @property
+    def counters(self) -> Collection[str]:
+        """The counters with a value in at least one row."""
+        return self.numbers.keys()
+
+    @property
+    def all_counters(self) -> Collection[str]:
+        """The counters with or without a value."""
+        return dict.fromkeys(counter for block in self.blocks for counter in block.counters).keys()
+
+    def values(self, counter: str) -> list[Any]:
+        """Returns a counter's values as they are in the messages."""
+        return [value for block in self.blocks for value in block.values(counter)]
 
     def objects(self) -> set[tuple[str, str]]:
         """Returns element and measObjLdn of every row."""
         return {(batch.element, row[0]) for block in self.blocks for batch in block.batches for row in batch.rows}
 
-    def declared(self, column: str) -> tuple[str | None, str]:
+    def declared(self, counter: str) -> tuple[str | None, str]:
         """Returns the type and the unit that the counter dictionary declares, as far as any batch carries them."""
-        counter = self.counters[column]
         found = [(batch.types, batch.units) for block in self.blocks for batch in block.batches]
         kind = next((types[counter] for types, _ in found if counter in types), None)
         return kind, next((units[counter] for _, units in found if counter in units), "")
 
-    def value_kind(self, column: str) -> ValueKind:
-        """Returns the kind of a column's values; 1.0 counts as the integer 1 here."""
-        numbers = self.numbers[column]
+    def value_kind(self, counter: str) -> ValueKind:
+        """Returns the kind of a counter's values; 1.0 counts as the integer 1 here."""
+        numbers = self.numbers[counter]
         if numbers is None:
-            return value_kind(self.values(column))
+            return value_kind(self.values(counter))
         whole = np.isnan(numbers) | ((numbers == np.trunc(numbers)) & (np.abs(numbers) < EXACT_INTEGER))
         return "count" if whole.all() else "fraction"
 
-    def cells(self, column: str, kind: ColumnKind) -> pa.Array:
+    def cells(self, counter: str, kind: ColumnKind) -> pa.Array:
         """Returns the cells for a column of this kind, which must hold the values."""
-        numbers = self.numbers[column]
+        numbers = self.numbers[counter]
         if kind == "number":
             return pa.array(numbers, from_pandas=True)  # NaN is null
         if kind == "integer" and numbers is not None:
             missing = np.isnan(numbers)
             return pa.array(np.where(missing, 0, numbers).astype(np.int64), mask=missing)
         if kind == "integer":
-            return pa.array(self.values(column), pa.int64())
-        return pa.array(map(as_text, self.values(column)), pa.string())
+            return pa.array(self.values(counter), pa.int64())
+        return pa.array(map(as_text, self.values(counter)), pa.string())
 
 
 def columnar_rows(batches: Iterable[CounterBatch]) -> Iterator[ColumnarRows]:
@@ -155,7 +163,7 @@ def columnar_rows(batches: Iterable[CounterBatch]) -> Iterator[ColumnarRows]:
 
     Raises:
         Hopeless: a row does not have one value per counter, or a key does not fit its column.
-        RefusedBatches: two counters of a batch have the same column name.
+        RefusedBatches: a counter is there twice in a batch.
     """
 
     def group_of(batch: CounterBatch) -> tuple[str, str]:
@@ -170,24 +178,16 @@ def _columnar_rows(system: str, group: str, batches: Iterable[CounterBatch]) -> 
     for batch in batches:
         alike[tuple(batch.counters)].append(batch)
     blocks = [RowBlock(*block) for block in alike.items()]
-    counters = {column: counter for block in blocks for column, counter in block.counters.items()}
-    found = {column: _side_by_side(blocks, column) for column in counters}
+    counters = dict.fromkeys(counter for block in blocks for counter in block.counters)
+    found = {counter: _side_by_side(blocks, counter) for counter in counters}
     with_values = {
-        column: numbers for column, numbers in found.items() if numbers is None or not np.isnan(numbers).all()
+        counter: numbers for counter, numbers in found.items() if numbers is None or not np.isnan(numbers).all()
     }
-    return ColumnarRows(
-        system,
-        group,
-        table_name(system, group),
-        _keys(blocks),
-        blocks,
-        {column: counters[column] for column in with_values},
-        with_values,
-    )
+    return ColumnarRows(system, group, _keys(blocks), blocks, with_values)
 
 
-def _side_by_side(blocks: Sequence[RowBlock], column: str) -> Numbers | None:
-    parts = [block.numbers.get(column, np.full(len(block.rows), NAN)) for block in blocks]
+def _side_by_side(blocks: Sequence[RowBlock], counter: str) -> Numbers | None:
+    parts = [block.numbers.get(counter, np.full(len(block.rows), NAN)) for block in blocks]
     whole = [part for part in parts if part is not None]
     return np.concatenate(whole) if len(whole) == len(parts) else None
 
@@ -203,7 +203,7 @@ def _keys(blocks: Sequence[RowBlock]) -> dict[str, pa.Array]:
         return np.repeat(np.array(values, dtype=kind), sizes)
 
     rows = [row for block in blocks for row in block.rows]
-    parts = np.array([block.part for block in blocks], np.uint32)
+    parts = np.array([block.part for block in blocks], np.uint64)
     of_row = np.repeat(np.arange(len(batches)), sizes)
     try:
         return {
@@ -213,6 +213,7 @@ def _keys(blocks: Sequence[RowBlock]) -> dict[str, pa.Array]:
             "gp_s": pa.array(of_batches([b.gp_s for b in batches], np.uint32)),
             "suspect": pa.array([row[1] for row in rows], pa.uint8()),
             "ver": pa.array(of_batches([b.ver for b in batches], np.int64)),
+            "parsed_s": pa.array(of_batches([b.parsed_s for b in batches], np.uint32)),
             "part": pa.array(np.repeat(parts, [len(block.rows) for block in blocks])),
         }
     except (pa.ArrowException, OverflowError) as error:

@@ -66,6 +66,8 @@ class ClickhouseRepository:
         rules = self.rules(rows.system)
         if rules.split_dn:
             self.objects.add(rows.system, rows.objects())
-        columns = self.schema.table(rows, rules).columns
-        cells = {column: rows.cells(column, columns[column].kind) for column in rows.counters}
-        self.connection.insert(rows.table + ROWS_SUFFIX, {**rows.keys, **cells})
+        table = self.schema.table(rows, rules)
+        cells = {
+            table.columns[counter].name: rows.cells(counter, table.columns[counter].kind) for counter in rows.counters
+        }
+        self.connection.insert(table.name + ROWS_SUFFIX, {**rows.keys, **cells})

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from shared.configuration.resolve import Name, Number, Seconds
 from shared.settings import BadSettings, Settings
+from shared.sinks.failures import UNKNOWN_ERROR
 from shared.sinks.loop import SinkLimits
 
 HARMLESS_OPTIONS = frozenset(
@@ -30,6 +31,7 @@ class Clickhouse:
 
     url: Annotated[Name, "http(s)://user:password@host:port/database?ca_cert=..."] = "http://localhost:8123/pmflow"
     cluster: Annotated[str, "whose servers all get the tables (ON CLUSTER); none: the server of the URL"] = ""
+    unknown_error_s: Annotated[Seconds, UNKNOWN_ERROR] = 600.0
     engine: Annotated[str, "of the tables; else ReplacingMergeTree, in a cluster ReplicatedReplacingMergeTree"] = ""
 
     def __post_init__(self) -> None:

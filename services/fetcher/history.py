@@ -42,6 +42,8 @@ class FileHistory:
     """The newest one that answers an announcement."""
     through: FileStatus | None = None
     """The newest one in READ_STAGES."""
+    is_retried: bool = False
+    """True if the file was `postponed` after that, as an operator does to have it read again."""
 
     def followed_by(self, status: FileStatus) -> "FileHistory":
         """Returns the history with one more status."""
@@ -49,20 +51,25 @@ class FileHistory:
             newest=status,
             answer=self.answer if status.stage in UNDER_WAY else status,
             through=status if status.stage in READ_STAGES else self.through,
+            is_retried=status.stage not in READ_STAGES and (self.is_retried or status.stage == "postponed"),
         )
 
     def answer_to(self, file: FileFound, *, is_missing: bool, now_s: float) -> EarlierAnswer | None:
         """Returns the earlier answer to an announcement; None if the file must be processed.
 
         Args:
-            file: the announcement. A later one has a higher attempt, and an answer to an earlier one does not count.
+            file: the announcement. A later one has a higher attempt. An answer to an earlier one counts only if the
+                file was read, and is neither retried nor collected again by a backfill.
             is_missing: whether the file is no longer where it was found: then it is what it became before, whichever
                 announcement led to it.
             now_s: seconds since 1970.
         """
-        known = self.through
-        if known is None or not (is_missing or known.attempt >= file.attempt):
-            known = self.answer if self.answer and self.answer.attempt >= file.attempt else None
+        is_wanted_again = self.is_retried or bool(file.lies_at)
+        known, answer = self.through, self.answer
+        if self.is_retried and known and known.stage in {"parsed", "failed"}:
+            known = None  # it was never settled, so what was read of it may not have been stored
+        if known is None or not (is_missing or known.attempt >= file.attempt or not is_wanted_again):
+            known = answer if answer and answer.attempt >= file.attempt else None
         if known is None or (is_missing and known.stage not in READ_STAGES):
             return None
         is_hidden = self.newest.stage in MAY_HIDE - {known.stage} and self.newest.attempt <= file.attempt

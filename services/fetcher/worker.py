@@ -19,8 +19,9 @@ from services.fetcher.parse.unpack import Incomplete
 from services.fetcher.parse.values.period import is_plausible
 from services.fetcher.settings import FetcherSettings
 from shared.errors import Hopeless, Unreachable
-from shared.messages import FileFound, FileStatus, status_of, version_of
+from shared.messages import FileFound, FileStatus, status_of
 from shared.remote.session import Gone
+from shared.versions import version_of
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +191,10 @@ class FileProcessorWorker:
             zone = self.zone(file).key
             name = file.path.rpartition("/")[2]
             ver = version_of(file.file_id, file.mtime_s)
-            origin = Origin(file.system, file.file_id, file.element, ver, zone, name, self.aliases(file))
+            origin = Origin(
+                file.system, file.file_id, file.element, ver, zone, name, self.aliases(file),
+                endpoint=file.endpoint, parsed_s=int(time()),
+            )  # fmt: skip
             size = len(found) if isinstance(found, bytes) else Path(found.name).stat().st_size
             try:
                 return self.parse(found if isinstance(found, bytes) else Path(found.name), origin)
@@ -204,19 +208,17 @@ class FileProcessorWorker:
     def _publish(self, file: FileFound, parsed: Parsed) -> FileStatus:
         counts = parsed.counts
         self.publisher.quarantine(file, parsed.quarantined)
-        remarks = [*parsed.notes, *(f"{reason}: {values}" for reason, values in counts.reasons.items())]
         if counts.reasons and not parsed.batches:
             _count_values(file.system, counts)
-            raise Hopeless(f"no value could be stored: {'; '.join(remarks)}")
+            raise Hopeless(f"no value could be stored: {_remarks(parsed)}")
         if counts.mistyped:
             _report_mistyped(file, counts.mistyped)
-        for batch in parsed.batches:
-            metrics.MESSAGE_ROWS.observe(batch.rows)
         sent = (batch.value for batch in parsed.batches)
         topic, partition, first_offset, last_offset = self.publisher.counters(file, sent)
         _count_values(file.system, counts)
+        _count_rows(parsed)
         return replace(
-            status_of(file, "parsed", time(), "; ".join(remarks)),
+            status_of(file, "parsed", time(), _remarks(parsed)),
             end_s=file.end_s if is_plausible(file.end_s) else max((b.end_s for b in parsed.batches), default=0),
             parsed_s=time(),
             topic=topic,
@@ -230,7 +232,19 @@ class FileProcessorWorker:
             nulls=counts.nulls,
             quarantined=counts.quarantined,
             dropped=counts.dropped,
+            job=",".join(parsed.facts.jobs),
+            sw_version=parsed.facts.sw_version,
+            managed_element=parsed.facts.managed_element,
         )
+
+
+def _count_rows(parsed: Parsed) -> None:
+    for batch in parsed.batches:
+        metrics.MESSAGE_ROWS.observe(batch.rows)
+
+
+def _remarks(parsed: Parsed) -> str:
+    return "; ".join([*parsed.notes, *(f"{reason}: {values}" for reason, values in parsed.counts.reasons.items())])
 
 
 def _report_mistyped(file: FileFound, counters: Mapping[str, int]) -> None:

@@ -1,10 +1,11 @@
-"""Starts the service: writer threads, one thread for partitions and one for cycle statistics, until SIGTERM."""
+"""Starts the service: writer threads, and one thread each for partitions, cycles and files, until SIGTERM."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event, Thread
 
 from services.mysql_writer.cycles import CycleTable
+from services.mysql_writer.files import FileTable
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
 from services.mysql_writer.settings import Mysql, MysqlWriterSettings, mysql_of, mysql_rules
@@ -18,7 +19,9 @@ from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
 from shared.settings import load
-from shared.sinks.cycles import CycleKeeper
+from shared.sinks.cycles import KEPT_CYCLES
+from shared.sinks.files import KEPT_STATUSES
+from shared.sinks.keeper import TableKeeper
 from shared.sinks.loop import SinkWorker
 from shared.watch import Watch
 
@@ -44,7 +47,11 @@ def work(parts: WriterParts, heartbeat: Heartbeat) -> None:
 
     with exit_on_error("write to MySQL"):
         settings = watch.settings
-        repository = Repository(mysql_of(settings), lambda system: mysql_rules(watch.settings, system))
+        repository = Repository(
+            mysql_of(settings),
+            lambda system: mysql_rules(watch.settings, system),
+            objects_in_memory=parts.own.objects_in_memory,
+        )
         consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer")
         sink = MysqlWriterWorker(repository, heartbeat)
         SinkWorker(sink, consumer, parts.producer, parts.own, heartbeat, parts.budget).run(wanted, parts.stop)
@@ -56,7 +63,17 @@ def keep_cycles(parts: WriterParts, heartbeat: Heartbeat) -> None:
     with exit_on_error("keep cycles"):
         table = CycleTable(parts.database)
         consumer = Consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-mysql-writer-cycles")
-        CycleKeeper(consumer, DeadLetters(parts.producer), table, heartbeat, parts.budget).run(parts.stop)
+        TableKeeper(KEPT_CYCLES, consumer, DeadLetters(parts.producer), table, heartbeat, parts.budget).run(parts.stop)
+        table.close()
+
+
+def keep_files(parts: WriterParts, heartbeat: Heartbeat) -> None:
+    """Stores the history of files, until stopped."""
+    with exit_on_error("keep files"):
+        table = FileTable(parts.database, lambda system: mysql_rules(parts.watch.settings, system).retention_days)
+        consumer = Consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-mysql-writer-files")
+        letters = DeadLetters(parts.producer)
+        TableKeeper(KEPT_STATUSES, consumer, letters, table, heartbeat, parts.budget).run(parts.stop)
         table.close()
 
 
@@ -86,10 +103,11 @@ def main() -> None:
         budget=budget_of(settings.defects),
         stop=stop,
     )
-    cycle_heartbeat, *writer_heartbeats = heartbeats(settings.health.file, 1 + own.writers)
+    cycle_heartbeat, file_heartbeat, *writer_heartbeats = heartbeats(settings.health.file, 2 + own.writers)
     threads = [Thread(target=work, args=(parts, heartbeat)) for heartbeat in writer_heartbeats]
     threads.append(Thread(target=keep_partitions, args=(parts,)))
     threads.append(Thread(target=keep_cycles, args=(parts, cycle_heartbeat)))
+    threads.append(Thread(target=keep_files, args=(parts, file_heartbeat)))
     for thread in threads:
         thread.start()
     parts.watch.follow(own.config_look_s, stop)

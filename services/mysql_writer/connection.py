@@ -9,29 +9,16 @@ from typing import Any
 import pymysql
 
 from services.mysql_writer.ddl import quoted_identifier
+from services.mysql_writer.error_codes import ERROR_CLASSES, NO_SUCH_DATABASE
 from services.mysql_writer.settings import Mysql
+from services.mysql_writer.upgrade import prepare_database
 from shared.errors import Hopeless, Unreachable
 from shared.settings import secret
+from shared.sinks.failures import Failures
 
 log = logging.getLogger(__name__)
 STATEMENT_TIMEOUT_S = 60.0
 """A statement without any answer for this long is tried again, as writers must show progress (shared/health.py)."""
-DUPLICATE_COLUMN = 1060
-STALE_SCHEMA = {1054, 1146}  # unknown column, no such table: another process changed the schema
-STORAGE = {1003, 1005, 1016, 1021, 1024, 1025, 1026, 1028, 1030, 1037, 1038, 1114, 1815}
-"""Full disk or memory, in either engine; 1815 is MariaDB's internal error when a new column finds no space."""
-TRANSIENT = STALE_SCHEMA | STORAGE | {
-    1040, 1041, 1053, 1129, 1158, 1159, 1160, 1161, 1180, 1203, 1205, 1213, 1226, 1290, 1317, 1836, 3024,
-    2002, 2003, 2006, 2013, 2055,
-}  # fmt: skip
-"""Server unreachable, shutting down or read-only; too many connections; deadlock, lock wait; connection lost."""
-NO_SUCH_DATABASE = 1049
-NEEDS_OPERATOR = {1044, 1045, NO_SUCH_DATABASE, 1142}
-"""Access or command denied, unknown database: the data waits in Kafka until an operator fixes it."""
-
-
-class StaleSchema(Unreachable):
-    """A table or column changed: the schema must be read again."""
 
 
 class Execute:
@@ -110,7 +97,8 @@ class Connection:
 
     Raises (all methods):
         Unreachable: the server does not answer, or asks to try again; the transaction is rolled back.
-        Hopeless: the server will never accept this statement.
+        StaleSchema: a table or column is not what the statement expects.
+        Hopeless: the server will never accept this statement, or its error has come again for too long.
     """
 
     def __init__(
@@ -120,6 +108,7 @@ class Connection:
         self.settings = settings
         self.own_tables = own_tables
         self.timeout_s = timeout_s
+        self.failures = Failures("mysql", ERROR_CLASSES, settings.unknown_error_s)
         self.session: pymysql.Connection[Any] | None = None
         self.generation = 0
         """Number of times that the connection was opened: the next one may reach another server."""
@@ -195,10 +184,12 @@ class Connection:
         self.session = self._connect()
         self.generation += 1
         with self.session.cursor() as cursor:
-            for statement in self.own_tables:
-                cursor.execute(statement)
             cursor.execute("SELECT @@max_allowed_packet")
             ((self.most_bytes,),) = cursor.fetchall()
+        execute = Execute(self.session, self.most_bytes)
+        prepare_database(execute)
+        for statement in self.own_tables:
+            execute(statement)
         self.session.begin()
         return self.session
 
@@ -215,15 +206,16 @@ class Connection:
         return connect(self.settings, database, self.timeout_s)
 
     def _raise_classified(self, error: pymysql.Error) -> None:
-        code = error.args[0] if error.args else 0
-        if code in STALE_SCHEMA:
+        code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+        text = f"{self._server}: {error}"
+        failure = (
+            Unreachable(text) if isinstance(error, pymysql.InterfaceError) else self.failures.exception(code, text)
+        )
+        if isinstance(failure, Hopeless):
+            self._roll_back()
+        else:
             self.close()
-            raise StaleSchema(f"{self._server}: {error}") from error
-        if code in TRANSIENT | NEEDS_OPERATOR | {DUPLICATE_COLUMN} or isinstance(error, pymysql.InterfaceError):
-            self.close()
-            raise Unreachable(f"{self._server}: {error}") from error
-        self._roll_back()
-        raise Hopeless(f"{self._server}: {error}") from error
+        raise failure from error
 
     def close(self) -> None:
         """Closes the connection, which also rolls back and releases every lock, whatever state the connection is in."""

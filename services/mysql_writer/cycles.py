@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from services.mysql_writer.catalog import present_columns
 from services.mysql_writer.connection import Connection
 from services.mysql_writer.ddl import placeholders, quoted_identifier
+from services.mysql_writer.own_columns import add_own_columns
 from services.mysql_writer.render import datetime_number
 from services.mysql_writer.settings import Mysql
 from shared.cycle_figures import CycleFigures
-from shared.sinks.cycles import CYCLE_COLUMNS, FigureKind, cycle_cells
+from shared.sinks.cycles import CYCLE_COLUMNS, cycle_cells
 from shared.sinks.names import CYCLE_TABLE
 
-FIGURE_TYPES: dict[FigureKind, str] = {"integer": "BIGINT", "number": "DOUBLE", "json": "LONGTEXT"}
 CREATE_CYCLE_TABLE = (
     f"CREATE TABLE IF NOT EXISTS {CYCLE_TABLE} (`system` VARCHAR(64) NOT NULL, "
     "ts DATETIME NOT NULL COMMENT 'end of the period, UTC', PRIMARY KEY (`system`, ts)) CHARACTER SET utf8mb4"
@@ -40,25 +39,13 @@ class CycleTable:
     def keep(self, figures: Sequence[CycleFigures]) -> None:
         """Stores all figures or none; figures older than those in the table change nothing."""
         if not self.has_all_columns:
-            self._add_columns()
+            add_own_columns(self.connection, CYCLE_TABLE, CYCLE_COLUMNS)
+            self.has_all_columns = True
         with self.connection.transaction() as execute:
             for cycle in figures:
                 by_column: dict[str, Any] = cycle_cells(cycle)
                 cells = (by_column[name] for name in CYCLE_COLUMNS)
                 execute(UPSERT_CYCLE, (cycle.system, datetime_number(cycle.end_s), *cells))
-
-    def _add_columns(self) -> None:
-        """Adds the columns that do not exist yet."""
-        with self.connection.ddl(CYCLE_TABLE) as execute:
-            present = present_columns([CYCLE_TABLE], execute)
-            added = [
-                f"ADD COLUMN {quoted_identifier(name)} {FIGURE_TYPES[kind]} NULL"
-                for name, kind in CYCLE_COLUMNS.items()
-                if (CYCLE_TABLE, name) not in present
-            ]
-            if added:
-                execute(f"ALTER TABLE {CYCLE_TABLE} {', '.join(added)}")
-        self.has_all_columns = True
 
     def renew(self) -> None:
         """Forgets the table's columns, and closes the connection until it is needed."""

@@ -1,6 +1,6 @@
 """SQL that creates and alters tables, columns and views. Pure: no database access."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from shared.sinks.values import ColumnKind
@@ -9,24 +9,27 @@ OWN_TABLES = (
     """CREATE TABLE IF NOT EXISTS pm_object (
         id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
         digest BINARY(16) NOT NULL COMMENT 'of system, element and ldn: too long for a key themselves',
-        `system` VARCHAR(64) NOT NULL,
+        `system` VARCHAR(255) COLLATE utf8mb4_bin NOT NULL,
         element TEXT NOT NULL COMMENT 'distinguished name of the managed element',
         ldn TEXT NOT NULL COMMENT 'measObjLdn',
         UNIQUE KEY (digest)
     ) CHARACTER SET utf8mb4""",
     """CREATE TABLE IF NOT EXISTS pm_group (
-        `system` VARCHAR(64) NOT NULL,
-        measinfo VARCHAR(255) COLLATE utf8mb4_bin NOT NULL COMMENT 'measInfoId',
-        part SMALLINT NOT NULL COMMENT '1, 2 ..: more counters than one table holds; 0: the view of all',
+        digest BINARY(16) NOT NULL COMMENT 'of system and measinfo: too long for a key, and exact to the last space',
+        part SMALLINT NOT NULL COMMENT '1: the first table; 2, 3 ..: the next ones; 0, -1 ..: views of all',
+        `system` VARCHAR(255) COLLATE utf8mb4_bin NOT NULL,
+        measinfo VARCHAR(1000) COLLATE utf8mb4_bin NOT NULL COMMENT 'measInfoId',
         `table_name` VARCHAR(64) NOT NULL,
-        PRIMARY KEY (`system`, measinfo, part),
-        UNIQUE KEY (`table_name`)
+        PRIMARY KEY (digest, part),
+        UNIQUE KEY (`table_name`),
+        KEY (`system`)
     ) CHARACTER SET utf8mb4""",
     """CREATE TABLE IF NOT EXISTS pm_counter (
         `table_name` VARCHAR(64) NOT NULL,
-        counter VARCHAR(255) COLLATE utf8mb4_bin NOT NULL COMMENT 'measType',
+        digest BINARY(16) NOT NULL COMMENT 'of counter',
+        counter VARCHAR(1000) COLLATE utf8mb4_bin NOT NULL COMMENT 'measType',
         `column_name` VARCHAR(64) NOT NULL,
-        PRIMARY KEY (`table_name`, counter),
+        PRIMARY KEY (`table_name`, digest),
         UNIQUE KEY (`table_name`, `column_name`)
     ) CHARACTER SET utf8mb4""",
     """CREATE TABLE IF NOT EXISTS pm_position (
@@ -48,7 +51,7 @@ COLUMN_TYPES: Mapping[ColumnKind, str] = {
 }
 LONGEST_UNIT = 1024
 """Most characters of a column's comment."""
-ROW_COLUMNS = ("ts", "obj", "gp_s", "suspect", "ver")
+ROW_COLUMNS = ("ts", "obj", "gp_s", "suspect", "ver", "parsed_s")
 """The columns of every counter table besides its counters; the first three are the primary key."""
 
 
@@ -70,21 +73,9 @@ def create_table(table: str) -> str:
         "gp_s INT UNSIGNED NOT NULL COMMENT 'granularity period', "
         "suspect TINYINT(1) NOT NULL, "
         "ver BIGINT NOT NULL COMMENT 'of the newest file in the row', "
+        "parsed_s INT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'when that file was parsed', "
         "PRIMARY KEY (ts, obj, gp_s)) CHARACTER SET utf8mb4 ROW_FORMAT=DYNAMIC"
     )
-
-
-def create_view(view: str, first: str, columns: Iterable[CounterColumn]) -> str:
-    """Returns the statement that creates the view of a group that is spread over several tables."""
-    placed = sorted(columns, key=lambda column: (column.table, column.name))
-    others = sorted({column.table for column in placed} - {first})
-    names = [f"{quoted_identifier(first)}.{name} AS {name}" for name in ROW_COLUMNS]
-    for column in placed:
-        name = quoted_identifier(column.name)
-        names.append(f"{quoted_identifier(column.table)}.{name} AS {name}")
-    joins = "".join(f" LEFT JOIN {quoted_identifier(table)} USING (ts, obj, gp_s)" for table in others)
-    source = f"{quoted_identifier(first)}{joins}"
-    return f"CREATE OR REPLACE VIEW {quoted_identifier(view)} AS SELECT {', '.join(names)} FROM {source}"
 
 
 def column_definition(name: str, kind: ColumnKind, unit: str) -> str:

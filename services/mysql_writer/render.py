@@ -17,6 +17,8 @@ CELLS_PER_STATEMENT = 100_000
 """About 1 MB of numbers."""
 BYTES_PER_STATEMENT = 2_000_000
 """Well below the smallest max_allowed_packet in use (4 MB)."""
+FIRST_S = int(datetime(1000, 1, 1, tzinfo=UTC).timestamp())
+LAST_S = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 TEXT_KINDS: frozenset[ColumnKind] = frozenset({"text", "vector"})
 """The kinds of columns whose cells are written as text."""
 
@@ -43,20 +45,26 @@ def problem_of_batch(batch: CounterBatch) -> str:
     return ""
 
 
+RowKeyCells = tuple[int, str, str, int, int, int, int]
+"""The cells of a row besides its counters: ts (as YYYYMMDDhhmmss), element, ldn, gp_s, suspect, ver, parsed_s."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Rows of one group with the same counters, stored by column. They may come from several files; keys may repeat."""
 
     system: str
     group: str
-    keys: list[tuple[int, str, str, int, int, int]]
-    """One per row: ts (as YYYYMMDDhhmmss), element, ldn, gp_s, suspect, ver."""
+    keys: list[RowKeyCells]
+    """One per row."""
     counters: Mapping[str, list[Any]]
     """Values by counter; only counters with a value in at least one row."""
     types: Mapping[str, str]
     """Types that the counter dictionary declares, by counter."""
     units: Mapping[str, str]
     """Units that the counter dictionary declares, by counter."""
+    all_counters: Sequence[str] = ()
+    """The names of all counters, with or without a value."""
 
 
 def chunks(batches: Iterable[CounterBatch]) -> Iterator[Chunk]:
@@ -74,13 +82,14 @@ def chunks(batches: Iterable[CounterBatch]) -> Iterator[Chunk]:
 
 
 def _chunk(system: str, group: str, counters: Sequence[str], batches: Iterable[CounterBatch]) -> Chunk:
-    keys: list[tuple[int, str, str, int, int, int]] = []
+    keys: list[RowKeyCells] = []
     rows: list[list[Any]] = []
     types: dict[str, str] = {}
     units: dict[str, str] = {}
     for batch in batches:
         ts = datetime_number(batch.end_s)
-        keys += [(ts, batch.element, row[0], batch.gp_s, row[1], batch.ver) for row in batch.rows]
+        version = batch.ver, batch.parsed_s
+        keys += [(ts, batch.element, row[0], batch.gp_s, row[1], *version) for row in batch.rows]
         rows += batch.rows
         types |= batch.types
         units |= batch.units
@@ -90,7 +99,7 @@ def _chunk(system: str, group: str, counters: Sequence[str], batches: Iterable[C
     except ValueError as error:
         raise Hopeless(f"{group}: a row does not have one value per counter") from error
     with_values = {name: list(column) for name, column in named if any(v is not None for v in column)}
-    return Chunk(system, group, keys, with_values, types, units)
+    return Chunk(system, group, keys, with_values, types, units, counters)
 
 
 def datetime_number(epoch_s: int) -> int:
@@ -100,12 +109,11 @@ def datetime_number(epoch_s: int) -> int:
     20230515061500
 
     Raises:
-        Hopeless: the time is not within the years 1 to 9999.
+        Hopeless: the time is not within the years 1000 to 9999, which MySQL stores; it takes 1-12-31 for 2001-12-31.
     """
-    try:
-        return int(datetime.fromtimestamp(epoch_s, UTC).strftime("%Y%m%d%H%M%S"))
-    except (ValueError, OverflowError, OSError) as error:
-        raise Hopeless(f"end of period {epoch_s}: {error}") from error
+    if not FIRST_S <= epoch_s <= LAST_S:
+        raise Hopeless(f"end of period {epoch_s} is not between the years 1000 and 9999")
+    return int(datetime.fromtimestamp(epoch_s, UTC).strftime("%Y%m%d%H%M%S"))
 
 
 def text_literal(value: Any) -> Any:
@@ -128,16 +136,16 @@ def upserts(
     """Yields INSERT .. ON DUPLICATE KEY UPDATE statements for the chunk's counters in one table.
 
     Rows are sorted by primary key, so that two writers rarely deadlock. The newer file wins per counter, and a counter
-    that the newer file omits keeps its value. `ver` is assigned last because MySQL evaluates assignments from left to
-    right. VALUES() is used because MariaDB does not support row aliases.
+    that the newer file omits keeps its value. The version is assigned last because MySQL evaluates assignments from
+    left to right. VALUES() is used because MariaDB does not support row aliases.
     """
     placed = [(columns[counter], values) for counter, values in chunk.counters.items() if counter in columns]
     cells = [map(text_literal, values) if column.kind in TEXT_KINDS else values for column, values in placed]
-    keys = [(ts, ids[element, ldn], gp_s, suspect, ver) for ts, element, ldn, gp_s, suspect, ver in chunk.keys]
+    keys = [(ts, ids[element, ldn], *others) for ts, element, ldn, *others in chunk.keys]
     rows = sorted(zip(*zip(*keys, strict=True), *cells, strict=True), key=lambda row: row[:3])
     names = [quoted_identifier(column.name) for column, _ in placed]
     head = f"INSERT INTO {quoted_identifier(table)} ({', '.join([*ROW_COLUMNS, *names])}) VALUES ".encode()
-    tail = f" ON DUPLICATE KEY UPDATE {', '.join([*map(_newer_wins, names), _SUSPECT, _VER])}".encode()
+    tail = f" ON DUPLICATE KEY UPDATE {', '.join([*map(_newer_wins, names), *_LAST])}".encode()
     step = min(most_rows, max(1, CELLS_PER_STATEMENT // (len(names) + len(ROW_COLUMNS))))
     for at in range(0, len(rows), step):
         for body in _fitting(rows[at : at + step]):
@@ -155,12 +163,17 @@ def _fitting(rows: Sequence[Sequence[Any]]) -> Iterator[bytes]:
     yield from _fitting(rows[middle:])
 
 
-_SUSPECT = "suspect = IF(VALUES(ver) >= ver, VALUES(suspect), suspect)"
-_VER = "ver = GREATEST(ver, VALUES(ver))"
+_NEWER = "VALUES(ver) > ver OR VALUES(ver) = ver AND VALUES(parsed_s) >= parsed_s"
+"""The incoming row is newer: of two parses of one file, the later one is, as units or names may have been corrected."""
+_LAST = (
+    f"suspect = IF({_NEWER}, VALUES(suspect), suspect)",
+    f"parsed_s = IF({_NEWER}, VALUES(parsed_s), parsed_s)",
+    "ver = GREATEST(ver, VALUES(ver))",
+)
 
 
 def _newer_wins(c: str) -> str:
-    return f"{c} = IF(VALUES(ver) >= ver, COALESCE(VALUES({c}), {c}), COALESCE({c}, VALUES({c})))"
+    return f"{c} = IF({_NEWER}, COALESCE(VALUES({c}), {c}), COALESCE({c}, VALUES({c})))"
 
 
 def sql_rows(rows: Sequence[Sequence[Any]]) -> bytes:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from services.mysql_writer.connection import STATEMENT_TIMEOUT_S, Connection, StaleSchema
+from services.mysql_writer.connection import STATEMENT_TIMEOUT_S, Connection
 from services.mysql_writer.ddl import OWN_TABLES
-from services.mysql_writer.objects import Objects
+from services.mysql_writer.objects import OBJECTS_IN_MEMORY, Objects
 from services.mysql_writer.positions import Fenced, NotWhereLeft, Positions
 from services.mysql_writer.schema import Schema
 from services.mysql_writer.settings import Mysql, MysqlRules
+from services.mysql_writer.views import GroupViews
 from shared.kafka.record import TopicPartition
+from shared.sinks.failures import StaleSchema
 from shared.sinks.positions import PositionsMoved
 
 
@@ -20,13 +22,22 @@ class Repository:
         settings: Mysql,
         rules: Callable[[str], MysqlRules] = lambda _: MysqlRules(),
         timeout_s: float = STATEMENT_TIMEOUT_S,
+        objects_in_memory: int = OBJECTS_IN_MEMORY,
     ) -> None:
-        """`rules` returns the current rules of a system, by its name."""
+        """Opens nothing yet.
+
+        Args:
+            settings: the server.
+            rules: returns the current rules of a system, by its name.
+            timeout_s: longest wait for an answer.
+            objects_in_memory: see `MysqlWriterSettings`.
+        """
         self.connection = Connection(settings, OWN_TABLES, timeout_s)
         self.ddl = Connection(settings, OWN_TABLES, timeout_s)
         self.rules = rules
         self.schema = Schema(self.ddl, rules)
-        self.objects = Objects(self.connection, self.ddl)
+        self.views = GroupViews(self.ddl)
+        self.objects = Objects(self.connection, self.ddl, objects_in_memory)
         self.positions = Positions()
         self.known_by: tuple[int, int] | None = None
         """The connections' generations under which everything in memory was read."""
@@ -70,6 +81,7 @@ class Repository:
     def forget(self) -> None:
         """Forgets tables, columns and object numbers, as another process changed them."""
         self.schema.forget()
+        self.views.forget()
         self.objects.forget()
 
     def _read_again(self) -> None:

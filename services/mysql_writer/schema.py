@@ -4,29 +4,36 @@ DDL never shares a transaction with data, because it commits implicitly.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
 from services.mysql_writer.catalog import (
     FIRST_PART,
-    LONGEST_COUNTER,
-    VIEW_PART,
-    GroupKey,
     add_columns,
     allocated_table,
     columns_of_group,
+    new_column_names,
+    present_columns,
+    recorded_columns,
     tables_of_group,
 )
 from services.mysql_writer.connection import Connection, Execute
-from services.mysql_writer.ddl import CounterColumn, column_definition, create_table, create_view, quoted_identifier
+from services.mysql_writer.ddl import (
+    CounterColumn,
+    column_definition,
+    create_table,
+    quoted_identifier,
+)
 from services.mysql_writer.partitions import DAYS_BEHIND, initial_days, partition_clause
 from services.mysql_writer.render import Chunk
 from services.mysql_writer.settings import MysqlRules
+from shared.errors import Hopeless
 from shared.sinks import metrics
+from shared.sinks.failures import StaleSchema
 from shared.sinks.landing import NOT_ALLOWED, RefusedCounters
-from shared.sinks.names import column_name
+from shared.sinks.names import GroupKey, unstorable
 from shared.sinks.values import ColumnKind, ValueKind, are_exact, column_kind, value_kind, widened
 
 log = logging.getLogger(__name__)
@@ -58,6 +65,8 @@ class Schema:
 
         Raises:
             RefusedCounters: some counters must not or cannot have a column.
+            Hopeless: the group cannot have a table.
+            StaleSchema: a column is missing that was just added.
         """
         group = chunk.system, chunk.group
         known = self.columns.get(group)
@@ -67,7 +76,9 @@ class Schema:
             self._change(chunk)
         found: dict[str, dict[str, CounterColumn]] = {self.first_tables[group]: {}}
         for counter in chunk.counters:
-            column = self.columns[group][counter]
+            column = self.columns[group].get(counter)
+            if column is None:
+                raise StaleSchema(f"{self.first_tables[group]} has no column for {counter!r} after it was added")
             found.setdefault(column.table, {})[counter] = column
         return found
 
@@ -84,25 +95,40 @@ class Schema:
 
     def _change(self, chunk: Chunk) -> None:
         """Adds and widens columns, in one ALTER TABLE per table. Another writer may be doing the same."""
+        _refuse_long_names(chunk)
         wanted = {counter: value_kind(values) for counter, values in chunk.counters.items()}
         group = chunk.system, chunk.group
         with self.connection.transaction() as execute:
             first = self.first_tables[group] = allocated_table(group, FIRST_PART, execute)
-        with self.connection.ddl(first) as execute:
-            partitions = self._partitions(chunk.system)
-            execute(create_table(first) + partitions)
-            known = self.columns[group] = columns_of_group(group, execute)
-            lacking = self._lacking(chunk, wanted)
+        lacking: dict[str, ColumnKind] = {}
+        try:
+            with self.connection.ddl(first) as execute:
+                partitions = self._partitions(chunk.system)
+                execute(create_table(first) + partitions)
+                known = self.columns[group] = columns_of_group(group, execute)
+                lacking = self._lacking(chunk, wanted)
+                if lacking:
+                    self._add_and_widen(chunk, lacking, partitions, execute)
+        except RefusedCounters:
+            raise
+        except Hopeless as error:  # only the counters that need the change are refused
             if not lacking:
-                return
-            unknown = {counter: kind for counter, kind in lacking.items() if counter not in known}
-            self._check(group, unknown)
-            _add(chunk, unknown, known, partitions, execute)
-            _widen({known[counter]: kind for counter, kind in lacking.items() if counter in known}, execute)
-            known = self.columns[group] = columns_of_group(group, execute)
-            if any(column.table != first for column in known.values()):
-                execute(create_view(allocated_table(group, VIEW_PART, execute), first, known.values()))
-        report_changes(first, len(unknown), len(lacking) - len(unknown))
+                raise
+            raise RefusedCounters({(*group, counter): str(error) for counter in lacking}) from error
+        if lacking:
+            added = len(lacking.keys() - known.keys())
+            report_changes(first, added, len(lacking) - added)
+
+    def _add_and_widen(
+        self, chunk: Chunk, lacking: Mapping[str, ColumnKind], partitions: str, execute: Execute
+    ) -> None:
+        group = chunk.system, chunk.group
+        known = self.columns[group]
+        unknown = {counter: kind for counter, kind in lacking.items() if counter not in known}
+        self._check(group, unknown)
+        _add(chunk, unknown, known, partitions, execute)
+        _widen({known[counter]: kind for counter, kind in lacking.items() if counter in known}, execute)
+        self.columns[group] = columns_of_group(group, execute)
 
     def _partitions(self, system: str) -> str:
         """Returns the partition clause of a new table; empty without a retention."""
@@ -112,9 +138,14 @@ class Schema:
     def _check(self, group: GroupKey, unknown: Collection[str]) -> None:
         if unknown and not self.rules(group[0]).add_columns:
             raise RefusedCounters({(*group, counter): NOT_ALLOWED for counter in unknown})
-        if too_long := [counter for counter in unknown if len(counter) > LONGEST_COUNTER]:
-            why = f"its name is longer than {LONGEST_COUNTER} characters"
-            raise RefusedCounters({(*group, counter): why for counter in too_long})
+
+
+def _refuse_long_names(chunk: Chunk) -> None:
+    whole = unstorable(chunk.system, chunk.group, [""])
+    if reasons := unstorable(chunk.system, chunk.group, chunk.all_counters if whole else chunk.counters):
+        raise RefusedCounters(reasons)
+    if whole:
+        raise Hopeless(f"the name of system {chunk.system[:20]}.. or group {chunk.group[:20]}.. is too long")
 
 
 def _holds(kind: ColumnKind, values: Sequence[Any]) -> bool:
@@ -153,20 +184,27 @@ def _add(
     execute: Execute,
 ) -> None:
     group = chunk.system, chunk.group
-    taken = [
-        sum(COLUMN_COST[column.kind] for column in known.values() if column.table == table)
-        for table in tables_of_group(group, execute)
-    ]
-    # Names are unique within the group, because its view has all of them.
-    names = new_column_names(unknown, [column.name for column in known.values()])
+    tables = tables_of_group(group, execute)
+    taken = [sum(COLUMN_COST[column.kind] for column in known.values() if column.table == table) for table in tables]
     by_part: dict[int, list[str]] = {}
     for counter, part in table_parts(unknown, taken).items():
         by_part.setdefault(part, []).append(counter)
     for part, counters in by_part.items():
         table = allocated_table(group, part, execute)
         execute(create_table(table) + partitions)
+        names = _column_names(table, {*tables, table}, counters, execute)
         definitions = {c: column_definition(names[c], unknown[c], chunk.units.get(c, "")) for c in counters}
-        add_columns(table, {counter: names[counter] for counter in counters}, definitions, execute)
+        add_columns(table, names, definitions, execute)
+        tables.append(table)
+
+
+def _column_names(table: str, tables: Collection[str], counters: Collection[str], execute: Execute) -> dict[str, str]:
+    """Returns the column of each counter in a table; names are unique in all tables, because a view may show all."""
+    recorded = recorded_columns(sorted(tables), execute)
+    known = {counter: name for counter, name in recorded[table].items() if counter in counters}
+    present = {name for _, name in present_columns(sorted(tables), execute)}
+    taken = present.union(*(columns.values() for columns in recorded.values()))
+    return known | new_column_names([counter for counter in counters if counter not in known], taken)
 
 
 def _widen(columns: Mapping[CounterColumn, ColumnKind], execute: Execute) -> None:
@@ -184,13 +222,3 @@ def _widen(columns: Mapping[CounterColumn, ColumnKind], execute: Execute) -> Non
         }
         changes = [f"MODIFY COLUMN {column_definition(c.name, columns[c], units[c.name.lower()])}" for c in some]
         execute(f"ALTER TABLE {quoted_identifier(table)} {', '.join(changes)}")
-
-
-def new_column_names(counters: Iterable[str], present: Iterable[str]) -> dict[str, str]:
-    """Returns a column name for each new counter; none equals a present one, ignoring case."""
-    taken = {name.lower() for name in present}
-    names = {}
-    for counter in counters:
-        names[counter] = column_name(counter, taken)
-        taken.add(names[counter].lower())
-    return names

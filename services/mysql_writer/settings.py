@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from shared.configuration.resolve import Name, Seconds, Threads
+from shared.configuration.resolve import Name, Number, Seconds, Threads
 from shared.settings import BadSettings, Settings
+from shared.sinks.failures import UNKNOWN_ERROR
 from shared.sinks.loop import SinkLimits
 from shared.sinks.rules import StorageRules, storage_rules
 
@@ -19,6 +20,9 @@ class MysqlWriterSettings(SinkLimits):
 
     writers: Annotated[Threads, "writer threads; each has its own Kafka partitions and database connections"] = 4
     partition_look_s: Annotated[Seconds, "interval between checks of the day partitions"] = 300.0
+    objects_in_memory: Annotated[
+        Number, "objects whose numbers each writer thread remembers, about 300 bytes each; others are looked up again"
+    ] = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,7 @@ class Mysql:
     ca_file: Annotated[str, "certificates to trust; else the machine's"] = ""
     cert_file: Annotated[str, "our certificate, when the server asks for one"] = ""
     key_file: Annotated[str, "its key, when it is not in the same file"] = ""
+    unknown_error_s: Annotated[Seconds, UNKNOWN_ERROR] = 600.0
 
     def __post_init__(self) -> None:
         if self.tls != "verify" and (self.ca_file or self.cert_file):

@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Final
 
-from services.mysql_writer.connection import StaleSchema
+from services.mysql_writer.objects import ObjectKey
 from services.mysql_writer.render import Chunk, chunks, problem_of_batch, upserts
 from services.mysql_writer.repository import Repository
 from shared.health import Heartbeat
 from shared.kafka.record import TopicPartition
 from shared.messages import CounterBatch
+from shared.sinks.failures import StaleSchema
 from shared.sinks.landing import CounterKey, RefusedCounters, refuse
 from shared.sinks.retention import within_retention
 
@@ -63,7 +65,17 @@ class MysqlWriterWorker:
     def _upserts(self, chunk: Chunk) -> Iterator[bytes]:
         rules = self.repository.rules(chunk.system)
         tables = self.repository.schema.tables(chunk)
-        objects = {(element, ldn) for _, element, ldn, *_ in chunk.keys}
-        numbers = self.repository.objects.numbers_of(chunk.system, objects, split_dn=rules.split_dn)
+        numbers = self._objects(chunk, split_dn=rules.split_dn)
         for table, columns in tables.items():
             yield from upserts(table, columns, chunk, numbers, 1 if rules.row_by_row else NO_LIMIT)
+
+    def _objects(self, chunk: Chunk, *, split_dn: bool) -> dict[ObjectKey, int]:
+        """Returns the numbers of the chunk's objects; the group's view shows the components of their names."""
+        wanted = {(element, ldn) for _, element, ldn, *_ in chunk.keys}
+        objects = self.repository.objects
+        found = objects.known(chunk.system, wanted, split_dn=split_dn)
+        classes = set(chain.from_iterable({known.classes for known in found.values()}))
+        components = {column for kind in classes if (column := objects.columns.get(kind))}
+        group = chunk.system, chunk.group
+        self.repository.views.show(group, self.repository.schema.columns[group].values(), components)
+        return {key: known.number for key, known in found.items()}

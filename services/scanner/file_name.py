@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
-LONGEST_NAME = 255
+LONGEST_FILE_NAME = 255
 """Bytes of a file name; no file system allows more."""
 EARLIEST, LATEST = datetime(1980, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 """A period outside is an error of the element, and the name tells no time."""
@@ -48,7 +48,7 @@ def parse_file_name(name: bytes, zone: tzinfo = UTC) -> FileName | None:
         zone: time zone of times that are written without one.
     """
     text = name.decode("ascii", errors="replace")
-    found = _PERIOD.match(text) if len(name) <= LONGEST_NAME else None
+    found = _PERIOD.match(text) if len(name) <= LONGEST_FILE_NAME else None
     rest = None if found is None else _job_id_and_count(text[found.end() :])
     if found is None or rest is None:
         return None

@@ -192,8 +192,10 @@ class Lister:
 
         Raises:
             Unreachable: the listing has too many entries or takes too long.
+            Denied: no directory could be listed, and at least one was refused.
         """
-        entries, until_s = 0, monotonic() + self.settings.listing_s
+        refused: list[Denied] = []
+        any_listed, entries, until_s = False, 0, monotonic() + self.settings.listing_s
         for directory in endpoint.directories(time()):
             try:
                 for where, entry in session.tree(directory, self.system.depth, self.finished_directories):
@@ -205,10 +207,19 @@ class Lister:
                             f"{self.settings.listing_s:.0f} s (scanner: listing_s)"
                         )
                     if isinstance(entry, Denied):
-                        left["directory refused"] += 1
-                        extra = {"system": self.system.name, "element": endpoint.name, "reason": str(entry)}
-                        log.warning("directory not listed", extra=extra)
+                        self._refused(endpoint, entry, left)
                     else:
                         yield where, entry
+                any_listed = True
             except Gone:
                 left["no such directory"] += 1
+            except Denied as error:
+                self._refused(endpoint, error, left)
+                refused.append(error)
+        if refused and not any_listed:
+            raise refused[0]
+
+    def _refused(self, endpoint: Endpoint, error: Denied, left: Counter[str]) -> None:
+        left["directory refused"] += 1
+        extra = {"system": self.system.name, "element": endpoint.name, "reason": str(error)}
+        log.warning("directory not listed", extra=extra)

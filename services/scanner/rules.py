@@ -8,7 +8,7 @@ from fnmatch import translate
 from functools import cached_property
 from typing import Generic, TypeVar
 
-from services.scanner.file_name import LONGEST_NAME
+from services.scanner.file_name import LONGEST_FILE_NAME
 from shared.remote.session import Entry
 from shared.settings import BadSettings, System
 
@@ -33,7 +33,7 @@ class FileRules:
 
     def reason_left(self, entry: Entry, now_s: float) -> str:
         """Returns why a file is left on the element for now, or an empty string if it is taken."""
-        if len(entry.name) > LONGEST_NAME:
+        if len(entry.name) > LONGEST_FILE_NAME:
             return "name too long"
         age_s, system = now_s - entry.mtime_s, self.system
         reasons = {

@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta
 
+from shared.printable import printable
+
 _T = TypeVar("_T")
 
 Name = Annotated[str, Meta(min_length=1)]
@@ -33,7 +35,10 @@ YES_OR_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "
 
 
 class BadSettings(ValueError):  # noqa: N818
-    """The configuration is invalid; the text names the key, the expected value and the value found."""
+    """The configuration is invalid; the text names the key, the expected value and the value found, on one line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
 
 
 class Given(str):

@@ -18,6 +18,7 @@ from shared.kafka.produce import Outgoing, Producer, TooLarge
 from shared.kafka.record import Record, TopicPartition
 from shared.messages import SetAside, bounded_text, digest_of, set_aside_key
 from shared.topics import FILES_STATUS, Topic, dead_letters_of
+from shared.versions import content_digest
 
 log = logging.getLogger(__name__)
 REASON, ORIGIN, SINK, READER, TRACEBACK, SETTLED = "reason", "origin", "sink", "reader", "traceback", "settled"
@@ -176,4 +177,4 @@ def settlement(letter: str, key: str) -> Outgoing:
 
 def retraction(sink: str, file_id: str, content: bytes, partition: int) -> Outgoing:
     """Returns the tombstone that deletes from the ledger that a sink set this content aside."""
-    return Outgoing(FILES_STATUS.name, partition, set_aside_key(sink, file_id, digest_of(content)), None)
+    return Outgoing(FILES_STATUS.name, partition, set_aside_key(sink, file_id, content_digest(content)), None)

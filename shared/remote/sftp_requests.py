@@ -242,6 +242,10 @@ class FieldReader:
                 self.text()
         return Attributes(size, mode, mtime_s)
 
+    def count(self) -> int:
+        """Returns the number of names that follow, as the server tells it."""
+        return int(_U32.unpack_from(self.data, self.at)[0])
+
     def names(self) -> Iterator[tuple[bytes, bytes, Attributes]]:
         """Decodes a list of names, each with its long name, meant for display (clause 7 of the draft)."""
         for _ in range(self.u32()):

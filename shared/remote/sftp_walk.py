@@ -127,8 +127,9 @@ class Walk:
             yield from self._names(listing, response)
 
     def _names(self, listing: _Listing, response: Response) -> Iterator[Found]:
-        for name, long_name, attributes in sftp.FieldReader(response.body).names():
-            self.budget.spend(entries=1)
+        fields = sftp.FieldReader(response.body)
+        self.budget.spend(entries=fields.count())
+        for name, long_name, attributes in fields.names():
             if name in {b"", b".", b".."}:
                 continue
             line = attributes.line(name)

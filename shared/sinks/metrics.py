@@ -26,6 +26,14 @@ SCHEMA_CHANGES = counter(
     SINKS, "schema_changes_total", "Columns added or widened, day partitions created or dropped.", "sink", "action"
 )
 ROWS_DROPPED = counter(SINKS, "rows_dropped_total", "Rows that were not stored, by reason.", "sink", "system", "reason")
+DATABASE_ERRORS = counter(
+    SINKS,
+    "database_errors_total",
+    "Errors that the database reported, by code and class (refused, stale, passing, operator, unknown).",
+    "sink",
+    "code",
+    "class",
+)
 OFFSET_GAPS = counter(
     SINKS,
     "offset_gaps_total",
@@ -41,4 +49,10 @@ OFFSET_GAP_MESSAGES = counter(
     "sink",
     "topic",
     "partition",
+)
+CONFLICTING_FILES = counter(
+    "mysql_writer",
+    "conflicting_files_total",
+    "Files whose element another endpoint delivered for the same period; the newer file wins.",
+    "system",
 )

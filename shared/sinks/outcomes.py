@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from time import time
 
 from shared.kafka.record import Record
-from shared.messages import BadMessage, CounterBatch, SetAside, bounded_text, digest_of
+from shared.messages import BadMessage, CounterBatch, SetAside, bounded_text
 from shared.sinks import metrics
+from shared.versions import content_digest
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def set_aside_records(sink: str, record: Record, content: bytes, reason: str) ->
             values=batch.values,
             reason=reason,
             at_s=time(),
-            content=digest_of(content),
+            content=content_digest(content),
         )
     ]
 

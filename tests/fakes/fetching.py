@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -83,7 +84,7 @@ class Fetching:
 
     def fetch(self, *files: FileFound, again: bool = False) -> dict[str, list[str]]:
         """Fetches all files together. Returns the stages published for each file name."""
-        self.worker([Announced(file, lambda file=file: self.done.append(file), again=again) for file in files])  # type: ignore[misc]
+        self.worker([Announced(file, partial(self.done.append, file), again=again) for file in files])
         return self.stages(*files)
 
     def stages(self, *files: FileFound) -> dict[str, list[str]]:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from kazoo.client import KazooClient
 
+from services.ch_bridge.comments import column_comment
 from services.ch_bridge.cycles import cycle_table_statements
 from services.ch_bridge.ddl import (
-    ColumnDefinition,
+    CounterColumn,
     Deployment,
     TableState,
     create_database,
@@ -22,7 +23,7 @@ from services.ch_bridge.ddl import (
 from services.ch_bridge.repository import ClickhouseRepository
 from services.ch_bridge.settings import Clickhouse
 from services.ch_bridge.sink import ClickhouseBridge
-from shared.errors import Unreachable
+from shared.errors import Hopeless
 from shared.sinks.rules import StorageRules
 from tests.integration.test_sinks import Database
 from tools.cli.operate.stored import in_clickhouse
@@ -95,18 +96,21 @@ def test_objects_are_found_by_the_components_of_their_names(bridge: Bridge) -> N
     assert len(bridge.ask("SELECT * FROM pm_object")) == 6
 
 
-def test_a_column_comment_has_the_unit_and_the_counter_if_the_name_differs(bridge: Bridge) -> None:
+def test_the_catalogue_has_the_unit_and_the_column_of_each_counter(bridge: Bridge) -> None:
     types, units = {"a": "integer"}, {"a": "it's a \\ unit", "ts": "s"}
     bridge.write(bridge.batch([["o", 0, 1, 2, 3]], counters=("a", "ts", "c"), types=types, units=units))
     columns = "SELECT type, comment FROM system.columns WHERE database = currentDatabase() AND table = '{table}_rows'"
+    comment = column_comment("a", "it's a \\ unit")
     assert bridge.ask(columns + " AND name IN ('a', 'c') ORDER BY name") == [
-        ("Nullable(Int64)", "it's a \\ unit"), ("Nullable(Float64)", "")
+        ("Nullable(Int64)", comment), ("Nullable(Float64)", column_comment("c", ""))
     ]  # fmt: skip
-    assert bridge.ask(columns + " AND name LIKE 'ts\\\\_%'") == [("Nullable(Float64)", "ts, s")]
+    assert bridge.ask(columns + " AND name LIKE 'ts\\\\_%'") == [("Nullable(Float64)", column_comment("ts", "s"))]
     bridge.write(bridge.batch([["o", 0, "up"]], counters=("a",), ver=2))
-    assert bridge.ask(columns + " AND name = 'a'") == [("Nullable(String)", "it's a \\ unit")]
-    table = "SELECT comment FROM system.tables WHERE database = currentDatabase() AND name = '{table}_rows'"
-    assert bridge.ask(table) == [(bridge.group,)]
+    assert bridge.ask(columns + " AND name = 'a'") == [("Nullable(String)", comment)]
+    of_table = "FROM pm_counter WHERE table_name = '{table}' ORDER BY counter"
+    assert bridge.ask("SELECT counter, unit " + of_table) == [("a", "it's a \\ unit"), ("c", ""), ("ts", "s")]
+    group = "SELECT system, rows_table FROM pm_group WHERE measinfo = '" + bridge.group + "'"
+    assert bridge.ask(group) == [("4ga", f"4ga_{bridge.group}_rows")]
 
 
 def test_a_view_that_lacks_columns_of_its_table_is_replaced(at: Clickhouse, bridge: Bridge) -> None:
@@ -137,18 +141,19 @@ def test_a_write_of_many_files_is_one_data_part_per_table_and_day(bridge: Bridge
 def test_the_engine_parses_every_statement_of_a_cluster(bridge: Bridge) -> None:
     """The engine only parses them, as it has no cluster."""
     deployment = Deployment("pm", "ReplicatedReplacingMergeTree")
-    there = TableState("s_G", "G", {"a": ColumnDefinition("number", "it's a unit")}, retention_days=7)
+    there = TableState("s_G", ("s", "G"), {"a": CounterColumn("a", "number", "it's a unit")}, retention_days=7)
     statements = [
         create_database("pm", deployment),
         create_object_table(deployment),
-        *next_statements(TableState("s_G", "G", {}, exists=False), there, deployment),
-        *next_statements(there, TableState("s_G", "G", {"a": ColumnDefinition("text")}), deployment),
-        *next_statements(there, TableState("s_G", "G", {}, 7), deployment),
+        *next_statements(TableState("s_G", ("s", "G"), {}, exists=False), there, deployment),
+        *next_statements(TableState("s_G", ("s", "G"), {}), there, deployment),
+        *next_statements(there, TableState("s_G", ("s", "G"), {"a": CounterColumn("a", "text")}), deployment),
+        *next_statements(there, TableState("s_G", ("s", "G"), {}, 7), deployment),
         *cycle_table_statements(deployment),
     ]
     for statement in statements:
         bridge.clickhouse.connection.do("EXPLAIN AST " + statement)
-    with pytest.raises(Unreachable, match="SYNTAX_ERROR"):
+    with pytest.raises(Hopeless, match="SYNTAX_ERROR"):
         bridge.clickhouse.connection.do("EXPLAIN AST " + statements[0].replace("ON CLUSTER", "IN CLUSTER"))
 
 
@@ -156,7 +161,7 @@ EMBEDDED = """
 import sys
 from services.ch_bridge.cycles import cycle_table_statements
 from services.ch_bridge.ddl import (
-    ColumnDefinition, Deployment, TableState, create_database, create_object_table, next_statements,
+    CounterColumn, Deployment, TableState, create_database, create_object_table, next_statements,
 )  # fmt: skip
 from services.ch_bridge.repository import ClickhouseRepository
 from services.ch_bridge.sink import ClickhouseBridge
@@ -185,7 +190,8 @@ import chdb
 from services.ch_bridge.ddl import Deployment, TableState, next_statements
 line = chdb.connect(sys.argv[1])
 deployment = Deployment(engine="ReplicatedReplacingMergeTree('/pm/{table}', '{replica}')")
-(create,) = next_statements(TableState("s_G", "G", {}, exists=False), TableState("s_G", "G", {}, 7), deployment)
+group = ("s", "G")
+(create,) = next_statements(TableState("s_G", group, {}, exists=False), TableState("s_G", group, {}, 7), deployment)
 line.query(create)
 os._exit(0)  # the engine's own end waits for a replication it cannot do
 """

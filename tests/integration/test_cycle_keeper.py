@@ -13,7 +13,8 @@ from shared.kafka import admin
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Outgoing, Producer
-from shared.sinks.cycles import CycleKeeper
+from shared.sinks.cycles import KEPT_CYCLES
+from shared.sinks.keeper import TableKeeper
 from shared.topics import CYCLES
 from tests.integration.test_sink_loop import eventually, read
 from tools.devstack.stack import Stack
@@ -47,7 +48,7 @@ def test_figures_wait_for_the_database_and_other_messages_are_set_aside(stack: S
     refused = replace(sent[0], system=f"{system}-refused").encode()
     send(refused)
     stop = Event()
-    keeper = CycleKeeper(Consumer(stack.kafka, system), DeadLetters(producer), Table(), Heartbeat(""))
+    keeper = TableKeeper(KEPT_CYCLES, Consumer(stack.kafka, system), DeadLetters(producer), Table(), Heartbeat(""))
     thread = Thread(target=keeper.run, args=(stop,))
     thread.start()
     assert tried.wait(40)

@@ -16,7 +16,7 @@ from shared.kafka import admin
 from shared.kafka.produce import Outgoing, Producer
 from shared.messages import CounterBatch, File, FileStatus, SetAside, digest_of, partition_of
 from shared.remote.local import LocalSession
-from shared.settings import System
+from shared.settings import Kafka, System, load
 from shared.topics import CYCLES, FILES_FOUND, FILES_SETTLE, FILES_STATUS, Topic
 from tools.cli.operate import ledger
 from tools.cli.operate.quarantine import (
@@ -39,6 +39,7 @@ class Aside:
 
     def __init__(self, brokers: str, home: Path) -> None:
         self.brokers = brokers
+        self.settings = replace(load(()), kafka=Kafka(bootstrap_servers=brokers))
         self.system = uuid.uuid4().hex[:8]
         self.topic = topics.counters_topic(self.system)
         admin.provision(brokers, topics.provisioned([self.system]))
@@ -88,7 +89,7 @@ class Aside:
         opened, mine = self.opened(), self.file.file_id
         letters = {
             topic: [letter for letter in found if letter.key_text == mine or "settled" in letter.headers]
-            for topic, found in read_letters(self.brokers).items()
+            for topic, found in read_letters(self.settings).items()
         }
         return opened, list(records_set_aside(opened.files, letters))
 

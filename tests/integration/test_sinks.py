@@ -389,7 +389,14 @@ def test_objects_keep_their_numbers_and_components_while_others_add_columns(serv
         with repositories[0].connection.transaction() as execute:
             there = {(element, ldn): i for i, element, ldn in execute("SELECT id, element, ldn FROM pm_object")}
         for repository in repositories:
-            assert repository.objects.numbers == {key: there[key[1:]] for key in repository.objects.numbers}
+            cached = repository.objects.cache.recent
+            numbers = {
+                (element, ldn): known.number
+                for (_, element), objects in cached.items()
+                for ldn, known in objects.items()
+            }
+            assert numbers == {key: there[key] for key in numbers}
+            assert len(numbers) == 6 * 15
         assert parts_of(repositories[0]) == {ldn: dn_components(ldn) for _, ldn in there}
         for repository in repositories:
             repository.close()

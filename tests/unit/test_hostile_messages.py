@@ -128,7 +128,7 @@ def clickhouse(batches: Sequence[CounterBatch]) -> None:
 
 
 @pytest.mark.parametrize("render", [mysql, clickhouse])
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(values=st.lists(damaged(BATCH), max_size=3))
 def test_a_sink_stores_or_sets_aside_whatever_is_in_its_topic(render: Any, values: list[bytes | None]) -> None:
     aside: list[tuple[int, str]] = []
@@ -169,7 +169,7 @@ def readers(values: Sequence[bytes | None]) -> None:
     statistics.states("4ga", ("mysql",))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(values=st.lists(damaged(STATUS, POSITION, ASIDE, GAP), max_size=4))
 def test_the_handlers_of_the_ledger_take_anything(values: list[bytes | None]) -> None:
     readers(values)
@@ -180,7 +180,7 @@ def test_the_handlers_of_the_ledger_take_anything(values: list[bytes | None]) ->
     list(hops_of(((r.origin, told) for r, told in ledger_records(records) if told), "e1"))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(values=st.lists(damaged(FIGURES), max_size=4))
 def test_the_readers_of_cycles_take_anything(values: list[bytes | None]) -> None:
     known = latest_figures(readable(values))
@@ -193,7 +193,7 @@ def test_the_readers_of_cycles_take_anything(values: list[bytes | None]) -> None
     assert "system" in CREATE_CYCLE_TABLE
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(value=damaged(FOUND, COMMAND))
 def test_the_fetchers_jobs_are_made_or_refused(value: bytes | None) -> None:
     def publish(_: FileStatus) -> None: ...
@@ -205,7 +205,7 @@ def test_the_fetchers_jobs_are_made_or_refused(value: bytes | None) -> None:
             job_of(record(value), lambda: None).work()
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     values=st.lists(damaged(FOUND, COMMAND, STATUS, FIGURES, BATCH), max_size=3),
     reason=TEXTS,

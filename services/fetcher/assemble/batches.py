@@ -10,7 +10,7 @@ from services.fetcher.assemble.collected import CollectedMeasInfo
 from services.fetcher.assemble.nameless import NamelessValue, split_nameless
 from services.fetcher.assemble.packer import Packer
 from services.fetcher.assemble.quarantine import FileQuarantine, fault_json, values_of
-from services.fetcher.assemble.result import Origin, Parsed
+from services.fetcher.assemble.result import FileFacts, Origin, Parsed
 from services.fetcher.assemble.tables import PeriodTables
 from services.fetcher.assemble.tally import ConservationError, Tally
 from services.fetcher.parse.bad_file import BadFile
@@ -113,6 +113,7 @@ class _Assembler:
         self.quarantine = FileQuarantine(origin, packer)
         self.tables = PeriodTables(origin, packer, self.quarantine, self.tally)
         self.declared = DeclaredTypes()
+        self.facts = FileFacts()
         self.notes: dict[str, None] = {}
         self.open: CollectedMeasInfo | None = None
         self.first_bad_period: str | None = None
@@ -151,7 +152,7 @@ class _Assembler:
         counts = self.tally.counts(self.origin, batches, self.quarantine.blocks, self.declared.mistyped)
         if counts.mistyped:
             self.notes[f"{MISTYPED_NOTE}: {sum(counts.mistyped.values())}"] = None
-        return Parsed(batches, counts, self.quarantine.blocks, list(self.notes), self.packer.spool.file)
+        return Parsed(batches, counts, self.quarantine.blocks, self.facts, list(self.notes), self.packer.spool.file)
 
     def _end_measinfo(self) -> None:
         """Stores or quarantines the measInfo that was read last."""
@@ -174,6 +175,9 @@ class _Assembler:
             return
         nameless = self._split_nameless(info) if "" in head.counters else []
         measinfo = self._preprocessed(info, element, group)
+        if self.preprocessing.prefix_endpoint:
+            measinfo = replace(measinfo, element=f"{self.origin.endpoint}/{measinfo.element}")
+        self.facts.add(measinfo.element, head.sw_version, head.job)
         key = PeriodKey(measinfo.element, group, period.gp_s, period.end_s)
         if measinfo.unconverted:
             self.quarantine.add_unconverted(key, measinfo.unconverted)

@@ -21,6 +21,10 @@ class Origin:
     """The file's name; it contains the measurement group of some vendors' tables."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Alias of the element -> its name in the inventory."""
+    endpoint: str = ""
+    """Name of the endpoint, for systems whose elements have names that are unique only together with it."""
+    parsed_s: int = 0
+    """Time at which the file is parsed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,25 @@ class Counts:
     """Counter -> stored values whose type is not the one that the dictionary declares."""
 
 
+@dataclass(slots=True)
+class FileFacts:
+    """The facts about a file that its ledger entry keeps besides counts."""
+
+    managed_element: str = ""
+    """The element whose rows the file brings; of several, the first."""
+    sw_version: str = ""
+    """Software version of that element; empty if the file does not name it."""
+    jobs: dict[str, None] = field(default_factory=dict)
+    """The jobIds in the file, in its order."""
+
+    def add(self, element: str, sw_version: str, job: str) -> None:
+        """Takes the facts of the next measInfo."""
+        self.managed_element = self.managed_element or element
+        self.sw_version = self.sw_version or sw_version
+        if job:
+            self.jobs[job] = None
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """A complete file. Close it when its messages are sent."""
@@ -82,6 +105,7 @@ class Parsed:
     batches: list[Batch]
     counts: Counts
     quarantined: list[Quarantined]
+    facts: FileFacts
     notes: list[str] = field(default_factory=list)
     """Remarks for the operator on how the file was read."""
     spooled: SpoolFile | None = None

@@ -31,6 +31,7 @@ class BatchHeader:
     end_s: int
     end_offset_min: int
     ver: int
+    parsed_s: int
     counters: tuple[str, ...]
 
 
@@ -95,6 +96,7 @@ class PeriodTables:
             end_s=key.end_s,
             end_offset_min=end_offset_min,
             ver=self.origin.ver,
+            parsed_s=self.origin.parsed_s,
             counters=columns.counters,
         )
         start = orjson.dumps(header)[:-1]

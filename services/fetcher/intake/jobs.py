@@ -16,7 +16,7 @@ from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, no
 from shared.errors import Unreachable
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.record import Record
-from shared.messages import BadMessage, FileFound, FileStatus, Settle, status_of
+from shared.messages import BadMessage, FileFound, FileStatus, Settle, bounded_text, status_of
 from shared.remote.session import Denied
 
 log = logging.getLogger(__name__)
@@ -41,9 +41,9 @@ class FetchJobs:
     budget: DefectBudget = field(default_factory=DefectBudget)
     renew: Callable[[], None] = nothing_to_renew
     """Forgets what may be outdated of elements."""
+    epochs: Epochs = field(default_factory=Epochs)
     may_be_repeated: Callable[[Record], bool] = lambda _: False
     """Returns True if an announcement may have been processed before; called for each record, in order."""
-    epochs: Epochs = field(default_factory=Epochs)
 
     def __call__(self, record: Record, done: Callable[[], None]) -> Job:
         """Returns the job for an announcement.
@@ -104,7 +104,12 @@ class SettleJobs:
         Raises:
             BadMessage: not a command.
         """
-        return Job("moves", partial(self._execute, Settle.decode(record.value or b""), done))
+        command = Settle.decode(record.value or b"")
+
+        def on_defect(defect: Defect) -> None:
+            self.publish(_not_moved(command.status, defect.reason))
+
+        return Job("moves", partial(self._execute, command, done), on_defect)
 
     def _execute(self, command: Settle, done: Callable[[], None]) -> None:
         self.publish(self._settled(command))
@@ -129,4 +134,4 @@ class SettleJobs:
 
 def _not_moved(status: FileStatus, reason: str) -> FileStatus:
     """Returns the status of a file that stays where it is for now; its stage, figures and reason are unchanged."""
-    return replace(status, at_s=time(), moves_refused=status.moves_refused + 1, not_moved=reason)
+    return replace(status, at_s=time(), moves_refused=status.moves_refused + 1, not_moved=bounded_text(reason))

@@ -22,6 +22,8 @@ class MeasInfoHead:
     first_object: str = ""
     line: int = 0
     """Line of the file at which the period is given, or at which the measInfo begins; 0: unknown."""
+    sw_version: str = ""
+    """Software version of the element; empty if the file does not name it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ def read_preprocessing(system: System) -> Preprocessing:
             missing=tuple(cell(token).encode() for token in system.missing_tokens),
             renames={old: _name(new) for old, new in _mapping(system.counter_renames).items()},
             conversions={unit: _conversion(to) for unit, to in _mapping(system.counter_units).items()},
+            prefix_endpoint=system.element_prefix == "endpoint",
             dictionary=dictionary.read_dictionary(map(Path, names)) if (names := system.counter_dictionary) else None,
         )
     except BadSettings as error:

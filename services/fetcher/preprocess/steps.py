@@ -47,6 +47,8 @@ class Preprocessing:
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Alias of the file's element -> its name in the inventory."""
     dictionary: Dictionary | None = None
+    prefix_endpoint: bool = False
+    """Put the endpoint's name before the element's, as elements behind different endpoints have the same names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def values(found: ColumnarRows, column: str) -> dict[str, Any]:
 def test_batches_of_one_group_are_one_insert_whatever_counters_they_bring() -> None:
     others = [batch(counters=["b"], rows=[["o3", 0, 3]]), batch(rows=[["o4", 0, 4]], element="e2", end_s=1800)]
     (found,) = columnar_rows([batch(), *others])
-    assert found.table == "4ga_G"
+    assert (found.system, found.group) == ("4ga", "G")
     assert values(found, "a") == {"o1": 1, "o2": 2, "o3": None, "o4": 4}
     assert values(found, "b") == {"o1": None, "o2": None, "o3": 3, "o4": None}
     keys = {name: key.to_pylist() for name, key in found.keys.items()}
@@ -41,14 +41,7 @@ def test_batches_of_one_group_are_one_insert_whatever_counters_they_bring() -> N
 
 def test_a_counter_without_any_value_needs_no_column() -> None:
     (found,) = columnar_rows([batch(rows=[["o1", 0, None]])])
-    assert found.counters == {}
-
-
-def test_a_counter_named_like_a_key_gets_another_column_name() -> None:
-    (found,) = columnar_rows([batch(counters=["ts"])])
-    ((name, counter),) = found.counters.items()
-    assert name.startswith("ts_")
-    assert counter == "ts"
+    assert not found.counters
 
 
 def test_the_declared_type_and_unit_come_from_any_batch_that_has_them() -> None:

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
-from shared.messages import FileStatus, SetAside, SinkPosition
-from tools.cli.operate.errors import failures, grouped
+from shared.kafka.record import Record
+from shared.messages import FileStatus, SetAside, SinkPosition, digest_of
+from tools.cli.operate.errors import failures, grouped, not_in_ledger, record_failures
+from tools.cli.operate.quarantine import quarantined_items
 from tools.cli.operate.trace import TracedRecord, hops_of
 
 PARSED = FileStatus(
@@ -68,3 +70,18 @@ def test_a_trace_shows_each_hop_and_the_sinks_that_have_stored_the_file() -> Non
             ("mysql", "pm.counters.4ga/5/9"),
         ]
         assert [hop.says.partition(",")[0] for hop in hops[3:]] == ["not stored yet", "stored"]
+
+
+def test_a_message_of_counters_that_names_no_file_is_among_the_errors_and_one_that_the_ledger_has_is_there_once() -> (
+    None
+):
+    known = replace(ASIDE, content=digest_of(b'{"file_id": "f1"}'))
+    letters = [
+        Record(
+            "pm.counters.4ga.dlq", 5, at, b"e1", value, 20.0, {"reason": reason, "origin": f"t/5/{at}", "sink": "mysql"}
+        )
+        for at, (value, reason) in enumerate([(b'{"file_id": "f1"}', known.reason), (b"garbage", "not JSON: line 1")])
+    ]
+    items = not_in_ledger(quarantined_items([], {"4ga": letters}), {known.key: known})
+    (group,) = grouped(record_failures(items))
+    assert (group.system, group.reason, group.sample.says) == ("4ga", "not JSON: line *", "t/5/1 (batch)")

@@ -15,13 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.fetcher.assemble.batches import MAX_BYTES, gather, read_file
-from services.fetcher.assemble.result import Counts, Origin, Parsed, Quarantined
+from services.fetcher.assemble.result import Counts, FileFacts, Origin, Parsed, Quarantined
 from services.fetcher.assemble.tally import ConservationError
 from services.fetcher.parse.bad_file import BadFile
 from services.fetcher.parse.block import MeasInfoBlock, MeasInfoHead
 from services.fetcher.parse.blocks import read_blocks
 from services.fetcher.parse.unpack import Incomplete, UnpackLimits
 from services.fetcher.parse.values.cells import MISSING
+from services.fetcher.preprocess.steps import Preprocessing
 from shared.messages import CounterBatch
 from shared.topics import MESSAGE_MAX_BYTES
 from tests import reference
@@ -344,3 +345,30 @@ def test_values_in_the_file_are_stored_quarantined_or_dropped(text: str, chunk: 
     assert counts.quarantined == sum(quarantined.values for quarantined in parsed.quarantined)
     assert all(isinstance(json.loads(quarantined.detail), dict) for quarantined in parsed.quarantined)
     assert all(isinstance(quarantined, Quarantined) for quarantined in parsed.quarantined)
+
+
+def test_a_file_tells_its_job_software_version_and_element() -> None:
+    infos = info(value("C=1", "1", "2")), info(value("C=2", "1", "2"), job="k"), info(value("C=3", "1", "2"))
+    tagged = document(*infos).replace(b'localDn="M=1"/>', b'localDn="M=1" swVersion=" R21 "/>')
+    for written in (tagged, tagged.replace(b"managedElement", b"measuredEntity")):
+        assert read_file(written, ORIGIN).facts == FileFacts("S=1,M=1", "R21", {"j": None, "k": None})
+    assert read(*infos).facts.sw_version == ""
+    mdc = (
+        b"<mdc><mfh><sn>S=1</sn></mfh><md><neid><nedn>M=1</nedn><nesw>R5</nesw></neid><mi><mts>20230515071500Z</mts>"
+        b"<gp>900</gp><mt>a</mt><mv><moid>C=1</moid><r>1</r></mv></mi></md></mdc>"
+    )
+    assert read_file(mdc, ORIGIN).facts == FileFacts("M=1", "R5")
+
+
+def test_elements_of_the_same_name_behind_different_endpoints_can_be_told_apart() -> None:
+    found = [
+        read_file(
+            document(info(value("C=1", "1", "2"))),
+            replace(ORIGIN, endpoint=endpoint, parsed_s=1_700_000_000),
+            preprocessing=Preprocessing(prefix_endpoint=True),
+        )
+        for endpoint in ("oss-1", "oss-2")
+    ]
+    assert [message.element for parsed in found for message in messages(parsed)] == ["oss-1/S=1,M=1", "oss-2/S=1,M=1"]
+    assert [parsed.facts.managed_element for parsed in found] == ["oss-1/S=1,M=1", "oss-2/S=1,M=1"]
+    assert {message.parsed_s for parsed in found for message in messages(parsed)} == {1_700_000_000}

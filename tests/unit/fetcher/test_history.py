@@ -46,11 +46,23 @@ def test_a_status_that_a_second_announcement_hid_is_published_again() -> None:
     assert answer(history(("error", 1), ("postponed", 1)), 1) == ("error", False)  # a person wants it retried
 
 
+def test_a_file_that_was_read_is_read_again_only_for_a_retry_or_a_backfill() -> None:
+    raced = history(("done", 1), ("found", 2), ("fetching", 2))  # its lease ended while it was done
+    assert answer(raced, 2) == ("done", True)
+    assert raced.answer_to(replace(FILE, attempt=2, lies_at="/pm/done/A"), is_missing=False, now_s=9.0) is None
+    retried = (("error", 1), ("postponed", 1), ("found", 2))
+    assert answer(history(*retried), 2) is None  # type: ignore[arg-type]
+    assert answer(history(*retried, ("parsed", 2), ("done", 2), ("found", 3)), 3) == ("done", True)  # type: ignore[arg-type]
+
+
 def test_a_missing_file_is_what_it_became_whichever_announcement_led_to_it() -> None:
     assert answer(history(("done", 1), ("found", 2), ("fetching", 2)), 2, is_missing=True) == ("done", True)
-    assert answer(history(("done", 1), ("found", 2), ("fetching", 2)), 2) is None
+    assert answer(history(("done", 1), ("postponed", 1), ("found", 2), ("fetching", 2)), 2) is None
     assert answer(history(("postponed", 1), ("found", 2)), 2, is_missing=True) is None
     assert answer(history(("lost", 1)), 1, is_missing=True) is None
+    unsettled = history(("parsed", 1), ("postponed", 1), ("found", 2))  # its batches left the topic, for example
+    assert answer(unsettled, 2, is_missing=True) is None
+    assert answer(history(("error", 1), ("postponed", 1), ("found", 2)), 2, is_missing=True) == ("error", True)
 
 
 @given(st.lists(st.tuples(st.sampled_from(get_args(Stage)), st.integers(1, 3)), min_size=1, max_size=8))

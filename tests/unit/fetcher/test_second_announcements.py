@@ -130,6 +130,20 @@ def test_a_file_parsed_by_a_fetcher_that_died_before_its_commit_waits_for_its_si
     assert (pipeline.newest.stage, pipeline.newest.values) == ("done", before.values)
 
 
+@pytest.mark.parametrize("on_done", ON_DONE)
+def test_a_file_announced_twice_in_a_backlog_is_read_once(element: Element, on_done: OnDone) -> None:
+    pipeline = Pipeline(element, on_done)
+    later = replace(pipeline.file, attempt=2)
+    pipeline.ledger += [status_of(file, "found", time.time()) for file in (pipeline.file, later)]
+    pipeline.announce(again=True)
+    pipeline.settle()
+    before, figures = pipeline.newest, pipeline.figures()
+    pipeline.announce(later, again=True)
+    assert pipeline.newest == before
+    assert before.values > 0
+    assert pipeline.figures() == figures
+
+
 @pytest.mark.parametrize("on_done", ["move", "delete"])
 def test_found_written_behind_done_by_a_scanner_that_listed_before_is_put_right(
     element: Element, on_done: OnDone
@@ -200,6 +214,7 @@ def test_a_retry_that_cannot_be_fetched_is_tried_again_and_not_taken_for_the_ans
     pipeline = Pipeline(element, content=CUT)
     pipeline.announce()
     pipeline.settle()
+    pipeline.ledger.append(replace(pipeline.newest, stage="postponed", reason="retried by hand"))
     later = replace(pipeline.file, attempt=2)
     pipeline.ledger.append(status_of(later, "found", time.time()))
 

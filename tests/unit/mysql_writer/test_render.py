@@ -1,10 +1,13 @@
+from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.mysql_writer.ddl import CounterColumn
 from services.mysql_writer.render import chunks, datetime_number, sql_rows, text_literal, upserts
+from shared.errors import Hopeless
 from shared.messages import CounterBatch
 
 
@@ -28,12 +31,12 @@ def test_a_counter_without_any_value_needs_no_column() -> None:
 
 
 def test_rows_are_sorted_by_primary_key_and_ver_is_assigned_last() -> None:
-    (chunk,) = chunks([batch()])
+    (chunk,) = chunks([batch(parsed_s=7)])
     (statement,) = upserts(
         "4ga_g", {"a": CounterColumn("t", "a", "number")}, chunk, {("e1", "o1"): 1, ("e1", "o2"): 2}, most_rows=10
     )
     rows, update = statement.split(b" ON DUPLICATE KEY UPDATE ")
-    assert rows.endswith(b"VALUES (19700101001500,1,900,1,1,2),(19700101001500,2,900,0,1,1)")
+    assert rows.endswith(b"VALUES (19700101001500,1,900,1,1,7,2),(19700101001500,2,900,0,1,7,1)")
     assert update.endswith(b"ver = GREATEST(ver, VALUES(ver))")
 
 
@@ -64,3 +67,15 @@ def test_numbers_are_rendered_unchanged() -> None:
 
 def test_a_time_is_rendered_as_a_number_in_utc() -> None:
     assert datetime_number(1684131300) == 20230515061500
+
+
+def seconds(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+
+
+def test_a_year_that_mysql_would_take_for_another_one_is_refused() -> None:
+    assert datetime_number(seconds("1000-01-01T00:00:00")) == 10000101000000
+    assert datetime_number(seconds("9999-12-31T23:59:59")) == 99991231235959
+    for end_s in (seconds("0999-12-31T23:59:59"), seconds("0001-01-01T00:00:00"), 253402300800, -(2**63), 2**63 - 1):
+        with pytest.raises(Hopeless, match="not between the years 1000 and 9999"):
+            datetime_number(end_s)

@@ -56,6 +56,7 @@ class Surroundings:
 
     sessions: Mapping[str, Any]
     in_flight_limit: int = 1000
+    directory: str = "/"
     files: dict[str, KnownFile] = field(default_factory=dict)
     sent: list[Any] = field(default_factory=list)
     first_sent: Event = field(default_factory=Event)
@@ -69,7 +70,9 @@ class Surroundings:
             cast("Producer", self),
             cast("LedgerFollower", self),
         )
-        return files.scan({name: Endpoint(name=name, host=name) for name in self.sessions}, term or Term(1))
+        return files.scan(
+            {name: Endpoint(name=name, host=name, directory=self.directory) for name in self.sessions}, term or Term(1)
+        )
 
     @contextmanager
     def session(self, endpoint: Endpoint) -> Iterator[Any]:
@@ -100,6 +103,20 @@ def test_an_element_that_fails_in_any_way_costs_itself_and_is_named(
     (failed,) = [vars(record) for record in caplog.records if record.msg.startswith("element not scanned")]
     assert failed["element"] == "bad"
     assert bool(failed["exc_info"]) == (not isinstance(failure, Unreachable))
+
+
+def test_a_refused_directory_costs_itself_unless_the_element_has_no_other() -> None:
+    class PartlyRefused:
+        def tree(self, directory: bytes, _depth: int, _skip: object) -> Iterator[tuple[bytes, Entry]]:
+            if directory == b"/secret":
+                raise Denied("no")
+            yield directory, GOOD
+
+    around = Surroundings({"e1": PartlyRefused()})
+    for directory, announced, unreachable in (("/secret,/pm", 1, 0), ("/secret", 0, 1)):
+        around.directory = directory
+        summary = around.scan()
+        assert (summary.announced, summary.unreachable) == (announced, unreachable)
 
 
 def test_an_endless_listing_is_given_up_and_the_others_are_announced() -> None:

@@ -23,8 +23,8 @@ from shared.messages import (
     partition_of,
     path_bytes,
     path_text,
-    version_of,
 )
+from shared.versions import version_of
 
 FOUND = FileFound(file_id="0" * 16, system="4ga", endpoint="e1", element="e1", path="/pm/A", size=1, mtime_s=2, epoch=3)
 STATUS = FileStatus(**asdict(FOUND), stage="found", at_s=1.5)
@@ -187,6 +187,22 @@ def test_the_shape_of_a_batch_is_checked(changed: dict[str, Any], says: str) -> 
     with pytest.raises(BadMessage) as refused:
         CounterBatch.decode(orjson.dumps(orjson.loads(BATCH.encode()) | changed))
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize("number", ["18446744073709551616", "-9223372036854775809", "9" * 300])
+@pytest.mark.parametrize("cell", ["%s", "[1,%s]"])
+def test_an_integer_that_the_parser_would_round_is_refused(number: str, cell: str) -> None:
+    raw = BATCH.encode().replace(b"null", (cell % number).encode())
+    with pytest.raises(BadMessage, match=f"64 bits or of double precision, got {number[:40]}"):
+        CounterBatch.decode(raw)
+
+
+@pytest.mark.parametrize(
+    "number", ["18446744073709551615", "-9223372036854775808", "1e30", "1.5e308", '"9,99999999999999999999,9"']
+)
+def test_numbers_of_64_bits_doubles_and_texts_of_digits_pass(number: str) -> None:
+    (row,) = CounterBatch.decode(BATCH.encode().replace(b"null", number.encode())).rows
+    assert row[3] == orjson.loads(number)
 
 
 FIGURES = CycleFigures(

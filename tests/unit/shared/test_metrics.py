@@ -27,7 +27,7 @@ HOSTS = {
     "b:22": ("half-open", HostStatistics(failed=4)),
 }
 
-BOUNDED = {"system", "sink", "topic", "partition", "host"} | {
+BOUNDED = {"system", "sink", "topic", "partition", "host", "code", "class"} | {
     "stage",
     "reason",
     "waiting_for",

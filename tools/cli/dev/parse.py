@@ -12,9 +12,10 @@ import typer
 from services.fetcher.operate import Origin, Parsed, Preprocessing, profiles_of, read_file, read_preprocessing
 from services.scanner.operate import element_of
 from shared.errors import Hopeless, Unreachable
-from shared.messages import file_identity, path_text, version_of
+from shared.messages import file_identity, path_text
 from shared.printable import printable
 from shared.settings import BadSettings, System, load
+from shared.versions import version_of
 from tools.cli.output import say_json
 
 

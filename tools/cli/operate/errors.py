@@ -1,15 +1,22 @@
 """`pmflow errors`: failures of files and values, grouped by reason and element, each with a sample."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from shared.messages import FileStatus, SetAside
+from shared.messages import FileStatus, SetAside, set_aside_key
 from shared.settings import load
 from shared.topics import system_of
+from shared.versions import content_digest
 from tools.cli.operate import ledger
-from tools.cli.operate.quarantine import QuarantinedItem, read_letters, records_set_aside
+from tools.cli.operate.quarantine import (
+    QuarantinedItem,
+    quarantined_items,
+    read_counters_letters,
+    read_letters,
+    records_set_aside,
+)
 from tools.cli.output import OutputTable, show
 
 FAILURE_STAGES = frozenset({"failed", "error", "lost", "postponed"})
@@ -44,9 +51,10 @@ class FailureGroup:
 
 def show_errors() -> None:
     """Show failed files, and values and records that were set aside: reason, how often, since when, and a sample."""
-    brokers = load().kafka.bootstrap_servers
-    found = ledger.read_ledger(brokers)
-    records = record_failures(records_set_aside(found.files, read_letters(brokers)))
+    settings = load()
+    found = ledger.read_ledger(settings.kafka.bootstrap_servers)
+    batches = not_in_ledger(quarantined_items((), read_counters_letters(settings)), found.set_aside)
+    records = record_failures([*batches, *records_set_aside(found.files, read_letters(settings))])
     show(errors_table(grouped([*failures(found.files.values(), found.set_aside.values()), *records])))
 
 
@@ -62,6 +70,13 @@ def failures(files: Iterable[FileStatus], set_aside: Iterable[SetAside]) -> Iter
     for aside in set_aside:
         says = f"{aside.topic}/{aside.partition}/{aside.offset} ({aside.values} values not in {aside.sink})"
         yield Failure(system_of(aside.topic), aside.element, aside.reason, aside.at_s, aside.file_id, says)
+
+
+def not_in_ledger(items: Iterable[QuarantinedItem], known: Container[str]) -> Iterator[QuarantinedItem]:
+    """Yields the messages of counters that were set aside and are not in the ledger, as they name no file."""
+    for item in items:
+        if item.what == "batch" and set_aside_key(item.sink, item.file_id, content_digest(item.content)) not in known:
+            yield item
 
 
 def record_failures(items: Iterable[QuarantinedItem]) -> Iterator[Failure]:

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pymysql
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from services.ch_bridge.operate import ROWS_SUFFIX, Clickhouse, clickhouse_of, client_of, quoted_identifier
+from services.ch_bridge.operate import Clickhouse, clickhouse_of, client_of, quoted_identifier
 from services.mysql_writer.operate import Mysql, connect, mysql_of
-from shared.messages import FileStatus, version_of
+from shared.messages import FileStatus
 from shared.settings import Settings
-from shared.sinks.names import table_name
+from shared.versions import version_of
 
 LONGEST_PERIOD = timedelta(days=1)
 """The longest time a file covers: its rows are searched, by primary key, only this far before its end."""
@@ -35,7 +35,11 @@ def rows_of_file(settings: Settings, file: FileStatus) -> Iterator[tuple[str, st
 def mysql_row_counts(settings: Mysql, file: FileStatus) -> dict[str, int]:
     """Returns the number of the file's rows by table."""
     with connect(settings, settings.database) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT `table_name` FROM pm_group WHERE `system` = %s AND part > 0", (file.system,))
+        cursor.execute(
+            "SELECT DISTINCT g.`table_name` FROM pm_group g JOIN information_schema.tables t "
+            "ON t.table_schema = DATABASE() AND t.table_name = g.`table_name` WHERE g.`system` = %s AND g.part > 0",
+            (file.system,),
+        )
         found = {}
         for (table,) in cursor.fetchall():
             cursor.execute(
@@ -52,9 +56,7 @@ def clickhouse_row_counts(settings: Clickhouse, file: FileStatus) -> dict[str, i
     parameters = {"begin": begin, "end": end, "ver": version_of(file.file_id, file.mtime_s)}
     with client_of(settings) as client:
         names = client.query(
-            "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, {prefix:String}) "
-            "AND endsWith(name, {suffix:String})",
-            parameters={"prefix": table_name(file.system, ""), "suffix": ROWS_SUFFIX},
+            "SELECT rows_table FROM pm_group WHERE system = {system:String}", parameters={"system": file.system}
         ).result_rows
         found = {}
         for (table,) in names:

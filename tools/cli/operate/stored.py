@@ -2,8 +2,8 @@
 
 import calendar
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC
 from decimal import Decimal
 from math import inf
@@ -12,9 +12,8 @@ from typing import Any
 import orjson
 from pymysql.cursors import DictCursor, SSDictCursor
 
-from services.ch_bridge.operate import Clickhouse, client_of
+from services.ch_bridge.operate import Clickhouse, client_of, quoted_identifier
 from services.mysql_writer.operate import Mysql, connect
-from shared.sinks.names import KEY_COLUMNS, column_name, table_name
 from shared.sinks.values import EXACT_INTEGER
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
@@ -33,7 +32,11 @@ class StoredRow:
 
 
 def in_mysql(settings: Mysql) -> Iterator[StoredRow]:
-    """Yields all rows of all systems."""
+    """Yields all rows of all systems.
+
+    The catalogue names tables and columns. A group's tables are read one by one, as no view has all columns of a group
+    with thousands of counters.
+    """
     with (
         connect(settings, settings.database) as connection,
         connection.cursor(DictCursor) as cursor,
@@ -41,49 +44,63 @@ def in_mysql(settings: Mysql) -> Iterator[StoredRow]:
     ):
         cursor.execute("SELECT id, element, ldn FROM pm_object")
         objects = {found["id"]: (found["element"], found["ldn"]) for found in cursor.fetchall()}
-        cursor.execute(
-            "SELECT `system`, measinfo, counter, `column_name` AS col "
-            "FROM pm_counter JOIN pm_group USING (`table_name`)"
-        )
-        counters: dict[tuple[str, str], dict[str, str]] = {}
-        for found in cursor.fetchall():
-            counters.setdefault((found["system"], found["measinfo"]), {})[found["counter"]] = found["col"]
-        cursor.execute("SELECT `system`, measinfo, `table_name` AS name FROM pm_group ORDER BY part DESC")
-        # A view comes after the tables it combines and replaces them here.
-        readable = {(group["system"], group["measinfo"]): group for group in cursor.fetchall()}
-        for of_group, group in readable.items():
-            rows.execute(f"SELECT * FROM `{group['name']}`")  # noqa: S608 - a name pmflow gave
-            for row in rows:
-                end_s = calendar.timegm(row["ts"].timetuple())
-                key = (*of_group, *objects[row["obj"]], end_s, row["gp_s"])
-                named = {counter: row[column] for counter, column in counters.get(of_group, {}).items()}
-                yield StoredRow(key, bool(row["suspect"]), {c: v for c, v in named.items() if v is not None})
+        for group, tables in _mysql_tables(cursor).items():
+            found: dict[RowKey, StoredRow] = {}
+            for table, columns in tables.items():
+                rows.execute(f"SELECT * FROM `{table}`")  # noqa: S608 - a name pmflow gave
+                for row in rows:
+                    key = (*group, *objects[row["obj"]], calendar.timegm(row["ts"].timetuple()), row["gp_s"])
+                    part = StoredRow(key, bool(row["suspect"]), _values(row, columns))
+                    found[key] = _joined(found[key], part) if key in found else part
+            yield from found.values()
 
 
-def in_clickhouse(settings: Clickhouse, system: str, groups: Mapping[str, set[str]]) -> Iterator[StoredRow]:
-    """Yields all rows of a system's groups.
+def _mysql_tables(cursor: DictCursor) -> dict[tuple[str, str], dict[str, dict[str, str]]]:
+    """Returns the tables that exist, by group, and the counters of their columns."""
+    cursor.execute(
+        "SELECT DISTINCT g.`system` AS name, g.measinfo, g.part, g.`table_name` AS tab FROM pm_group g "
+        "JOIN information_schema.tables t ON t.table_schema = DATABASE() AND t.table_name = g.`table_name` "
+        "WHERE g.part > 0 ORDER BY g.part"
+    )
+    found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    by_table: dict[str, dict[str, str]] = {}
+    for group in cursor.fetchall():
+        by_table[group["tab"]] = found.setdefault((group["name"], group["measinfo"]), {})[group["tab"]] = {}
+    cursor.execute("SELECT `table_name` AS tab, counter, `column_name` AS col FROM pm_counter")
+    for column in cursor.fetchall():
+        by_table.get(column["tab"], {})[column["col"]] = column["counter"]
+    return found
 
-    The names of the counters are needed because ClickHouse keeps only the names of the columns.
-    """
+
+def _values(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the values of a row by counter, without the missing ones."""
+    return {columns[column]: value for column, value in row.items() if column in columns and value is not None}
+
+
+def _joined(first: StoredRow, other: StoredRow) -> StoredRow:
+    return replace(first, values={**first.values, **other.values})
+
+
+def in_clickhouse(settings: Clickhouse, system: str, groups: Collection[str]) -> Iterator[StoredRow]:
+    """Yields all rows of a system's groups; the catalogue names tables and columns."""
     with client_of(settings) as client:
-        present = {
-            row[0]
-            for row in client.query("SELECT name FROM system.tables WHERE database = currentDatabase()").result_rows
-        }
-        for group, counters in groups.items():
-            table = table_name(system, group)
-            if table not in present:
+        tables = client.query(
+            "SELECT measinfo, table_name FROM pm_group WHERE system = {system:String} "
+            "AND table_name IN (SELECT name FROM system.tables WHERE database = currentDatabase())",
+            parameters={"system": system},
+        ).result_rows
+        for group, table in tables:
+            if group not in groups:
                 continue
-            named = {column_name(counter, ()): counter for counter in counters}
-            for row in client.query(f"SELECT * FROM `{table}`").named_results():  # noqa: S608 - a name pmflow gave
+            found = client.query(
+                "SELECT column_name, counter FROM pm_counter WHERE table_name = {table:String}",
+                parameters={"table": table},
+            ).result_rows
+            columns = {str(column): str(counter) for column, counter in found}
+            for row in client.query(f"SELECT * FROM {quoted_identifier(table)}").named_results():  # noqa: S608 - a name pmflow gave
                 end_s = int(row["ts"].replace(tzinfo=UTC).timestamp())
-                values = {
-                    named.get(column, column): value
-                    for column, value in row.items()
-                    if column not in KEY_COLUMNS and value is not None
-                }
                 key = (system, group, row["element"], row["object"], end_s, row["gp_s"])
-                yield StoredRow(key, bool(row["suspect"]), values)
+                yield StoredRow(key, bool(row["suspect"]), _values(row, columns))
 
 
 def canonical(value: Any) -> Any:

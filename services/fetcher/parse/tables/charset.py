@@ -37,6 +37,8 @@ class TableText:
         while len(head) < _LONGEST_MARKS and (chunk := next(self.chunks, None)) is not None:
             head += chunk
         mark, encoding = next(((m, e) for m, e in _MARKS if head.startswith(m)), (b"", ""))
+        if self.given and codecs.lookup(self.given).name.startswith(("utf-16", "utf-32")):
+            return self._strict(chain([head[len(mark) :]], self.chunks), encoding or self.given)
         if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
             raise BadFile("the encoding utf-32 is not supported", 1, 1)
         if not mark and (head[1:8:2].count(0) > 2 or head[0:8:2].count(0) > 2):

@@ -21,7 +21,7 @@ from services.fetcher.parse.values.cells import BLANKS, CELLS, NULL
 from services.fetcher.parse.values.memo import Memo
 from services.fetcher.parse.values.naming import class_of
 from services.fetcher.parse.values.rows import RowTexts
-from services.fetcher.reasons import AMBIGUOUS_COMMA, COUNT_MISMATCH, MALFORMED_ROW, NO_ROLE
+from services.fetcher.reasons import AMBIGUOUS_COMMA, COUNT_MISMATCH, MALFORMED_ROW, NAMELESS, NO_ROLE
 
 _ROWS = 2000
 """Maximum number of rows in one round of blocks."""
@@ -94,8 +94,8 @@ class _Table:
         self.heads: dict[BlockKey, MeasInfoHead] = {}
         self.waiting: dict[BlockKey, list[RowTexts]] = {}
         """Rows for the next round of blocks."""
-        self.ambiguous: dict[BlockKey, list[Fault]] = {}
-        """Values that are not in these rows, as their commas have several meanings."""
+        self.faults: dict[tuple[BlockKey, str], list[Fault]] = {}
+        """Key and reason -> values that are not in these rows."""
         self.has_ambiguous = False
         """True if any cell so far was ambiguous."""
         self.dropped = 0
@@ -115,13 +115,13 @@ class _Table:
                 continue
             if not any(row) or self._is_header(row, below):
                 continue
-            cells = self._fitted(row)
+            cells, nameless = self._fitted(row)
             if len(cells) != self.layout.width:
                 if not source.is_ended:
                     raise BadFile("the table is cut off within a row", source.line)
                 yield self._fault(cells, source.line, COUNT_MISMATCH)
                 continue
-            self._add(cells, source.line)
+            self._add(cells, nameless, source.line)
             waiting += 1
             if waiting == self.rows_per_round:
                 yield from self._round()
@@ -130,11 +130,12 @@ class _Table:
         if not source.is_ended:
             yield MeasInfoBlock(MeasInfoHead(), [], [], 0, note=_UNENDED)
 
-    def _fitted(self, row: list[str]) -> list[str]:
-        """Removes the blank cells that delimiters behind the last column leave."""
-        while len(row) > self.layout.width and not row[-1].strip():
+    def _fitted(self, row: list[str]) -> tuple[list[str], list[str]]:
+        """Splits off the cells behind the last column that has a name; removes blank ones."""
+        width = self.layout.width
+        while len(row) > width and not row[-1].strip():
             row.pop()
-        return row
+        return (row[:width], row[width:]) if width < len(row) <= len(self.header.names) else (row, [])
 
     def _is_header(self, row: list[str], below: int) -> bool:
         """Returns True for a repeated header, as in joined files, and for a row of units before the first row.
@@ -151,7 +152,7 @@ class _Table:
         values = (CELLS[row[at]] for at in self.layout.counters if at < len(row))
         return below < self.profile.header_rows or all(value[0] in 'n"' for value in values)
 
-    def _add(self, cells: list[str], line: int) -> None:
+    def _add(self, cells: list[str], nameless: list[str], line: int) -> None:
         self.has_rows = True
         name = self._object(cells)
         key = self._key(cells, name)
@@ -159,6 +160,10 @@ class _Table:
             self._head(key, line)
             waiting = self.waiting[key] = []
         row = self._row(cells, name)
+        if nameless:
+            faults = self.faults.setdefault((key, NAMELESS), [])
+            texts = filter(lambda text: CELLS[text] != NULL, map(self._text, nameless))
+            faults += [Fault(NAMELESS, name, row[1], (text,)) for text in texts]
         waiting.append(self._without_ambiguous(row, key) if self.has_ambiguous else row)
         if self.layout.others:
             self.dropped += sum(CELLS[cells[at]] != NULL for at in self.layout.others)
@@ -168,7 +173,7 @@ class _Table:
         found = [at for at, text in enumerate(texts) if self._is_ambiguous(text)]
         if not found:
             return row
-        faults = self.ambiguous.setdefault(key, [])
+        faults = self.faults.setdefault((key, AMBIGUOUS_COMMA), [])
         faults += [Fault(AMBIGUOUS_COMMA, name, suspect, (texts[at],), (self.layout.names[at],)) for at in found]
         return name, suspect, tuple("" if at in found else text for at, text in enumerate(texts))
 
@@ -179,10 +184,10 @@ class _Table:
             block = rows.measinfo_block(self._head(key), waiting, [])
             yield replace(block, dropped={NO_ROLE: dropped}) if dropped else block
             dropped = 0
-        for key, faults in self.ambiguous.items():
+        for (key, _), faults in self.faults.items():
             yield MeasInfoBlock(replace(self._head(key)), [], [], 0, faults)
         self.waiting.clear()
-        self.ambiguous.clear()
+        self.faults.clear()
 
     def _fault(self, cells: list[str], line: int, reason: str) -> MeasInfoBlock:
         """Returns a faulty row with a head of its own, so that no other row is quarantined with it."""

@@ -22,17 +22,20 @@ def xml_list(text: str) -> list[str]:
 
 
 def names_in(text: str) -> list[str]:
-    """Splits a list of names at its blanks, and at commas where blanks stand beside them.
+    """Splits a list of names at its blanks; at commas where blanks stand beside them, or where there are no blanks.
 
-    >>> names_in("a b,c"), names_in("a, b, c")
-    (['a', 'b,c'], ['a', 'b', 'c'])
+    >>> names_in("a b,c"), names_in("a, b, c"), names_in("a,b,c")
+    (['a', 'b,c'], ['a', 'b', 'c'], ['a', 'b', 'c'])
     """
-    text = text.strip(BLANKS)
-    return xml_list(text.replace(",", " ") if COMMA_AND_BLANK.search(text) else text)
+    names = xml_list(text)
+    has_commas = len(names) == 1 or COMMA_AND_BLANK.search(text.strip(BLANKS))
+    return xml_list(text.replace(",", " ")) if has_commas else names
 
 
 def results_in(text: str) -> list[str] | None:
-    """Splits a list of values like `names_in`; None if some are separated by commas and some by blanks.
+    """Splits a list of values at its blanks, or at commas where blanks stand beside them; None if both separate values.
+
+    A text without blanks is a single value, which may be a vector.
 
     >>> results_in("1 2,3"), results_in("1, 2, 3"), results_in("1, 2 3")
     (['1', '2,3'], ['1', '2', '3'], None)

@@ -16,13 +16,12 @@ class MeasInfoReader(DialectReader):
     """Reads all of these dialects: the short tags of 32.401 have the same meanings as the long ones."""
 
     leaves: ClassVar[frozenset[str]] = frozenset(
-        ("r", "measResults", "measTypes", "measType", "suspect", "mt", "moid", "sf", "mts", "gp", "neun", "nedn", "sn",
-         "msn")
-    )  # fmt: skip
+        "r measResults measTypes measType suspect mt moid sf mts gp neun nedn nesw sn msn".split()  # noqa: SIM905
+    )
 
     def __init__(self, document: Document) -> None:
         super().__init__(document)
-        self.prefix = self.sender = self.local = self.user_name = self.label = self.position = ""
+        self.prefix = self.sender = self.local = self.user_name = self.label = self.position = self.sw_version = ""
         self.period_end = self.duration = ""
         self.period_line = 0
         self.info: MeasInfo | None = None
@@ -75,6 +74,7 @@ class MeasInfoReader(DialectReader):
             "sn": self._sn,
             "nedn": self._nedn,
             "neun": self._neun,
+            "nesw": self._nesw,
             "mts": self._mts,
             "gp": self._gp,
         }
@@ -111,12 +111,13 @@ class MeasInfoReader(DialectReader):
         self.sender = text.strip(BLANKS)
 
     def _data_begins(self, _attributes: dict[str, str]) -> None:
-        self.local = self.user_name = self.label = self.period_end = self.duration = ""
+        self.local = self.user_name = self.label = self.sw_version = self.period_end = self.duration = ""
         self.period_line = 0
 
     def _element(self, attributes: dict[str, str]) -> None:
         self.local = _attribute(attributes, "localDn")
         self.label = _attribute(attributes, "userLabel")
+        self.sw_version = _attribute(attributes, "swVersion")
 
     def _nedn(self, text: str) -> None:
         self.local = text.strip(BLANKS)
@@ -124,12 +125,15 @@ class MeasInfoReader(DialectReader):
     def _neun(self, text: str) -> None:
         self.user_name = text.strip(BLANKS)
 
+    def _nesw(self, text: str) -> None:
+        self.sw_version = text.strip(BLANKS)
+
     def _info_begins(self, attributes: dict[str, str]) -> None:
         group = _attribute(attributes, "measInfoId")
         line = self.period_line or self.document.line
-        self._enter(
-            MeasInfo(MeasInfoHead(self._element_name(), group, "", self.duration, end=self.period_end, line=line))
-        )
+        head = MeasInfoHead(self._element_name(), group, "", self.duration, end=self.period_end, line=line)
+        head.sw_version = self.sw_version
+        self._enter(MeasInfo(head))
 
     def _enter(self, info: MeasInfo | None) -> None:
         self._flush()

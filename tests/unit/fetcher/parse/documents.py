@@ -138,7 +138,7 @@ def _measured(draw: st.DrawFn, words: Words, space: str, *, tidy: bool) -> str:
 
 
 def _names(draw: st.DrawFn, counters: list[str]) -> str:
-    return draw(st.sampled_from((" ", " ", "\n", ", "))).join(escape(name) for name in counters)
+    return draw(st.sampled_from((" ", " ", "\n", ", ", ","))).join(escape(name) for name in counters)
 
 
 def _head(draw: st.DrawFn, words: Words, space: str) -> str:

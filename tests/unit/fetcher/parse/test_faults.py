@@ -141,6 +141,26 @@ def test_lists_of_commas_and_blanks_are_lists() -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "results", "stored"),
+    [
+        ("a,b,c", "1,2,3", {}),
+        ("a,b,c", "1 2 3", {"a": 1, "b": 2, "c": 3}),
+        ("a b c", "1, 2, 3", {"a": 1, "b": 2, "c": 3}),
+        ("a", "1,2,3", {"a": [1, 2, 3]}),
+        ("a b", "1,2,3", {}),
+        ("a b", "1,2 3,4", {"a": [1, 2], "b": [3, 4]}),
+    ],
+)
+def test_commas_alone_may_separate_names_but_between_values_they_make_a_vector(
+    names: str, results: str, stored: dict[str, Any]
+) -> None:
+    row = f'<measTypes>{names}</measTypes><measValue measObjLdn="C=1"><measResults>{results}</measResults></measValue>'
+    parsed = read(MEAS.format(row))
+    assert values(parsed).get(("G", "C=1"), {}) == stored
+    assert bool(parsed.counts.reasons) == (not stored)
+
+
+@pytest.mark.parametrize(
     ("results", "stored", "reasons"),
     [
         ("1 2,3", {"a": 1, "b": [2, 3]}, {}),
@@ -242,7 +262,15 @@ def test_the_encoding_of_a_profile_is_obeyed(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "column"), [("gbk", "小"), ("cp949", "셀"), ("cp1251", "Сота"), ("cp1252", "Größe")]
+    ("encoding", "column"),
+    [
+        ("gbk", "小"),
+        ("cp949", "셀"),
+        ("cp1251", "Сота"),
+        ("cp1252", "Größe"),
+        ("utf-16-le", "Zelle"),
+        ("utf-16-be", "小"),
+    ],
 )
 def test_the_encoding_of_a_profile_is_obeyed_in_the_header_that_selects_it(encoding: str, column: str) -> None:
     own = replace(OWN, object=(column,), encoding=encoding)
@@ -316,6 +344,14 @@ def test_a_column_without_a_name_costs_itself() -> None:
     assert values(parsed) == {("83888217", "N1/Cell:C1"): {"1": 5, "2": 6}}
     assert parsed.counts.reasons == {"counter without a name": 1}
     assert details(parsed)[0]["values"] == [{"object": "N1/Cell:C1", "column": 2, "value": 7}]
+
+
+def test_columns_without_a_name_behind_the_last_one_cost_themselves() -> None:
+    parsed = read(
+        HEADER.replace(",2\n", ",2,,\n") + ROW.format(1, "5,6,7,") + ROW.format(2, "5,6") + ROW.format(3, "1,2,3,4,5")
+    )
+    assert values(parsed) == {("83888217", f"N1/Cell:C{at}"): {"1": 5, "2": 6} for at in (1, 2)}
+    assert parsed.counts.reasons == {"counter without a name": 1, "count mismatch": 5}
 
 
 def test_a_counter_without_a_name_in_xml_costs_itself() -> None:

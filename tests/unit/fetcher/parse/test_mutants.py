@@ -3,7 +3,7 @@
 import pytest
 
 from services.fetcher.assemble.batches import RAW
-from services.fetcher.parse.unpack import Incomplete, unpacked_members
+from services.fetcher.preprocess.steps import Preprocessing
 from tests import mutants
 
 
@@ -21,9 +21,9 @@ def test_mutants_are_read_or_refused_in_our_words(seed: int) -> None:
     assert outcomes["read"] + outcomes["set aside in part"] > 400
 
 
-def test_a_failure_names_the_mutant() -> None:
-    """The harness fails if a reader raises something else."""
-    (data,) = mutants.mutants(1, 1)
-    assert data
-    with pytest.raises(Incomplete):
-        list(unpacked_members(b"PK\x03\x04"))
+def test_an_error_that_nobody_planned_for_is_shown_with_its_mutant() -> None:
+    def broken(data: bytes, _: Preprocessing) -> str:
+        return {b"": "read"}[data]
+
+    with pytest.raises(AssertionError, match="mutant 0 of seed 1: KeyError"):
+        mutants.check(1, 1, read=broken)
