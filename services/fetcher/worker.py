@@ -19,7 +19,7 @@ from services.fetcher.parse.unpack import Incomplete
 from services.fetcher.parse.values.period import is_plausible
 from services.fetcher.settings import FetcherSettings
 from shared.errors import Hopeless, Unreachable
-from shared.messages import FileFound, FileStatus, status_of
+from shared.messages import FileFound, FileStatus, bounded_text, status_of
 from shared.remote.session import Gone
 from shared.versions import version_of
 
@@ -231,9 +231,9 @@ class FileProcessorWorker:
             nulls=counts.nulls,
             quarantined=counts.quarantined,
             dropped=counts.dropped,
-            job=",".join(parsed.facts.jobs),
-            sw_version=parsed.facts.sw_version,
-            managed_element=parsed.facts.managed_element,
+            job=bounded_text(",".join(parsed.facts.jobs)),
+            sw_version=bounded_text(parsed.facts.sw_version),
+            managed_element=bounded_text(parsed.facts.managed_element),
         )
 
 
