@@ -104,7 +104,7 @@ class Message:
         Raises:
             BadMessage: not JSON, or a field is missing or invalid; the text names the path of the field.
         """
-        return cls.of(_object(raw), raw)
+        return cls.of(json_object(raw), raw)
 
     @classmethod
     def of(cls, found: dict[str, Any], raw: bytes) -> Self:
@@ -122,7 +122,12 @@ class Message:
             raise BadMessage(f"not a {cls.kind}: {error}", raw) from error
 
 
-def _object(raw: bytes) -> dict[str, Any]:
+def json_object(raw: bytes) -> dict[str, Any]:
+    """Returns the JSON object that a message is.
+
+    Raises:
+        BadMessage: the bytes are not JSON, or not an object.
+    """
     if not raw:
         raise BadMessage("not JSON: empty", raw)
     try:
@@ -183,6 +188,8 @@ class FileStatus(File):
     reason: Text = ""
     topic: Text = ""
     partition: Annotated[int, Meta(ge=-1, le=2**31 - 1)] = -1
+    first_offset: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = -1
+    """Offset of the file's first batch; -1: unknown, as from a fetcher of an earlier version."""
     last_offset: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = -1
     """Offset of the file's last batch: a sink whose position is beyond it has stored the whole file."""
     tries: Count = 1
@@ -332,18 +339,3 @@ class CounterBatch(Message):
     def values(self) -> int:
         """Number of values that are not missing; a vector counts as one."""
         return sum(len(row) - row.count(None) - 2 for row in self.rows)
-
-
-LedgerRecord = FileStatus | SinkPosition | SetAside
-LEDGER_KINDS: dict[str, type[LedgerRecord]] = {SinkPosition.kind: SinkPosition, SetAside.kind: SetAside}
-
-
-def decode_status(raw: bytes) -> LedgerRecord:
-    """Returns a record of pm.files.status, which contains three kinds of messages.
-
-    Raises:
-        BadMessage: the bytes are none of these kinds, or not valid.
-    """
-    found = _object(raw)
-    kind = found.get("kind")
-    return LEDGER_KINDS.get(kind if isinstance(kind, str) else "", FileStatus).of(found, raw)

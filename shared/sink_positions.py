@@ -1,14 +1,22 @@
 """SinkPositions: the rule that decides when a sink has stored a file. Pure.
 
 All batches of a file are in one partition, so a sink has stored the file once its position in that partition is beyond
-the last offset of the file. A file without batches has the last offset -1: every sink has stored it.
+the last offset of the file. A file without batches has the last offset -1: every sink has stored it. It has not if
+one of the file's batches left the topic before the sink read it.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from shared.messages import SinkPosition
+from shared.ledger import OffsetGap
+from shared.messages import FileStatus, SinkPosition
+
+MOST_INTERLEAVED = 100
+"""Messages of other files between two of one file, at most; bounds a file whose first offset is unknown."""
+MOST_GAPS = 100
+"""Gaps to remember per sink and partition; files under way when a gap was found have been dealt with since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +26,25 @@ class SinkPositions:
     next_offsets: MutableMapping[str, int] = field(default_factory=dict)
     """sink/topic/partition -> next offset. It may be a table that is stored elsewhere."""
 
+    gaps: dict[str, list[OffsetGap]] = field(default_factory=lambda: defaultdict(list))
+    """sink/topic/partition -> gaps in what the sink read, in order of their discovery."""
+
+    def record_gap(self, gap: OffsetGap) -> None:
+        """Remembers a gap; the same gap may come again."""
+        known = self.gaps[_key(gap.sink, gap.topic, gap.partition)]
+        if gap not in known:
+            known.append(gap)
+            del known[:-MOST_GAPS]
+
+    def lost_by(self, sinks: Collection[str], file: FileStatus) -> str:
+        """Returns the first of the sinks that missed a batch of the file in a gap; empty if none did."""
+        if not self.gaps or file.last_offset < 0:
+            return ""
+        keys = {sink: _key(sink, file.topic, file.partition) for sink in sinks}
+        return next((sink for sink, key in keys.items() if any(is_in(gap, file) for gap in self.gaps.get(key, ()))), "")
+
     def record(self, position: SinkPosition) -> None:
-        """Replaces the position of a sink."""
+        """Replaces the position of a sink. A lower one is the truth too: a failover of the database loses commits."""
         self.next_offsets[_key(position.sink, position.topic, position.partition)] = position.next_offset
 
     def is_stored(self, sink: str, topic: str, partition: int, last_offset: int) -> bool:
@@ -41,6 +66,17 @@ class SinkPositions:
         """Returns the position of each sink that reported one for this partition, in order of their names."""
         end = _key("", topic, partition)
         return {key.removesuffix(end): at for key, at in sorted(self.next_offsets.items()) if key.endswith(end)}
+
+
+def is_in(gap: OffsetGap, file: FileStatus) -> bool:
+    """Returns whether a batch of the file lay in a gap of its partition.
+
+    A file whose first offset is unknown counts as if its batches had been far apart: reading it again does no harm.
+    """
+    if gap.is_new_topic:  # offsets count from 0 again; only a file of the former topic can have this one
+        return file.last_offset >= gap.first and file.parsed_s <= gap.at_s
+    first = file.first_offset if file.first_offset >= 0 else file.last_offset - file.batches * MOST_INTERLEAVED
+    return first < gap.next_offset and file.last_offset >= gap.first
 
 
 @lru_cache(maxsize=4096)

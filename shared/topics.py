@@ -8,16 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from shared.cycle_figures import CycleFigures
-from shared.messages import (
-    PARTITIONS,
-    CounterBatch,
-    FileFound,
-    FileStatus,
-    Message,
-    SetAside,
-    Settle,
-    SinkPosition,
-)
+from shared.ledger import OffsetGap
+from shared.messages import PARTITIONS, CounterBatch, FileFound, FileStatus, Message, SetAside, Settle, SinkPosition
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -84,11 +76,11 @@ FILES_FOUND = Topic(
 )
 FILES_STATUS = Topic(
     name="pm.files.status",
-    about="The ledger: the status of each file, the position of each sink, and what it set aside.",
-    messages=(FileStatus, SinkPosition, SetAside),
-    writers=("scanner", "fetcher", "mysql_writer", "ch_bridge"),
+    about="The ledger: the status of each file, the position of each sink, what it set aside and what it missed.",
+    messages=(FileStatus, SinkPosition, SetAside, OffsetGap),
+    writers=("scanner", "fetcher", "tracker", "mysql_writer", "ch_bridge"),
     readers=("scanner", "fetcher", "tracker", "mysql_writer", "ch_bridge"),
-    key="file_id, sink/topic/partition or sink/file_id/digest; in the partition of the element or the counters topic",
+    key="file_id, sink/topic/partition[/gap/offset] or sink/file_id/digest; partition of element or counters topic",
     retention_ms=30 * DAY_MS,
     compacted=True,
 )

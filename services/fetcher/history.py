@@ -12,7 +12,8 @@ from time import time
 
 from shared.kafka import admin, consume
 from shared.kafka.record import Record
-from shared.messages import BadMessage, FileFound, FileStatus, decode_status, partition_of
+from shared.ledger import decode_status
+from shared.messages import BadMessage, FileFound, FileStatus, partition_of
 from shared.stages import READ_STAGES
 from shared.topics import FILES_STATUS
 

@@ -21,12 +21,12 @@ class KafkaProducerWorker:
         """Returns the same producer for all messages of a partition, so that they keep their order."""
         return self.producers[partition % len(self.producers)]
 
-    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int]:
+    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int, int]:
         topic, partition = counters_topic(file.system).name, partition_of(file.element)
         deliveries = Deliveries()
         for batch in batches:
             self._producer(partition).send(Outgoing(topic, partition, file.element, batch), deliveries)
-        return topic, partition, deliveries.wait()
+        return topic, partition, *deliveries.wait()
 
     def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None:
         at = TopicPartition(counters_topic(file.system).name, partition_of(file.element))

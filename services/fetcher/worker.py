@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 class FilePublisher(Protocol):
     """Publishes files. Blocks until durable; raises Unreachable, and then nothing of the file counts as done."""
 
-    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int]:
+    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int, int]:
         """Sends all batches of a file, each requested when the one before is on its way.
 
-        Returns the topic, the partition and the offset of the last batch; -1 if there is none.
+        Returns the topic, the partition and the offsets of the first and the last batch; -1 if there is none.
         """
 
     def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None: ...
@@ -206,16 +206,16 @@ class FileProcessorWorker:
                 raise Unreachable(f"the file grew from {file.size} to {size} bytes; {error}") from error
 
     def _publish(self, file: FileFound, parsed: Parsed) -> FileStatus:
-        counts = parsed.counts
+        counts, facts = parsed.counts, parsed.facts
         self.publisher.quarantine(file, parsed.quarantined)
         if counts.reasons and not parsed.batches:
             _count_values(file.system, counts)
             raise Hopeless(f"no value could be stored: {_remarks(parsed)}")
-        if counts.mistyped:
-            _report_mistyped(file, counts.mistyped)
+        _report_mistyped(file, counts.mistyped)
         for batch in parsed.batches:
             metrics.MESSAGE_ROWS.observe(batch.rows)
-        topic, partition, last_offset = self.publisher.counters(file, (batch.value for batch in parsed.batches))
+        sent = (batch.value for batch in parsed.batches)
+        topic, partition, first_offset, last_offset = self.publisher.counters(file, sent)
         _count_values(file.system, counts)
         return replace(
             status_of(file, "parsed", time(), _remarks(parsed)),
@@ -223,6 +223,7 @@ class FileProcessorWorker:
             parsed_s=time(),
             topic=topic,
             partition=partition,
+            first_offset=first_offset,
             last_offset=last_offset,
             batches=len(parsed.batches),
             rows=counts.rows,
@@ -231,9 +232,9 @@ class FileProcessorWorker:
             nulls=counts.nulls,
             quarantined=counts.quarantined,
             dropped=counts.dropped,
-            job=bounded_text(",".join(parsed.facts.jobs)),
-            sw_version=bounded_text(parsed.facts.sw_version),
-            managed_element=bounded_text(parsed.facts.managed_element),
+            job=bounded_text(",".join(facts.jobs)),
+            sw_version=bounded_text(facts.sw_version),
+            managed_element=bounded_text(facts.managed_element),
         )
 
 
@@ -243,6 +244,8 @@ def _remarks(parsed: Parsed) -> str:
 
 def _report_mistyped(file: FileFound, counters: Mapping[str, int]) -> None:
     """Counts and logs stored values whose type is not the declared one."""
+    if not counters:
+        return
     values = sum(counters.values())
     metrics.MISTYPED.labels(file.system).inc(values)
     most = sorted(counters, key=lambda name: -counters[name])[:5]

@@ -110,11 +110,15 @@ class Connection:
         self.timeout_s = timeout_s
         self.failures = Failures("mysql", ERROR_CLASSES, settings.unknown_error_s)
         self.session: pymysql.Connection[Any] | None = None
+        self.generation = 0
+        """Number of times that the connection was opened: the next one may reach another server."""
+        self.locked = ""
+        """Name of the lock that `ddl` holds."""
         self.most_bytes = 0
 
     @contextmanager
     def transaction(self) -> Iterator[Execute]:
-        """Commits at the end of the block; rolls back and closes the connection on any exception."""
+        """Commits at the end of the block; rolls back on any exception, and also closes the connection on most."""
         try:
             connection = self._begin()
             yield Execute(connection, self.most_bytes)
@@ -124,6 +128,9 @@ class Connection:
         except OSError as error:
             self.close()
             raise Unreachable(f"{self._server}: {error}") from error
+        except Hopeless:
+            self._roll_back()
+            raise
         except BaseException:
             self.close()
             raise
@@ -132,19 +139,34 @@ class Connection:
     def ddl(self, table: str) -> Iterator[Execute]:
         """Opens a transaction with an exclusive lock on this table among pmflow's writers.
 
+        It commits before it releases the lock: the next writer must see the catalogue rows, not only the columns.
         Its DDL waits only briefly for readers, as other readers would queue behind it.
         """
-        with self.transaction() as execute:
-            ((got,),) = execute("SELECT GET_LOCK(%s, 10)", (f"pmflow {table}"[:64],))
+        lock = f"pmflow {table}"[:64]
+        with self.transaction() as execute:  # releases the lock on any exception
+            ((got,),) = execute("SELECT GET_LOCK(%s, 10)", (lock,))
             if got != 1:
                 raise Unreachable(f"{table}: another writer is changing this table")
-            try:
-                execute("SET SESSION lock_wait_timeout = 5")
-                yield execute
-                execute("COMMIT")  # before the lock is free: the next writer must see all of it
-            finally:
-                if self.session is not None and self.session.open:
-                    execute("DO RELEASE_LOCK(%s)", (f"pmflow {table}"[:64],))
+            self.locked = lock
+            execute("SET SESSION lock_wait_timeout = 5")
+            yield execute
+            execute("COMMIT")
+            self._release_lock(execute)
+
+    def _release_lock(self, execute: Execute) -> None:
+        if self.locked:
+            execute("DO RELEASE_LOCK(%s)", (self.locked,))
+            self.locked = ""
+
+    def _roll_back(self) -> None:
+        """Rolls back and keeps the connection, so that refused rows do not make the writer read everything again."""
+        if self.session is None:
+            return
+        try:
+            self.session.rollback()
+            self._release_lock(Execute(self.session, self.most_bytes))
+        except (pymysql.Error, OSError):
+            self.close()
 
     def _begin(self) -> "pymysql.Connection[Any]":
         """Returns the connection in a new transaction.
@@ -160,6 +182,7 @@ class Connection:
             else:
                 return self.session
         self.session = self._connect()
+        self.generation += 1
         with self.session.cursor() as cursor:
             cursor.execute("SELECT @@max_allowed_packet")
             ((self.most_bytes,),) = cursor.fetchall()
@@ -184,17 +207,21 @@ class Connection:
 
     def _raise_classified(self, error: pymysql.Error) -> None:
         code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-        self.close()
         text = f"{self._server}: {error}"
-        if isinstance(error, pymysql.InterfaceError):
-            raise Unreachable(text) from error
-        raise self.failures.exception(code, text) from error
+        failure = (
+            Unreachable(text) if isinstance(error, pymysql.InterfaceError) else self.failures.exception(code, text)
+        )
+        if isinstance(failure, Hopeless):
+            self._roll_back()
+        else:
+            self.close()
+        raise failure from error
 
     def close(self) -> None:
         """Closes the connection, which also rolls back and releases every lock, whatever state the connection is in."""
         if self.session is not None:
             self.session.close()
-            self.session = None
+            self.session, self.locked = None, ""
 
     @property
     def _server(self) -> str:

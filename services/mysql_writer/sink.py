@@ -32,6 +32,7 @@ class MysqlWriterWorker:
         return self.repository.take_over(partitions)
 
     def write(self, batches: Sequence[CounterBatch], positions: Mapping[TopicPartition, int]) -> None:
+        self.repository.refresh()
         try:
             self.repository.store(self._reporting(self._statements(batches)), positions)
         except StaleSchema:

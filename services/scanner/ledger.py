@@ -13,7 +13,8 @@ from shared.kafka.consume import follow_all
 from shared.kafka.dead_letters import DeadLetters, EarlierDefects, contained_records
 from shared.kafka.produce import Producer
 from shared.kafka.record import Record
-from shared.messages import BadMessage, FileStatus, SinkPosition, decode_status
+from shared.ledger import UnknownKind, decode_status
+from shared.messages import BadMessage, FileStatus, SinkPosition
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
 
@@ -92,6 +93,8 @@ class LedgerFollower:
             for record in records:
                 try:
                     status = decode_status(record.value) if record.value is not None else None
+                except UnknownKind:
+                    continue
                 except BadMessage as error:
                     log.warning("invalid ledger record", extra={"origin": record.origin, "reason": str(error)[:200]})
                     continue

@@ -14,7 +14,7 @@ from services.scanner.settings import ScannerSettings
 from shared.backoff import backoff_s
 from shared.errors import Unreachable
 from shared.inventory import Endpoint
-from shared.messages import FileFound, file_identity, path_text
+from shared.messages import File, FileFound, file_identity, path_text
 from shared.remote.session import Denied, Entry, Gone, OddEntry, Session, child
 from shared.settings import System
 
@@ -64,7 +64,7 @@ def with_attempt(file: FileFound, known: KnownFile | None) -> FileFound:
     return replace(file, attempt=known.attempt + 1, found_s=known.found_s) if known else file
 
 
-def cycle_of(file: FileFound) -> int:
+def cycle_of(file: File) -> int:
     """Returns a number that is higher for newer cycles: the end of the period, or the mtime if the name has none."""
     return file.end_s or file.mtime_s
 

@@ -16,7 +16,7 @@ import faust
 from faust.types import TableT
 
 from services.tracker.progress import GROUP, Progress
-from services.tracker.publisher import outgoing_command
+from services.tracker.publisher import outgoing
 from services.tracker.settings import TrackerSettings
 from services.tracker.tracker import FileProcessingTracker, TrackedFiles
 from shared.crash import exit_on_error
@@ -26,7 +26,8 @@ from shared.health import Heartbeat
 from shared.kafka.dead_letters import DeadLetters, Refusal
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import Record
-from shared.messages import BadMessage, FileStatus, Settle, SinkPosition, decode_status
+from shared.ledger import OffsetGap, UnknownKind, decode_status
+from shared.messages import BadMessage, FileStatus, Settle, SinkPosition
 from shared.metrics import DEAD_LETTERS
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
@@ -142,13 +143,13 @@ def _track_statuses(app: faust.App, tracker: FileProcessingTracker, pending: Pen
     def handle(events: Sequence[faust.EventT[Any]]) -> None:
         for event in events:
             try:
-                commands = commands_for(tracker, event.value, time())
+                messages = messages_for(tracker, event.value, time())
             except BadMessage as error:
                 pending.set_aside(event, str(error))
                 continue
-            for settle in commands:
-                log.info("file complete", extra={"file": settle.file_id, "to": settle.to})
-                pending.commands.append(outgoing_command(settle))
+            for message in messages:
+                report(message)
+                pending.commands.append(outgoing(message))
 
     def give_up(event: faust.EventT[Any], defect: Defect) -> None:
         pending.set_aside(event, defect.reason, defect.traceback)
@@ -205,18 +206,34 @@ def complete_on(watch: Watch, name: str) -> tuple[str, ...]:
     return system.complete_on if system else UNKNOWN_SYSTEM
 
 
-def commands_for(tracker: FileProcessingTracker, value: bytes | None, now_s: float) -> list[Settle]:
-    """Passes a record of the ledger to the tracker and returns the commands to give for it.
+def report(message: Settle | FileStatus) -> None:
+    """Logs a message that is about to be written."""
+    match message:
+        case Settle():
+            log.info("file complete", extra={"file": message.file_id, "to": message.to})
+        case FileStatus():
+            fields = {"file": message.file_id, "system": message.system, "path": message.path, "reason": message.reason}
+            log.error("file to be collected again", extra=fields)
+
+
+def messages_for(tracker: FileProcessingTracker, value: bytes | None, now_s: float) -> Sequence[Settle | FileStatus]:
+    """Passes a record of the ledger to the tracker; returns the commands and statuses that follow from it.
 
     Raises:
         BadMessage: not a valid record.
     """
     if value is None:  # a deleted entry
         return []
-    match decode_status(value):
+    try:
+        record = decode_status(value)
+    except UnknownKind:
+        return []
+    match record:
         case FileStatus() as status:
             return list(tracker.on_status(status, now_s))
         case SinkPosition() as position:
             return list(tracker.on_position(position, now_s))
+        case OffsetGap() as gap:
+            return list(tracker.on_gap(gap, now_s))
         case _:  # what a sink set aside counts in the figures of the cycle only
             return []

@@ -12,8 +12,9 @@ from services.tracker.figures import CycleFiles, figures_of_cycle
 from services.tracker.files_by_offset import FilesByOffset
 from services.tracker.states import State, state_of
 from shared.cycle_figures import CycleFigures
-from shared.messages import FileStatus, LedgerRecord, SetAside, SinkPosition
-from shared.sink_positions import SinkPositions
+from shared.ledger import LedgerRecord, OffsetGap
+from shared.messages import FileStatus, SetAside, SinkPosition
+from shared.sink_positions import SinkPositions, is_in
 from shared.stages import READ_STAGES, SETTLED_EARLIER
 
 Cycle = tuple[str, int]
@@ -64,6 +65,9 @@ class CycleStatistics:
                 self.positions.record(record)
                 in_sink = record.sink, record.topic, record.partition
                 self._mark_changed(self.not_stored.passed(in_sink, record.next_offset))
+            case OffsetGap():
+                self.positions.record_gap(record)
+                self._mark_changed(file.file_id for file in self.files_in(record))
             case SetAside():
                 self.set_aside[record.file_id][record.key] = record
                 self._mark_changed([record.file_id])
@@ -77,6 +81,13 @@ class CycleStatistics:
                     if record.topic and not self._is_stored(sink, record):
                         in_sink = sink, record.topic, record.partition
                         self.not_stored.add(in_sink, record.last_offset, record.file_id)
+
+    def files_in(self, gap: OffsetGap) -> Iterator[FileStatus]:
+        """Yields the files of all cycles with a batch in the gap."""
+        for files in self.files.values():
+            for file in files.values():
+                if (file.topic, file.partition) == (gap.topic, gap.partition) and is_in(gap, file):
+                    yield file
 
     def on_removed(self, key: str) -> None:
         """Takes the removal of a ledger entry: what a sink had set aside was sent again."""
@@ -129,7 +140,8 @@ class CycleStatistics:
         return Counter(
             state_of(
                 file,
-                stored=self.positions.is_stored_in_all(complete_on, file.topic, file.partition, file.last_offset),
+                stored=self.positions.is_stored_in_all(complete_on, file.topic, file.partition, file.last_offset)
+                and not self.positions.lost_by(complete_on, file),
                 set_aside=bool(self.set_aside.get(file.file_id)),
             )
             for (name, _), files in self.files.items()
@@ -150,4 +162,5 @@ class CycleStatistics:
             self.set_aside.pop(file_id, None)
 
     def _is_stored(self, sink: str, file: FileStatus) -> bool:
-        return self.positions.is_stored(sink, file.topic, file.partition, file.last_offset)
+        at = file.topic, file.partition, file.last_offset
+        return self.positions.is_stored(sink, *at) and not self.positions.lost_by([sink], file)

@@ -9,8 +9,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from services.tracker.gaps import collected_again
 from shared.backoff import backoff_s
-from shared.messages import FileStatus, LedgerRecord, Settle, SinkPosition
+from shared.ledger import LedgerRecord, OffsetGap
+from shared.messages import FileStatus, Settle, SinkPosition
 from shared.sink_positions import SinkPositions
 
 DESTINATIONS: dict[str, Literal["done", "error"]] = {"parsed": "done", "failed": "error"}
@@ -38,6 +40,8 @@ class Leases:
         match record:
             case SinkPosition():
                 self.positions.record(record)
+            case OffsetGap():
+                self.positions.record_gap(record)
             case FileStatus():
                 self.since_s.pop(record.file_id, None)
                 self.files.pop(record.file_id, None)
@@ -56,6 +60,14 @@ class Leases:
                 status = replace(file, stored_s=file.stored_s or now_s) if file.stage == "parsed" else file
                 yield Settle(file_id=file.file_id, to=DESTINATIONS[file.stage], status=status)
 
+    def lost(self, now_s: float) -> Iterator[FileStatus]:
+        """Yields the new status of each file in a gap that the tracker itself has not postponed within its lease."""
+        for file in self.files.values():
+            sink = self._lost_by(file)
+            if sink and now_s - self.since_s.setdefault(file.file_id, now_s) >= self.lease_s:
+                self.since_s[file.file_id] = now_s
+                yield collected_again(file, sink, now_s)
+
     def counts(self) -> dict[str, int]:
         """Returns how many files wait for sinks, and how many for a fetcher that moves them."""
         return {"waiting": len(self.files) - len(self.since_s), "moving": len(self.since_s)}
@@ -69,6 +81,10 @@ class Leases:
         return backoff_s(file.moves_refused, self.lease_s, longest_s, jitter=1.0)
 
     def _is_complete(self, file: FileStatus) -> bool:
-        return file.stage == "failed" or self.positions.is_stored_in_all(
-            self.complete_on(file.system), file.topic, file.partition, file.last_offset
+        return file.stage == "failed" or (
+            self.positions.is_stored_in_all(self.complete_on(file.system), file.topic, file.partition, file.last_offset)
+            and not self._lost_by(file)
         )
+
+    def _lost_by(self, file: FileStatus) -> str:
+        return self.positions.lost_by(self.complete_on(file.system), file) if file.stage == "parsed" else ""

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from threading import Event
 from time import time
 from typing import Any, get_args
@@ -18,9 +19,10 @@ from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters, contained_records
 from shared.kafka.produce import Outgoing, Producer, about_element
 from shared.kafka.record import Record
-from shared.messages import BadMessage, Settle, decode_status
+from shared.ledger import OffsetGap, decode_status
+from shared.messages import BadMessage, FileStatus, Settle
 from shared.settings import System
-from shared.topics import CYCLES, FILES_SETTLE
+from shared.topics import CYCLES, FILES_SETTLE, FILES_STATUS
 
 log = logging.getLogger(__name__)
 PUBLISHER_READER = "tracker's second reader"
@@ -88,6 +90,15 @@ class CyclePublisher:
                 continue
             self.statistics.on_record(found, time())
             self.leases.on_record(found)
+            if isinstance(found, OffsetGap):
+                self._report_gap(found)
+
+    def _report_gap(self, gap: OffsetGap) -> None:
+        """Names the files that lie in a gap; those that wait for the sink are collected again by themselves."""
+        files = sorted(file.file_id for file in self.statistics.files_in(gap))
+        where = {"topic": gap.topic, "partition": gap.partition, "expected": gap.first, "found": gap.next_offset}
+        fix = "pmflow backfill --system SYSTEM --files ID,..."
+        log.error("files not stored, gap in the topic", extra={"sink": gap.sink, **where, "files": files, "fix": fix})
 
     def _publish(self, cycles: Sequence[Cycle]) -> None:
         for figures in self.statistics.figures_of(cycles, self.expected, time()):
@@ -104,7 +115,10 @@ class CyclePublisher:
         for settle in repeated:
             log.warning("file not moved yet, command repeated", extra={"file": settle.file_id, "to": settle.to})
         metrics.COMMANDS_AGAIN.inc(len(repeated))
-        self.producer.deliver(*(outgoing_command(settle) for settle in repeated))
+        lost = list(self.leases.lost(time()))
+        for status in lost:
+            log.error("file to be collected again", extra={"file": status.file_id, "reason": status.reason})
+        self.producer.deliver(*(outgoing(message) for message in chain[Settle | FileStatus](repeated, lost)))
         for state, files in self.leases.counts().items():
             metrics.TRACKED.labels(state).set(files)
         not_moved = self.leases.not_moved()
@@ -137,9 +151,11 @@ def _report(cycle: Cycle, defect: Defect) -> None:
     log.error("cycle has no figures", extra={"cycle": f"{cycle[0]}/{cycle[1]}", "reason": defect.reason})
 
 
-def outgoing_command(settle: Settle) -> Outgoing:
-    """Returns a command as a record for the partition of its element."""
-    return about_element(FILES_SETTLE, settle.status.element, settle.file_id, settle.encode())
+def outgoing(message: Settle | FileStatus) -> Outgoing:
+    """Returns a command or a status as a record for the partition of its element."""
+    if isinstance(message, Settle):
+        return about_element(FILES_SETTLE, message.status.element, message.file_id, message.encode())
+    return about_element(FILES_STATUS, message.element, message.file_id, message.encode())
 
 
 def log_fields(figures: CycleFigures) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from services.tracker.files_by_offset import FilesByOffset
+from services.tracker.gaps import collected_again
 from shared.kafka.record import TopicPartition
+from shared.ledger import OffsetGap
 from shared.messages import FileStatus, Settle, SinkPosition
-from shared.sink_positions import SinkPositions
+from shared.sink_positions import SinkPositions, is_in
 from shared.topics import system_of
 
 FINAL_STAGES = frozenset({"done", "error", "lost"})
@@ -50,6 +52,7 @@ class FileProcessingTracker:
     | (none)  | parsed; to done/ if stored already | to error/      |                            | (none)            |
     | parsed  | parsed; to done/ if stored already | to error/      | to done/                   | (none)            |
 
+    A parsed file that a required sink missed in a gap of the topic gets the status postponed and is no longer kept.
     A file that could not be moved (`moves_refused`) gets no command here: `leases.Leases` repeats it, ever more slowly.
     A command does not change what is kept. What was decided before a kill is decided again; a fetcher that receives a
     command twice recognises it. `leases.Leases` repeats a command that nobody answers. All other states of a file
@@ -64,11 +67,14 @@ class FileProcessingTracker:
     positions: SinkPositions
     _by_offset: FilesByOffset | None = field(default=None, init=False)
 
-    def on_status(self, status: FileStatus, now_s: float) -> Iterator[Settle]:
-        """Takes the status of a file; yields the commands to give now."""
+    def on_status(self, status: FileStatus, now_s: float) -> Iterator[Settle | FileStatus]:
+        """Takes the status of a file; yields the commands to give now, or the status that follows from a gap."""
         match status.stage:
             case "parsed" | "failed" if status.moves_refused:
                 pass
+            case "parsed" if sink := self.positions.lost_by(self.complete_on(system_of(status.topic)), status):
+                self.files.remove(status.file_id)
+                yield collected_again(status, sink, now_s)
             case "parsed" if self._is_stored(status):
                 yield _settle(status, "done", now_s)
             case "parsed":
@@ -93,6 +99,16 @@ class FileProcessingTracker:
             file = self.files.get(file_id)
             if file and file.last_offset < stored_before:  # else it was moved, or parsed once more
                 yield _settle(file, "done", now_s)
+
+    def on_gap(self, gap: OffsetGap, now_s: float) -> Iterator[FileStatus]:
+        """Takes a gap in what a sink read; yields the new statuses of the files that it can no longer store."""
+        self.positions.record_gap(gap)
+        if gap.sink not in self.complete_on(system_of(gap.topic)):
+            return
+        at = gap.topic, gap.partition
+        for file in [file for file in self.files.all() if (file.topic, file.partition) == at and is_in(gap, file)]:
+            self.files.remove(file.file_id)
+            yield collected_again(file, gap.sink, now_s)
 
     def on_recovered(self) -> None:
         """Called after the mappings changed from outside, as a table does at the start and in a rebalance."""

@@ -144,6 +144,22 @@ class Consumer:
         _, end = self._client.get_watermark_offsets(confluent_kafka.TopicPartition(*partition), cached=True)
         return max(0, int(end) - max(0, next_offset))
 
+    def range_of(self, partition: TopicPartition) -> tuple[int, int]:
+        """Returns the first offset of a partition and its end, by a request to the broker.
+
+        Raises:
+            Unreachable: Kafka did not answer.
+        """
+        try:
+            found = self._client.get_watermark_offsets(
+                confluent_kafka.TopicPartition(*partition), timeout=COMMITTED_TIMEOUT_S
+            )
+        except KafkaException as error:
+            raise Unreachable(f"Kafka did not return the offsets of a partition: {error.args[0].str()}") from error
+        if found is None:
+            raise Unreachable("Kafka did not return the offsets of a partition in time")
+        return found
+
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commits the offsets to read next. A partition that is no longer assigned is left to its new owner.
 

@@ -22,6 +22,7 @@ class Deliveries:
     def __init__(self) -> None:
         self.changed = Condition()
         self.outstanding = 0
+        self.first_offset = -1
         self.last_offset = -1
         self.failure: KafkaError | None = None
 
@@ -34,11 +35,15 @@ class Deliveries:
             self.outstanding -= 1
             self.failure = self.failure or error
             if error is None and message is not None:
-                self.last_offset = max(self.last_offset, message.offset() or 0)
+                offset = message.offset() or 0
+                self.first_offset = offset if self.first_offset < 0 else min(self.first_offset, offset)
+                self.last_offset = max(self.last_offset, offset)
             self.changed.notify_all()
 
-    def wait(self) -> int:
-        """Waits until all records are durable and returns the highest offset. `delivery.timeout.ms` bounds the wait.
+    def wait(self) -> tuple[int, int]:
+        """Waits until all records are durable; returns the lowest and the highest offset.
+
+        `delivery.timeout.ms` bounds the wait.
 
         Raises:
             Unreachable: a record was not delivered; none of the work counts as done.
@@ -50,7 +55,7 @@ class Deliveries:
                 raise TooLarge(f"Kafka did not take a record: {self.failure.str()}")
             if self.failure is not None:
                 raise Unreachable(f"Kafka did not take a record: {self.failure.str()}")
-            return self.last_offset
+            return self.first_offset, self.last_offset
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from shared.messages import FileStatus, Stage, decode_status
+from shared.ledger import decode_status
+from shared.messages import FileStatus, Stage
 from shared.sinks.keeper import KeptTopic, OwnColumnKind
 from shared.sinks.retention import first_kept_day
 from shared.topics import FILES_STATUS

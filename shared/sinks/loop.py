@@ -21,15 +21,20 @@ from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters, Refusal
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import Record, TopicPartition
-from shared.messages import BadMessage, CounterBatch, SetAside, SinkPosition, bounded_text
+from shared.ledger import OffsetGap
+from shared.messages import CounterBatch, SinkPosition, bounded_text
 from shared.metrics import DEAD_LETTERS
 from shared.sinks import metrics
+from shared.sinks.gaps import GapWatch
 from shared.sinks.landing import Piece, land, pieces_of
+from shared.sinks.outcomes import report_stored, set_aside_records
+from shared.sinks.positions import PositionsMoved
 from shared.topics import FILES_STATUS
-from shared.versions import content_digest
 
 log = logging.getLogger(__name__)
 FIRST_BACKOFF_S = 0.4
+CHECK_S = 10.0
+"""Interval between writes, or checks of the database if there is nothing to write."""
 MESSAGES_PER_POLL = 20
 """Messages are up to 1 MB each; this is how far a write can exceed its limits."""
 POLL_AFTER_S = 30.0
@@ -54,6 +59,7 @@ class Sink(Protocol):
 
         Raises:
             Unreachable: the database does not answer now; nothing is stored, or storing it again changes nothing.
+            PositionsMoved: the database is not in the state that this sink left; nothing is stored.
             RefusedCounters: these counters can never be stored; the others can.
             RefusedBatches: these batches can never be stored; the others can.
             Hopeless: one of the rows can never be stored.
@@ -93,6 +99,7 @@ class SinkWorker:
     """Time at which the newest message read from a partition was sent."""
     unannounced: set[TopicPartition] = field(default_factory=set)
     next_announcement_s: float = 0.0
+    next_check_s: float = field(default_factory=lambda: monotonic() + CHECK_S)
     failures: int = 0
     polled_s: float = field(default_factory=monotonic)
     pending: dict[tuple[str, bytes], Refusal] = field(default_factory=dict)
@@ -102,6 +109,7 @@ class SinkWorker:
 
     def __post_init__(self) -> None:
         self.letters = DeadLetters(self.producer, self.sink.name)
+        self.gaps = GapWatch(self.sink.name, self.consumer.range_of, self._publish_gap)
         metrics.WRITE_RETRIES.labels(self.sink.name)  # exists with 0 from the start
 
     def run(self, topics: Callable[[], Sequence[str]], stop: Event) -> None:
@@ -124,6 +132,7 @@ class SinkWorker:
                 self._start_reading()
                 contained(self._gather())
                 self._flush()
+                self._check()
                 self._announce()
                 self._count_lag()
                 self.heartbeat.progress()
@@ -159,18 +168,32 @@ class SinkWorker:
         new = sorted(self.new)
         try:
             stored = self.sink.resume(new)
+            begins = {**stored, **self.consumer.committed([partition for partition in new if partition not in stored])}
+            corrected = self.gaps.starting_points(begins)
         except Unreachable as error:
             self._wait(error)
             return
-        for partition, offset in stored.items():
+        for partition, offset in {**stored, **corrected}.items():
             self.consumer.seek(partition, offset)
-            self.positions[partition] = offset
-        self.positions |= self.consumer.committed([partition for partition in new if partition not in stored])
+        self.positions |= begins
         self.consumer.resume(new)
         self.new.clear()
         self.owned |= set(new)
         self.unannounced |= {partition for partition in new if self.positions[partition] >= 0}
         log.info("reading partitions", extra={"sink": self.sink.name, "partitions": len(self.owned)})
+        if corrected:
+            self._try_write([], corrected)  # if it fails, the next message moves the position
+
+    def _check(self) -> None:
+        """Checks database and topics while nothing arrives: lost commits are written again, gaps are passed."""
+        if monotonic() < self.next_check_s or not self._try_write([], {}):
+            return
+        waiting = {at: self.positions[at] for at in self.owned if self.consumer.lag(at, self.positions[at])}
+        try:
+            if corrected := self.gaps.starting_points(waiting):
+                self._try_write([], corrected)
+        except Unreachable as error:
+            log.warning("topics not checked", extra={"sink": self.sink.name, "reason": str(error)})
 
     def _gather(self) -> list[Piece]:
         """Returns the messages of one write: up to the limits of rows and bytes, or after `batch_wait_s`."""
@@ -180,6 +203,7 @@ class SinkWorker:
         while rows < self.limits.batch_rows and size < self.limits.batch_bytes and left_s > 0:
             records = self.consumer.poll(MESSAGES_PER_POLL, left_s)
             self.polled_s = monotonic()
+            self.gaps.check(records)
             self.read_s |= {record.topic_partition: record.timestamp_s for record in records}
             more = self._pieces(records)
             found += more
@@ -214,18 +238,43 @@ class SinkWorker:
             if self.passed or any(piece.ends for piece in owned):
                 self._flush()
             batches = [piece.batch for piece in owned if piece.batch is not None]
-            began_s = monotonic()
-            try:
-                with metrics.WRITE_SECONDS.labels(self.sink.name).time():
-                    self.sink.write(batches, positions)
-            except Unreachable as error:
-                self._wait(error)
-            else:
-                self.failures = 0
+            if self._try_write(batches, positions):
                 self.passed.clear()
-                self._advance(positions)
-                self._report(batches, monotonic() - began_s)
                 return
+
+    def _try_write(self, batches: Sequence[CounterBatch], positions: Mapping[TopicPartition, int]) -> bool:
+        """Returns whether the write succeeded; otherwise it must be tried again."""
+        began_s = monotonic()
+        self.next_check_s = began_s + CHECK_S
+        try:
+            with metrics.WRITE_SECONDS.labels(self.sink.name).time():
+                self.sink.write(batches, positions)
+        except Unreachable as error:
+            self._wait(error)
+            return False
+        except PositionsMoved as error:
+            self._read_again(error)
+            return False
+        self.failures = 0
+        if positions:
+            self._advance(positions)
+            report_stored(self.sink.name, batches, monotonic() - began_s)
+        return True
+
+    def _read_again(self, error: PositionsMoved) -> None:
+        """Reads partitions again from the positions that the database has, and announces these at once."""
+        moved = self.owned & error.moved.keys()
+        log.warning("position moved in the database", extra={"sink": self.sink.name, "positions": str(error)})
+        self.consumer.pause(sorted(moved))
+        self.owned -= moved
+        self.unannounced -= moved
+        self.new |= moved
+        for partition in moved:
+            self.passed.pop(partition, None)
+        self.next_announcement_s = 0.0
+
+    def _publish_gap(self, gap: OffsetGap) -> None:
+        self.producer.deliver(Outgoing(FILES_STATUS.name, gap.partition, gap.key, gap.encode()))
 
     def _stay_in_group(self) -> None:
         """Shows progress and polls now and then: splitting refused batches takes many writes."""
@@ -236,7 +285,7 @@ class SinkWorker:
 
     def _set_aside(self, record: Record, content: bytes, reason: str) -> None:
         """Keeps content for the dead letters; they are written together before the position passes the record."""
-        entries = self._set_aside_records(record, content, bounded_text(reason))
+        entries = set_aside_records(self.sink.name, record, content, bounded_text(reason))
         self.pending[record.origin, content] = Refusal(record, reason, content, entries)
         if len(self.pending) >= MOST_PENDING_LETTERS:
             self._flush()
@@ -250,7 +299,7 @@ class SinkWorker:
     def _set_aside_defect(self, write: Callable[[Sequence[Piece]], None], piece: Piece, defect: Defect) -> None:
         """Sets a message aside on which the code fails; stores the position after it, now or with the next write."""
         content = piece.record.value or b""
-        entries = self._set_aside_records(piece.record, content, bounded_text(defect.reason))
+        entries = set_aside_records(self.sink.name, piece.record, content, bounded_text(defect.reason))
         self.letters.write([Refusal(piece.record, defect.reason, content, entries, defect.traceback)])
         try:
             write([replace(piece, batch=None)])
@@ -261,43 +310,6 @@ class SinkWorker:
             self.sink.renew()
             if piece.topic_partition in self.owned:
                 self.passed[piece.topic_partition] = piece.next_offset
-
-    def _set_aside_records(self, record: Record, content: bytes, reason: str) -> list[SetAside]:
-        """Returns the records for the ledger; none if the message names no file."""
-        try:
-            batch = CounterBatch.decode(content)
-        except BadMessage:
-            return []
-        return [
-            SetAside(
-                sink=self.sink.name,
-                topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
-                file_id=batch.file_id,
-                element=bounded_text(batch.element),
-                values=batch.values,
-                reason=reason,
-                at_s=time(),
-                content=content_digest(content),
-            )
-        ]
-
-    def _report(self, stored: Sequence[CounterBatch], took_s: float) -> None:
-        """Counts and logs one write; the log line names the files, so that each can be traced to its rows."""
-        rows = 0
-        for batch in stored:
-            labels = self.sink.name, batch.system
-            metrics.STORED_BATCHES.labels(*labels).inc()
-            metrics.STORED_ROWS.labels(*labels).inc(len(batch.rows))
-            metrics.STORED_VALUES.labels(*labels).inc(len(batch.rows) * len(batch.counters))
-            rows += len(batch.rows)
-        if stored:
-            metrics.WRITE_BATCHES.labels(self.sink.name).observe(len(stored))
-            metrics.WRITE_ROWS.labels(self.sink.name).observe(rows)
-            files = sorted({batch.file_id for batch in stored})
-            sizes = {"batches": len(stored), "rows": rows, "took_s": round(took_s, 3)}
-            log.info("stored", extra={"sink": self.sink.name, "files": files, **sizes})
 
     def _count_lag(self) -> None:
         for partition in self.owned:

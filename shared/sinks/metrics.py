@@ -40,3 +40,19 @@ CONFLICTING_FILES = counter(
     "Files whose element another endpoint delivered for the same period; the newer file wins.",
     "system",
 )
+OFFSET_GAPS = counter(
+    SINKS,
+    "offset_gaps_total",
+    "Times that messages had left the topic before they were stored, or that the topic was created anew.",
+    "sink",
+    "topic",
+    "partition",
+)
+OFFSET_GAP_MESSAGES = counter(
+    SINKS,
+    "offset_gap_messages_total",
+    "Messages that left the topic before they were stored.",
+    "sink",
+    "topic",
+    "partition",
+)

@@ -8,6 +8,7 @@ import pytest
 from services.fetcher.assemble.batches import read_file
 from services.fetcher.assemble.result import Origin
 from shared.cycle_figures import CycleFigures
+from shared.ledger import OffsetGap
 from shared.messages import CounterBatch, FileFound, FileStatus, Message, SetAside, Settle, SinkPosition
 from shared.topics import (
     CYCLES,
@@ -34,6 +35,10 @@ SAMPLES: dict[type[Message], dict[str, Any]] = {
         "sink": "mysql", "topic": "pm.counters.5ga", "partition": 3, "offset": 41, "file_id": "00c338da9aec4329",
         "element": "SubNetwork=5ga,e", "values": 2, "reason": "counters a: unknown", "at_s": 1795529889.5,
         "content": "5a1d9c63b8a0f2e4",
+    },
+    OffsetGap: {
+        "sink": "mysql", "topic": "pm.counters.5ga", "partition": 3, "first": 41, "next_offset": 57,
+        "at_s": 1795529889.5,
     },
     CycleFigures: {
         "system": "5ga", "end_s": 1795530600, "told_s": 1795531500.5, "expected": 2, "missing": ["5ga-004"],

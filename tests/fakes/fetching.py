@@ -113,9 +113,10 @@ class Fetching:
     def memory(_size: int) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int]:
+    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int, int]:
+        first = len(self.batches)
         self.batches += batches
-        return f"pm.counters.{file.system}", 0, len(self.batches) - 1
+        return f"pm.counters.{file.system}", 0, first, len(self.batches) - 1
 
     def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None:
         pass

@@ -21,8 +21,15 @@ def served(kind: str, home: Path, *options: str) -> Iterator[Mysql]:
         with mariadb.served(home, *options) as port:
             yield Mysql(host="127.0.0.1", port=port, user="root")
         return
+    shutil.copytree(downloads.mysql_template(), home / "data")
+    with serving(home, *options) as mysql:
+        yield mysql
+
+
+@contextmanager
+def serving(home: Path, *options: str) -> Iterator[Mysql]:
+    """Yields a MySQL that serves the data directory in `home`."""
     data, port = home / "data", free_port()
-    shutil.copytree(downloads.mysql_template(), data)
     at = [f"--port={port}", "--bind-address=127.0.0.1", "--socket=mysqld.sock", f"--pid-file={data}/pid"]
     process = processes.start(
         home, "mysql", [*mariadb.UNTOLD, *downloads.mysqld(data), *at, "--mysqlx=OFF", "--skip-log-bin", *options]

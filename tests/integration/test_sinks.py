@@ -16,7 +16,8 @@ from services.ch_bridge.repository import ClickhouseRepository
 from services.ch_bridge.settings import Clickhouse
 from services.ch_bridge.sink import ClickhouseBridge
 from services.mysql_writer.objects import MOST_COLUMNS
-from services.mysql_writer.repository import Fenced, Repository
+from services.mysql_writer.positions import Fenced
+from services.mysql_writer.repository import Repository
 from services.mysql_writer.settings import Mysql, MysqlRules
 from services.mysql_writer.sink import MysqlWriterWorker
 from shared.errors import Hopeless, Unreachable

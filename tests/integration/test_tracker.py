@@ -31,7 +31,7 @@ __main__.main()
 """
 DEAF = """
 from services.tracker import __main__, app
-app.commands_for = lambda *_: []
+app.messages_for = lambda *_: []
 __main__.main()
 """
 HANGS = """

@@ -17,13 +17,14 @@ from services.fetcher.settings import FetcherSettings
 from services.mysql_writer import render as mysql_render
 from services.mysql_writer.cycles import CREATE_CYCLE_TABLE
 from services.mysql_writer.ddl import CounterColumn
-from services.tracker.app import commands_for
+from services.tracker.app import messages_for
 from services.tracker.cycles import CycleStatistics
 from services.tracker.leases import Leases
 from services.tracker.tracker import FileProcessingTracker, TrackedFiles
 from shared.cycle_figures import CycleFigures, readable
 from shared.errors import Hopeless
 from shared.kafka.record import Record
+from shared.ledger import OffsetGap, decode_status
 from shared.messages import (
     BadMessage,
     CounterBatch,
@@ -33,7 +34,6 @@ from shared.messages import (
     SetAside,
     Settle,
     SinkPosition,
-    decode_status,
 )
 from shared.sink_positions import SinkPositions
 from shared.sinks.cycles import cycle_cells, figures_of
@@ -58,6 +58,7 @@ ASIDE = SetAside(
     sink="mysql", topic="t", partition=0, offset=1, file_id="0" * 16, element="e1", values=1, reason="", at_s=1.0,
     content="f" * 16,
 )  # fmt: skip
+GAP = OffsetGap(sink="mysql", topic="t", partition=0, first=1, next_offset=2, at_s=1.0)
 FIGURES = CycleStatistics(lambda _: ("mysql",), 0, 1).figures("4ga", 900, ("e1",), 1.0)
 COMMAND = Settle(file_id="0" * 16, to="done", status=STATUS)
 
@@ -153,8 +154,8 @@ def readers(values: Sequence[bytes | None]) -> None:
     statistics, leases = CycleStatistics(lambda _: ("mysql",), 0, 1e12), Leases(lambda _: ("mysql",), 0)
     for value in values:
         with suppress(BadMessage):
-            for settle in commands_for(tracker, value, 2e9):
-                assert Settle.decode(settle.encode()) == settle
+            for message in messages_for(tracker, value, 2e9):
+                assert type(message).decode(message.encode()) == message
         if value is None:
             statistics.on_removed("\ufffdkey/with/parts")
             continue
@@ -169,7 +170,7 @@ def readers(values: Sequence[bytes | None]) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(values=st.lists(damaged(STATUS, POSITION, ASIDE), max_size=4))
+@given(values=st.lists(damaged(STATUS, POSITION, ASIDE, GAP), max_size=4))
 def test_the_handlers_of_the_ledger_take_anything(values: list[bytes | None]) -> None:
     readers(values)
     records = [record(value, offset) for offset, value in enumerate(values)]

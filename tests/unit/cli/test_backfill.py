@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,15 @@ from shared.kafka.produce import Outgoing
 from shared.messages import FileFound, FileStatus, path_bytes, status_of
 from shared.remote.session import Entry
 from shared.settings import System
-from tools.cli.operate.backfill import MOST_ATTEMPTS, Backfill, done_folders, settled_files, to_announce
+from tools.cli.operate.backfill import (
+    MOST_ATTEMPTS,
+    Backfill,
+    chosen_files,
+    done_folders,
+    settled_files,
+    times_of,
+    to_announce,
+)
 
 END_S = 1_700_000_100  # 2023-11-14 22:15 UTC, the 15th in Warsaw
 ALL = (0, 2**40)
@@ -129,6 +138,18 @@ def test_a_file_under_way_is_not_announced_unless_it_was_forgotten() -> None:
         == to_announce(file, replace(known, stage="done"), 200.0)
         == replace(file, found_s=7.0, attempt=2)
     )
+
+
+def test_files_are_chosen_by_ids_in_the_text_or_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "ids").write_text("a1\nb2\n\n")
+    assert chosen_files("a1, b2,") == chosen_files(f"@{tmp_path}/ids") == {"a1", "b2"}
+
+
+def test_the_time_range_of_chosen_files_contains_each_of_them() -> None:
+    first = collected("/pm/A.xml", System(name="4ga"), END_S)
+    known = {"a": first, "b": replace(first, end_s=END_S + 900), "c": replace(first, end_s=END_S + 9000)}
+    assert times_of(["a", "b", "unknown"], known) == (END_S, END_S + 901)
+    assert times_of(["unknown"], known) == (0, 0)
 
 
 class Written:

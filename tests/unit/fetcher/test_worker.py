@@ -200,7 +200,7 @@ def test_when_kafka_takes_no_counters_the_file_is_not_parsed_and_when_no_status_
     element: Element,
 ) -> None:
     class Refusing(Fetching):
-        def counters(self, file: FileFound, batches: object) -> tuple[str, int, int]:
+        def counters(self, file: FileFound, batches: object) -> tuple[str, int, int, int]:
             raise Unreachable("Kafka did not take a message")
 
     fetching = Refusing(element)
@@ -316,4 +316,4 @@ def test_a_defect_while_an_element_is_read_costs_its_files_a_wait_and_no_process
 
 def test_a_file_without_batches_is_published_without_waiting_for_kafka(element: Element) -> None:
     file = Fetching(element).file("empty.xml")
-    assert KafkaProducerWorker([]).counters(file, []) == ("pm.counters.5ga", partition_of("e1"), -1)
+    assert KafkaProducerWorker([]).counters(file, []) == ("pm.counters.5ga", partition_of("e1"), -1, -1)

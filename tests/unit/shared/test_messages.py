@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.cycle_figures import CycleFigures, readable
+from shared.ledger import decode_status
 from shared.messages import (
     PARTITIONS,
     BadMessage,
@@ -18,7 +19,6 @@ from shared.messages import (
     SetAside,
     Settle,
     SinkPosition,
-    decode_status,
     file_identity,
     partition_of,
     path_bytes,

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from services.tracker.cycles import CycleStatistics
 from services.tracker.states import State
 from shared.cycle_figures import CycleFigures
-from shared.messages import FileStatus, LedgerRecord, SetAside, SinkPosition, Stage
+from shared.ledger import LedgerRecord, OffsetGap
+from shared.messages import FileStatus, SetAside, SinkPosition, Stage
 from shared.stages import SETTLED_EARLIER
 
 END_S = 1_795_526_100
@@ -60,6 +61,16 @@ def test_the_figures_of_planted_files_are_the_known_ones() -> None:
         },
         took_s=18.0,
     )  # fmt: skip
+
+
+def test_a_file_in_a_gap_of_a_sink_is_not_stored_there() -> None:
+    ahead = replace(MYSQL, next_offset=100)
+    gap = OffsetGap(sink="mysql", topic=DONE.topic, partition=5, first=8, next_offset=12, at_s=END_S + 40.0)
+    clickhouse = replace(ahead, sink="clickhouse")
+    first = replace(DONE, file_id="f2", first_offset=6, last_offset=7)
+    found = figures([replace(DONE, first_offset=8), first, ahead, clickhouse, gap])
+    assert found.stored == {"mysql": 1, "clickhouse": 2}
+    assert found.values_stored == {"mysql": 7, "clickhouse": 14}
 
 
 def test_rates_follow_from_the_counts() -> None:

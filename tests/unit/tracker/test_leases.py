@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from services.tracker.leases import Leases
+from shared.ledger import LedgerRecord, OffsetGap
 from shared.messages import FileStatus, SinkPosition
 
 PARSED = FileStatus(
@@ -12,7 +13,7 @@ PARSED = FileStatus(
 MYSQL = SinkPosition(sink="mysql", topic="pm.counters.4ga", partition=5, next_offset=10)
 
 
-def leases(*records: FileStatus | SinkPosition) -> Leases:
+def leases(*records: LedgerRecord) -> Leases:
     found = Leases(lambda _: ("mysql",), lease_s=60.0)
     for record in records:
         found.on_record(record)
@@ -52,6 +53,24 @@ def test_a_file_that_is_parsed_again_waits_for_a_whole_lease_again() -> None:
     assert list(found.ended(1059.0)) == []
     assert list(found.ended(1118.0)) == []
     assert len(list(found.ended(1119.0))) == 1
+
+
+def test_a_file_in_a_gap_is_not_moved_but_collected_again_when_its_lease_ends() -> None:
+    gap = OffsetGap(sink="mysql", topic="pm.counters.4ga", partition=5, first=9, next_offset=10, at_s=1.0)
+    found = leases(PARSED, gap, MYSQL)
+    for now_s in (1000.0, 1059.0):
+        assert [*found.ended(now_s), *found.lost(now_s)] == []
+    (again,) = found.lost(1060.0)
+    assert (again.file_id, again.stage, again.topic) == ("f1", "postponed", "")
+    assert list(found.ended(1060.0)) == []
+    found.on_record(again)
+    assert [*found.lost(9000.0), *found.ended(9000.0)] == []
+
+
+def test_a_position_that_went_back_makes_a_file_wait_again() -> None:
+    found = leases(PARSED, MYSQL, replace(MYSQL, next_offset=9))
+    assert list(found.ended(1000.0)) == []
+    assert list(found.ended(9000.0)) == []
 
 
 def test_a_file_that_cannot_be_moved_is_tried_ever_more_slowly_and_at_least_once_an_hour() -> None:

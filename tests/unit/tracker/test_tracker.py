@@ -1,10 +1,12 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.tracker.tracker import FileProcessingTracker, TrackedFiles
+from shared.ledger import OffsetGap
 from shared.messages import FileStatus, Settle, SinkPosition
 from shared.sink_positions import SinkPositions
 
@@ -24,6 +26,11 @@ def position(sink: str, next_offset: int, partition: int = 5) -> SinkPosition:
     return SinkPosition(sink=sink, topic="pm.counters.4ga", partition=partition, next_offset=next_offset)
 
 
+def moved(message: Settle | FileStatus) -> str:
+    assert isinstance(message, Settle)
+    return message.to
+
+
 def test_a_file_is_done_when_the_sink_is_past_its_last_offset() -> None:
     t = tracker("mysql")
     assert list(t.on_status(PARSED, NOW_S)) == []
@@ -38,17 +45,17 @@ def test_it_waits_for_every_required_sink_and_for_no_other() -> None:
     t = tracker("mysql", "clickhouse")
     list(t.on_status(PARSED, NOW_S))
     assert list(t.on_position(position("mysql", 10), NOW_S)) == []
-    assert [c.to for c in t.on_position(position("clickhouse", 10), NOW_S)] == ["done"]
+    assert [moved(c) for c in t.on_position(position("clickhouse", 10), NOW_S)] == ["done"]
 
 
 def test_a_position_that_arrives_before_the_file_counts() -> None:
     t = tracker("mysql")
     list(t.on_position(position("mysql", 10), NOW_S))
-    assert [c.to for c in t.on_status(PARSED, NOW_S)] == ["done"]
+    assert [moved(c) for c in t.on_status(PARSED, NOW_S)] == ["done"]
 
 
 def test_a_failed_file_goes_to_error_at_once() -> None:
-    assert [c.to for c in tracker("mysql").on_status(replace(PARSED, stage="failed", reason="line 3"), NOW_S)] == [
+    assert [moved(c) for c in tracker("mysql").on_status(replace(PARSED, stage="failed", reason="line 3"), NOW_S)] == [
         "error"
     ]
 
@@ -56,7 +63,7 @@ def test_a_failed_file_goes_to_error_at_once() -> None:
 def test_a_file_that_was_parsed_and_then_failed_goes_to_error_only() -> None:
     t = tracker("mysql")
     list(t.on_status(PARSED, NOW_S))
-    assert [c.to for c in t.on_status(replace(PARSED, stage="failed"), NOW_S)] == ["error"]
+    assert [moved(c) for c in t.on_status(replace(PARSED, stage="failed"), NOW_S)] == ["error"]
     assert list(t.on_position(position("mysql", 10), NOW_S)) == []
 
 
@@ -125,7 +132,7 @@ def test_the_sinks_to_wait_for_may_change_while_running() -> None:
     list(t.on_status(PARSED, NOW_S))
     assert list(t.on_position(position("mysql", 10), NOW_S)) == []
     sinks.remove("clickhouse")
-    assert [c.to for c in t.on_position(position("mysql", 10), NOW_S)] == ["done"]
+    assert [moved(c) for c in t.on_position(position("mysql", 10), NOW_S)] == ["done"]
 
 
 def test_a_file_parsed_again_waits_for_its_new_last_offset() -> None:
@@ -143,7 +150,70 @@ def test_a_table_of_another_version_is_read() -> None:
     del kept["nulls"]  # by an older version
     kept["of_a_newer_version"] = 1
     assert t.files.get("f1") == PARSED
-    assert [c.to for c in t.on_position(position("mysql", 10), NOW_S)] == ["done"]
+    assert [moved(c) for c in t.on_position(position("mysql", 10), NOW_S)] == ["done"]
+
+
+def gap(first: int, next_offset: int, sink: str = "mysql", at_s: float = NOW_S) -> OffsetGap:
+    return OffsetGap(sink=sink, topic=PARSED.topic, partition=5, first=first, next_offset=next_offset, at_s=at_s)
+
+
+def test_a_position_that_went_back_is_the_truth() -> None:
+    t = tracker("mysql")
+    list(t.on_position(position("mysql", 20), NOW_S))
+    assert list(t.on_position(position("mysql", 5), NOW_S)) == []
+    assert list(t.on_status(PARSED, NOW_S)) == []
+    assert list(t.on_position(position("mysql", 9), NOW_S)) == []
+    assert [moved(c) for c in t.on_position(position("mysql", 10), NOW_S)] == ["done"]
+
+
+@pytest.mark.parametrize(("first", "next_offset"), [(9, 10), (4, 7), (0, 100), (6, 8)])
+def test_a_file_in_a_gap_of_a_required_sink_is_collected_again(first: int, next_offset: int) -> None:
+    t = tracker("mysql")
+    list(t.on_status(replace(PARSED, first_offset=6), NOW_S))
+    (again,) = t.on_gap(gap(first, next_offset), NOW_S)
+    assert isinstance(again, FileStatus)
+    assert (again.file_id, again.stage, again.topic, again.last_offset) == ("f1", "postponed", "", -1)
+    assert again.reason == "batches left pm.counters.4ga before mysql stored them"
+    assert list(t.on_position(position("mysql", 100), NOW_S)) == []
+
+
+@pytest.mark.parametrize(("first", "next_offset"), [(0, 6), (10, 20)])
+def test_a_file_before_or_after_a_gap_is_done(first: int, next_offset: int) -> None:
+    t = tracker("mysql")
+    list(t.on_status(replace(PARSED, first_offset=6), NOW_S))
+    assert list(t.on_gap(gap(first, next_offset), NOW_S)) == []
+    assert [moved(c) for c in t.on_position(position("mysql", 100), NOW_S)] == ["done"]
+
+
+def test_a_file_whose_first_offset_is_unknown_may_have_begun_in_a_gap_before_its_end() -> None:
+    t = tracker("mysql")
+    list(t.on_status(replace(PARSED, batches=2), NOW_S))
+    assert [m.file_id for m in t.on_gap(gap(2, 5), NOW_S)] == ["f1"]
+
+
+def test_a_gap_of_a_sink_that_the_file_does_not_wait_for_changes_nothing() -> None:
+    t = tracker("mysql")
+    list(t.on_status(PARSED, NOW_S))
+    assert list(t.on_gap(gap(0, 100, sink="clickhouse"), NOW_S)) == []
+    assert [moved(c) for c in t.on_position(position("mysql", 10), NOW_S)] == ["done"]
+
+
+def test_a_file_whose_status_comes_after_the_gap_is_collected_again_too() -> None:
+    t = tracker("mysql")
+    list(t.on_gap(gap(9, 10), NOW_S))
+    list(t.on_position(position("mysql", 100), NOW_S))
+    (again,) = t.on_status(PARSED, NOW_S)
+    assert isinstance(again, FileStatus)
+    assert again.stage == "postponed"
+
+
+def test_of_a_topic_created_anew_only_files_of_the_former_topic_are_collected_again() -> None:
+    t = tracker("mysql")
+    former, new = (replace(PARSED, file_id=name, parsed_s=NOW_S + at) for name, at in (("former", -1), ("new", 1)))
+    list(t.on_status(former, NOW_S))
+    assert [m.file_id for m in t.on_gap(gap(8, 0), NOW_S)] == ["former"]
+    assert list(t.on_status(new, NOW_S)) == []
+    assert [moved(c) for c in t.on_position(position("mysql", 10), NOW_S)] == ["done"]
 
 
 def test_a_file_that_cannot_be_moved_gets_no_command_here_until_it_is_parsed_again() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from time import monotonic, time
 from typing import Annotated
 
@@ -199,22 +200,43 @@ class Backfill:
 
 
 def backfill(
-    settings: Settings, system: System, times: TimeRangeS, at_once: int, on_progress: Callable[[int, int], object]
+    settings: Settings,
+    system: System,
+    chosen: TimeRangeS | frozenset[str],
+    at_once: int,
+    on_progress: Callable[[int, int], object],
 ) -> tuple[Counter[str], list[str]]:
-    """Returns the number of files by final stage, and the elements that did not answer.
+    """Collects the files of a time range, or those with the given ids, again.
 
+    Returns the number of files by final stage, and why elements were not searched and files not found.
     Calls `on_progress` with the number of files finished so far and the number of all files.
     """
     brokers = settings.kafka.bootstrap_servers
     reader = follow_all(brokers, FILES_STATUS)
     known = ledger.ledger_of(ledger.records_until_now(reader, brokers, FILES_STATUS)).files
+    times = times_of(chosen, known) if isinstance(chosen, frozenset) else chosen
     files, troubles = find_files(settings, system, times, known.values())
+    if isinstance(chosen, frozenset):
+        files = [file for file in files if file.file_id in chosen]
+        troubles += [f"{file_id}: not found in done/" for file_id in sorted(chosen - {file.file_id for file in files})]
     through = [one for file in files if (one := to_announce(file, known.get(file.file_id), time()))]
     producer = Producer(brokers)
     ends = Backfill(reader, producer, at_once, known=known).run(through, lambda ended: on_progress(ended, len(through)))
     producer.close()
     reader.close()
     return ends, troubles
+
+
+def times_of(file_ids: Collection[str], known: Mapping[str, File]) -> TimeRangeS:
+    """Returns the time range that contains these files; an empty one if the ledger has none of them."""
+    times_s = [cycle_of(known[file_id]) for file_id in file_ids if file_id in known]
+    return (min(times_s), max(times_s) + 1) if times_s else (0, 0)
+
+
+def chosen_files(text: str) -> frozenset[str]:
+    """Returns the file ids in a text: separated by commas, or one per line in the file @NAME."""
+    ids = Path(text[1:]).read_text().split() if text.startswith("@") else text.split(",")
+    return frozenset(one.strip() for one in ids if one.strip())
 
 
 def to_announce(file: FileFound, known: FileStatus | None, now_s: float) -> FileFound | None:
@@ -225,17 +247,31 @@ def to_announce(file: FileFound, known: FileStatus | None, now_s: float) -> File
     return None if under_way else replace(file, found_s=known.found_s, attempt=known.attempt + 1)
 
 
+def _chosen(since: datetime | None, until: datetime | None, files: str) -> TimeRangeS | frozenset[str]:
+    if bool(files) == bool(since and until):
+        raise typer.BadParameter("expected either --from and --to, or --files")
+    if since is None or until is None:
+        return chosen_files(files)
+    return int(since.replace(tzinfo=UTC).timestamp()), int(until.replace(tzinfo=UTC).timestamp())
+
+
 def backfill_command(
     system: Annotated[str, typer.Option(help="system whose files are collected again")],
     since: Annotated[
-        datetime, typer.Option("--from", help="collect files whose periods end at or after this time, UTC")
-    ],
-    until: Annotated[datetime, typer.Option("--to", help="collect files whose periods end before this time, UTC")],
+        datetime | None, typer.Option("--from", help="collect files whose periods end at or after this time, UTC")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option("--to", help="collect files whose periods end before this time, UTC")
+    ] = None,
+    files: Annotated[
+        str,
+        typer.Option(help="collect files with these ids instead: separated by commas, or in the file @NAME"),
+    ] = "",
     at_once: Annotated[
         int, typer.Option(min=1, help="largest number of files under way; they count towards in-flight-limit")
     ] = 500,
 ) -> None:
-    """Collect and store the files in done/ of a time range again; exit with 1 unless all are done.
+    """Collect and store the files in done/ of a time range, or with given ids, again; exit with 1 unless all are done.
 
     The files stay where they are, and correct values do not change. You may stop and restart it at any time.
     """
@@ -247,13 +283,13 @@ def backfill_command(
         raise BadSettings(
             f"{system}: on-done is delete, so no files are left to collect; use pmflow replay for data still in Kafka"
         )
-    times = int(since.replace(tzinfo=UTC).timestamp()), int(until.replace(tzinfo=UTC).timestamp())
+    chosen = _chosen(since, until, files)
     with Progress(transient=True) as progress:
         task = progress.add_task(f"files of {system}", total=None)
         ends, troubles = backfill(
-            settings, found_system, times, at_once, lambda ended, of: progress.update(task, completed=ended, total=of)
+            settings, found_system, chosen, at_once, lambda ended, of: progress.update(task, completed=ended, total=of)
         )
     for trouble in troubles:
-        say(f"not searched: {trouble}", err=True)
-    say(", ".join(f"{count} {end}" for end, count in sorted(ends.items())) or "no files of this time range in done/")
+        say(f"not collected: {trouble}", err=True)
+    say(", ".join(f"{count} {end}" for end, count in sorted(ends.items())) or "no such files in done/")
     raise typer.Exit(1 if troubles or set(ends) - {"done"} else 0)

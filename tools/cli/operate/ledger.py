@@ -7,7 +7,8 @@ from itertools import chain
 from shared.kafka.admin import ends
 from shared.kafka.consume import Consumer, follow_all, read_until
 from shared.kafka.record import Record
-from shared.messages import BadMessage, FileStatus, LedgerRecord, SetAside, SinkPosition, decode_status
+from shared.ledger import LedgerRecord, OffsetGap, decode_status
+from shared.messages import BadMessage, FileStatus, SetAside, SinkPosition
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS, Topic
 
@@ -38,7 +39,9 @@ def ledger_of(records: Iterable[Record]) -> LedgerSnapshot:
                 ledger.files[status.file_id] = status
             case SinkPosition() as position:
                 ledger.positions.record(position)
-            case aside:
+            case OffsetGap() as gap:
+                ledger.positions.record_gap(gap)
+            case SetAside() as aside:
                 ledger.set_aside[aside.key] = aside
     return ledger
 

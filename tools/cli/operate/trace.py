@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from shared.messages import FileStatus, LedgerRecord, SetAside, SinkPosition
+from shared.ledger import LedgerRecord, OffsetGap
+from shared.messages import FileStatus, SetAside, SinkPosition
 from shared.settings import Settings, load
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
@@ -78,6 +79,8 @@ def hops_of(records: Iterable[TracedRecord], what: str) -> Iterator[Hop]:
         match record:
             case SinkPosition():
                 positions.record(record)
+            case OffsetGap():
+                positions.record_gap(record)
             case SetAside():
                 asides[record.key] = record
             case FileStatus() if what in {record.file_id, record.element, record.endpoint} or what in record.path:
@@ -102,6 +105,8 @@ def _sinks(file: FileStatus, positions: SinkPositions) -> Iterator[Hop]:
     end = file.topic, file.partition, file.last_offset
     for sink, next_offset in positions.in_partition(file.topic, file.partition).items():
         stored = "stored" if positions.is_stored(sink, *end) else "not stored yet"
+        if positions.lost_by([sink], file):
+            stored = "batches left the topic before they were stored"
         yield Hop(file, "", sink, f"{stored}, next offset {next_offset}", "/".join(map(str, end)))
 
 

@@ -1,0 +1,51 @@
+"""Reports what became of batches: stored ones are counted and logged, those set aside get records for the ledger."""
+
+import logging
+from collections.abc import Sequence
+from time import time
+
+from shared.kafka.record import Record
+from shared.messages import BadMessage, CounterBatch, SetAside, bounded_text
+from shared.sinks import metrics
+from shared.versions import content_digest
+
+log = logging.getLogger(__name__)
+
+
+def set_aside_records(sink: str, record: Record, content: bytes, reason: str) -> list[SetAside]:
+    """Returns the records for the ledger; none if the message names no file."""
+    try:
+        batch = CounterBatch.decode(content)
+    except BadMessage:
+        return []
+    return [
+        SetAside(
+            sink=sink,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            file_id=batch.file_id,
+            element=bounded_text(batch.element),
+            values=batch.values,
+            reason=reason,
+            at_s=time(),
+            content=content_digest(content),
+        )
+    ]
+
+
+def report_stored(sink: str, stored: Sequence[CounterBatch], took_s: float) -> None:
+    """Counts and logs one write; the log line names the files, so that each can be traced to its rows."""
+    rows = 0
+    for batch in stored:
+        labels = sink, batch.system
+        metrics.STORED_BATCHES.labels(*labels).inc()
+        metrics.STORED_ROWS.labels(*labels).inc(len(batch.rows))
+        metrics.STORED_VALUES.labels(*labels).inc(len(batch.rows) * len(batch.counters))
+        rows += len(batch.rows)
+    if stored:
+        metrics.WRITE_BATCHES.labels(sink).observe(len(stored))
+        metrics.WRITE_ROWS.labels(sink).observe(rows)
+        files = sorted({batch.file_id for batch in stored})
+        sizes = {"batches": len(stored), "rows": rows, "took_s": round(took_s, 3)}
+        log.info("stored", extra={"sink": sink, "files": files, **sizes})

@@ -1,0 +1,23 @@
+"""Deletes records and topics, as retention and operators do."""
+
+from collections.abc import Mapping
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from shared.topics import Topic
+
+
+def delete_records(brokers: str, topic: Topic, before: Mapping[int, int]) -> None:
+    """Deletes the records of each partition before an offset."""
+    asked = [TopicPartition(topic.name, partition, offset) for partition, offset in before.items()]
+    for deleted in AdminClient({"bootstrap.servers": brokers}).delete_records(asked).values():
+        deleted.result()
+
+
+def delete_topic(brokers: str, topic: Topic) -> None:
+    """Deletes a topic and returns when the brokers no longer know it."""
+    client = AdminClient({"bootstrap.servers": brokers})
+    client.delete_topics([topic.name])[topic.name].result()
+    while topic.name in client.list_topics(timeout=30).topics:
+        pass
