@@ -212,11 +212,10 @@ class FileProcessorWorker:
             _count_values(file.system, counts)
             raise Hopeless(f"no value could be stored: {_remarks(parsed)}")
         _report_mistyped(file, counts.mistyped)
-        for batch in parsed.batches:
-            metrics.MESSAGE_ROWS.observe(batch.rows)
         sent = (batch.value for batch in parsed.batches)
         topic, partition, first_offset, last_offset = self.publisher.counters(file, sent)
         _count_values(file.system, counts)
+        _count_rows(parsed)
         return replace(
             status_of(file, "parsed", time(), _remarks(parsed)),
             end_s=file.end_s if is_plausible(file.end_s) else max((b.end_s for b in parsed.batches), default=0),
@@ -236,6 +235,11 @@ class FileProcessorWorker:
             sw_version=bounded_text(facts.sw_version),
             managed_element=bounded_text(facts.managed_element),
         )
+
+
+def _count_rows(parsed: Parsed) -> None:
+    for batch in parsed.batches:
+        metrics.MESSAGE_ROWS.observe(batch.rows)
 
 
 def _remarks(parsed: Parsed) -> str:

@@ -34,12 +34,6 @@ DATABASE_ERRORS = counter(
     "code",
     "class",
 )
-CONFLICTING_FILES = counter(
-    "mysql_writer",
-    "conflicting_files_total",
-    "Files whose element another endpoint delivered for the same period; the newer file wins.",
-    "system",
-)
 OFFSET_GAPS = counter(
     SINKS,
     "offset_gaps_total",
@@ -55,4 +49,10 @@ OFFSET_GAP_MESSAGES = counter(
     "sink",
     "topic",
     "partition",
+)
+CONFLICTING_FILES = counter(
+    "mysql_writer",
+    "conflicting_files_total",
+    "Files whose element another endpoint delivered for the same period; the newer file wins.",
+    "system",
 )

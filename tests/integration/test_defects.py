@@ -73,6 +73,12 @@ def planted(self, file, found):
         fails("poison" in file.path)
     return parsed(self, file, found)
 worker.FileProcessorWorker._parsed = planted
+settle = wiring.Settler.settle
+def planted_settle(self, command):
+    if command.status.system == os.environ["SYSTEM"]:
+        fails("poison" in command.status.path)
+    return settle(self, command)
+wiring.Settler.settle = planted_settle
 if __name__ == "__main__":
     wiring.main()
 """
@@ -227,15 +233,20 @@ def test_a_sink_whose_handler_fails_once_sets_nothing_aside(service: Service) ->
     assert service.defects() == 0
 
 
+def placed(service: Service, name: str) -> FileFound:
+    """Puts a file on the element."""
+    path = service.home / "pm" / name
+    path.write_bytes(PM)
+    mtime_s, where = int(path.stat().st_mtime), f"{service.home}/pm/{name}"
+    return FileFound(
+        file_id=file_identity(service.system, ELEMENT, where, len(PM), mtime_s), system=service.system,
+        endpoint=ELEMENT, element=ELEMENT, path=where, size=len(PM), mtime_s=mtime_s, epoch=1,
+    )  # fmt: skip
+
+
 def announce(service: Service, *names: str) -> None:
     for name in names:
-        path = service.home / "pm" / name
-        path.write_bytes(PM)
-        mtime_s, where = int(path.stat().st_mtime), f"{service.home}/pm/{name}"
-        file = FileFound(
-            file_id=file_identity(service.system, ELEMENT, where, len(PM), mtime_s), system=service.system,
-            endpoint=ELEMENT, element=ELEMENT, path=where, size=len(PM), mtime_s=mtime_s, epoch=1,
-        )  # fmt: skip
+        file = placed(service, name)
         service.send(FILES_STATUS, status_of(file, "found", 1.0).encode(), key=file.file_id)
         service.send(FILES_FOUND, file.encode())
 
@@ -284,6 +295,18 @@ def test_a_fetcher_whose_work_fails_once_sets_nothing_aside(service: Service) ->
     service.until(lambda: {s.stage for s in service.statuses().values()} == {"parsed"})
     assert service.letters(FILES_FOUND) == []
     assert service.defects() == 0
+
+
+def test_a_fetcher_that_fails_on_a_command_reports_the_file_as_not_moved_and_moves_all_others(service: Service) -> None:
+    for name in ("A.xml", "poison.xml", "B.xml"):
+        status = status_of(placed(service, name), "parsed", 1.0)
+        service.send(FILES_SETTLE, Settle(file_id=status.file_id, to="done", status=status).encode())
+    service.start(FETCHER, "one record")
+    service.until(lambda: [s.stage for s in service.statuses().values()].count("done") == 2)
+    service.until(lambda: "poison.xml" in service.statuses())
+    poison = service.statuses()["poison.xml"]
+    assert (poison.moves_refused, poison.not_moved) == (1, "defect: ValueError: planted")
+    assert_defects(service.letters(FILES_SETTLE), 1, FILES_SETTLE)
 
 
 def parsed(service: Service, *names: str) -> set[str]:

@@ -74,13 +74,14 @@ def test_whatever_is_announced_again_stays_as_it_is(pipeline: Pipeline, tmp_path
 
 
 def test_files_that_cannot_be_moved_are_told_of_and_moved_once_they_can_be(pipeline: Pipeline) -> None:
-    overrides = {**pipeline.overrides, "tracker": {"lateness_s": 1, "lease_s": 3}, "5ga": {"in-flight-limit": 1}}
+    own = {"in-flight-limit": 1, "done-directory": "done.part"}  # a file of this name counts as unfinished
+    overrides = {**pipeline.overrides, "tracker": {"lateness_s": 1, "lease_s": 3}, "5ga": own}
     pipeline = replace(pipeline, overrides=overrides)
     simulator = pipeline.simulate("--systems", "5ga:2", "--cycles", "3", "--cycle-s", "4")
     settings = pipeline.configure()
     wait_for_inventory(pipeline, simulator)
     element = min((pipeline.simulator / "files" / "5ga").glob("*/pm"))
-    in_the_way = element / "done"
+    in_the_way = element / "done.part"
     in_the_way.write_text("a file where the directory should be")
     admin.provision(settings.kafka.bootstrap_servers, provisioned(system.name for system in settings.systems))
     pipeline.start()

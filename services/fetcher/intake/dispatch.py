@@ -30,6 +30,8 @@ class Job:
 
     pool: str
     work: Callable[[], None]
+    on_defect: Callable[[Defect], None] = lambda _: None
+    """Called when the record is set aside because the work failed on it; publishes what that means for the file."""
 
 
 @dataclass(kw_only=True)
@@ -96,19 +98,23 @@ class Dispatch:
             except BadMessage as reason:
                 self.refused.append((Refusal(record, str(reason)), done))
             else:
-                self.pools.submit(job.pool, partial(_guarded, partial(self._contain, record, job.work, done), record))
+                self.pools.submit(job.pool, partial(_guarded, partial(self._contain, record, job, done), record))
 
-        self._contain(record, begin, done)
+        self._contain(record, Job("", begin), done)
 
-    def _contain(self, record: Record, work: Callable[[], None], done: Callable[[], None]) -> None:
+    def _contain(self, record: Record, job: Job, done: Callable[[], None]) -> None:
         """Does the work for a record; if it fails unexpectedly twice, the record is set aside."""
         failed: list[Record] = []
 
         def set_aside(record: Record, defect: Defect) -> None:
             self.letters.set_aside_defect(record, defect)
+            job.on_defect(defect)
             failed.append(record)
 
-        Contained(lambda _: work(), self.renew, set_aside, self.budget, lambda r: r.origin, NO_RECORDS_FAULT)([record])
+        contained = Contained(
+            lambda _: job.work(), self.renew, set_aside, self.budget, lambda r: r.origin, NO_RECORDS_FAULT
+        )
+        contained([record])
         if failed:
             done()
 

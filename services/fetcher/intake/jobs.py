@@ -104,7 +104,12 @@ class SettleJobs:
         Raises:
             BadMessage: not a command.
         """
-        return Job("moves", partial(self._execute, Settle.decode(record.value or b""), done))
+        command = Settle.decode(record.value or b"")
+
+        def on_defect(defect: Defect) -> None:
+            self.publish(_not_moved(command.status, defect.reason))
+
+        return Job("moves", partial(self._execute, command, done), on_defect)
 
     def _execute(self, command: Settle, done: Callable[[], None]) -> None:
         self.publish(self._settled(command))

@@ -14,7 +14,7 @@ from services.fetcher.intake.jobs import FetchJobs, SettleJobs
 from services.fetcher.intake.waiting_files import Announced, WaitingFiles
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle.settler import Settler
-from shared.defects import DefectBudget
+from shared.defects import Defect, DefectBudget
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Outgoing
 from shared.kafka.record import Record
@@ -122,3 +122,15 @@ def test_a_file_on_which_the_work_fails_ends_as_failed_and_every_other_file_of_i
         "pm.files.found.dlq", files[3].encode(), "pm.files.found/0/3"
     )  # fmt: skip
     assert renewed
+
+
+def test_a_file_on_whose_move_the_code_fails_counts_as_not_moved(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "A.xml").write_text("a")
+    out = Out()
+    told = command(tmp_path / "A.xml")
+    job = jobs(out)(Record("pm.files.settle", 0, 7, b"e", told.encode(), 1.0), lambda: None)
+    job.on_defect(Defect(KeyError("poison")))
+    (status,) = out.statuses
+    assert (status.stage, status.moves_refused, status.not_moved) == ("parsed", 1, "defect: KeyError: 'poison'")

@@ -5,9 +5,10 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from shared.messages import FileStatus, SetAside, digest_of, set_aside_key
+from shared.messages import FileStatus, SetAside, set_aside_key
 from shared.settings import load
 from shared.topics import system_of
+from shared.versions import content_digest
 from tools.cli.operate import ledger
 from tools.cli.operate.quarantine import (
     QuarantinedItem,
@@ -74,7 +75,7 @@ def failures(files: Iterable[FileStatus], set_aside: Iterable[SetAside]) -> Iter
 def not_in_ledger(items: Iterable[QuarantinedItem], known: Container[str]) -> Iterator[QuarantinedItem]:
     """Yields the messages of counters that were set aside and are not in the ledger, as they name no file."""
     for item in items:
-        if item.what == "batch" and set_aside_key(item.sink, item.file_id, digest_of(item.content)) not in known:
+        if item.what == "batch" and set_aside_key(item.sink, item.file_id, content_digest(item.content)) not in known:
             yield item
 
 

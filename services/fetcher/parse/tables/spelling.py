@@ -9,7 +9,6 @@ from services.fetcher.parse.values.period import STANDARD, SUMMER
 
 _PERIOD = re.compile(r"(\d{1,6})(?:\.0*)?\s*([a-z]?)[a-z()]*", re.IGNORECASE)
 _UNITS = {"s": "PT{}S", "m": "PT{}M", "h": "PT{}H", "d": "P{}D"}
-_SUMMER_TIME = re.compile(r"\s*\(?DST\)?$", re.IGNORECASE)
 _ZONE = re.compile(r"(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"\s*([+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)),(\d+(?:[eE][+-]?\d+)?)\s*", re.ASCII)
 _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?\s*", re.ASCII)
@@ -21,7 +20,7 @@ def time(text: str, profile: Profile) -> str:
 
     A time without a zone gets a mark if it says that it is in summer time, or does not say so in files that would.
     """
-    bare = _SUMMER_TIME.sub("", text)
+    bare = _without_mark(text)
     unmarked = STANDARD if bare and profile.marks_summer_time else ""
     mark = SUMMER if bare != text else unmarked
     for form in profile.time_format if bare else ():
@@ -33,6 +32,18 @@ def time(text: str, profile: Profile) -> str:
     if not bare or _ZONE.search(bare, 10):
         return bare
     return bare + (profile.zone or mark)
+
+
+def _without_mark(text: str) -> str:
+    """Returns a time without the word that says that it is in summer time.
+
+    >>> _without_mark("2020-05-18 16:15 DST"), _without_mark("2020-05-18 16:15(dst)"), _without_mark("2020-05-18 16:15")
+    ('2020-05-18 16:15', '2020-05-18 16:15', '2020-05-18 16:15')
+    """
+    bare = text.removesuffix(")")
+    if not bare.upper().endswith("DST"):
+        return text
+    return bare[:-3].removesuffix("(").rstrip()
 
 
 @lru_cache(256)
