@@ -19,7 +19,7 @@ from services.fetcher.parse.unpack import Incomplete
 from services.fetcher.parse.values.period import is_plausible
 from services.fetcher.settings import FetcherSettings
 from shared.errors import Hopeless, Unreachable
-from shared.messages import FileFound, FileStatus, status_of
+from shared.messages import FileFound, FileStatus, bounded_text, status_of
 from shared.remote.session import Gone
 from shared.versions import version_of
 
@@ -206,13 +206,12 @@ class FileProcessorWorker:
                 raise Unreachable(f"the file grew from {file.size} to {size} bytes; {error}") from error
 
     def _publish(self, file: FileFound, parsed: Parsed) -> FileStatus:
-        counts = parsed.counts
+        counts, facts = parsed.counts, parsed.facts
         self.publisher.quarantine(file, parsed.quarantined)
         if counts.reasons and not parsed.batches:
             _count_values(file.system, counts)
             raise Hopeless(f"no value could be stored: {_remarks(parsed)}")
-        if counts.mistyped:
-            _report_mistyped(file, counts.mistyped)
+        _report_mistyped(file, counts.mistyped)
         sent = (batch.value for batch in parsed.batches)
         topic, partition, first_offset, last_offset = self.publisher.counters(file, sent)
         _count_values(file.system, counts)
@@ -232,9 +231,9 @@ class FileProcessorWorker:
             nulls=counts.nulls,
             quarantined=counts.quarantined,
             dropped=counts.dropped,
-            job=",".join(parsed.facts.jobs),
-            sw_version=parsed.facts.sw_version,
-            managed_element=parsed.facts.managed_element,
+            job=bounded_text(",".join(facts.jobs)),
+            sw_version=bounded_text(facts.sw_version),
+            managed_element=bounded_text(facts.managed_element),
         )
 
 
@@ -249,6 +248,8 @@ def _remarks(parsed: Parsed) -> str:
 
 def _report_mistyped(file: FileFound, counters: Mapping[str, int]) -> None:
     """Counts and logs stored values whose type is not the declared one."""
+    if not counters:
+        return
     values = sum(counters.values())
     metrics.MISTYPED.labels(file.system).inc(values)
     most = sorted(counters, key=lambda name: -counters[name])[:5]

@@ -36,7 +36,7 @@ class Repository:
         self.ddl = Connection(settings, OWN_TABLES, timeout_s)
         self.rules = rules
         self.schema = Schema(self.ddl, rules)
-        self.views = GroupViews(self.ddl)
+        self.views = GroupViews(Connection(settings, OWN_TABLES, timeout_s))
         self.objects = Objects(self.connection, self.ddl, objects_in_memory)
         self.positions = Positions()
         self.known_by: tuple[int, int] | None = None

@@ -7,6 +7,7 @@ the objects' names that its objects have.
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 from services.mysql_writer.catalog import (
     FIRST_PART,
@@ -22,6 +23,8 @@ from shared.errors import Hopeless, Unreachable
 from shared.sinks.names import OBJECT_TABLE, GroupKey, name_digest
 
 log = logging.getLogger(__name__)
+TRY_AGAIN_S = 60.0
+"""Time until a change of a view is tried again."""
 MOST_VIEW_COUNTERS = 3900
 """Most counters in a view: MySQL allows 4,096 columns, and the object's name has up to 100."""
 _NOT_A_COUNTER = "_"
@@ -39,12 +42,15 @@ class _Shown:
 class GroupViews:
     """Remembers the columns of the views, and adds more. It belongs to one thread.
 
-    A view that cannot be changed now holds up no row: it is tried again with the next rows of its group.
+    A view that cannot be changed now holds up no row: it is tried again later, with other rows of its group. Therefore
+    the connection is one of its own, which is open only while a view is changed.
     """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.shown: dict[GroupKey, _Shown] = {}
+        self.next_try_s: dict[GroupKey, float] = {}
+        """Groups whose views could not be changed, by the monotonic clock."""
 
     def forget(self) -> None:
         """Forgets everything, as another process changed the views."""
@@ -61,13 +67,16 @@ class GroupViews:
         shown = self.shown.get(group)
         if shown and len(shown.counters) >= len(counters) and shown.components.issuperset(components):
             return
+        if monotonic() < self.next_try_s.get(group, 0.0):
+            return
         try:
             with self.connection.ddl(f"views of {name_digest(*group).hex()}") as execute:
                 self.shown[group] = _change_views(group, components, execute)
         except (Unreachable, Hopeless) as error:
             log.warning("view not changed", extra={"system": group[0], "group": group[1], "reason": str(error)})
-            if isinstance(error, Hopeless):
-                self.shown[group] = _Shown(frozenset(column.name for column in counters), frozenset(components))
+            self.next_try_s[group] = monotonic() + TRY_AGAIN_S
+        finally:
+            self.connection.close()
 
 
 def _change_views(group: GroupKey, components: Collection[str], execute: Execute) -> _Shown:
