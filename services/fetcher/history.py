@@ -32,6 +32,10 @@ class EarlierAnswer:
     is_hidden: bool
     """True if a later status hides it in the ledger, so that it must be published again."""
 
+    def hidden(self, now_s: float) -> "EarlierAnswer":
+        """Returns the answer to publish after a `fetching` of our own, which the ledger may not show yet."""
+        return EarlierAnswer(replace(self.status, at_s=now_s), is_hidden=True)
+
 
 @dataclass(frozen=True, slots=True)
 class FileHistory:

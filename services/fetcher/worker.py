@@ -128,7 +128,7 @@ class FileProcessorWorker:
         """Parses a downloaded file and publishes it and its status."""
         metrics.DOWNLOAD_SECONDS.observe(monotonic() - began_s)
         if answer := self._earlier_answer(announced.file, fetched.content):
-            self._drop(announced, answer)
+            self._drop(announced, answer.hidden(time()))
             return
         is_fetched = not isinstance(fetched.content, Exception)
         status = replace(
