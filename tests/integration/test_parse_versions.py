@@ -35,7 +35,7 @@ def merged(request: pytest.FixtureRequest, stack: Stack, mysql: Mysql) -> Callab
     return merge
 
 
-@pytest.mark.parametrize("order", permutations(range(3)))
+@pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_the_values_of_the_latest_parse_win_in_any_order_before_and_after_merges(
     database: Database, merged: Callable[[Database], None], order: tuple[int, ...]
 ) -> None:
