@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from services.ch_bridge.ddl import ROWS_SUFFIX, Deployment
+from services.ch_bridge.ddl import ROWS_SUFFIX, Deployment, string_literal
 from shared.sinks.store_version import SCHEMA_TABLE, SCHEMA_VERSION, Upgrades, upgrade_steps
 
 UPGRADES: Upgrades = {}
@@ -47,7 +47,7 @@ def _first_statements(database: str, deployment: Deployment) -> Iterator[str]:
 
 def catalogue_views(database: str, on: str) -> Iterator[str]:
     """Yields the statements that create pm_group and pm_counter, which show the comments as tables."""
-    name = "'" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    name = string_literal(database)
     yield (
         f"CREATE VIEW IF NOT EXISTS pm_group{on} AS SELECT JSONExtractString(comment, 'system') AS system, "
         "JSONExtractString(comment, 'measinfo') AS measinfo, JSONExtractString(comment, 'table') AS table_name, "

@@ -151,16 +151,22 @@ def contained_records(
 
 
 def unsettled(letters: Iterable[Record]) -> list[Record]:
-    """Returns the letters that nobody has dealt with yet, each once even if it was written again."""
-    found = list(letters)
-    settled = {letter.headers[SETTLED] for letter in found if SETTLED in letter.headers}
-    seen = {_identity(letter) for letter in found if letter.origin in settled}
-    left = []
-    for letter in found:
-        if SETTLED not in letter.headers and _identity(letter) not in seen:
-            seen.add(_identity(letter))
-            left.append(letter)
-    return left
+    """Returns the letters that nobody has dealt with yet, each once even if it was written again.
+
+    The same content that is set aside after its letter was dealt with is a new letter: a retry has failed.
+
+    Args:
+        letters: letters and the marks of those dealt with; those of one partition in their order.
+    """
+    left: dict[tuple[str, ...], Record] = {}
+    identities: dict[str, tuple[str, ...]] = {}
+    for letter in letters:
+        if SETTLED in letter.headers:
+            left.pop(identities.get(letter.headers[SETTLED], ()), None)
+        else:
+            identities[letter.origin] = _identity(letter)
+            left.setdefault(identities[letter.origin], letter)
+    return list(left.values())
 
 
 def _identity(letter: Record) -> tuple[str, ...]:

@@ -188,7 +188,8 @@ class SinkWorker:
         """Checks database and topics while nothing arrives: lost commits are written again, gaps are passed."""
         if monotonic() < self.next_check_s or not self._try_write([], {}):
             return
-        waiting = {at: self.positions[at] for at in self.owned if self.consumer.lag(at, self.positions[at])}
+        waiting = {at: self.positions[at] for at in self.owned - self.passed.keys()}
+        waiting = {at: position for at, position in waiting.items() if self.consumer.lag(at, position)}
         try:
             if corrected := self.gaps.starting_points(waiting):
                 self._try_write([], corrected)

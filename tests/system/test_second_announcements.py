@@ -49,6 +49,8 @@ def test_whatever_is_announced_again_stays_as_it_is(pipeline: Pipeline, tmp_path
         return sorted(status.stage for status in known(settings).values())
 
     eventually(lambda: stages() == ["done"] * 12 + ["error"], 120, "all files are through")
+    for outcome in verify.settled_outcomes(settings, pipeline.simulator, within_s=60):  # in ClickHouse, too
+        assert outcome.right, outcome
     before = known(settings)
     assert all(status.values > 0 for status in before.values() if status.stage == "done")
     told = figures(settings)

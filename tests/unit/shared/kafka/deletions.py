@@ -11,13 +11,14 @@ from shared.topics import Topic
 def delete_records(brokers: str, topic: Topic, before: Mapping[int, int]) -> None:
     """Deletes the records of each partition before an offset."""
     asked = [TopicPartition(topic.name, partition, offset) for partition, offset in before.items()]
-    for deleted in AdminClient({"bootstrap.servers": brokers}).delete_records(asked).values():
-        deleted.result()
+    client = AdminClient({"bootstrap.servers": brokers})  # its futures never end once it is gone
+    for deleted in client.delete_records(asked).values():
+        deleted.result(timeout=30)
 
 
 def delete_topic(brokers: str, topic: Topic) -> None:
     """Deletes a topic and returns when the brokers no longer know it."""
     client = AdminClient({"bootstrap.servers": brokers})
-    client.delete_topics([topic.name])[topic.name].result()
+    client.delete_topics([topic.name])[topic.name].result(timeout=30)
     while topic.name in client.list_topics(timeout=30).topics:
         pass

@@ -26,6 +26,8 @@ def test_a_letter_is_listed_until_another_one_settles_it() -> None:
     settled = read_back(3, settlement(letters[1].origin, "e"))
     assert (settled.topic, settled.partition) == ("t.dlq", 1)
     assert unsettled([*letters, settled]) == [letters[0], letters[2]]
+    failed_again = read_back(9, dead_letter(at, "e", letters[1].value or b"", "reason", letters[1].headers["origin"]))
+    assert unsettled([*letters, settled, failed_again]) == [letters[0], letters[2], failed_again]
 
 
 class Broker:
