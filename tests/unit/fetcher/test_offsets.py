@@ -36,3 +36,15 @@ def test_a_former_leader_is_discarded_only_in_partitions_where_its_successor_has
     assert epochs.current("4ga", 1, 1)  # announced before the change, in another partition
     assert epochs.current("5ga", 0, 1)
     assert epochs.current("4ga", 0, 2)
+
+
+def test_an_epoch_that_nobody_announces_any_more_keeps_no_leader_out() -> None:
+    now_s = 0.0
+    epochs = Epochs(clock_s=lambda: now_s)
+    assert epochs.current("4ga", 0, 2**62)  # hostile
+    assert not epochs.current("4ga", 0, 7)
+    now_s = 899.0
+    assert not epochs.current("4ga", 0, 7)
+    now_s = 900.0
+    assert epochs.current("4ga", 0, 7)
+    assert not epochs.current("4ga", 0, 6)
