@@ -6,7 +6,7 @@ See docs/decisions/0010-leader-election.md.
 from collections.abc import Callable
 from time import monotonic
 
-SILENT_S = 900.0
+EPOCH_ENDS_AFTER_S = 900.0
 """A leader that has announced nothing for this long no longer keeps lower epochs out."""
 
 
@@ -29,7 +29,7 @@ class Epochs:
         """Returns whether an announcement is from the current leader."""
         now_s = self.clock_s()
         highest, seen_s = self.highest.get((system, partition), (epoch, now_s))
-        if epoch < highest and now_s - seen_s < SILENT_S:
+        if epoch < highest and now_s - seen_s < EPOCH_ENDS_AFTER_S:
             return False
         self.highest[system, partition] = epoch, now_s
         return True
