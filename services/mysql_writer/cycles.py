@@ -13,7 +13,7 @@ from shared.sinks.cycles import CYCLE_COLUMNS, cycle_cells
 from shared.sinks.names import CYCLE_TABLE
 
 CREATE_CYCLE_TABLE = (
-    f"CREATE TABLE IF NOT EXISTS {CYCLE_TABLE} (`system` VARCHAR(64) NOT NULL, "
+    f"CREATE TABLE IF NOT EXISTS {CYCLE_TABLE} (`system` VARCHAR(255) NOT NULL, "
     "ts DATETIME NOT NULL COMMENT 'end of the period, UTC', PRIMARY KEY (`system`, ts)) CHARACTER SET utf8mb4"
 )
 _NAMES = ("system", "ts", *CYCLE_COLUMNS)

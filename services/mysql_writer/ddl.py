@@ -41,8 +41,6 @@ OWN_TABLES = (
     ) CHARACTER SET ascii""",
 )
 """Statements that create pmflow's own tables: object dictionary, catalogue of tables and columns, positions."""
-LONGEST_SYSTEM, LONGEST_GROUP = 64, 255
-"""Most characters of the name of a system and of a measInfoId in these tables."""
 COLUMN_TYPES: Mapping[ColumnKind, str] = {
     "number": "DOUBLE",
     "integer": "BIGINT",

@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 
-from services.mysql_writer.ddl import LONGEST_GROUP, LONGEST_SYSTEM, ROW_COLUMNS, CounterColumn, quoted_identifier
+from services.mysql_writer.ddl import ROW_COLUMNS, CounterColumn, quoted_identifier
 from shared.errors import Hopeless
 from shared.messages import CounterBatch
+from shared.sinks.names import LONGEST_STORED_NAME, LONGEST_SYSTEM
 from shared.sinks.values import ColumnKind, as_text
 
 CELLS_PER_STATEMENT = 100_000
@@ -34,8 +35,8 @@ def problem_of_batch(batch: CounterBatch) -> str:
     """Returns why no row of a batch can be stored; an empty text if the batch itself is no obstacle."""
     if len(batch.system) > LONGEST_SYSTEM:
         return f"name of the system of {len(batch.system)} characters, at most {LONGEST_SYSTEM} are stored"
-    if len(batch.group) > LONGEST_GROUP:
-        return f"measInfoId of {len(batch.group)} characters, at most {LONGEST_GROUP} are stored"
+    if len(batch.group) > LONGEST_STORED_NAME:
+        return f"measInfoId of {len(batch.group)} characters, at most {LONGEST_STORED_NAME} are stored"
     if len(batch.element.encode()) > LONGEST_TEXT_BYTES:
         return f"element name of {len(batch.element.encode())} bytes, at most {LONGEST_TEXT_BYTES} are stored"
     if not FIRST_S <= batch.end_s <= LAST_S:

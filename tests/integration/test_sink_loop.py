@@ -36,9 +36,12 @@ class Memory:
         """Number of batches in the largest write."""
         self.away = Event()
         self.refused = Event()
+        self.keeps_positions = False
+        """True for a database that stores positions with its rows, as MySQL does."""
+        self.positions: dict[TopicPartition, int] = {}
 
     def resume(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        return {}
+        return {at: self.positions[at] for at in partitions if self.keeps_positions and at in self.positions}
 
     def renew(self) -> None:
         pass
@@ -53,6 +56,7 @@ class Memory:
         if refused:
             raise RefusedCounters(refused)
         self.stored += [short(batch.file_id) for batch in batches]
+        self.positions.update(positions)
         self.largest = max(self.largest, len(batches))
 
 
