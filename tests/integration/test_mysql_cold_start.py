@@ -7,6 +7,7 @@ from threading import Barrier
 
 import pytest
 
+from services.mysql_writer.connection import Connection
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.settings import Mysql
 from services.mysql_writer.sink import MysqlWriterWorker
@@ -18,6 +19,7 @@ from tests.integration.mysqls import administrator, served
 
 STARTS, WRITERS, GROUPS, COUNTERS = 25, 4, 4, 50
 MOST_TRIES = 20
+HANDOVERS = 100
 
 
 @pytest.fixture(scope="module", params=["mysql", *mariadb.IF_THERE])
@@ -63,3 +65,23 @@ def test_writers_that_start_together_on_an_empty_database_store_every_row(server
                         (WRITERS, WRITERS * (COUNTERS - 1)),
                     )
                 execute(f"DROP DATABASE `{mysql.database}`")
+
+
+def count_up(mysql: Mysql, together: Barrier) -> None:
+    connection = Connection(mysql, ["CREATE TABLE IF NOT EXISTS numbers (n INT PRIMARY KEY)"])
+    with connection.transaction():
+        together.wait(30)
+    for _ in range(HANDOVERS):
+        with connection.ddl("numbers") as execute:
+            ((highest,),) = execute("SELECT COALESCE(MAX(n), 0) FROM numbers")
+            execute("INSERT INTO numbers VALUES (%s)", (highest + 1,))
+    connection.close()
+
+
+def test_the_next_writer_that_gets_a_tables_lock_sees_what_the_one_before_wrote(server: Mysql) -> None:
+    mysql, together = replace(server, database="handovers"), Barrier(WRITERS)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for one in [pool.submit(count_up, mysql, together) for _ in range(WRITERS)]:
+            one.result()
+    with administrator(mysql) as execute:
+        assert execute("SELECT COUNT(*), MAX(n) FROM numbers") == ((WRITERS * HANDOVERS, WRITERS * HANDOVERS),)
