@@ -1,6 +1,8 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 VENV := .venv
+# Test files run side by side, each worker with servers of its own; most of their time is waiting.
+TEST_WORKERS ?= 3
 .PHONY: setup demo down test fuzz lock
 
 setup: $(VENV)/.ready  ## create .venv with everything
@@ -28,7 +30,8 @@ test: setup  ## style, types, unit, contract, integration and end-to-end tests, 
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pmflow dev download
+	$(VENV)/bin/pytest --numprocesses $(TEST_WORKERS) --dist loadfile
 
 fuzz: setup  ## fuzz the parser for ten minutes; findings are written to .pmflow/fuzz
 	mkdir -p .pmflow/fuzz

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.devstack import stack
-from tools.devstack.downloads import MissingPrerequisite
+from tools.devstack.downloads import MissingPrerequisite, download_all
 from tools.devstack.processes import AlreadyRunning
 from tools.devstack.servers import NotReady
 from tools.devstack.stack import DEFAULT_HOME
@@ -30,6 +30,16 @@ def dev_up(home: HomeOption = DEFAULT_HOME) -> None:
     if not started.overlay_file.exists():
         started.write_overlay({})
     typer.echo(f"export PMFLOW_CONFIG=deploy/pmflow.yaml,{os.path.relpath(started.overlay_file)}")
+
+
+@app.command("download")
+def dev_download() -> None:
+    """Download the servers into the cache, as far as they are missing; `up` does it too."""
+    try:
+        download_all()
+    except MissingPrerequisite as reason:
+        typer.echo(str(reason), err=True)
+        raise typer.Exit(1) from reason
 
 
 @app.command("down")
