@@ -57,6 +57,21 @@ def contents(data: bytes, limits: UnpackLimits | None = None, chunk: int = 1 << 
         (zipped(a=gzip.compress(tarred(b=B))), [B]),
         (gzip.compress(gzip.compress(A)), [A]),
     ],
+    ids=[
+        "plain",
+        "empty",
+        "gzip",
+        "gzip twice in a row",
+        "gzip with zeros behind it",
+        "zip",
+        "tar",
+        "gzip of tar",
+        "gzip in zip",
+        "zip with files of macOS",
+        "tar with a DTD and digests",
+        "tar in gzip in zip",
+        "gzip of gzip",
+    ],
 )
 def test_a_file_is_unpacked_by_its_first_bytes_in_chunks_of_any_size(
     data: bytes, expected: list[bytes], chunk: int
