@@ -78,7 +78,7 @@ def whole(files: int, home: Path) -> tuple[float, float]:
         producer.deliver(*written)
         reader = Consumer(stack.kafka, "bench")
         reader.subscribe([FILES_SETTLE.name])
-        env = {**os.environ, "PMFLOW_KAFKA__BOOTSTRAP_SERVERS": stack.kafka}
+        env = {**os.environ, "PMFLOW_KAFKA__BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers}
         tracker = subprocess.Popen(["taskset", "-c", "0", sys.executable, "-m", "services.tracker"], env=env)
         commanded: set[str] = set()
         first_s = first_cpu_s = 0.0

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from msgspec import Meta
 
+from shared.configuration.kafka import Kafka
 from shared.configuration.layers import read_layers
 from shared.configuration.resolve import BadSettings as BadSettings  # noqa: PLC0414 - code that reads settings catches it
 from shared.configuration.resolve import (
@@ -40,13 +41,6 @@ STEPS: tuple[Step, ...] = get_args(Step)
 """The steps of preprocessing, in their default order."""
 Levels = Annotated[int, Meta(ge=0, le=100)]
 SystemName = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,99}$")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kafka:
-    """The Kafka brokers that all services use."""
-
-    bootstrap_servers: Annotated[Name, "Brokers as host:port, comma-separated"] = "localhost:9092"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

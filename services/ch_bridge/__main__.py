@@ -48,7 +48,7 @@ def keep_cycles(parts: BridgeParts, heartbeat: Heartbeat) -> None:
     """Stores cycle statistics, until stopped."""
     with exit_on_error("keep cycles"):
         connection = Connection(parts.database)
-        consumer = Consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-ch-bridge-cycles")
+        consumer = Consumer(parts.watch.settings.kafka, "pmflow-ch-bridge-cycles")
         letters, table = DeadLetters(parts.producer), CycleTable(connection)
         TableKeeper(KEPT_CYCLES, consumer, letters, table, heartbeat, parts.budget).run(parts.stop)
         connection.close()
@@ -58,7 +58,7 @@ def keep_files(parts: BridgeParts, heartbeat: Heartbeat) -> None:
     """Stores the history of files, until stopped."""
     with exit_on_error("keep files"):
         connection, watch = Connection(parts.database), parts.watch
-        consumer = Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-ch-bridge-files")
+        consumer = Consumer(watch.settings.kafka, "pmflow-ch-bridge-files")
         letters = DeadLetters(parts.producer)
         table = FileTable(connection, lambda system: storage_rules(watch.settings, system).retention_days)
         TableKeeper(KEPT_STATUSES, consumer, letters, table, heartbeat, parts.budget).run(parts.stop)
@@ -80,7 +80,7 @@ def main() -> None:
     """Runs the service until SIGTERM."""
     settings = load()
     own, database = settings.section("ch_bridge", ChBridgeSettings), clickhouse_of(settings)
-    brokers = settings.kafka.bootstrap_servers
+    brokers = settings.kafka
     log.setup("ch_bridge", settings.log)
     serve_metrics("ch_bridge", settings)
     stop = stop_on_signals()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import time
 
+from shared.configuration.kafka import Kafka
 from shared.kafka import admin, consume
 from shared.kafka.record import Record
 from shared.ledger import decode_status
@@ -100,7 +101,7 @@ def histories(records: Iterable[Record], wanted: Iterable[str]) -> dict[str, Fil
 class LedgerLookup:
     """Finds the histories of files. Blocks; its cost depends on how long ago the files were first announced."""
 
-    brokers: str
+    brokers: Kafka
     now: Callable[[], float] = time
 
     def __call__(self, files: Sequence[FileFound]) -> Mapping[str, FileHistory]:

@@ -69,7 +69,7 @@ def file_processor(parts: Parts, publisher: KafkaProducerWorker) -> FileProcesso
         publisher,
         parse,
         MemoryBudget(own.bytes_in_flight).take,
-        LedgerLookup(parts.watch.settings.kafka.bootstrap_servers),
+        LedgerLookup(parts.watch.settings.kafka),
     )
 
 
@@ -84,7 +84,7 @@ def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
         return system in threads() or (watch.look() is not None and system in threads())  # the scanner may be ahead
 
     letters, publisher = DeadLetters(parts.producers[0]), KafkaProducerWorker(parts.producers)
-    consumer = Consumer(watch.settings.kafka.bootstrap_servers, "pmflow-fetcher")
+    consumer = Consumer(watch.settings.kafka, "pmflow-fetcher")
     jobs = FetchJobs(
         process=file_processor(parts, publisher),
         knows=is_configured,
@@ -111,7 +111,7 @@ def settle_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
     """Returns the loop that reads commands and moves finished files away."""
     own = parts.own
     return Dispatch(
-        consumer=Consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-fetcher-settle"),
+        consumer=Consumer(parts.watch.settings.kafka, "pmflow-fetcher-settle"),
         letters=DeadLetters(parts.producers[0]),
         pools=Pools(lambda: {"moves": own.movers}),
         job_of=SettleJobs(own, parts.settler.settle, KafkaProducerWorker(parts.producers).status),
@@ -133,7 +133,7 @@ def build_parts(watch: Watch, own: FetcherSettings) -> Parts:
     return Parts(
         watch=watch,
         own=own,
-        producers=[Producer(watch.settings.kafka.bootstrap_servers) for _ in range(own.producers)],
+        producers=[Producer(watch.settings.kafka) for _ in range(own.producers)],
         elements=elements,
         parsers=ParserPool(limits, profiles, PreprocessingCatalog(lambda: watch.settings)),
         settler=Settler(elements.session, elements.system, elements.zone),

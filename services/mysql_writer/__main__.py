@@ -52,7 +52,7 @@ def work(parts: WriterParts, heartbeat: Heartbeat) -> None:
             lambda system: mysql_rules(watch.settings, system),
             objects_in_memory=parts.own.objects_in_memory,
         )
-        consumer = Consumer(settings.kafka.bootstrap_servers, "pmflow-mysql-writer")
+        consumer = Consumer(settings.kafka, "pmflow-mysql-writer")
         sink = MysqlWriterWorker(repository, heartbeat)
         SinkWorker(sink, consumer, parts.producer, parts.own, heartbeat, parts.budget).run(wanted, parts.stop)
         repository.close()
@@ -62,7 +62,7 @@ def keep_cycles(parts: WriterParts, heartbeat: Heartbeat) -> None:
     """Stores cycle statistics, until stopped."""
     with exit_on_error("keep cycles"):
         table = CycleTable(parts.database)
-        consumer = Consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-mysql-writer-cycles")
+        consumer = Consumer(parts.watch.settings.kafka, "pmflow-mysql-writer-cycles")
         TableKeeper(KEPT_CYCLES, consumer, DeadLetters(parts.producer), table, heartbeat, parts.budget).run(parts.stop)
         table.close()
 
@@ -71,7 +71,7 @@ def keep_files(parts: WriterParts, heartbeat: Heartbeat) -> None:
     """Stores the history of files, until stopped."""
     with exit_on_error("keep files"):
         table = FileTable(parts.database, lambda system: mysql_rules(parts.watch.settings, system).retention_days)
-        consumer = Consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-mysql-writer-files")
+        consumer = Consumer(parts.watch.settings.kafka, "pmflow-mysql-writer-files")
         letters = DeadLetters(parts.producer)
         TableKeeper(KEPT_STATUSES, consumer, letters, table, heartbeat, parts.budget).run(parts.stop)
         table.close()
@@ -99,7 +99,7 @@ def main() -> None:
         watch=Watch(settings),
         own=own,
         database=database,
-        producer=Producer(settings.kafka.bootstrap_servers),
+        producer=Producer(settings.kafka),
         budget=budget_of(settings.defects),
         stop=stop,
     )

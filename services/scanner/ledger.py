@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threading import Condition, Event
 from typing import NamedTuple
 
+from shared.configuration.kafka import Kafka
 from shared.defects import DefectBudget
 from shared.kafka.admin import ends
 from shared.kafka.consume import follow_all
@@ -58,7 +59,7 @@ class FilesInFlight:
 class LedgerFollower:
     """Keeps the newest status of every file in memory. One thread reads the topic (`follow`); any thread may ask."""
 
-    def __init__(self, brokers: str, producer: Producer, budget: DefectBudget) -> None:
+    def __init__(self, brokers: Kafka, producer: Producer, budget: DefectBudget) -> None:
         self.brokers = brokers
         letters, is_known = (
             DeadLetters(producer, reader=LEDGER_READER),

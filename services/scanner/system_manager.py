@@ -114,7 +114,7 @@ class SystemManager:
             own: the section `scanner`.
             read: returns the current configuration.
         """
-        brokers = settings.kafka.bootstrap_servers
+        brokers = settings.kafka
         self.own = own
         self.watch = Watch(settings, self._check, read)
         self.producer = Producer(brokers)

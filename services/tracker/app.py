@@ -15,10 +15,12 @@ from typing import Any
 import faust
 from faust.types import TableT
 
+from services.tracker.credentials import faust_credentials
 from services.tracker.progress import GROUP, Progress
 from services.tracker.publisher import outgoing
 from services.tracker.settings import TrackerSettings
 from services.tracker.tracker import FileProcessingTracker, TrackedFiles
+from shared.configuration.kafka import Kafka
 from shared.crash import exit_on_error
 from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget
 from shared.errors import MustExit
@@ -105,7 +107,7 @@ def record_of(event: faust.EventT[Any]) -> Record:
 def build_app(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat, budget: DefectBudget) -> faust.App:
     """Returns the app, not started yet. Its topics must exist."""
     DEAD_LETTERS.labels(FILES_STATUS.name)  # exists with 0 from the start
-    brokers = watch.settings.kafka.bootstrap_servers
+    brokers = watch.settings.kafka
     pending = PendingAcks(Producer(brokers))
     app = _bare_app(brokers, own, pending)
     files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
@@ -118,14 +120,15 @@ def build_app(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat, budget: 
     return app
 
 
-def _bare_app(brokers: str, own: TrackerSettings, pending: PendingAcks) -> faust.App:
+def _bare_app(brokers: Kafka, own: TrackerSettings, pending: PendingAcks) -> faust.App:
     return faust.App(
         GROUP,
-        broker=[f"kafka://{broker}" for broker in brokers.split(",")],
+        broker=[f"kafka://{broker}" for broker in brokers.bootstrap_servers.split(",")],
+        broker_credentials=faust_credentials(brokers.client()),
         Table=durable_table(pending),
         topic_partitions=FILES_STATUS.partitions,
         topic_disable_leader=True,
-        topic_allow_declare=True,
+        topic_allow_declare=False,  # the topics exist; to declare them again would need the right to create
         store="memory://",
         datadir="/tmp/pmflow-tracker",  # noqa: S108 - Faust requires one; a memory store writes nothing
         web_enabled=False,

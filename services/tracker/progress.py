@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from services.tracker import metrics
+from shared.configuration.kafka import Kafka
 from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.kafka import admin
@@ -23,7 +24,7 @@ def progressed(before: Mapping[int, int], now: Mapping[int, int], ends: Mapping[
 class Progress:
     """Compares the committed offsets of the tracker with those of the last check. Owned by one thread."""
 
-    brokers: str
+    brokers: Kafka
     heartbeat: Heartbeat
     before: Mapping[int, int] = field(default_factory=dict)
 

@@ -15,6 +15,7 @@ from services.tracker.leases import Leases
 from services.tracker.publisher import PUBLISHER_READER, CyclePublisher
 from services.tracker.settings import TrackerSettings
 from shared import log
+from shared.configuration.kafka import Kafka
 from shared.crash import exit_on_error
 from shared.cycle_figures import CycleFigures, readable
 from shared.defects import DefectBudget, budget_of
@@ -42,7 +43,7 @@ class Worker(faust.Worker):
 
 def publish_cycles(watch: Watch, own: TrackerSettings, budget: DefectBudget, heartbeat: Heartbeat) -> None:
     """Publishes the figures of the cycles until the process ends."""
-    brokers = watch.settings.kafka.bootstrap_servers
+    brokers = watch.settings.kafka
 
     def sinks(name: str) -> tuple[str, ...]:
         system = watch.settings.system(name)
@@ -73,7 +74,7 @@ def expected_elements(watch: Watch, name: str) -> list[str]:
         return []
 
 
-def published_figures(brokers: str) -> dict[tuple[str, int], CycleFigures]:
+def published_figures(brokers: Kafka) -> dict[tuple[str, int], CycleFigures]:
     """Returns the figures that earlier trackers published, by system and end of the period."""
     part = consume.OffsetRange(CYCLES, admin.begins(brokers, CYCLES), admin.ends(brokers, CYCLES))
     records = chain.from_iterable(consume.read_range(brokers, "pmflow-tracker-cycles", part, 1000))
@@ -87,7 +88,7 @@ def main() -> None:
     log.setup("tracker", settings.log)
     serve_metrics("tracker", settings)
     # A Faust worker never consumes a topic that was created after it started, and still appears healthy.
-    missing = admin.missing(settings.kafka.bootstrap_servers, (FILES_STATUS, FILES_SETTLE, CYCLES, *TRACKER_TABLES))
+    missing = admin.missing(settings.kafka, (FILES_STATUS, FILES_SETTLE, CYCLES, *TRACKER_TABLES))
     if missing:
         sys.exit(f"no topic {', '.join(missing)}: run `pmflow topics create` first")
     own = settings.section("tracker", TrackerSettings)

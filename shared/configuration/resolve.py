@@ -110,6 +110,8 @@ def _prepared(value: Any, kind: Any) -> Any:
     """Converts values that may have several forms to the one that msgspec accepts; returns others unchanged."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and (kind is str or get_origin(kind) is tuple):
         value = str(value)  # YAML returns a password of digits as a number
+    if get_origin(kind) is Mapping and isinstance(value, Mapping):
+        return {str(key): _as_text(part) for key, part in value.items()}
     if get_origin(kind) is tuple:
         parts = _parts(value) if isinstance(value, str) else value
         return [_prepared(part, _bare(get_args(kind)[0])) for part in parts] if isinstance(parts, list) else parts
@@ -118,6 +120,13 @@ def _prepared(value: Any, kind: Any) -> Any:
     if isinstance(value, str):
         return next((option for option in options(kind) if option.lower() == value.lower()), str(value))
     return value
+
+
+def _as_text(value: Any) -> Any:
+    """Returns a number or boolean of YAML as it is written in properties; other values unchanged."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) else value
 
 
 def _parts(text: str) -> list[str]:
@@ -157,6 +166,8 @@ def described_type(kind: Any) -> str:
         part = get_args(bare)[0]
         parts = ", ".join(options(part)) or ("texts" if part is str else "texts, none empty")
         return f"a list of {'one or more of ' if meta.min_length else ''}{parts}"
+    if get_origin(bare) is Mapping:
+        return "a section of texts"
     if options(bare):
         *others, last = options(bare)
         return f"{', '.join(others)} or {last}"

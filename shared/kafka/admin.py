@@ -9,6 +9,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec  # not exported for type checkers
 from confluent_kafka.cimpl import NewTopic
 
+from shared.configuration.kafka import Kafka
 from shared.errors import Unreachable
 from shared.kafka import consume, record
 from shared.kafka.record import KafkaFailure
@@ -30,7 +31,7 @@ def _refusals(doing: str) -> Iterator[None]:
         raise KafkaFailure(f"{doing}: {error.args[0].str()}") from error
 
 
-def ends(brokers: str, topic: Topic) -> dict[int, int]:
+def ends(brokers: Kafka, topic: Topic) -> dict[int, int]:
     """Returns the end offset of each partition that contains records.
 
     It uses a client of its own, as a consumer does not answer while another thread reads with it.
@@ -43,7 +44,7 @@ def ends(brokers: str, topic: Topic) -> dict[int, int]:
     return {partition: end for partition, end in latest.items() if end > earliest[partition]}
 
 
-def committed(brokers: str, group: str, topic: Topic) -> dict[int, int]:
+def committed(brokers: Kafka, group: str, topic: Topic) -> dict[int, int]:
     """Returns the committed offset of a group in each partition; negative if there is none."""
     asker = consume.Consumer(brokers, group)  # it does not subscribe, so it does not join the group
     try:
@@ -53,25 +54,25 @@ def committed(brokers: str, group: str, topic: Topic) -> dict[int, int]:
     return {at.partition: offset for at, offset in found.items()}
 
 
-def begins(brokers: str, topic: Topic, since_ms: int | None = None) -> dict[int, int]:
+def begins(brokers: Kafka, topic: Topic, since_ms: int | None = None) -> dict[int, int]:
     """Returns the first offset of each partition, or the first since a time (ms since 1970); -1 if there is none."""
     spec = OffsetSpec.earliest() if since_ms is None else OffsetSpec.for_timestamp(since_ms)  # type: ignore[no-untyped-call]
     return _offsets(brokers, topic, spec)
 
 
-def _admin(brokers: str) -> AdminClient:
+def _admin(brokers: Kafka) -> AdminClient:
     """Returns a short-lived client, without log messages of librdkafka."""
-    return AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+    return AdminClient({**brokers.client(), "log_level": 0})
 
 
-def _offsets(brokers: str, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
+def _offsets(brokers: Kafka, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
     wanted = {TopicPartition(topic.name, p): spec for p in range(topic.partitions)}
     return {partition.partition: offset for partition, offset in _list_offsets(brokers, wanted, PASSING).items()}
 
 
 @_refusals("offsets not listed")
 def _list_offsets(
-    brokers: str, wanted: Mapping[TopicPartition, OffsetSpec], passing: Collection[str], within_s: float = 30.0
+    brokers: Kafka, wanted: Mapping[TopicPartition, OffsetSpec], passing: Collection[str], within_s: float = 30.0
 ) -> dict[TopicPartition, int]:
     """Asks until every partition has answered; each time with a new client, since one may keep a stale leader.
 
@@ -90,13 +91,15 @@ def _list_offsets(
                 if error.args[0].name() not in passing:
                     raise
                 if monotonic() > until_s:
-                    raise Unreachable(f"Kafka {brokers}: offsets of {partition}: {error.args[0].str()}") from error
+                    raise Unreachable(
+                        f"Kafka {brokers.bootstrap_servers}: offsets of {partition}: {error.args[0].str()}"
+                    ) from error
         sleep(0.05 if len(found) < len(wanted) else 0)
     return found
 
 
 @_refusals("no broker responds")
-def brokers_that_answer(brokers: str, timeout_s: float) -> int:
+def brokers_that_answer(brokers: Kafka, timeout_s: float) -> int:
     """Returns the number of brokers in the cluster.
 
     Raises:
@@ -106,7 +109,7 @@ def brokers_that_answer(brokers: str, timeout_s: float) -> int:
 
 
 @_refusals("topics not listed")
-def missing(brokers: str, topics: Iterable[Topic]) -> list[str]:
+def missing(brokers: Kafka, topics: Iterable[Topic]) -> list[str]:
     """Returns the names of the topics that do not exist.
 
     Raises:
@@ -117,7 +120,7 @@ def missing(brokers: str, topics: Iterable[Topic]) -> list[str]:
 
 
 @_refusals("topics not created")
-def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
+def provision(brokers: Kafka, topics: Iterable[Topic]) -> dict[str, str]:
     """Creates the topics that are missing. Returns topic -> created or kept.
 
     Raises:
@@ -140,7 +143,7 @@ def provision(brokers: str, topics: Iterable[Topic]) -> dict[str, str]:
     return {name: "created" if name in created else "kept" for name in sorted(wanted)}
 
 
-def _wait_until_led(brokers: str, topics: Iterable[Topic]) -> None:
+def _wait_until_led(brokers: Kafka, topics: Iterable[Topic]) -> None:
     """Waits for the leaders of new topics: a topic is created before its partitions have leaders."""
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     wanted = {TopicPartition(t.name, p): latest for t in topics for p in range(t.partitions)}

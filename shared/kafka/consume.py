@@ -9,6 +9,7 @@ from time import monotonic
 import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException
 
+from shared.configuration.kafka import Kafka
 from shared.errors import Unreachable
 from shared.kafka.record import NO_HEADERS, KafkaFailure, Record, TopicPartition
 from shared.topics import Topic
@@ -34,11 +35,11 @@ Rebalanced = Callable[[Sequence[TopicPartition]], None]
 class Consumer:
     """A consumer, owned by one thread. The callbacks of `subscribe` run inside `poll`, `wait_paused` and `close`."""
 
-    def __init__(self, brokers: str, group: str) -> None:
+    def __init__(self, brokers: Kafka, group: str) -> None:
         """Creates a consumer that starts at the committed offset of its group, or at the first offset."""
         self._client = confluent_kafka.Consumer(
             {
-                "bootstrap.servers": brokers,
+                **brokers.client(),
                 "group.id": group,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
@@ -250,7 +251,7 @@ class OffsetRange:
         return sum(max(0, end - self.first[p]) for p, end in self.ends.items())
 
 
-def read_range(brokers: str, group: str, part: OffsetRange, most: int) -> Iterator[list[Record]]:
+def read_range(brokers: Kafka, group: str, part: OffsetRange, most: int) -> Iterator[list[Record]]:
     """Yields all records of a range in lists of up to `most`; commits nothing."""
     reader = Consumer(brokers, group)
     ends = {p: end for p, end in part.ends.items() if part.first[p] < end}
@@ -283,7 +284,7 @@ def read_until(reader: Consumer, topic: Topic, ends: Mapping[int, int], most: in
             raise Unreachable(f"{topic.name}: nothing read for {SILENT_S:.0f} s although there is more to read")
 
 
-def follow_all(brokers: str, topic: Topic) -> Consumer:
+def follow_all(brokers: Kafka, topic: Topic) -> Consumer:
     """Returns a reader of all partitions of a topic from their beginning, outside of any group."""
     reader = Consumer(brokers, f"pmflow-reader-of-{topic.name}")
     reader.assign({TopicPartition(topic.name, p): OFFSET_BEGINNING for p in range(topic.partitions)})

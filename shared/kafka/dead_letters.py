@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from shared import metrics
+from shared.configuration.kafka import Kafka
 from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, nothing_to_renew
 from shared.defects import REASON as DEFECT
 from shared.kafka.admin import begins, ends
@@ -112,7 +113,7 @@ class EarlierDefects:
     For readers that start at the beginning of their topic: they meet such records again at every start.
     """
 
-    brokers: str
+    brokers: Kafka
     topic: Topic
     reader: str
     origins: set[str] | None = field(default=None, init=False)
@@ -127,7 +128,7 @@ class EarlierDefects:
         return record.origin in self.origins
 
 
-def all_letters(brokers: str, topic: Topic) -> Iterable[Record]:
+def all_letters(brokers: Kafka, topic: Topic) -> Iterable[Record]:
     """Yields the dead letters of a topic, up to the present end."""
     letters = topic.dead_letters
     part = OffsetRange(letters, begins(brokers, letters), ends(brokers, letters))

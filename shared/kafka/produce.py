@@ -7,6 +7,7 @@ from threading import Condition, Event, Thread
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
+from shared.configuration.kafka import Kafka
 from shared.errors import Hopeless, Unreachable
 from shared.messages import partition_of
 from shared.topics import LETTER_MAX_BYTES, Topic
@@ -78,10 +79,10 @@ def about_element(topic: Topic, element: str, key: str, value: bytes) -> Outgoin
 class Producer:
     """A Kafka producer with a thread that handles its delivery reports. Threads may share it."""
 
-    def __init__(self, brokers: str, delivery_timeout_ms: int = 120_000) -> None:
+    def __init__(self, brokers: Kafka, delivery_timeout_ms: int = 120_000) -> None:
         self.producer = confluent_kafka.Producer(
             {
-                "bootstrap.servers": brokers,
+                **brokers.client(),
                 "enable.idempotence": True,
                 "acks": "all",
                 "compression.type": "zstd",

@@ -110,7 +110,7 @@ class Service:
         (home / "pm").mkdir()
         (home / "inventory.yaml").write_text(f"- {{name: {ELEMENT}, protocol: local, directory: {home / 'pm'}}}\n")
         (home / "pmflow.yaml").write_text(
-            f"kafka: {{bootstrap_servers: '{stack.kafka}'}}\n"
+            f"kafka: {{bootstrap_servers: '{stack.kafka.bootstrap_servers}'}}\n"
             f"mysql: {{host: {stack.mysql_host}, port: {stack.mysql_port}, user: root, database: {self.system}}}\n"
             f"defects: {{most: {BUDGET}, within-s: 600}}\n"
             "mysql_writer: {writers: 1, announce_s: 0.1}\n"

@@ -19,6 +19,7 @@ from services.fetcher.parse.blocks import shipped
 from services.fetcher.parse_pool.child import ParserMemory
 from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
 from services.fetcher.publish import KafkaProducerWorker
+from shared.configuration.kafka import Kafka
 from shared.errors import Unreachable
 from shared.health import Heartbeat
 from shared.inventory import Endpoint
@@ -155,7 +156,7 @@ def wide(counters: int) -> bytes:
 
 
 def test_when_kafka_refuses_a_file_nothing_of_it_counts_as_done(stack: Stack, element: Element) -> None:
-    nobody = Producer("127.0.0.1:1", delivery_timeout_ms=500)
+    nobody = Producer(Kafka(bootstrap_servers="127.0.0.1:1"), delivery_timeout_ms=500)
     fetching = Fetching(element, out=KafkaProducerWorker([nobody]))
     with pytest.raises(Unreachable, match="Kafka did not take"):
         fetching.fetch(fetching.file("A.xml"))

@@ -7,6 +7,7 @@ from time import monotonic
 
 import pytest
 
+from shared.configuration.kafka import Kafka
 from shared.kafka import admin
 from shared.kafka.consume import Consumer
 from shared.kafka.produce import Outgoing, Producer
@@ -22,7 +23,7 @@ RECORDS = 5
 class Group:
     """A topic of two partitions with records in both, and the members of its group."""
 
-    brokers: str
+    brokers: Kafka
     topic: Topic
     members: list[Consumer] = field(default_factory=list)
 

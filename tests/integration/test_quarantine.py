@@ -12,11 +12,12 @@ import pytest
 
 from services.fetcher.settle.settler import Settler
 from shared import topics
+from shared.configuration.kafka import Kafka
 from shared.kafka import admin
 from shared.kafka.produce import Outgoing, Producer
 from shared.messages import CounterBatch, File, FileStatus, SetAside, digest_of, partition_of
 from shared.remote.local import LocalSession
-from shared.settings import Kafka, System, load
+from shared.settings import System, load
 from shared.topics import CYCLES, FILES_FOUND, FILES_SETTLE, FILES_STATUS, Topic
 from tools.cli.operate import ledger
 from tools.cli.operate.quarantine import (
@@ -37,9 +38,9 @@ BATCH = CounterBatch(
 class Aside:
     """A system of its own on the broker; its only file is in error/."""
 
-    def __init__(self, brokers: str, home: Path) -> None:
+    def __init__(self, brokers: Kafka, home: Path) -> None:
         self.brokers = brokers
-        self.settings = replace(load(()), kafka=Kafka(bootstrap_servers=brokers))
+        self.settings = replace(load(()), kafka=brokers)
         self.system = uuid.uuid4().hex[:8]
         self.topic = topics.counters_topic(self.system)
         admin.provision(brokers, topics.provisioned([self.system]))

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import pytest
 
 from shared import topics
+from shared.configuration.kafka import Kafka
 from shared.errors import Hopeless, Unreachable
 from shared.health import Heartbeat
 from shared.kafka import admin
@@ -77,7 +78,7 @@ S = TypeVar("S", bound=Sink)
 class Running(Generic[S]):
     """A loop over a topic of its own, or over one that another loop reads too."""
 
-    def __init__(self, brokers: str, sink: S, topic: Topic | None = None) -> None:
+    def __init__(self, brokers: Kafka, sink: S, topic: Topic | None = None) -> None:
         self.brokers = brokers
         self.topic = topic or topics.counters_topic(uuid.uuid4().hex[:8])
         admin.provision(brokers, [self.topic, self.topic.dead_letters, FILES_STATUS])
@@ -123,7 +124,7 @@ class Running(Generic[S]):
         return [told for told in self.told() if isinstance(told, SetAside)]
 
 
-def read(brokers: str, topic: Topic) -> list[Record]:
+def read(brokers: Kafka, topic: Topic) -> list[Record]:
     """Returns all records of a topic up to its present end."""
     left, reader, found = admin.ends(brokers, topic), follow_all(brokers, topic), []
     while left:

@@ -49,7 +49,7 @@ class Site:
             entry = {"name": "e{n}", "protocol": "local", "directory": f"{self.home}/{name}/e{{n}}", "range": "1-2"}
             (self.home / f"{name}.yaml").write_text(yaml.safe_dump([entry]))
         known = {name: {"inventory": str(self.home / f"{name}.yaml"), **system} for name, system in systems.items()}
-        kafka_section = {"bootstrap-servers": self.stack.kafka}
+        kafka_section = {"bootstrap-servers": self.stack.kafka.bootstrap_servers}
         zookeeper = {"connectionString": self.stack.zookeeper}
         whole = {
             "spring": {"pm": EVERY_SECOND},

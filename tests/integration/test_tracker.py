@@ -54,7 +54,7 @@ class Tracked:
         inventory = home / "inventory.yaml"
         inventory.write_text("- {name: e0}\n- {name: e1}\n- {name: absent}\n")
         config.write_text(
-            f"kafka: {{bootstrap_servers: '{stack.kafka}'}}\n"
+            f"kafka: {{bootstrap_servers: '{stack.kafka.bootstrap_servers}'}}\n"
             "tracker: {look_s: 0.5, session_timeout_s: 6}\n"
             f"4ga: {{isUsingClickhouse: false, inventory: '{inventory}'}}\n"
         )
@@ -149,7 +149,7 @@ def test_a_tracker_exits_with_a_message_if_a_topic_is_missing(stack: Stack, tmp_
         "from dataclasses import replace\nfrom services.tracker import wiring as m\n"
         "m.FILES_STATUS = replace(m.FILES_STATUS, name='pm.files.status.absent')\nm.main()\n"
     )
-    env = {"PMFLOW_KAFKA__BOOTSTRAP_SERVERS": stack.kafka, "PYTHONPATH": str(ROOT)}
+    env = {"PMFLOW_KAFKA__BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers, "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
         [sys.executable, str(absent)], env=env, cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -41,7 +41,7 @@ def begin(pipeline: Pipeline, *simulator_options: str) -> Settings:
     simulator = pipeline.simulate(*simulator_options)
     settings = pipeline.configure()
     wait_for_inventory(pipeline, simulator)
-    admin.provision(settings.kafka.bootstrap_servers, topics.provisioned(s.name for s in settings.systems))
+    admin.provision(settings.kafka, topics.provisioned(s.name for s in settings.systems))
     pipeline.start()
     return settings
 

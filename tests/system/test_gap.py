@@ -20,7 +20,7 @@ def test_files_whose_messages_expired_before_a_sink_stored_them_are_collected_ag
     pipeline: Pipeline, launch: Callable[..., Settings]
 ) -> None:
     settings = launch("--systems", "4ga:3,5ga:3", "--cycles", "3", "--cycle-s", "4")
-    brokers = settings.kafka.bootstrap_servers
+    brokers = settings.kafka
 
     def stages() -> Counter[str]:
         return Counter(file.stage for file in ledger.read_ledger(brokers).files.values())

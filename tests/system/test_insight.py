@@ -65,7 +65,7 @@ class Run:
         return list(json.loads((self.pipeline.simulator / "answers.json").read_text()))
 
     def told(self) -> list[CycleFigures]:
-        return cycles.read_cycles(self.settings.kafka.bootstrap_servers)
+        return cycles.read_cycles(self.settings.kafka)
 
     def lines(self, service: str) -> list[dict[str, Any]]:
         """Returns the lines of a service's log since its first start."""
@@ -81,7 +81,7 @@ class Run:
         return any(line["event"] == "waiting for the database" for line in self.lines(service))
 
     def files(self) -> list[FileStatus]:
-        return list(ledger.read_ledger(self.settings.kafka.bootstrap_servers).files.values())
+        return list(ledger.read_ledger(self.settings.kafka).files.values())
 
 
 def answered(figures: CycleFigures) -> dict[str, Any]:

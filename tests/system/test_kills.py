@@ -20,7 +20,7 @@ def test_no_value_is_lost_or_doubled_if_each_service_is_killed_and_restarted(
     settings = launch("--systems", "4ga:5,5ga:5", "--cycles", str(cycles), "--cycle-s", "4")
 
     def stages() -> Counter[str]:
-        return Counter(file.stage for file in ledger.read_ledger(settings.kafka.bootstrap_servers).files.values())
+        return Counter(file.stage for file in ledger.read_ledger(settings.kafka).files.values())
 
     for number, service in enumerate(SERVICES, 1):
         eventually(lambda at=2 * number: written_so_far(pipeline).get("cycles", 0) >= at, 60, "the next cycle")  # type: ignore[misc]

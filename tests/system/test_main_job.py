@@ -38,7 +38,7 @@ def test_every_value_of_every_file_is_stored_once_and_every_file_is_moved_away(
     settings = begin(replace(pipeline, overrides=overrides), *simulated)
 
     def stages() -> Counter[str]:
-        return Counter(file.stage for file in ledger.read_ledger(settings.kafka.bootstrap_servers).files.values())
+        return Counter(file.stage for file in ledger.read_ledger(settings.kafka).files.values())
 
     eventually(lambda: written_so_far(pipeline).get("cycles") == 2, 60, "two cycles are written")
     files = written_so_far(pipeline)["files"]
@@ -52,7 +52,7 @@ def test_every_value_of_every_file_is_stored_once_and_every_file_is_moved_away(
 
     batches = [
         CounterBatch.decode(record.value or b"")
-        for record in ledger.topic_records(settings.kafka.bootstrap_servers, topics.counters_topic("5ga"))
+        for record in ledger.topic_records(settings.kafka, topics.counters_topic("5ga"))
     ]
     assert all(set(batch.counters) == set(batch.types) == set(batch.units) for batch in batches)
     assert {kind for batch in batches for kind in batch.types.values()} == {"number", "vector"}
@@ -63,7 +63,7 @@ def test_every_value_of_every_file_is_stored_once_and_every_file_is_moved_away(
     first = [line for line in lines if line.end_s == lines[0].end_s]
 
     def first_cycle() -> CycleFigures | None:
-        found = cycles.read_cycles(settings.kafka.bootstrap_servers)
+        found = cycles.read_cycles(settings.kafka)
         return next((c for c in found if (c.system, c.end_s) == ("4ga", lines[0].end_s)), None)
 
     values = sum(line.values for line in first)
@@ -75,9 +75,7 @@ def test_every_value_of_every_file_is_stored_once_and_every_file_is_moved_away(
     assert (figures.values, figures.error, figures.lost) == (values, 0, 0)
     assert figures.latency_s["stored"]
 
-    by_name = {
-        f.path.rpartition("/")[2]: f for f in ledger.read_ledger(settings.kafka.bootstrap_servers).files.values()
-    }
+    by_name = {f.path.rpartition("/")[2]: f for f in ledger.read_ledger(settings.kafka).files.values()}
     assert by_name[ERICSSON].values == 2667
     assert (by_name["broken.xml"].stage, by_name["broken.xml"].values) == ("error", 0)
     folder = pipeline.simulator / "files" / "4ga" / "samples" / "pm"
@@ -98,7 +96,7 @@ def backfilled(pipeline: Pipeline, settings: Settings, end_s: int) -> None:
         }
 
     def files() -> dict[str, tuple[str, int, int]]:
-        found = ledger.read_ledger(settings.kafka.bootstrap_servers).files.values()
+        found = ledger.read_ledger(settings.kafka).files.values()
         return {f.file_id: (f.stage, f.values, f.nulls) for f in found}
 
     groups = {row.key[1] for row in in_mysql(mysql_of(settings)) if row.key[0] == "4ga"}

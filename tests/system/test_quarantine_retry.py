@@ -45,7 +45,7 @@ class Observer:
 
     def files(self) -> dict[str, FileStatus]:
         """Returns the newest status of each file by name."""
-        found = ledger.read_ledger(self.settings.kafka.bootstrap_servers).files.values()
+        found = ledger.read_ledger(self.settings.kafka).files.values()
         return {file.path.rpartition("/")[2]: file for file in found}
 
     def stages(self) -> dict[str, str]:

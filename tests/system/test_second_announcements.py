@@ -22,16 +22,16 @@ NOT_XML = b"no measurements [/b] here\n"
 
 def known(settings: Settings) -> dict[str, FileStatus]:
     """The ledger's files by id, without the time of their last status."""
-    found = ledger.read_ledger(settings.kafka.bootstrap_servers).files
+    found = ledger.read_ledger(settings.kafka).files
     return {file_id: replace(status, at_s=0.0) for file_id, status in found.items()}
 
 
 def committed(settings: Settings) -> dict[int, int]:
-    return {p: at for p, at in admin.committed(settings.kafka.bootstrap_servers, GROUP, FILES_FOUND).items() if at > 0}
+    return {p: at for p, at in admin.committed(settings.kafka, GROUP, FILES_FOUND).items() if at > 0}
 
 
 def figures(settings: Settings) -> Mapping[tuple[str, int], tuple[object, ...]]:
-    found = cycles.read_cycles(settings.kafka.bootstrap_servers)
+    found = cycles.read_cycles(settings.kafka)
     return {(f.system, f.end_s): (f.found, f.done, f.error, f.lost, f.values, f.values_stored) for f in found}
 
 
@@ -43,7 +43,7 @@ def test_whatever_is_announced_again_stays_as_it_is(pipeline: Pipeline, tmp_path
     pipeline = replace(pipeline, overrides={**pipeline.overrides, **systems})
     options = ("--systems", "4ga:3,5ga:3", "--cycles", "2", "--cycle-s", "4", "--plant", f"{samples}=5ga/extra")
     settings = begin(pipeline, *options)
-    brokers = settings.kafka.bootstrap_servers
+    brokers = settings.kafka
 
     def stages() -> list[str]:
         return sorted(status.stage for status in known(settings).values())
@@ -85,7 +85,7 @@ def test_files_that_cannot_be_moved_are_told_of_and_moved_once_they_can_be(pipel
     element = min((pipeline.simulator / "files" / "5ga").glob("*/pm"))
     in_the_way = element / "done.part"
     in_the_way.write_text("a file where the directory should be")
-    admin.provision(settings.kafka.bootstrap_servers, provisioned(system.name for system in settings.systems))
+    admin.provision(settings.kafka, provisioned(system.name for system in settings.systems))
     pipeline.start()
 
     def of_element() -> list[FileStatus]:

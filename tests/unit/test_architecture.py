@@ -21,7 +21,7 @@ ADAPTERS = {
     "pymysql": "services/mysql_writer/connection.py",
     "clickhouse_connect": "services/ch_bridge/connection.py",
     "prometheus_client": "shared/metrics.py shared/remote/metrics.py",
-    "faust": "services/tracker/app.py services/tracker/wiring.py",
+    "faust": "services/tracker/app.py services/tracker/credentials.py services/tracker/wiring.py",
 }
 FETCHER_ORDER = (
     "reasons", "settings", "metrics",

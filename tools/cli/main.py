@@ -67,5 +67,5 @@ def create_topics() -> None:
     """Create the topics that are missing; run this before the services start."""
     found = settings.load()
     wanted = topics.provisioned(system.name for system in found.systems)
-    for name, what in admin.provision(found.kafka.bootstrap_servers, wanted).items():
+    for name, what in admin.provision(found.kafka, wanted).items():
         say(f"{what:8} {name}")

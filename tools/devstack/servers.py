@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 import pymysql
 
+from shared.configuration.kafka import Kafka
 from shared.kafka.admin import brokers_that_answer
 from shared.kafka.record import KafkaFailure
 from tools.devstack import downloads
@@ -41,7 +42,7 @@ def _at(ports: Mapping[str, int], name: str) -> str:
 
 def _kafka_answers(ports: Mapping[str, int]) -> bool:
     try:
-        return brokers_that_answer(_at(ports, "kafka"), timeout_s=1.0) > 0
+        return brokers_that_answer(Kafka(bootstrap_servers=_at(ports, "kafka")), timeout_s=1.0) > 0
     except KafkaFailure:
         return False
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from shared.configuration.kafka import Kafka
 from tools.devstack import downloads, processes, servers
 from tools.devstack.servers import NotReady
 
@@ -38,8 +39,8 @@ class Stack:
     ports: Mapping[str, int]
 
     @property
-    def kafka(self) -> str:
-        return f"127.0.0.1:{self.ports['kafka']}"
+    def kafka(self) -> Kafka:
+        return Kafka(bootstrap_servers=f"127.0.0.1:{self.ports['kafka']}")
 
     @property
     def zookeeper(self) -> str:
@@ -70,7 +71,7 @@ class Stack:
     def overlay(self) -> dict[str, dict[str, Any]]:
         """Returns the sections of the configuration that name the servers and the simulated elements."""
         return {
-            "kafka": {"bootstrap-servers": self.kafka},
+            "kafka": {"bootstrap-servers": self.kafka.bootstrap_servers},
             "zookeeper": {"connectionString": self.zookeeper},
             "mysql": {"host": self.mysql_host, "port": self.mysql_port, "user": "root", "database": "pmflow"},
             "clickhouse": {"url": f"{self.clickhouse_url}/pmflow"},

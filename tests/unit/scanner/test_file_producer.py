@@ -8,6 +8,7 @@ from services.scanner.file_producer import FileProducer, InFlightAllowance, sele
 from services.scanner.ledger import LedgerFollower
 from services.scanner.lister import ElementListing, ListedEntry, announcement
 from services.scanner.settings import ScannerSettings
+from shared.configuration.kafka import Kafka
 from shared.defects import DefectBudget
 from shared.inventory import Endpoint
 from shared.kafka.produce import Producer
@@ -44,7 +45,7 @@ def test_a_host_gets_no_more_files_than_its_own_limit() -> None:
 
 
 def test_a_file_that_a_fetcher_answered_since_the_listing_is_not_announced() -> None:
-    ledger = LedgerFollower("127.0.0.1:1", cast("Producer", None), DefectBudget())
+    ledger = LedgerFollower(Kafka(bootstrap_servers="127.0.0.1:1"), cast("Producer", None), DefectBudget())
     nothing = cast("Any", None)
     producer = FileProducer(System(name="4ga"), ScannerSettings(), nothing, nothing, ledger)
     (file,) = listing_of("a", 9).files

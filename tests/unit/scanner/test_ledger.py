@@ -7,6 +7,7 @@ import pytest
 
 from services.scanner.file_producer import InFlightAllowance
 from services.scanner.ledger import LedgerFollower
+from shared.configuration.kafka import Kafka
 from shared.defects import DefectBudget
 from shared.kafka.produce import Producer
 from shared.kafka.record import Record
@@ -25,7 +26,9 @@ def position(sink: str, next_offset: int) -> SinkPosition:
 
 @pytest.fixture
 def ledger() -> LedgerFollower:
-    return LedgerFollower("127.0.0.1:1", cast("Producer", None), DefectBudget())  # reads nothing
+    return LedgerFollower(
+        Kafka(bootstrap_servers="127.0.0.1:1"), cast("Producer", None), DefectBudget()
+    )  # reads nothing
 
 
 def taken(ledger: LedgerFollower, *records: FileStatus | SinkPosition) -> LedgerFollower:

@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from shared.settings import BadSettings, Kafka, Settings, System, load
+from shared.configuration.kafka import Kafka
+from shared.settings import BadSettings, Settings, System, load
 from shared.watch import Watch
 
 

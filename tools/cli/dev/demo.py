@@ -156,13 +156,13 @@ def run_demo(home: Path, size: DemoSize) -> bool:
     settings = pipeline.configure()
     with blaming_ended_processes(pipeline, (*devstack.COMPONENTS, "simulator")):
         wait_for_inventory(pipeline, simulator)
-        admin.provision(settings.kafka.bootstrap_servers, topics.provisioned(s.name for s in settings.systems))
+        admin.provision(settings.kafka, topics.provisioned(s.name for s in settings.systems))
     pipeline.start()
     with blaming_ended_processes(pipeline, MUST_RUN):
         through = watch_progress(pipeline, settings, size)
         found = verify.settled_outcomes(settings, pipeline.simulator, within_s=60)
         check_running(pipeline, MUST_RUN)
-        figures = cycles_table(read_cycles(settings.kafka.bootstrap_servers))
+        figures = cycles_table(read_cycles(settings.kafka))
         say("")
         show(samples_table(settings), verify.outcomes_table(found), figures)
     say("late: the simulated periods ended before the demo started")
@@ -228,7 +228,7 @@ def watch_progress(pipeline: Pipeline, settings: Settings, size: DemoSize) -> bo
         while monotonic() < until_s:
             check_running(pipeline, MUST_RUN)
             so_far = written_so_far(pipeline)
-            files = ledger.read_ledger(settings.kafka.bootstrap_servers).files.values()
+            files = ledger.read_ledger(settings.kafka).files.values()
             stages = Counter(file.stage for file in files)
             through = stages["done"] + stages["error"]
             cycle, files_written = so_far.get("cycles", 0), so_far.get("files", 0)
@@ -243,7 +243,7 @@ def watch_progress(pipeline: Pipeline, settings: Settings, size: DemoSize) -> bo
 def samples_table(settings: Settings) -> OutputTable:
     """Returns a table with one row per real file: its stage, its values and the reason."""
     shown = OutputTable("real file", "stage", "values", "nulls", "quarantined", "dropped", "reason")
-    files = ledger.read_ledger(settings.kafka.bootstrap_servers).files.values()
+    files = ledger.read_ledger(settings.kafka).files.values()
     for file in sorted((f for f in files if f.endpoint == "samples"), key=lambda f: f.path):
         counts = (f"{n:,}" for n in (file.values, file.nulls, file.quarantined, file.dropped))
         shown.add_row(file.path.rpartition("/")[2], file.stage, *counts, file.reason)

@@ -211,7 +211,7 @@ def backfill(
     Returns the number of files by final stage, and why elements were not searched and files not found.
     Calls `on_progress` with the number of files finished so far and the number of all files.
     """
-    brokers = settings.kafka.bootstrap_servers
+    brokers = settings.kafka
     reader = follow_all(brokers, FILES_STATUS)
     known = ledger.ledger_of(ledger.records_until_now(reader, brokers, FILES_STATUS)).files
     times = times_of(chosen, known) if isinstance(chosen, frozenset) else chosen

@@ -11,6 +11,7 @@ import typer
 from pymysql.cursors import DictCursor
 
 from services.mysql_writer.operate import Mysql, connect, mysql_of
+from shared.configuration.kafka import Kafka
 from shared.cycle_figures import CycleFigures, readable
 from shared.settings import load
 from shared.sinks.cycles import figures_of
@@ -39,7 +40,7 @@ def show_cycles(
         kept = stored_cycles(mysql_of(settings), period)
     except pymysql.Error as error:
         say(f"older cycles are not shown because MySQL does not answer: {error}", err=True)
-    known = latest_figures([*kept, *read_cycles(settings.kafka.bootstrap_servers)])
+    known = latest_figures([*kept, *read_cycles(settings.kafka)])
     if not known:
         say("no cycle is closed yet: a cycle closes `tracker: {lateness_s}` seconds after its end")
         return
@@ -56,7 +57,7 @@ def show_cycles(
             say(f"{figures.system} {_ended(figures)} is missing {', '.join(figures.missing)}")
 
 
-def read_cycles(brokers: str) -> list[CycleFigures]:
+def read_cycles(brokers: Kafka) -> list[CycleFigures]:
     """Returns the figures that the tracker published, sorted by system and time."""
     return latest_figures(readable(record.value for record in ledger.topic_records(brokers, CYCLES)))
 

@@ -52,7 +52,7 @@ class FailureGroup:
 def show_errors() -> None:
     """Show failed files, and values and records that were set aside: reason, how often, since when, and a sample."""
     settings = load()
-    found = ledger.read_ledger(settings.kafka.bootstrap_servers)
+    found = ledger.read_ledger(settings.kafka)
     batches = not_in_ledger(quarantined_items((), read_counters_letters(settings)), found.set_aside)
     records = record_failures([*batches, *records_set_aside(found.files, read_letters(settings))])
     show(errors_table(grouped([*failures(found.files.values(), found.set_aside.values()), *records])))

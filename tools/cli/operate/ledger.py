@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
+from shared.configuration.kafka import Kafka
 from shared.kafka.admin import ends
 from shared.kafka.consume import Consumer, follow_all, read_until
 from shared.kafka.record import Record
@@ -23,7 +24,7 @@ class LedgerSnapshot:
     """Set-aside parts of messages by their key in the ledger."""
 
 
-def read_ledger(brokers: str) -> LedgerSnapshot:
+def read_ledger(brokers: Kafka) -> LedgerSnapshot:
     """Reads the whole topic, up to its present end."""
     return ledger_of(topic_records(brokers, FILES_STATUS))
 
@@ -59,7 +60,7 @@ def ledger_records(records: Iterable[Record]) -> Iterator[tuple[Record, LedgerRe
         yield record, found
 
 
-def topic_records(brokers: str, topic: Topic) -> Iterator[Record]:
+def topic_records(brokers: Kafka, topic: Topic) -> Iterator[Record]:
     """Yields the records of a topic up to its present end; those of one partition are in order."""
     reader = follow_all(brokers, topic)
     try:
@@ -68,6 +69,6 @@ def topic_records(brokers: str, topic: Topic) -> Iterator[Record]:
         reader.close()
 
 
-def records_until_now(reader: Consumer, brokers: str, topic: Topic) -> Iterator[Record]:
+def records_until_now(reader: Consumer, brokers: Kafka, topic: Topic) -> Iterator[Record]:
     """Yields the records that the reader has not read yet, up to the topic's present end; it can read on from there."""
     yield from chain.from_iterable(read_until(reader, topic, ends(brokers, topic)))

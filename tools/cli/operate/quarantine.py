@@ -206,7 +206,7 @@ class Quarantine:
 
 def read_quarantine(settings: Settings) -> Quarantine:
     """Reads all quarantined items from the ledger and the dead letters."""
-    brokers = settings.kafka.bootstrap_servers
+    brokers = settings.kafka
     files = ledger.read_ledger(brokers).files
     found = {item.id: item for item in quarantined_items(files.values(), read_counters_letters(settings))}
     found |= {item.id: item for item in records_set_aside(files, read_letters(settings))}
@@ -215,13 +215,13 @@ def read_quarantine(settings: Settings) -> Quarantine:
 
 def read_counters_letters(settings: Settings) -> dict[str, Iterable[Record]]:
     """Returns the dead letters of counters by system."""
-    brokers, topics = settings.kafka.bootstrap_servers, {s.name: counters_topic(s.name) for s in settings.systems}
+    brokers, topics = settings.kafka, {s.name: counters_topic(s.name) for s in settings.systems}
     return {system: ledger.topic_records(brokers, topic.dead_letters) for system, topic in topics.items()}
 
 
 def read_letters(settings: Settings) -> dict[str, Iterable[Record]]:
     """Returns the dead letters of all other topics by the name of the topic."""
-    brokers = settings.kafka.bootstrap_servers
+    brokers = settings.kafka
     return {topic.name: ledger.topic_records(brokers, topic.dead_letters) for topic in RECORD_MESSAGES}
 
 

@@ -15,6 +15,7 @@ from services.ch_bridge.operate import replay_sink as clickhouse_sink
 from services.mysql_writer.operate import replay_sink as mysql_sink
 from shared import topics
 from shared.backoff import backoff_s
+from shared.configuration.kafka import Kafka
 from shared.defects import Contained, Defect, DefectBudget
 from shared.errors import Unreachable
 from shared.kafka import admin
@@ -58,7 +59,7 @@ class RefusedMessages:
         self(record, b"", defect.reason)
 
 
-def offset_range(brokers: str, topic: topics.Topic, times: TimeRangeMs, offset: int | None = None) -> OffsetRange:
+def offset_range(brokers: Kafka, topic: topics.Topic, times: TimeRangeMs, offset: int | None = None) -> OffsetRange:
     """Returns the offsets to read; messages that arrive later are not included."""
     since_ms, until_ms = times
     now = admin.ends(brokers, topic)
@@ -72,7 +73,7 @@ def offset_range(brokers: str, topic: topics.Topic, times: TimeRangeMs, offset: 
 
 def replay(
     sink: Sink,
-    brokers: str,
+    brokers: Kafka,
     part: OffsetRange,
     on_progress: Callable[[int], object],
     on_stored: Callable[[Sequence[Record]], object] = lambda _: None,
@@ -150,7 +151,7 @@ def replay_command(  # noqa: PLR0913 - the options of a command
     if since is not None and offset is not None:
         raise typer.BadParameter("--from and --offset exclude each other: give only one of them")
     topic = topics.counters_topic(system)
-    brokers = settings.kafka.bootstrap_servers
+    brokers = settings.kafka
     part = offset_range(brokers, topic.dead_letters if set_aside else topic, (_ms(since), _ms(until)), offset)
     producer = Producer(brokers)
     on_stored = partial(take_back, producer, sink) if set_aside else lambda _: None

@@ -25,7 +25,7 @@ def show_status() -> None:
         show(systems_table(reported_states(zookeeper_of(settings).connection_string)))
     except Unreachable as error:
         say(f"systems: {error}")
-    show(files_table(ledger.read_ledger(settings.kafka.bootstrap_servers).files.values()))
+    show(files_table(ledger.read_ledger(settings.kafka).files.values()))
 
 
 def systems_table(states: Iterable[SystemState]) -> OutputTable:

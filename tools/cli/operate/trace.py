@@ -44,7 +44,7 @@ def trace_files(
     Statuses that the compaction of the ledger has removed are not shown.
     """
     settings = load()
-    records = ledger.ledger_records(ledger.topic_records(settings.kafka.bootstrap_servers, FILES_STATUS))
+    records = ledger.ledger_records(ledger.topic_records(settings.kafka, FILES_STATUS))
     hops = list(hops_of(((record.origin, found) for record, found in records if found is not None), what))
     if not hops:
         raise typer.BadParameter(
