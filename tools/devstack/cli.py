@@ -15,14 +15,17 @@ from tools.devstack.servers import NotReady
 from tools.devstack.stack import DEFAULT_HOME
 
 app = typer.Typer(no_args_is_help=True)
+SecuredOption = Annotated[
+    bool, typer.Option("--secured", help="two more listeners of Kafka, with TLS and login; for a stack without data")
+]
 HomeOption = Annotated[Path, typer.Option(help="folder of the stack's data, logs and pid files")]
 
 
 @app.command("up")
-def dev_up(home: HomeOption = DEFAULT_HOME) -> None:
+def dev_up(home: HomeOption = DEFAULT_HOME, secured: SecuredOption = False) -> None:
     """Start the servers that do not run, and wait until each one answers a request."""
     try:
-        started = stack.up(home, usual_ports=True)
+        started = stack.up(home, usual_ports=True, secured=secured)
     except (MissingPrerequisite, AlreadyRunning, NotReady) as reason:
         typer.echo(str(reason), err=True)
         raise typer.Exit(1) from reason

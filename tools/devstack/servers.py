@@ -14,7 +14,7 @@ import pymysql
 from shared.configuration.kafka import Kafka
 from shared.kafka.admin import brokers_that_answer
 from shared.kafka.record import KafkaFailure
-from tools.devstack import downloads
+from tools.devstack import downloads, security
 
 HOST = "127.0.0.1"
 SOCKET = "mysqld.sock"
@@ -91,6 +91,7 @@ def _prepare_kafka(ports: Mapping[str, int], data: Path) -> list[str]:
     if not (data / "meta.properties").exists():
         shutil.rmtree(data)  # an interrupted format may have left parts
         storage = [*jvm, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(config)]
+        storage += security.scram_users(ports, data)
         formatted = subprocess.run(storage, capture_output=True, text=True, check=False)
         if formatted.returncode:
             raise NotReady(
@@ -118,6 +119,7 @@ def _kafka_settings(ports: Mapping[str, int], data: Path) -> dict[str, object]:
         "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,
         "log.cleaner.dedupe.buffer.size": 16 << 20,
+        **security.listeners(ports, data),
     }
 
 

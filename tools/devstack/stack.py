@@ -16,6 +16,7 @@ import yaml
 
 from shared.configuration.kafka import Kafka
 from tools.devstack import downloads, processes, servers
+from tools.devstack.security import SECURED_PORTS
 from tools.devstack.servers import NotReady
 
 COMPONENTS = ("zookeeper", "mysql", "clickhouse", "kafka")
@@ -41,6 +42,26 @@ class Stack:
     @property
     def kafka(self) -> Kafka:
         return Kafka(bootstrap_servers=f"127.0.0.1:{self.ports['kafka']}")
+
+    def kafka_as(self, name: str, *, by_certificate: bool = False) -> Kafka:
+        """Returns the login of an identity of a secured stack, with its password or its certificate."""
+        folder = self.home / "identities"
+        ca_file = str(folder / "ca.crt")
+        if by_certificate:
+            return Kafka(
+                bootstrap_servers=f"127.0.0.1:{self.ports['kafka_mtls']}",
+                security_protocol="ssl",
+                ca_file=ca_file,
+                cert_file=str(folder / f"{name}.pem"),
+            )
+        return Kafka(
+            bootstrap_servers=f"127.0.0.1:{self.ports['kafka_scram']}",
+            security_protocol="sasl_ssl",
+            sasl_mechanism="SCRAM-SHA-512",
+            username=name,
+            password_file=str(folder / f"{name}.password"),
+            ca_file=ca_file,
+        )
 
     @property
     def zookeeper(self) -> str:
@@ -106,7 +127,7 @@ def _replace(target: Path, text: str) -> None:
     partial.replace(target)
 
 
-def up(home: Path, *, usual_ports: bool = False) -> Stack:
+def up(home: Path, *, usual_ports: bool = False, secured: bool = False) -> Stack:
     """Starts the servers that do not run, and waits until each one answers a real request.
 
     A server gets the port it had before, or a free one if another program uses that port by now.
@@ -115,7 +136,8 @@ def up(home: Path, *, usual_ports: bool = False) -> Stack:
         MissingPrerequisite: the machine lacks a program or library.
         NotReady: a server does not answer; the text contains the end of its log.
     """
-    stack = _with_free_ports(home.resolve(), USUAL_PORTS if usual_ports else dict.fromkeys(USUAL_PORTS, 0))
+    wanted = {**USUAL_PORTS, **(SECURED_PORTS if secured else {})}
+    stack = _with_free_ports(home.resolve(), wanted if usual_ports else dict.fromkeys(wanted, 0))
     downloads.download_all()
     for component in COMPONENTS:
         if processes.find(stack.home, component) is None:
@@ -129,7 +151,7 @@ def _with_free_ports(home: Path, wanted: Mapping[str, int]) -> Stack:
     before = Stack.load(home) if (home / "stack.json").exists() else Stack(home=home, ports={})
     known = {**wanted, **before.ports}
     stopped = [component for component in COMPONENTS if processes.find(home, component) is None]
-    free = _free_ports({name: port for name, port in known.items() if name.removesuffix("_controller") in stopped})
+    free = _free_ports({name: port for name, port in known.items() if name.partition("_")[0] in stopped})
     stack = replace(before, ports={**known, **free})
     if stack != before:
         stack.save()
@@ -202,7 +224,7 @@ def empty(home: Path) -> None:
 def reset(home: Path) -> None:
     """Stops everything and removes all data and ports; the downloads stay."""
     empty(home)
-    _remove(home.resolve(), "run", "stack.json")
+    _remove(home.resolve(), "run", "stack.json", "identities")
 
 
 def _remove(home: Path, *names: str) -> None:
