@@ -41,6 +41,10 @@ class Topic:
     retention_ms: int = 7 * DAY_MS
     compacted: bool = False
     max_bytes: int = RECORD_MAX_BYTES
+    also_set_aside_by: tuple[str, ...] = ()
+    """Services that write dead letters of the topic besides its readers."""
+    dead_letters_read_by: tuple[str, ...] = ()
+    """Services that read its dead letters besides the operator: those that recognise what they set aside before."""
 
     @property
     def dead_letters(self) -> "Topic":
@@ -49,8 +53,8 @@ class Topic:
             self,
             name=dead_letters_of(self.name),
             about=f"Records that readers of {self.name} set aside, unchanged; reason and origin are in the headers.",
-            writers=self.readers,
-            readers=("operator",),
+            writers=(*self.readers, *self.also_set_aside_by),
+            readers=("operator", *self.dead_letters_read_by),
             retention_ms=30 * DAY_MS,
             compacted=False,
             max_bytes=LETTER_MAX_BYTES,
@@ -83,6 +87,7 @@ FILES_STATUS = Topic(
     key="file_id, sink/topic/partition[/gap/offset] or sink/file_id/digest; partition of element or counters topic",
     retention_ms=30 * DAY_MS,
     compacted=True,
+    dead_letters_read_by=("scanner", "tracker"),
 )
 FILES_SETTLE = Topic(
     name="pm.files.settle",
@@ -97,7 +102,7 @@ CYCLES = Topic(
     about="The newest figures of each system and period.",
     messages=(CycleFigures,),
     writers=("tracker",),
-    readers=("mysql_writer", "ch_bridge", "operator"),
+    readers=("tracker", "mysql_writer", "ch_bridge", "operator"),
     key="system/end of period",
     partitions=1,
     retention_ms=30 * DAY_MS,
@@ -129,6 +134,7 @@ def counters_topic(system: str) -> Topic:
         writers=("fetcher",),
         readers=("mysql_writer", "ch_bridge"),
         key="element",
+        also_set_aside_by=("fetcher",),
     )
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import ssl
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ import faust
 from aiokafka.abc import AbstractTokenProvider  # type: ignore[import-untyped]
 from faust.types.auth import CredentialsT
 
+from shared.configuration.kafka import tls_context
 from shared.configuration.resolve import BadSettings
 
 FAUST_HONOURS = frozenset((
@@ -49,28 +49,6 @@ def faust_credentials(properties: Mapping[str, str]) -> CredentialsT | None:
         return faust.OAuthCredentials(oauth_cb=OidcTokens(properties), ssl_context=tls)
     login = {"username": properties.get("sasl.username"), "password": properties.get("sasl.password")}
     return faust.SASLCredentials(**login, mechanism=mechanism, ssl_context=tls)
-
-
-def tls_context(properties: Mapping[str, str]) -> ssl.SSLContext:
-    """Returns the context that checks the broker's certificate and host name as librdkafka does.
-
-    Raises:
-        BadSettings: a file is missing or contains no certificate or key.
-    """
-    try:
-        context = ssl.create_default_context(
-            cafile=properties.get("ssl.ca.location"), cadata=properties.get("ssl.ca.pem")
-        )
-        if certificate := properties.get("ssl.certificate.location"):
-            key = properties.get("ssl.key.location")
-            context.load_cert_chain(certificate, key, properties.get("ssl.key.password", ""))
-    except (OSError, ValueError) as error:
-        raise BadSettings(f"kafka: ca-file, cert-file or key-file cannot be used: {error}") from error
-    if properties.get("ssl.endpoint.identification.algorithm") == "none":
-        context.check_hostname = False
-    if properties.get("enable.ssl.certificate.verification") == "false":
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 @dataclass

@@ -4,6 +4,7 @@ librdkafka's properties are made here, once. The tracker's Faust gets its creden
 all clients of a process are the same principal.
 """
 
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,13 @@ class Kafka:
         if self.sasl_mechanism and not self.username and "sasl.username" not in given and not _oauth(given):
             yield f"sasl-mechanism {self.sasl_mechanism} requires username"
 
+    @property
+    def principal(self) -> str:
+        """The name of the login, for messages."""
+        if self.username:
+            return f"user {self.username!r}"
+        return f"the owner of {self.cert_file}" if self.cert_file else "an anonymous client"
+
     def client(self) -> dict[str, str]:
         """Returns librdkafka's properties of every client. Files of secrets are read now.
 
@@ -103,6 +111,28 @@ class Kafka:
             "sasl.oauthbearer.token.endpoint.url": self.token_endpoint,
             "sasl.oauthbearer.scope": self.token_scope,
         }
+
+
+def tls_context(properties: Mapping[str, str]) -> ssl.SSLContext:
+    """Returns the context that checks the broker's certificate and host name as librdkafka does.
+
+    Raises:
+        BadSettings: a file is missing or contains no certificate or key.
+    """
+    try:
+        context = ssl.create_default_context(
+            cafile=properties.get("ssl.ca.location"), cadata=properties.get("ssl.ca.pem")
+        )
+        if certificate := properties.get("ssl.certificate.location"):
+            key = properties.get("ssl.key.location")
+            context.load_cert_chain(certificate, key, properties.get("ssl.key.password", ""))
+    except (OSError, ValueError) as error:
+        raise BadSettings(f"kafka: ca-file, cert-file or key-file cannot be used: {error}") from error
+    if properties.get("ssl.endpoint.identification.algorithm") == "none":
+        context.check_hostname = False
+    if properties.get("enable.ssl.certificate.verification") == "false":
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _oauth(given: set[str]) -> bool:

@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException
 
 from shared.configuration.kafka import Kafka
 from shared.errors import Unreachable
+from shared.kafka.reach import LOG_LEVEL, RIGHTS, ClientErrors, explained
 from shared.kafka.record import NO_HEADERS, KafkaFailure, Record, TopicPartition
 from shared.topics import Topic
 
@@ -20,7 +21,6 @@ SESSION_TIMEOUT_MS = 10_000
 COMMITTED_TIMEOUT_S = 30.0
 SILENT_S = 30.0
 """A topic with records left to read that sends nothing for this time counts as unreachable."""
-NO_SUCH_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}
 NO_LONGER_OURS = {
     KafkaError.ILLEGAL_GENERATION,
     KafkaError.REBALANCE_IN_PROGRESS,
@@ -37,9 +37,13 @@ class Consumer:
 
     def __init__(self, brokers: Kafka, group: str) -> None:
         """Creates a consumer that starts at the committed offset of its group, or at the first offset."""
+        self._group = group
+        self._errors = ClientErrors(brokers)
         self._client = confluent_kafka.Consumer(
             {
                 **brokers.client(),
+                "error_cb": self._errors,
+                "log_level": LOG_LEVEL,
                 "group.id": group,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
@@ -89,11 +93,11 @@ class Consumer:
         """Returns up to `most` records: as soon as that many arrived, or those that arrived within the time.
 
         Raises:
-            KafkaFailure: a topic does not exist, or the client cannot continue.
+            KafkaFailure: a topic does not exist, a right or the login is refused, or the client cannot continue.
         """
         if self._polled:
             return [self._polled.popleft() for _ in range(min(most, len(self._polled)))]
-        return records_of(self._client.consume(most, timeout_s))
+        return self._records_of(self._client.consume(most, timeout_s))
 
     def wait_paused(self, wait_s: float) -> None:
         """Reads nothing for this time but stays in the group: it continues to poll and takes part in rebalances.
@@ -104,7 +108,7 @@ class Consumer:
         self._is_waiting = True
         self._client.pause(self._not_paused())
         while (left_s := until_s - monotonic()) > 0:
-            self._polled += records_of([self._client.poll(left_s)])
+            self._polled += self._records_of([self._client.poll(left_s)])
         self._is_waiting = False
         self._client.resume(self._not_paused())
 
@@ -179,6 +183,16 @@ class Consumer:
         """Leaves the group, so that other members take over its partitions at once."""
         self._client.close()
 
+    def _records_of(self, messages: Iterable[confluent_kafka.Message | None]) -> list[Record]:
+        self._errors.check()
+        return records_of(messages, self._explained)
+
+    def _explained(self, error: KafkaError, message: confluent_kafka.Message) -> str:
+        is_of_group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+        return explained(
+            self._errors.brokers, error, f"group {self._group}" if is_of_group else f"topic {message.topic()}"
+        )
+
     def _not_paused(self) -> list[confluent_kafka.TopicPartition]:
         return _plain(p for p in self.assignment() if p not in self._paused)
 
@@ -187,11 +201,13 @@ class Consumer:
             self._polled = deque(r for r in self._polled if r.topic_partition not in partitions)
 
 
-def records_of(messages: Iterable[confluent_kafka.Message | None]) -> list[Record]:
+def records_of(
+    messages: Iterable[confluent_kafka.Message | None], explain: Callable[[KafkaError, confluent_kafka.Message], str]
+) -> list[Record]:
     """Returns the records that the client delivered; logs errors from which it recovers by itself.
 
     Raises:
-        KafkaFailure: a topic does not exist, or the error is fatal.
+        KafkaFailure: a topic does not exist, a right is refused, or the error is fatal.
     """
     records = []
     for message in messages:
@@ -200,8 +216,8 @@ def records_of(messages: Iterable[confluent_kafka.Message | None]) -> list[Recor
         error = message.error()
         if error is None:
             records.append(_record(message))
-        elif error.fatal() or error.code() in NO_SUCH_TOPIC:
-            raise KafkaFailure(error.str())
+        elif error.fatal() or error.code() in RIGHTS or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise KafkaFailure(explain(error, message))
         else:
             log.warning("kafka client error, recovering", extra={"reason": error.str()})
     return records

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from shared.configuration.kafka import Kafka
 from shared.errors import Hopeless, Unreachable
+from shared.kafka.reach import LOG_LEVEL, ClientErrors
 from shared.messages import partition_of
 from shared.topics import LETTER_MAX_BYTES, Topic
 
@@ -80,9 +81,12 @@ class Producer:
     """A Kafka producer with a thread that handles its delivery reports. Threads may share it."""
 
     def __init__(self, brokers: Kafka, delivery_timeout_ms: int = 120_000) -> None:
+        self.errors = ClientErrors(brokers)
         self.producer = confluent_kafka.Producer(
             {
                 **brokers.client(),
+                "error_cb": self.errors,
+                "log_level": LOG_LEVEL,
                 "enable.idempotence": True,
                 "acks": "all",
                 "compression.type": "zstd",

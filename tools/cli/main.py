@@ -5,11 +5,11 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from shared import settings, topics
+from shared import settings
 from shared.errors import Hopeless, Unreachable
-from shared.kafka import admin
 from shared.kafka.record import KafkaFailure
 from tools.cli import config as config_
+from tools.cli import topics as topics_
 from tools.cli.dev import demo as demo_
 from tools.cli.dev import docs as docs_
 from tools.cli.dev import parse as parse_
@@ -40,11 +40,10 @@ class PlainErrors(TyperGroup):
 
 
 app = typer.Typer(cls=PlainErrors, no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
-topics_app = typer.Typer(no_args_is_help=True, help="Create the Kafka topics.")
 app.add_typer(
     dev, name="dev", help="Run the dev stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine, on loopback."
 )
-app.add_typer(topics_app, name="topics")
+app.add_typer(topics_.app, name="topics")
 app.add_typer(config_.app, name="config")
 app.add_typer(quarantine_.app, name="quarantine")
 app.command("simulate")(simulate)
@@ -60,12 +59,3 @@ app.command("partition")(partition_.partition_command)
 app.command("verify")(verify_.verify_values)
 app.command("demo")(demo_.demo_command)
 app.command("docs")(docs_.write_docs)
-
-
-@topics_app.command("create")
-def create_topics() -> None:
-    """Create the topics that are missing; run this before the services start."""
-    found = settings.load()
-    wanted = topics.provisioned(system.name for system in found.systems)
-    for name, what in admin.provision(found.kafka, wanted).items():
-        say(f"{what:8} {name}")

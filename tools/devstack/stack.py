@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -114,6 +114,12 @@ class Stack:
     def save(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
         _replace(self.home / "stack.json", json.dumps({"ports": dict(self.ports)}))
+
+
+def login_environment(login: Kafka) -> dict[str, str]:
+    """Returns the environment variables that set this section `kafka` for one process."""
+    said = {field.name: getattr(login, field.name) for field in fields(login)}
+    return {f"PMFLOW_KAFKA__{name.upper()}": value for name, value in said.items() if value and name != "properties"}
 
 
 def _merged(sections: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

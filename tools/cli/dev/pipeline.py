@@ -25,6 +25,8 @@ class Pipeline:
     """Sections that override the user's YAML and the stack's overlay."""
     ports: Mapping[str, int] = field(default_factory=dict)
     """Ports for the services' metrics; a service without one serves no metrics."""
+    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Service -> further variables of its environment, such as a login of its own."""
 
     @property
     def simulator(self) -> Path:
@@ -56,10 +58,11 @@ class Pipeline:
         ]
 
     def _env_of(self, service: str) -> dict[str, str]:
+        env = {**self.env, **self.environments.get(service, {})}
         if service not in self.ports:
-            return self.env
+            return env
         health, port = str(self.home / f"{service}.health"), str(self.ports[service])
-        return {**self.env, "PMFLOW_METRICS__PORT": port, "PMFLOW_HEALTH__FILE": health}
+        return {**env, "PMFLOW_METRICS__PORT": port, "PMFLOW_HEALTH__FILE": health}
 
     def ended(self, names: Iterable[str]) -> dict[str, Path]:
         """Returns the processes that do not run, with their logs."""

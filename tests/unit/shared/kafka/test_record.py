@@ -21,9 +21,13 @@ def delivered(**changes: Any) -> Message:
     return Message(**(made | changes))
 
 
+def read(messages: list[Message | None]) -> list[Record]:
+    return records_of(messages, lambda error, message: f"{message.topic()}: {error.str()}")
+
+
 def test_a_record_holds_all_that_was_delivered() -> None:
     headers = [("reason", b"too long"), ("origin", b"t/3/1"), ("empty", None), ("binary", b"\xff")]
-    (record,) = records_of([delivered(headers=headers)])
+    (record,) = read([delivered(headers=headers)])
     assert record == Record(
         "t", 3, 7, b"k", b"v", 1.5, {"reason": "too long", "origin": "t/3/1", "binary": "\N{REPLACEMENT CHARACTER}"}
     )
@@ -32,7 +36,7 @@ def test_a_record_holds_all_that_was_delivered() -> None:
 
 
 def test_a_tombstone_has_no_value_and_an_empty_value_is_none() -> None:
-    tombstone, empty = records_of([delivered(value=None), delivered(value=b"", key=None)])
+    tombstone, empty = read([delivered(value=None), delivered(value=b"", key=None)])
     assert (tombstone.value, empty.value) == (None, b"")
     assert (tombstone.key_text, empty.key_text) == ("k", "")
     assert not empty.headers
@@ -40,7 +44,7 @@ def test_a_tombstone_has_no_value_and_an_empty_value_is_none() -> None:
 
 def test_errors_that_the_client_recovers_from_are_no_records(caplog: pytest.LogCaptureFixture) -> None:
     lost = delivered(error=KafkaError(KafkaError._TRANSPORT, "broker is down"))
-    assert [record.offset for record in records_of([lost, None, delivered(offset=8)])] == [8]
+    assert [record.offset for record in read([lost, None, delivered(offset=8)])] == [8]
     assert [vars(line)["reason"] for line in caplog.records] == ["broker is down"]
 
 
@@ -50,4 +54,4 @@ def test_errors_that_the_client_recovers_from_are_no_records(caplog: pytest.LogC
 )
 def test_an_error_that_does_not_pass_is_raised_as_our_own(error: KafkaError) -> None:
     with pytest.raises(KafkaFailure, match=error.str()):
-        records_of([delivered(), delivered(error=error)])
+        read([delivered(), delivered(error=error)])

@@ -1,0 +1,165 @@
+"""A broker with TLS, login and an authorizer: who may do what, and what the clients say when they may not."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+
+from shared import topics
+from shared.configuration.kafka import Kafka
+from shared.errors import Unreachable
+from shared.kafka import admin
+from shared.kafka.consume import Consumer
+from shared.kafka.produce import Outgoing, Producer
+from shared.kafka.reach import reach
+from shared.kafka.record import KafkaFailure
+from shared.rights import OPERATOR, SERVICES, Right, rights
+from shared.settings import BadSettings
+from tools.devstack import stack as devstack
+from tools.devstack.security import make_identities
+from tools.devstack.stack import Stack
+
+PRINCIPALS = (*SERVICES, OPERATOR)
+
+
+def admin_client(login: Kafka) -> AdminClient:
+    return AdminClient({**login.client()})
+
+
+def polled(consumer: Consumer) -> None:
+    """Polls for half a minute at most."""
+    try:
+        for _ in range(60):
+            consumer.poll(10, 0.5)
+    finally:
+        consumer.close()
+
+
+def grant(brokers: Kafka, principal: str) -> None:
+    """Gives a principal its rights, as `pmflow topics acls` lists them."""
+    bindings = [binding(principal, right) for right in rights(principal)]
+    client = admin_client(brokers)  # lives until it has answered
+    for created in client.create_acls(bindings).values():
+        created.result()
+
+
+def binding(principal: str, right: Right) -> AclBinding:
+    pattern = ResourcePatternType.PREFIXED if right.is_prefix else ResourcePatternType.LITERAL
+    operation, resource = AclOperation[right.operation.upper()], ResourceType[right.resource.upper()]
+    allow = AclPermissionType.ALLOW
+    return AclBinding(resource, right.name, pattern, f"User:{principal}", "*", operation, allow)
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Kafka alone, with its secured listeners, topics and rights."""
+    home: Path = tmp_path_factory.mktemp("secured")
+    try:
+        stack = devstack.up(home, secured=True)
+        admin.provision(stack.kafka, topics.provisioned(["4ga"]))
+        for principal in PRINCIPALS:
+            grant(stack.kafka, principal)
+        yield stack
+    finally:
+        devstack.down(home)
+
+
+def allowed_on_topics(login: Kafka) -> dict[str, set[str]]:
+    """Returns topic -> what the broker says that this login may do with it."""
+    names = [topic.name for topic in topics.provisioned(["4ga"])]
+    client = admin_client(login)
+    found: dict[str, set[str]] = {}
+    for name, answer in client.describe_topics(
+        TopicCollection(names), include_authorized_operations=True, request_timeout=10
+    ).items():
+        is_refused = isinstance(answer.exception(), KafkaException)
+        operations = [] if is_refused else answer.result().authorized_operations
+        found[name] = {operation.name for operation in operations or ()}
+    return found
+
+
+def expected_on_topics(principal: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {topic.name: set() for topic in topics.provisioned(["4ga"])}
+    for right in rights(principal):
+        for name in found:
+            if right.resource == "topic" and (name.startswith(right.name) if right.is_prefix else name == right.name):
+                found[name] |= {right.operation.upper(), *({"DESCRIBE"} if right.operation != "Create" else ())}
+    return found
+
+
+@pytest.mark.parametrize("by_certificate", [False, True], ids=["by password", "by certificate"])
+@pytest.mark.parametrize("principal", PRINCIPALS)
+def test_each_principal_may_do_what_is_listed_and_nothing_else(
+    secured: Stack, principal: str, by_certificate: bool
+) -> None:
+    login = secured.kafka_as(principal, by_certificate=by_certificate)
+    assert reach(login) == 1
+    assert allowed_on_topics(login) == expected_on_topics(principal)
+
+
+def why_not(login: Kafka) -> str:
+    with pytest.raises((KafkaFailure, Unreachable, BadSettings)) as refused:
+        reach(login, within_s=5)
+    return str(refused.value)
+
+
+def test_a_wrong_password_is_named_with_the_user(secured: Stack) -> None:
+    login = replace(secured.kafka_as("fetcher"), password_file="", password="wrong")
+    reason = why_not(login)
+    assert "refused the login of user 'fetcher'" in reason
+    assert "password-file" in reason
+
+
+def test_an_authority_that_is_not_trusted_is_told_from_another_hosts_certificate(
+    secured: Stack, tmp_path: Path
+) -> None:
+    make_identities(tmp_path / "others")
+    login = secured.kafka_as("fetcher")
+    unknown = why_not(replace(login, ca_file=str(tmp_path / "others" / "ca.crt")))
+    assert "certificate verify failed" in unknown
+    assert "ca-file" in unknown
+    port = login.bootstrap_servers.rpartition(":")[2]
+    elsewhere = why_not(replace(login, bootstrap_servers=f"127.0.0.2:{port}"))
+    assert "127.0.0.2" in elsewhere
+
+
+def test_a_mechanism_that_the_broker_lacks_is_named(secured: Stack) -> None:
+    assert "sasl-mechanism" in why_not(replace(secured.kafka_as("fetcher"), sasl_mechanism="SCRAM-SHA-256"))
+
+
+def test_the_wrong_protocol_for_a_port_is_suspected(secured: Stack) -> None:
+    login = replace(secured.kafka, bootstrap_servers=secured.kafka_as("fetcher").bootstrap_servers)
+    assert "security-protocol plaintext" in why_not(login)
+
+
+def test_a_consumer_without_the_right_to_its_group_or_topic_ends_with_both_names(secured: Stack) -> None:
+    for group, topic, said in (
+        ("pmflow-tracker", topics.FILES_FOUND.name, "group pmflow-tracker"),
+        ("pmflow-fetcher", topics.CYCLES.name, f"topic {topics.CYCLES.name}"),
+    ):
+        consumer = Consumer(secured.kafka_as("fetcher"), group)
+        consumer.subscribe([topic])
+        with pytest.raises(KafkaFailure, match=said) as refused:
+            polled(consumer)
+        assert "user 'fetcher'" in str(refused.value)
+        assert "pmflow topics acls" in str(refused.value)
+
+
+def test_a_consumer_whose_password_is_wrong_ends(secured: Stack) -> None:
+    consumer = Consumer(replace(secured.kafka_as("fetcher"), password_file="", password="wrong"), "pmflow-fetcher")
+    consumer.subscribe([topics.FILES_FOUND.name])
+    with pytest.raises(KafkaFailure, match="refused the login of user 'fetcher'"):
+        polled(consumer)
+
+
+def test_a_producer_without_the_right_to_write_says_so(secured: Stack) -> None:
+    for principal, topic in (("fetcher", topics.CYCLES), ("tracker", topics.FILES_FOUND)):
+        producer = Producer(secured.kafka_as(principal))
+        with pytest.raises(Unreachable, match="authorization failed"):
+            producer.deliver(Outgoing(topic.name, 0, "key", b"{}"))
+        producer.close()
