@@ -4,7 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, sleep
 
 import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException
@@ -28,6 +28,13 @@ NO_LONGER_OURS = {
     KafkaError._STATE,  # noqa: SLF001 - librdkafka's public name for it
     KafkaError._NO_OFFSET,  # noqa: SLF001
 }
+COORDINATOR_CHANGES = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
+"""Errors while the broker that coordinates a group starts, or another one takes over."""
+COORDINATOR_WAIT_S = 0.2
 Rebalanced = Callable[[Sequence[TopicPartition]], None]
 """Called with the partitions that were assigned, or that are being revoked."""
 
@@ -139,10 +146,14 @@ class Consumer:
         """
         if not partitions:
             return {}
-        try:
-            return _offsets(self._client.committed(_plain(partitions), timeout=COMMITTED_TIMEOUT_S))
-        except KafkaException as error:
-            raise Unreachable(f"Kafka did not return committed offsets: {error.args[0].str()}") from error
+        until_s = monotonic() + COMMITTED_TIMEOUT_S
+        while True:
+            try:
+                return _offsets(self._client.committed(_plain(partitions), timeout=COMMITTED_TIMEOUT_S))
+            except KafkaException as error:
+                if error.args[0].code() not in COORDINATOR_CHANGES or monotonic() > until_s:
+                    raise Unreachable(f"Kafka did not return committed offsets: {error.args[0].str()}") from error
+                sleep(COORDINATOR_WAIT_S)
 
     def lag(self, partition: TopicPartition, next_offset: int) -> int:
         """Returns how many records of an assigned partition are left to read, by the last response of the broker."""

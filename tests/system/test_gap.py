@@ -19,7 +19,7 @@ from tools.cli.operate import ledger, verify
 def test_files_whose_messages_expired_before_a_sink_stored_them_are_collected_again(
     pipeline: Pipeline, launch: Callable[..., Settings]
 ) -> None:
-    settings = launch("--systems", "4ga:3,5ga:3", "--cycles", "3", "--cycle-s", "4")
+    settings = launch("--systems", "4ga:3,5ga:3", "--cycles", "6", "--cycle-s", "4")
     brokers = settings.kafka
 
     def stages() -> Counter[str]:
@@ -27,7 +27,7 @@ def test_files_whose_messages_expired_before_a_sink_stored_them_are_collected_ag
 
     eventually(lambda: stages()["done"] > 0, 60, "a file is done")
     pipeline.process("mysql_writer").kill()
-    eventually(lambda: written_so_far(pipeline)["cycles"] == 3, 60, "the last cycle")
+    eventually(lambda: written_so_far(pipeline)["cycles"] == 6, 60, "the last cycle")
     files = written_so_far(pipeline)["files"]
     eventually(lambda: stages().keys() <= {"done", "parsed"} and stages().total() == files, 60, "all files parsed")
     assert stages()["parsed"] > 0
