@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event
 
+from shared.configuration.resolve import BadSettings
+from shared.kafka.record import KafkaFailure
+
 EXIT_CRASHED = 70
 log = logging.getLogger(__name__)
 
@@ -19,6 +22,10 @@ def exit_on_error(doing: str) -> Iterator[None]:
     """
     try:
         yield
+    except (KafkaFailure, BadSettings) as error:
+        log.error("process exits", extra={"doing": doing, "reason": str(error)})  # noqa: TRY400 - the reason suffices
+        logging.shutdown()
+        os._exit(EXIT_CRASHED)
     except Exception:
         log.exception("process exits after an unexpected error", extra={"doing": doing})
         logging.shutdown()

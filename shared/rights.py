@@ -7,7 +7,7 @@ from typing import Literal
 from shared.topics import CYCLES, FILES_FOUND, FILES_SETTLE, FILES_STATUS, TRACKER_TABLES, Topic, counters_topic
 
 Operation = Literal["Read", "Write", "Describe", "Create"]
-OPERATOR = "operator"
+KAFKA_OPERATOR = "operator"
 """The person who uses `pmflow`: replays, retries, backfills, and creates topics."""
 JOINED_GROUPS: Mapping[str, tuple[str, ...]] = {
     "fetcher": ("pmflow-fetcher", "pmflow-fetcher-settle"),
@@ -22,7 +22,6 @@ NAMED_GROUPS: Mapping[str, tuple[str, ...]] = {
     "tracker": ("pmflow-reader-of-pm.files.status", "pmflow-reader-of-pm.files.status.dlq", "pmflow-tracker-cycles"),
 }
 """Service -> groups that it names while it reads whole topics, without being a member."""
-SERVICES = ("scanner", "fetcher", "mysql_writer", "ch_bridge", "tracker")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,7 +37,7 @@ class Right:
 
 def rights(principal: str) -> list[Right]:
     """Returns the rights of a service, or of the operator."""
-    return sorted(set(_operators() if principal == OPERATOR else _services(principal)))
+    return sorted(set(_operators() if principal == KAFKA_OPERATOR else _services(principal)))
 
 
 def _services(service: str) -> Iterator[Right]:

@@ -16,6 +16,7 @@ from shared.defects import DefectBudget, budget_of
 from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.permissions import require_access
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
 from shared.settings import load
@@ -82,6 +83,7 @@ def main() -> None:
     own, database = settings.section("ch_bridge", ChBridgeSettings), clickhouse_of(settings)
     brokers = settings.kafka
     log.setup("ch_bridge", settings.log)
+    require_access(settings.kafka, "ch_bridge", (system.name for system in settings.systems))
     serve_metrics("ch_bridge", settings)
     stop = stop_on_signals()
     watch = Watch(settings)

@@ -31,6 +31,7 @@ from shared.defects import DefectBudget, budget_of
 from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.permissions import require_access
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
 from shared.remote.metrics import HostCollector
@@ -152,6 +153,7 @@ def main() -> None:
     settings = load()
     own = settings.section("fetcher", FetcherSettings)
     log.setup("fetcher", settings.log)
+    require_access(settings.kafka, "fetcher", (system.name for system in settings.systems))
     stop = stop_on_signals()
     check_preprocessing(settings)
     watch = Watch(settings, check_preprocessing)

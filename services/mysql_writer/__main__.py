@@ -16,6 +16,7 @@ from shared.defects import DefectBudget, budget_of
 from shared.health import Heartbeat, heartbeats
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.permissions import require_access
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
 from shared.settings import load
@@ -93,6 +94,7 @@ def main() -> None:
     settings = load()
     own, database = settings.section("mysql_writer", MysqlWriterSettings), mysql_of(settings)
     log.setup("mysql_writer", settings.log)
+    require_access(settings.kafka, "mysql_writer", (system.name for system in settings.systems))
     serve_metrics("mysql_writer", settings)
     stop = stop_on_signals()
     parts = WriterParts(

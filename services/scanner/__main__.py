@@ -4,6 +4,7 @@ from services.scanner.settings import ScannerSettings
 from services.scanner.system_manager import SystemManager
 from shared import log
 from shared.crash import exit_on_error, stop_on_signals
+from shared.kafka.permissions import require_access
 from shared.metrics import serve_metrics
 from shared.remote.metrics import HostCollector
 from shared.settings import load
@@ -14,6 +15,7 @@ def main() -> None:
     settings = load()
     own = settings.section("scanner", ScannerSettings)
     log.setup("scanner", settings.log)
+    require_access(settings.kafka, "scanner", (system.name for system in settings.systems))
     stop = stop_on_signals()
     with exit_on_error("scan"):
         manager = SystemManager(settings, own)

@@ -23,6 +23,7 @@ from shared.health import Heartbeat, heartbeats
 from shared.inventory import endpoints
 from shared.kafka import admin, consume
 from shared.kafka.dead_letters import EarlierDefects
+from shared.kafka.permissions import require_access
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
 from shared.settings import BadSettings, load
@@ -86,6 +87,7 @@ def main() -> None:
     """Runs the tracker until SIGTERM; exits if a topic is missing."""
     settings = load()
     log.setup("tracker", settings.log)
+    require_access(settings.kafka, "tracker", (system.name for system in settings.systems))
     serve_metrics("tracker", settings)
     # A Faust worker never consumes a topic that was created after it started, and still appears healthy.
     missing = admin.missing(settings.kafka, (FILES_STATUS, FILES_SETTLE, CYCLES, *TRACKER_TABLES))

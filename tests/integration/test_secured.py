@@ -1,34 +1,30 @@
 """A broker with TLS, login and an authorizer: who may do what, and what the clients say when they may not."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
-from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from shared import topics
 from shared.configuration.kafka import Kafka
 from shared.errors import Unreachable
 from shared.kafka import admin
 from shared.kafka.consume import Consumer
+from shared.kafka.permissions import grant_rights, granted_on_topics, lacking
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.reach import reach
 from shared.kafka.record import KafkaFailure
-from shared.rights import OPERATOR, SERVICES, Right, rights
-from shared.settings import BadSettings
+from shared.rights import KAFKA_OPERATOR, rights
+from shared.settings import SERVICES, BadSettings
 from tools.devstack import stack as devstack
 from tools.devstack.security import make_identities
-from tools.devstack.stack import Stack
+from tools.devstack.stack import Stack, login_environment
 
-PRINCIPALS = (*SERVICES, OPERATOR)
-
-
-def admin_client(login: Kafka) -> AdminClient:
-    return AdminClient({**login.client()})
+PRINCIPALS = (*SERVICES, KAFKA_OPERATOR)
 
 
 def polled(consumer: Consumer) -> None:
@@ -40,21 +36,6 @@ def polled(consumer: Consumer) -> None:
         consumer.close()
 
 
-def grant(brokers: Kafka, principal: str) -> None:
-    """Gives a principal its rights, as `pmflow topics acls` lists them."""
-    bindings = [binding(principal, right) for right in rights(principal)]
-    client = admin_client(brokers)  # lives until it has answered
-    for created in client.create_acls(bindings).values():
-        created.result()
-
-
-def binding(principal: str, right: Right) -> AclBinding:
-    pattern = ResourcePatternType.PREFIXED if right.is_prefix else ResourcePatternType.LITERAL
-    operation, resource = AclOperation[right.operation.upper()], ResourceType[right.resource.upper()]
-    allow = AclPermissionType.ALLOW
-    return AclBinding(resource, right.name, pattern, f"User:{principal}", "*", operation, allow)
-
-
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Kafka alone, with its secured listeners, topics and rights."""
@@ -63,24 +44,10 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack = devstack.up(home, secured=True)
         admin.provision(stack.kafka, topics.provisioned(["4ga"]))
         for principal in PRINCIPALS:
-            grant(stack.kafka, principal)
+            grant_rights(stack.kafka, principal, principal)
         yield stack
     finally:
         devstack.down(home)
-
-
-def allowed_on_topics(login: Kafka) -> dict[str, set[str]]:
-    """Returns topic -> what the broker says that this login may do with it."""
-    names = [topic.name for topic in topics.provisioned(["4ga"])]
-    client = admin_client(login)
-    found: dict[str, set[str]] = {}
-    for name, answer in client.describe_topics(
-        TopicCollection(names), include_authorized_operations=True, request_timeout=10
-    ).items():
-        is_refused = isinstance(answer.exception(), KafkaException)
-        operations = [] if is_refused else answer.result().authorized_operations
-        found[name] = {operation.name for operation in operations or ()}
-    return found
 
 
 def expected_on_topics(principal: str) -> dict[str, set[str]]:
@@ -99,7 +66,33 @@ def test_each_principal_may_do_what_is_listed_and_nothing_else(
 ) -> None:
     login = secured.kafka_as(principal, by_certificate=by_certificate)
     assert reach(login) == 1
-    assert allowed_on_topics(login) == expected_on_topics(principal)
+    names = [topic.name for topic in topics.provisioned(["4ga"])]
+    assert granted_on_topics(login, names) == expected_on_topics(principal)
+
+
+def test_a_principal_without_rights_is_told_all_that_it_lacks(secured: Stack) -> None:
+    assert lacking(secured.kafka_as("tracker"), "tracker", ["4ga"]) == []
+    assert lacking(secured.kafka, "mysql_writer", ["4ga"]) == []
+    assert set(lacking(secured.kafka_as("scanner"), "tracker", ["4ga"])) > {
+        "Write on topic pm.files.settle",
+        "Read on group pmflow-tracker",
+        "Write on topic pmflow-tracker-files-changelog",
+    }
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_without_rights_or_with_a_wrong_password_ends_and_says_why(secured: Stack, service: str) -> None:
+    other = secured.kafka_as("scanner" if service != "scanner" else "ch_bridge")
+    wrong = replace(other, username=service, password_file="", password="wrong")
+    for login, said in ((other, "lacks rights in Kafka"), (wrong, f"refused the login of user '{service}'")):
+        env = {**os.environ, **login_environment(login), "PMFLOW_CONFIG": ""}
+        argv = [sys.executable, "-m", f"services.{service}"]
+        ended = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
+        assert ended.returncode == 70, ended.stderr
+        lines = [line for line in ended.stderr.splitlines() if "process exits" in line]
+        assert len(lines) == 1
+        assert said in lines[0]
+        assert "Traceback" not in ended.stderr
 
 
 def why_not(login: Kafka) -> str:

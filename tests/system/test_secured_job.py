@@ -10,9 +10,10 @@ import pytest
 from shared import topics
 from shared.errors import Unreachable
 from shared.kafka import admin
+from shared.kafka.permissions import grant_rights
 from shared.kafka.produce import Outgoing, Producer
-from shared.rights import OPERATOR, SERVICES
-from tests.integration.test_secured import grant
+from shared.rights import KAFKA_OPERATOR
+from shared.settings import SERVICES
 from tests.system.conftest import OVERRIDES, eventually
 from tools.cli.dev.demo import wait_for_inventory, written_so_far
 from tools.cli.dev.pipeline import Pipeline
@@ -33,12 +34,12 @@ def secured_pipeline(tmp_path: Path) -> Iterator[Pipeline]:
 
 def test_the_main_job_runs_with_each_services_own_rights_and_nothing_is_denied(secured_pipeline: Pipeline) -> None:
     pipeline, brokers = secured_pipeline, secured_pipeline.stack.kafka
-    for principal in (*SERVICES, OPERATOR):
-        grant(brokers, principal)
+    for principal in (*SERVICES, KAFKA_OPERATOR):
+        grant_rights(brokers, principal, principal)
     simulator = pipeline.simulate("--systems", "4ga:3,5ga:2", "--cycles", "2", "--cycle-s", "4")
     settings = pipeline.configure()
     wait_for_inventory(pipeline, simulator)
-    operator = replace(settings, kafka=pipeline.stack.kafka_as(OPERATOR))
+    operator = replace(settings, kafka=pipeline.stack.kafka_as(KAFKA_OPERATOR))
     admin.provision(operator.kafka, topics.provisioned(system.name for system in settings.systems))
     pipeline.start()
 

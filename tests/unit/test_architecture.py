@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 ADAPTERS = {
     "paramiko": "shared/remote/sftp.py shared/remote/known_hosts.py",
     "ftplib": "shared/remote/ftp.py shared/remote/ftp_client.py shared/remote/ftp_listing.py",
-    "confluent_kafka": "shared/kafka/admin.py shared/kafka/consume.py shared/kafka/produce.py shared/kafka/reach.py",
+    "confluent_kafka": "shared/kafka/admin.py shared/kafka/consume.py shared/kafka/permissions.py "
+    "shared/kafka/produce.py shared/kafka/reach.py",
     "dynaconf": "shared/configuration/layers.py",
     "kazoo": "services/scanner/leader.py",
     "pymysql": "services/mysql_writer/connection.py",
@@ -30,7 +31,7 @@ FETCHER_ORDER = (
     "intake", "download", "worker", "wiring", "__main__", "operate",
 )  # fmt: skip
 """The fetcher's modules and folders: each imports only those before it."""
-AT_MOST_LINES = {"shared": 2000, "configuration": 520, "kafka": 1000, "remote": 2850, "sinks": 1800}
+AT_MOST_LINES = {"shared": 2050, "configuration": 520, "kafka": 1150, "remote": 2850, "sinks": 1800}
 """Lines of code that services share, by folder; a limit for each keeps `shared/` from growing."""
 
 

@@ -198,7 +198,6 @@ DISTRIBUTIONS = {
     "yaml": "PyYAML",
     "prometheus_client": "prometheus-client",
 }
-INDIRECT = {"aiokafka"}  # faust's client, named for its zstd
 
 
 def foreign(module: Path, seen: set[Path]) -> set[str]:
@@ -223,7 +222,7 @@ def foreign(module: Path, seen: set[Path]) -> set[str]:
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_declares_exactly_the_libraries_it_imports(service: str) -> None:
     imported = foreign(ROOT / "services" / service / "__main__.py", set())
-    assert {DISTRIBUTIONS.get(name, name) for name in imported} == declared(service) - INDIRECT
+    assert {DISTRIBUTIONS.get(name, name) for name in imported} == declared(service)
 
 
 def declared(service: str) -> set[str]:

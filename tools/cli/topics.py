@@ -8,8 +8,10 @@ import yaml
 
 from shared import settings, topics
 from shared.kafka import admin
+from shared.kafka.permissions import grant_rights
 from shared.kafka.reach import reach
-from shared.rights import OPERATOR, SERVICES, Right, rights
+from shared.rights import KAFKA_OPERATOR, Right, rights
+from shared.settings import SERVICES
 from tools.cli.output import say, say_lines
 
 app = typer.Typer(no_args_is_help=True, help="Create the Kafka topics, and list the rights that they need.")
@@ -30,10 +32,18 @@ def create_topics() -> None:
 def list_acls(
     form: Annotated[AclForm, typer.Option("--format", help="kafka-acls commands, or KafkaUser manifests")] = "commands",
     prefix: Annotated[str, typer.Option(help="text before each service's name in the names of the users")] = "",
+    apply: Annotated[bool, typer.Option("--apply", help="grant them, by a login that may change rights")] = False,
     cluster: Annotated[str, typer.Option(help="strimzi: name of the Kafka cluster")] = "kafka",
 ) -> None:
     """List the rights that each service needs in Kafka, and no more; new systems need no new rights."""
-    principals = (*SERVICES, OPERATOR)
+    principals = (*SERVICES, KAFKA_OPERATOR)
+    if apply:
+        brokers = settings.load().kafka
+        reach(brokers)
+        for name in principals:
+            grant_rights(brokers, name, f"{prefix}{name}")
+            say(f"granted  {prefix}{name}: {len(rights(name))} rights")
+        return
     if form == "strimzi":
         say_lines(yaml.safe_dump_all((kafka_user(name, prefix, cluster) for name in principals), sort_keys=False))
         return
