@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 CHECK_S = 5.0
-"""How long a change of a file may stay unnoticed where it is looked up often."""
+"""Longest time for which a change of a file stays unnoticed where it is looked up often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class _Snapshot(Generic[T]):
     digest: bytes
     parsed: T
     read_s: float
-    """When the file was last read and had this content."""
+    """The last time at which the file had this content."""
 
 
 class FileSnapshots(Generic[T]):

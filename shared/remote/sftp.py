@@ -5,14 +5,14 @@ A channel has one owner: threads that share a channel take each other's response
 
 import socket
 import struct
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import BinaryIO
 
 import paramiko
 
+from shared.configuration.file_snapshots import CHECK_S
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.remote import sftp_requests as wire
@@ -280,11 +280,14 @@ def _verify(endpoint: Endpoint, key: paramiko.PKey, known_hosts: str) -> None:
         Unreachable: the key is unknown or differs from the known one.
     """
     name = endpoint.host if endpoint.port == 22 else f"[{endpoint.host}]:{endpoint.port}"
-    if known_hosts and not Path(known_hosts).exists():
-        raise Unreachable(f"{endpoint!r}: the known-hosts file {known_hosts} does not exist")
-    known = known_keys(name, known_hosts) if known_hosts else []
-    if any(found.asbytes() == key.asbytes() for found in known):
-        return
+    known: Sequence[paramiko.PKey] = ()
+    for max_age_s in (CHECK_S, 0.0) if known_hosts else ():  # before it refuses a key, it reads the file again
+        try:
+            known = known_keys(name, known_hosts, max_age_s)
+        except FileNotFoundError:
+            raise Unreachable(f"{endpoint!r}: the known-hosts file {known_hosts} does not exist") from None
+        if any(found.asbytes() == key.asbytes() for found in known):
+            return
     shown = f"host key {key.get_name()} {key.fingerprint}"
     if known:
         raise Unreachable(
