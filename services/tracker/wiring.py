@@ -16,7 +16,7 @@ from services.tracker.leases import Leases
 from services.tracker.publisher import PUBLISHER_READER, CyclePublisher
 from services.tracker.settings import TrackerSettings
 from shared import log
-from shared.configuration.file_snapshots import CHECK_S
+from shared.configuration.file_snapshots import COMPARE_AFTER_S
 from shared.crash import exit_on_error
 from shared.cycle_figures import CycleFigures, readable
 from shared.defects import DefectBudget, budget_of
@@ -70,7 +70,7 @@ def expected_elements(watch: Watch, name: str) -> Collection[str]:
     """Returns the elements in a system's inventory; none if it cannot be read, which the scanner reports."""
     system = watch.settings.system(name)
     try:
-        return endpoints(system, CHECK_S).keys() if system else ()
+        return endpoints(system, COMPARE_AFTER_S).keys() if system else ()
     except BadSettings:
         return ()
 

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-CHECK_S = 5.0
+COMPARE_AFTER_S = 5.0
 """Longest time for which a change of a file stays unnoticed where it is looked up often."""
 
 

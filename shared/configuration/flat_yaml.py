@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-Entry = dict[str, Any]
+FlatEntry = dict[str, Any]
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 MERGE = "<<"
 BLOCK_STYLES = frozenset("|>")
@@ -22,7 +22,7 @@ class _UnprovenError(Exception):
     """The file contains something else than flat mappings of texts and lists."""
 
 
-def flat_entries(text: str) -> list[tuple[int, Entry]] | None:
+def flat_entries(text: str) -> list[tuple[int, FlatEntry]] | None:
     """Returns the entries with their line numbers, all scalars as text or None; None if Python must read the file."""
     loader = getattr(yaml, "CSafeLoader", None)  # missing where PyYAML was built without libyaml
     if loader is None or _UNPROVEN.search(text):
@@ -40,7 +40,7 @@ class _FlatEntries:
         self.event = loader.get_event
         self.anchors: dict[str | None, Any] = {}
 
-    def entries(self) -> Iterator[tuple[int, Entry]]:
+    def entries(self) -> Iterator[tuple[int, FlatEntry]]:
         self._expect(yaml.StreamStartEvent)
         self._expect(yaml.DocumentStartEvent)
         root = self._expect(yaml.SequenceStartEvent)
@@ -77,9 +77,9 @@ class _FlatEntries:
             self.anchors[event.anchor] = value
         return value
 
-    def _mapping(self) -> Entry:
-        own: Entry = {}
-        merged: Entry | None = None
+    def _mapping(self) -> FlatEntry:
+        own: FlatEntry = {}
+        merged: FlatEntry | None = None
         while not isinstance(event := self.event(), yaml.MappingEndEvent):
             if self._is_plain(event, MERGE):
                 if merged is not None or event.anchor is not None:
@@ -91,7 +91,7 @@ class _FlatEntries:
                 raise _UnprovenError
         return own if merged is None else {**merged, **own}
 
-    def _merged(self, event: Any) -> Entry:
+    def _merged(self, event: Any) -> FlatEntry:
         found = self.anchors.get(event.anchor) if isinstance(event, yaml.AliasEvent) else None
         if not isinstance(found, dict):
             raise _UnprovenError

@@ -11,7 +11,7 @@ from pathlib import Path
 import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
-from shared.configuration.file_snapshots import CHECK_S, FileSnapshots
+from shared.configuration.file_snapshots import COMPARE_AFTER_S, FileSnapshots
 
 log = logging.getLogger(__name__)
 HASHED = "|1|"
@@ -19,7 +19,7 @@ NumberedLine = tuple[int, str]
 """A line, or its key type and key, with its number."""
 
 
-def known_keys(name: str, file: str, max_age_s: float = CHECK_S) -> Sequence[paramiko.PKey]:
+def known_keys(name: str, file: str, max_age_s: float = COMPARE_AFTER_S) -> Sequence[paramiko.PKey]:
     """Returns the keys that a file holds for a host.
 
     Args:

@@ -4,7 +4,7 @@ from threading import Barrier, Event
 
 import pytest
 
-from shared.configuration.file_snapshots import CHECK_S, FileSnapshots
+from shared.configuration.file_snapshots import COMPARE_AFTER_S, FileSnapshots
 
 
 class Store:
@@ -39,24 +39,24 @@ def test_a_file_is_parsed_once_for_each_content(tmp_path: Path) -> None:
 def test_a_recent_snapshot_is_returned_without_reading_the_file(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.file.write_bytes(b"1")
-    first = store.current(CHECK_S)
+    first = store.current(COMPARE_AFTER_S)
     store.file.unlink()
-    store.now_s += CHECK_S - 0.1
-    assert store.current(CHECK_S) is first
+    store.now_s += COMPARE_AFTER_S - 0.1
+    assert store.current(COMPARE_AFTER_S) is first
     store.now_s += 0.1
     with pytest.raises(FileNotFoundError):
-        store.current(CHECK_S)
+        store.current(COMPARE_AFTER_S)
 
 
 def test_a_comparison_makes_a_snapshot_recent_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.file.write_bytes(b"1")
     first = store.current()
-    store.now_s += 2 * CHECK_S
-    assert store.current(CHECK_S) is first
+    store.now_s += 2 * COMPARE_AFTER_S
+    assert store.current(COMPARE_AFTER_S) is first
     store.file.unlink()
-    store.now_s += CHECK_S / 2
-    assert store.current(CHECK_S) is first
+    store.now_s += COMPARE_AFTER_S / 2
+    assert store.current(COMPARE_AFTER_S) is first
 
 
 def test_many_threads_that_ask_at_once_get_one_snapshot(tmp_path: Path) -> None:
@@ -89,6 +89,6 @@ def test_a_recent_snapshot_is_handed_out_while_another_file_is_parsed(tmp_path: 
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(snapshots.current, tmp_path / "slow")
         assert parsing.wait(10)
-        assert snapshots.current(tmp_path / "quick", CHECK_S) == b"quick"
+        assert snapshots.current(tmp_path / "quick", COMPARE_AFTER_S) == b"quick"
         go_on.set()
         assert slow.result() == b"slow"
