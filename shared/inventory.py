@@ -20,7 +20,17 @@ import yaml
 from shared.configuration.file_snapshots import FileSnapshots
 from shared.configuration.flat_yaml import flat_entries
 from shared.configuration.layers import problem
-from shared.configuration.resolve import Days, Given, Name, Port, ThreadsOrZero, plain_key, resolve_texts, zone
+from shared.configuration.resolve import (
+    Days,
+    Given,
+    Name,
+    Port,
+    SecondsOrZero,
+    ThreadsOrZero,
+    plain_key,
+    resolve_texts,
+    zone,
+)
 from shared.settings import BadSettings, System, secret
 
 Protocol = Literal["sftp", "ftp", "ftps", "ftps-implicit", "local"]
@@ -56,6 +66,10 @@ class Endpoint:
     connections: Annotated[
         ThreadsOrZero, "Largest number of connections to its host in each process; 0: elements.connections-per-host"
     ] = 0
+    idle_s: Annotated[
+        SecondsOrZero,
+        "Seconds after which an unused connection is closed, for elements that allow few; 0: elements.idle_s",
+    ] = 0.0
 
     def __post_init__(self) -> None:
         if self.port == 0:

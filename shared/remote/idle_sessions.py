@@ -20,8 +20,13 @@ class IdleSession:
     since_s: float
 
     def is_stale(self, idle_s: float, now_s: float) -> bool:
-        """Tells whether the session was idle for too long, or its server has closed it."""
-        return now_s - self.since_s >= idle_s or not self.session.alive()
+        """Tells whether the session was idle for too long, or its server has closed it.
+
+        Args:
+            idle_s: the longest time, unless the entry of the element says another one.
+            now_s: the time by the clock of `since_s`.
+        """
+        return now_s - self.since_s >= (self.endpoint.idle_s or idle_s) or not self.session.alive()
 
 
 class IdleSessions:

@@ -226,6 +226,15 @@ def test_a_session_that_is_idle_too_long_is_closed_though_nobody_asks_for_its_ho
     assert [statistics.idle for _, statistics in network.manager.statistics().values()] == [0, 1]
 
 
+def test_an_entry_may_give_up_unused_sessions_sooner() -> None:
+    network = Network(limit=1)
+    for endpoint in (replace(element("a", "h1"), idle_s=1.0), element("b", "h2")):
+        network.visit(endpoint)
+    network.now_s = 1.0
+    network.manager.reap()
+    assert [session.up for session in network.sessions] == [False, True]
+
+
 def test_a_thread_closes_old_sessions_and_ends_with_the_last_one() -> None:
     network = Network(limit=1, idle_s=0.01)
     for _ in range(2):  # the thread starts again
