@@ -7,14 +7,15 @@ scan, up to a number for the whole process. A host that does not respond is not 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from random import random
-from threading import Condition, Event, Lock, Thread, Timer
+from threading import Condition, Event, Lock, Thread
 
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.remote.breaker import Breaker
+from shared.remote.deadlines import Deadlines
 from shared.remote.ftp import connect_ftp
 from shared.remote.idle_sessions import IdleSession, IdleSessions
 from shared.remote.local import LocalSession
@@ -42,35 +43,6 @@ def open_session(endpoint: Endpoint, settings: Remote) -> Session:
             return LocalSession(endpoint.directories(time.time()))
         case _:
             return connect_ftp(endpoint, settings)
-
-
-@contextmanager
-def _deadline(session: Session, endpoint: Endpoint, at_most_s: float | None) -> Iterator[None]:
-    """Aborts a session when the time is over.
-
-    Raises:
-        Unreachable: the session was aborted.
-    """
-    if at_most_s is None:
-        yield
-        return
-    expired = Event()
-
-    def expire() -> None:
-        expired.set()
-        session.abort()
-
-    timer = Timer(at_most_s, expire)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except Exception as error:
-        if expired.is_set():
-            raise Unreachable(f"{endpoint!r}: not finished within {at_most_s:.0f} s, given up") from error
-        raise
-    finally:
-        timer.cancel()
 
 
 @dataclass
@@ -128,7 +100,7 @@ class FtpServiceManager:
     ) -> None:
         """Args: at_most_s: a session lent for longer is aborted, whatever its element does."""
         self.settings = settings
-        self.at_most_s = at_most_s
+        self.deadlines = None if at_most_s is None else Deadlines(at_most_s)
         self.now_s = now_s
         self.connect = connect
         self.lock = Lock()
@@ -148,7 +120,7 @@ class FtpServiceManager:
         session = self._take(host, endpoint)
         began_s = self.now_s()
         try:
-            with _deadline(session, endpoint, self.at_most_s):
+            with self.deadlines.limit(session, endpoint) if self.deadlines else nullcontext():
                 yield session
         except (Hopeless, Denied):
             self._count(host, session, began_s)
