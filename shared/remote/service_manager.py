@@ -25,6 +25,8 @@ from shared.settings import Remote
 
 REAP_S = 5.0
 """Interval of the checks for idle sessions that are too old or closed by their server."""
+FORGET_AFTER_S = 86_400.0
+"""The statistics of a host that nobody asked for are dropped after this time: it may have left the inventory."""
 CHECK_AFTER_S = 15.0
 """A session idle for this long is tested before it is reused: the other end may have disappeared."""
 
@@ -81,6 +83,8 @@ class _Host:
     changed: Condition = field(default_factory=Condition)
     open: int = 0
     """Number of sessions, in use and idle."""
+    used_s: float = 0.0
+    """Time at which a session was last asked for."""
     idle: list[IdleSession] = field(default_factory=list)
     waiting: deque[object] = field(default_factory=deque)
     """Threads waiting for a slot, first come, first served."""
@@ -150,9 +154,13 @@ class FtpServiceManager:
         self.closing.set()
 
     def reap(self) -> None:
-        """Closes the idle sessions that are too old, and those that their server has closed."""
+        """Closes the idle sessions that are too old or that their server has closed, and forgets unused hosts."""
         now_s, idle_s = self.now_s(), self.settings.idle_s
         self._close_all([idle for idle in self.idle.all() if idle.is_stale(idle_s, now_s)])
+        with self.lock:
+            for at, host in list(self.hosts.items()):
+                if now_s - host.used_s >= FORGET_AFTER_S and not host.open and not host.waiting:
+                    del self.hosts[at]
 
     def _close_all(self, sessions: Iterable[IdleSession], *, are_surplus: bool = False) -> None:
         """Closes sessions unless they were taken meanwhile."""
@@ -195,6 +203,7 @@ class FtpServiceManager:
         with self.lock:
             at = endpoint.host, endpoint.port
             host = self.hosts.setdefault(at, _Host(self.settings.connections_per_host))
+            host.used_s = self.now_s()
             if endpoint.connections:
                 host.limit = endpoint.connections  # the last inventory entry that sets a limit wins
             return host

@@ -12,7 +12,7 @@ from shared.inventory import Endpoint
 from shared.remote.breaker import FIRST_PAUSE_S, TOLERATED
 from shared.remote.idle_sessions import IdleSessions
 from shared.remote.local import LocalSession
-from shared.remote.service_manager import CHECK_AFTER_S, FtpServiceManager
+from shared.remote.service_manager import CHECK_AFTER_S, FORGET_AFTER_S, FtpServiceManager
 from shared.remote.session import Denied, LoginRefused
 from shared.settings import Remote
 
@@ -233,6 +233,19 @@ def test_an_entry_may_give_up_unused_sessions_sooner() -> None:
     network.now_s = 1.0
     network.manager.reap()
     assert [session.up for session in network.sessions] == [False, True]
+
+
+def test_a_host_that_nobody_asks_for_is_forgotten_unless_a_session_is_open() -> None:
+    network = Network(limit=1)
+    with network.manager.session(element("busy", "h1")):
+        network.visit(element("gone", "h2"))
+        network.now_s = FORGET_AFTER_S - 1
+        network.visit(element("used", "h3"))
+        network.manager.reap()
+        assert list(network.manager.statistics()) == ["h1:22", "h2:22", "h3:22"]
+        network.now_s = FORGET_AFTER_S
+        network.manager.reap()
+        assert list(network.manager.statistics()) == ["h1:22", "h3:22"]
 
 
 def test_a_thread_closes_old_sessions_and_ends_with_the_last_one() -> None:
