@@ -87,6 +87,15 @@ class Endpoint:
     def login_password(self) -> str:
         return secret(self.password, self.password_file)
 
+    @property
+    def login(self) -> tuple[object, ...]:
+        """All that a session depends on: elements behind one host that have it in common share their sessions."""
+        return (
+            *(self.protocol, self.host, self.port, self.username, self.password, self.password_file, self.key_file),
+            *(self.passphrase_file, self.agent, self.legacy_algorithms, self.active_mode, self.time_zone),
+            self.directory if self.protocol == "local" else "",
+        )
+
     def directories(self, now_s: float) -> Sequence[bytes]:
         """Returns the directories to list now, the newest first."""
         named = [part.strip() for part in self.directory.split(",")]

@@ -228,9 +228,9 @@ class FtpServiceManager:
         return True
 
     def _reserve_slot(self, host: _Host, endpoint: Endpoint) -> IdleSession | None:
-        """Returns an idle session of this endpoint, or None after reserving a slot for a new connection.
+        """Returns an idle session with this endpoint's login, or None after reserving a slot for a new connection.
 
-        If all slots are taken, the oldest idle session of another endpoint is closed to free one.
+        If all slots are taken, the oldest idle session of another login is closed to free one.
 
         Raises:
             Unreachable: the breaker of the host is open, or no slot became free in time.
@@ -257,8 +257,9 @@ class FtpServiceManager:
         return host.open < host.limit or bool(host.idle)
 
     def _occupy(self, host: _Host, endpoint: Endpoint) -> IdleSession | None:
-        """Takes this endpoint's newest idle session, or a slot. The caller has checked that one is available."""
-        mine = next((idle for idle in reversed(host.idle) if idle.endpoint == endpoint), None)
+        """Takes the newest idle session of this login, or a slot. The caller has checked that one is available."""
+        login = endpoint.login
+        mine = next((idle for idle in reversed(host.idle) if idle.endpoint.login == login), None)
         if mine is not None:
             self._take_idle(host, mine)
             return mine

@@ -110,6 +110,19 @@ def test_another_elements_idle_session_makes_place() -> None:
     assert len(network.sessions) == 3
 
 
+def test_elements_behind_one_host_that_have_one_login_share_its_sessions() -> None:
+    network = Network(limit=2)
+    for number in range(5):
+        network.visit(Endpoint(name=f"e{number}", host="oss", username="pm", directory=f"/{number}", aliases=("x",)))
+    assert len(network.sessions) == 1
+    for change in ({"password": "other"}, {"username": "b"}, {"key_file": "k"}, {"time_zone": "Asia/Tokyo"}):
+        network.visit(replace(Endpoint(name="e", host="oss", username="pm"), **change))  # type: ignore[arg-type]
+    assert len(network.sessions) == 5
+    network.visit(Endpoint(name="a", protocol="local", host="oss", port=22, directory="/a"))
+    network.visit(Endpoint(name="b", protocol="local", host="oss", port=22, directory="/a/b"))
+    assert len(network.sessions) == 7
+
+
 def test_hosts_do_not_wait_for_each_other() -> None:
     network = Network(limit=1)
     with network.manager.session(element("a", "h1")), network.manager.session(element("b", "h2")):
