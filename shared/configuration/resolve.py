@@ -96,7 +96,7 @@ def resolve_texts(cls: type[_T], found: Mapping[str, Any], where: str, joint: st
     types = _bare_types(cls)  # type: ignore[arg-type] # a class is hashable
     try:
         given = {name: _prepared(value, kind) for key, value in found.items() for name, kind in [types[plain_key(key)]]}
-        if not any(map(_is_half_a_character, given.values())):
+        if len(given) == len(found) and not any(map(_is_half_a_character, given.values())):
             return msgspec.convert(given, cls, strict=False)
     except (KeyError, msgspec.ValidationError):
         pass
