@@ -328,3 +328,30 @@ def test_a_closed_pool_keeps_no_session_and_may_be_used_again() -> None:
     network.visit(element("a"))
     assert network.open() == 1
     network.manager.close()
+
+
+def test_no_session_is_closed_while_it_is_lent_whatever_is_closed_around_it() -> None:
+    network, hosts, stop = Network(limit=2, idle_connections=5), 20, Event()
+
+    def visit(number: int) -> None:
+        for _ in range(3):  # the second and third time, the session is often still there
+            with network.manager.session(element(f"e{number % 3}", host=f"h{number % hosts}")) as session:
+                assert session.alive()
+                network.now_s += IDLE_S / 100
+                assert session.alive()
+
+    def reap() -> None:
+        while not stop.is_set():
+            network.manager.reap()
+
+    with ThreadPoolExecutor(9) as pool:
+        reaping = pool.submit(reap)
+        list(pool.map(visit, range(1500)))
+        stop.set()
+        reaping.result()
+    states = [statistics for _, statistics in network.manager.statistics().values()]
+    assert sum(one.connected + one.reused for one in states) == 4500
+    assert sum(one.reused for one in states) > 0
+    assert sum(one.evicted for one in states) > 0
+    assert [one.in_use for one in states] == [0] * hosts
+    assert network.open() == sum(one.idle for one in states) <= 5
