@@ -9,19 +9,34 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import yaml
 
+from shared.configuration.file_snapshots import FileSnapshots
+from shared.configuration.flat_yaml import flat_entries
 from shared.configuration.layers import problem
-from shared.configuration.resolve import Days, Given, Name, Port, ThreadsOrZero, plain_key, resolve, zone
+from shared.configuration.resolve import (
+    Days,
+    Given,
+    Name,
+    Port,
+    SecondsOrZero,
+    ThreadsOrZero,
+    plain_key,
+    resolve_texts,
+    zone,
+)
 from shared.settings import BadSettings, System, secret
 
 Protocol = Literal["sftp", "ftp", "ftps", "ftps-implicit", "local"]
 PROTOCOL_PORTS: Mapping[Protocol, int] = {"sftp": 22, "ftp": 21, "ftps": 21, "ftps-implicit": 990, "local": 0}
 RANGE = "range"
+CONTROL_CHARACTERS = re.compile("[\x00-\x1f]")
 MOST_NUMBERS = 100_000
 """Limit of the numbers in one range; more are probably a mistake."""
 
@@ -51,13 +66,17 @@ class Endpoint:
     connections: Annotated[
         ThreadsOrZero, "Largest number of connections to its host in each process; 0: elements.connections-per-host"
     ] = 0
+    idle_s: Annotated[
+        SecondsOrZero,
+        "Seconds after which an unused connection is closed, for elements that allow few; 0: elements.idle_s",
+    ] = 0.0
 
     def __post_init__(self) -> None:
         if self.port == 0:
             object.__setattr__(self, "port", PROTOCOL_PORTS[self.protocol])
         zone(self.time_zone)
         for field in ("name", "host", "username", "password", "directory"):
-            if any(ord(one) < 32 for one in getattr(self, field)):
+            if CONTROL_CHARACTERS.search(getattr(self, field)):
                 raise BadSettings(f"{field} must not contain control characters, such as line ends")
 
     @property
@@ -68,11 +87,22 @@ class Endpoint:
     def login_password(self) -> str:
         return secret(self.password, self.password_file)
 
+    @property
+    def login(self) -> tuple[object, ...]:
+        """All that a session depends on: elements behind one host that have it in common share their sessions."""
+        return (
+            *(self.protocol, self.host, self.port, self.username, self.password, self.password_file, self.key_file),
+            *(self.passphrase_file, self.agent, self.legacy_algorithms, self.active_mode, self.time_zone),
+            self.directory if self.protocol == "local" else "",
+        )
+
     def directories(self, now_s: float) -> Sequence[bytes]:
         """Returns the directories to list now, the newest first."""
-        today = datetime.fromtimestamp(now_s, self.zone)
-        days = [today - timedelta(days=n) for n in range(self.days_back + 1)]
-        named = [day.strftime(part.strip()) for day in days for part in self.directory.split(",")]
+        named = [part.strip() for part in self.directory.split(",")]
+        if "%" in self.directory:
+            today = datetime.fromtimestamp(now_s, self.zone)
+            days = [today - timedelta(days=n) for n in range(self.days_back + 1)]
+            named = [day.strftime(part) for day in days for part in named]
         return [directory.encode() for directory in dict.fromkeys(named)]
 
     def element(self, unique_id: str) -> str:
@@ -84,8 +114,20 @@ class Endpoint:
         return f"Endpoint({self.name}, {self.protocol}://{self.username}@{self.host}:{self.port}{self.directory})"
 
 
-def endpoints(system: System) -> Mapping[str, Endpoint]:
-    """Returns a system's endpoints by name.
+@dataclass(frozen=True, slots=True)
+class _Inventory:
+    """The content of a file: the endpoints by name, or the reason why it is invalid."""
+
+    endpoints: Mapping[str, Endpoint]
+    refusal: str = ""
+
+
+def endpoints(system: System, max_age_s: float = 0.0) -> Mapping[str, Endpoint]:
+    """Returns a system's endpoints by name: the same immutable snapshot as long as the file's content is the same.
+
+    Args:
+        system: the system.
+        max_age_s: a snapshot that was compared with the file within this time is returned without reading the file.
 
     Raises:
         BadSettings: the file is missing, or an entry is invalid or a duplicate.
@@ -93,33 +135,52 @@ def endpoints(system: System) -> Mapping[str, Endpoint]:
     if not system.inventory:
         raise BadSettings(f"{system.name}: no inventory; set `{system.name}: {{inventory: FILE}}`, YAML or CSV")
     file = Path(system.inventory)
+    try:
+        found = _SNAPSHOTS.current(file, max_age_s)
+    except OSError as error:
+        raise BadSettings(f"{file}: {error.strerror or error}") from error
+    if found.refusal:
+        raise BadSettings(found.refusal)
+    return found.endpoints
+
+
+def _inventory(file: Path, content: bytes) -> _Inventory:
+    try:
+        return _Inventory(MappingProxyType(_endpoints(file, content)))
+    except BadSettings as error:
+        return _Inventory({}, str(error))
+
+
+_SNAPSHOTS = FileSnapshots(_inventory)
+
+
+def _endpoints(file: Path, content: bytes) -> dict[str, Endpoint]:
     found: dict[str, Endpoint] = {}
-    for line, entry in _entries(file):
+    for line, entry in _entries(file, content):
         for one in expanded(entry, f"{file} line {line}"):
-            endpoint = resolve(Endpoint, one, f"{file} line {line}", joint=": ")
+            endpoint = resolve_texts(Endpoint, one, f"{file} line {line}", joint=": ")
             if endpoint.name in found:
                 raise BadSettings(f"{file} line {line}: {endpoint.name} is listed twice")
             found[endpoint.name] = endpoint
     return found
 
 
-def _entries(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _entries(file: Path, content: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yields entries with their line numbers; all values are text, so that a name like 00123 stays unchanged."""
     try:
-        yield from _csv(file) if file.suffix == ".csv" else _yaml(file)
-    except OSError as error:
-        raise BadSettings(f"{file}: {error.strerror or error}") from error
-    except (yaml.YAMLError, csv.Error, UnicodeDecodeError, RecursionError) as error:
+        yield from _csv(file, content) if file.suffix == ".csv" else _yaml(file, content)
+    except BadSettings:
+        raise
+    except (yaml.YAMLError, csv.Error, ValueError, OverflowError, RecursionError) as error:
         raise BadSettings(f"{file}{problem(error)}") from None
 
 
-def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.DictReader(lines)
-        for row in reader:
-            if any(row.pop(None, None) or ()):  # csv collects them under None
-                raise BadSettings(f"{file} line {reader.line_num}: more fields than column names in the first line")
-            yield reader.line_num, {key: Given(value) for key, value in row.items() if value}
+def _csv(file: Path, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(TextIOWrapper(BytesIO(content), encoding="utf-8-sig", newline=""))
+    for row in reader:
+        if any(row.pop(None, None) or ()):  # csv collects them under None
+            raise BadSettings(f"{file} line {reader.line_num}: more fields than column names in the first line")
+        yield reader.line_num, {key: Given(value) for key, value in row.items() if value}
 
 
 class _TextLoader(yaml.SafeLoader):
@@ -131,8 +192,15 @@ class _TextLoader(yaml.SafeLoader):
     }
 
 
-def _yaml(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    loader = _TextLoader(file.read_text(encoding="utf-8"))
+def _yaml(file: Path, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+    text = TextIOWrapper(BytesIO(content), encoding="utf-8").read()
+    entries = flat_entries(text)
+    for line, entry in _entries_by_python(file, text) if entries is None else entries:
+        yield line, {key: Given(value) if isinstance(value, str) else value for key, value in entry.items()}
+
+
+def _entries_by_python(file: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    loader = _TextLoader(text)
     try:
         root = loader.get_single_node()
         if not isinstance(root, yaml.SequenceNode):
@@ -142,7 +210,7 @@ def _yaml(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             entry = loader.construct_object(node, deep=True)
             if not isinstance(entry, dict):
                 raise BadSettings(f"{file} line {line}: an element must be a mapping of keys and values")
-            yield line, {key: Given(value) if isinstance(value, str) else value for key, value in entry.items()}
+            yield line, entry
     finally:
         loader.dispose()
 

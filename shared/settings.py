@@ -56,6 +56,13 @@ class Remote:
     connections_per_host: Annotated[
         Threads, "Largest number of connections per host in each process, however many elements the host serves"
     ] = 8
+    idle_s: Annotated[
+        Seconds, "Seconds after which an unused connection is closed; longer than the interval between two scans"
+    ] = 900.0
+    idle_connections: Annotated[
+        NumberOrZero,
+        "Largest number of unused connections in each process, over all hosts; the least recently used are closed",
+    ] = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

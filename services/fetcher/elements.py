@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from threading import Lock
 from zoneinfo import ZoneInfo
 
 from shared.errors import Unreachable
@@ -24,8 +23,8 @@ class ConfiguredElements:
         """Args: settings: returns the current settings."""
         self.settings = settings
         self.manager = FtpServiceManager(settings().elements)
-        self.inventories: dict[System, Mapping[str, Endpoint]] = {}
-        self.lock = Lock()
+        self.inventories: dict[str, Mapping[str, Endpoint]] = {}
+        """Inventory file -> its endpoints by name; read without a lock."""
 
     @contextmanager
     def session(self, file: File) -> Iterator[Session]:
@@ -50,18 +49,18 @@ class ConfiguredElements:
         return dict.fromkeys(endpoint.aliases, endpoint.name)
 
     def forget(self) -> None:
-        """Makes the next use of each inventory read it again, as its file may have changed."""
-        with self.lock:
-            self.inventories.clear()
+        """Makes the next use of each inventory compare it with its file; what did not change is not parsed again."""
+        self.inventories = {}
 
     def _endpoint(self, file: File) -> Endpoint:
         system = self.system(file)
-        with self.lock:
-            if file.endpoint not in self.inventories.get(system, {}):
-                self.inventories[system] = self._read_inventory(system)  # the scanner may have read a newer one
-            if file.endpoint not in self.inventories[system]:
-                raise Unreachable(f"{system.name}: element {file.endpoint!r} is not in the inventory")
-            return self.inventories[system][file.endpoint]
+        found = self.inventories.get(system.inventory, {}).get(file.endpoint)
+        if found is None:  # not compared yet, or the scanner has read a newer one
+            inventory = self.inventories[system.inventory] = self._read_inventory(system)
+            found = inventory.get(file.endpoint)
+        if found is None:
+            raise Unreachable(f"{system.name}: element {file.endpoint!r} is not in the inventory")
+        return found
 
     @staticmethod
     def _read_inventory(system: System) -> Mapping[str, Endpoint]:

@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+from collections.abc import Collection
 from functools import partial
 from itertools import chain
 from threading import Event, Thread
@@ -15,6 +16,7 @@ from services.tracker.leases import Leases
 from services.tracker.publisher import PUBLISHER_READER, CyclePublisher
 from services.tracker.settings import TrackerSettings
 from shared import log
+from shared.configuration.file_snapshots import COMPARE_AFTER_S
 from shared.configuration.kafka import Kafka
 from shared.crash import exit_on_error
 from shared.cycle_figures import CycleFigures, readable
@@ -66,13 +68,13 @@ def publish_cycles(watch: Watch, own: TrackerSettings, budget: DefectBudget, hea
         ).run(Event())
 
 
-def expected_elements(watch: Watch, name: str) -> list[str]:
+def expected_elements(watch: Watch, name: str) -> Collection[str]:
     """Returns the elements in a system's inventory; none if it cannot be read, which the scanner reports."""
     system = watch.settings.system(name)
     try:
-        return sorted(endpoints(system)) if system else []
+        return endpoints(system, COMPARE_AFTER_S).keys() if system else ()
     except BadSettings:
-        return []
+        return ()
 
 
 def published_figures(brokers: Kafka) -> dict[tuple[str, int], CycleFigures]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -31,6 +31,7 @@ SecondsOrZero = Annotated[float, Meta(ge=0, le=10**9)]
 
 HIGH = 10**9
 """Limits of at least this size only exclude absurd values, and error messages do not mention them."""
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 YES_OR_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 
 
@@ -80,6 +81,35 @@ def resolve(cls: type[_T], found: Any, where: str, joint: str = ".") -> _T:
         raise BadSettings(f"{where}: {error}") from None
 
 
+def resolve_texts(cls: type[_T], found: Mapping[str, Any], where: str, joint: str = ".") -> _T:
+    """Returns what `resolve` returns, by one conversion of the whole section.
+
+    Args:
+        cls: as for `resolve`, like the others.
+        found: values by key, each text (`Given`), a list of texts, or None. `resolve` words the error of a wrong one.
+        where: name of the section.
+        joint: text between that name and a key.
+
+    Raises:
+        BadSettings: a key is unknown or missing, or a value is invalid.
+    """
+    types = _bare_types(cls)  # type: ignore[arg-type] # a class is hashable
+    try:
+        given = {name: _prepared(value, kind) for key, value in found.items() for name, kind in [types[plain_key(key)]]}
+        if len(given) == len(found) and not any(map(_is_half_a_character, given.values())):
+            return msgspec.convert(given, cls, strict=False)
+    except (KeyError, msgspec.ValidationError):
+        pass
+    return resolve(cls, found, where, joint)
+
+
+@cache
+def _bare_types(cls: Any) -> dict[str, tuple[str, Any]]:
+    """Returns the name and type of each field of a class by the spellings of its key."""
+    known, types = _keys(cls)
+    return {spelling: (field.name, _bare(types[field.name])) for spelling, field in known.items()}
+
+
 @cache
 def _keys(cls: Any) -> tuple[dict[str, Field[Any]], dict[str, Any]]:
     """Returns the fields of a class by the spellings of their keys, and their types by name."""
@@ -108,6 +138,8 @@ def checked(value: Any, kind: Any, where: str) -> Any:
 
 def _prepared(value: Any, kind: Any) -> Any:
     """Converts values that may have several forms to the one that msgspec accepts; returns others unchanged."""
+    if kind is str and isinstance(value, str):
+        return str(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and (kind is str or get_origin(kind) is tuple):
         value = str(value)  # YAML returns a password of digits as a number
     if get_origin(kind) is Mapping and isinstance(value, Mapping):
@@ -139,7 +171,7 @@ def _parts(text: str) -> list[str]:
 def _is_half_a_character(value: Any) -> bool:
     """Returns True if a text, or one in a list, can be written by no encoding."""
     texts = value if isinstance(value, list) else [value]
-    return any("\ud800" <= one <= "\udfff" for text in texts if isinstance(text, str) for one in text)
+    return any(_HALF_A_CHARACTER.search(text) for text in texts if isinstance(text, str) and not text.isascii())
 
 
 def _bare(kind: Any) -> Any:
@@ -209,6 +241,7 @@ def _kind(value: Any) -> str:
     return next((name for kind, name in kinds.items() if isinstance(value, kind)), f"a {type(value).__name__}")
 
 
+@lru_cache(maxsize=4096, typed=True)
 def plain_key(key: object) -> str:
     """Returns a key in the one spelling used to compare keys."""
     return re.sub("[^a-z0-9]", "", str(key).lower())

@@ -25,7 +25,7 @@ SURE = 2
 """Refusals until one counts: a client that is closed during a handshake may report one that is none."""
 LOG_LEVEL = 2
 """Lowest severity of librdkafka's own lines: less severe errors are logged as events."""
-LOOK_S = 0.5
+ASK_S = 0.5
 LOG_EVERY_S = 30.0
 WITHIN_S = 10.0
 
@@ -47,7 +47,7 @@ def reach(brokers: Kafka, within_s: float = WITHIN_S) -> int:
     until_s = monotonic() + within_s
     while True:
         try:
-            return len(admin.list_topics(timeout=LOOK_S).brokers)
+            return len(admin.list_topics(timeout=ASK_S).brokers)
         except KafkaException:
             admin.poll(0)  # delivers the callbacks, which list_topics does not
         refused = [error for error in told if error.code() in LOGIN | TLS]

@@ -124,7 +124,12 @@ class FtpSession(Owned):
     def alive(self) -> bool:
         """Tells whether the idle connection is open. It is readable after the server has closed it or sent a reply."""
         control = self.client.sock
-        return control is not None and control.fileno() >= 0 and not select.select([control], [], [], 0)[0]
+        number = -1 if control is None else control.fileno()
+        if number < 0:
+            return False
+        readable = select.poll()  # select.select refuses file descriptors from 1024 on
+        readable.register(number, select.POLLIN)
+        return not readable.poll(0)
 
     def check(self) -> None:
         with self._foreign(b"."):

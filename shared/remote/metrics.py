@@ -24,6 +24,9 @@ HOSTS = {
     "waited": _of_host("counter", "session_waits_total", "Waits for a connection because all were in use."),
     "gave_up": _of_host("counter", "session_waits_failed_total", "Waits for a connection longer than elements.wait_s."),
     "found_dead": _of_host("counter", "sessions_found_dead_total", "Idle connections that did not respond to a check."),
+    "evicted": _of_host(
+        "counter", "sessions_evicted_total", "Idle connections closed because of elements.idle_connections."
+    ),
     "in_use_s": _of_host("counter", "session_seconds_total", "Seconds that connections were in use, summed."),
     "in_use": _of_host("gauge", "sessions_in_use", "Connections in use now."),
     "idle": _of_host("gauge", "sessions_idle", "Idle connections that can be used again."),

@@ -1,28 +1,32 @@
 """FtpServiceManager: the pool of sessions with elements, for the scanner and the fetcher.
 
-The number of connections is bounded per host, however many elements a host serves. Idle sessions are reused. A host
-that does not respond is not contacted for a while.
+The number of connections is bounded per host, however many elements a host serves. Idle sessions are kept for the next
+scan, up to a number for the whole process. A host that does not respond is not contacted for a while.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from random import random
-from threading import Condition, Event, Lock, Timer
+from threading import Condition, Event, Lock, Thread
 
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.remote.breaker import Breaker
+from shared.remote.deadlines import Deadlines
 from shared.remote.ftp import connect_ftp
+from shared.remote.idle_sessions import IdleSession, IdleSessions
 from shared.remote.local import LocalSession
 from shared.remote.session import Denied, LoginRefused, Session, Traffic
 from shared.remote.sftp import connect_sftp
 from shared.settings import Remote
 
-IDLE_S = 60.0
-"""An idle session is closed after this time."""
+REAP_S = 5.0
+"""Interval of the checks for idle sessions that are too old or closed by their server."""
+FORGET_AFTER_S = 86_400.0
+"""The statistics of a host that nobody asked for are dropped after this time: it may have left the inventory."""
 CHECK_AFTER_S = 15.0
 """A session idle for this long is tested before it is reused: the other end may have disappeared."""
 
@@ -43,35 +47,6 @@ def open_session(endpoint: Endpoint, settings: Remote) -> Session:
             return connect_ftp(endpoint, settings)
 
 
-@contextmanager
-def _deadline(session: Session, endpoint: Endpoint, at_most_s: float | None) -> Iterator[None]:
-    """Aborts a session when the time is over.
-
-    Raises:
-        Unreachable: the session was aborted.
-    """
-    if at_most_s is None:
-        yield
-        return
-    expired = Event()
-
-    def expire() -> None:
-        expired.set()
-        session.abort()
-
-    timer = Timer(at_most_s, expire)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except Exception as error:
-        if expired.is_set():
-            raise Unreachable(f"{endpoint!r}: not finished within {at_most_s:.0f} s, given up") from error
-        raise
-    finally:
-        timer.cancel()
-
-
 @dataclass
 class HostStatistics:
     """Counts for one host since the process started."""
@@ -87,6 +62,8 @@ class HostStatistics:
     """Waits for a slot that timed out."""
     found_dead: int = 0
     """Idle sessions that did not respond to a check."""
+    evicted: int = 0
+    """Idle sessions closed because the process had too many."""
     in_use_s: float = 0.0
     in_use: int = 0
     """Sessions in use now."""
@@ -99,13 +76,6 @@ class HostStatistics:
 
 
 @dataclass
-class _Idle:
-    endpoint: Endpoint
-    since_s: float
-    session: Session
-
-
-@dataclass
 class _Host:
     """State shared by the sessions of one host."""
 
@@ -113,7 +83,9 @@ class _Host:
     changed: Condition = field(default_factory=Condition)
     open: int = 0
     """Number of sessions, in use and idle."""
-    idle: list[_Idle] = field(default_factory=list)
+    used_s: float = 0.0
+    """Time at which a session was last asked for."""
+    idle: list[IdleSession] = field(default_factory=list)
     waiting: deque[object] = field(default_factory=deque)
     """Threads waiting for a slot, first come, first served."""
     breaker: Breaker = field(default_factory=Breaker)
@@ -132,11 +104,14 @@ class FtpServiceManager:
     ) -> None:
         """Args: at_most_s: a session lent for longer is aborted, whatever its element does."""
         self.settings = settings
-        self.at_most_s = at_most_s
+        self.deadlines = None if at_most_s is None else Deadlines(at_most_s)
         self.now_s = now_s
         self.connect = connect
         self.lock = Lock()
         self.hosts: dict[tuple[str, int], _Host] = {}
+        self.idle = IdleSessions(settings.idle_connections)
+        self.reaper: Thread | None = None
+        self.closing = Event()
 
     @contextmanager
     def session(self, endpoint: Endpoint) -> Iterator[Session]:
@@ -149,7 +124,7 @@ class FtpServiceManager:
         session = self._take(host, endpoint)
         began_s = self.now_s()
         try:
-            with _deadline(session, endpoint, self.at_most_s):
+            with self.deadlines.limit(session, endpoint) if self.deadlines else nullcontext():
                 yield session
         except (Hopeless, Denied):
             self._count(host, session, began_s)
@@ -175,17 +150,60 @@ class FtpServiceManager:
 
     def close(self) -> None:
         """Closes the idle sessions. Sessions in use are not affected."""
-        for host in self.hosts.values():
+        self._close_all(self.idle.all())
+        self.closing.set()
+
+    def reap(self) -> None:
+        """Closes the idle sessions that are too old or that their server has closed, and forgets unused hosts."""
+        now_s, idle_s = self.now_s(), self.settings.idle_s
+        self._close_all([idle for idle in self.idle.all() if idle.is_stale(idle_s, now_s)])
+        with self.lock:
+            for at, host in list(self.hosts.items()):
+                if now_s - host.used_s >= FORGET_AFTER_S and not host.open and not host.waiting:
+                    del self.hosts[at]
+
+    def _close_all(self, sessions: Iterable[IdleSession], *, are_surplus: bool = False) -> None:
+        """Closes sessions unless they were taken meanwhile."""
+        for idle in sessions:
+            host = self.hosts[idle.host]
             with host.changed:
-                for idle in host.idle:
-                    idle.session.close()
-                host.open -= len(host.idle)
-                host.idle.clear()
+                if idle in host.idle:
+                    self._close_idle(host, idle)
+                    host.statistics.evicted += are_surplus
+                    host.changed.notify_all()
+
+    def _close_idle(self, host: _Host, idle: IdleSession) -> None:
+        """Closes an idle session and frees its slot. The caller holds the host's lock."""
+        self._take_idle(host, idle)
+        host.open -= 1
+        idle.session.close()
+
+    def _take_idle(self, host: _Host, idle: IdleSession) -> None:
+        host.idle.remove(idle)
+        self.idle.remove(idle)
+
+    def _start_reaper(self) -> None:
+        """Starts the thread that closes old sessions, whose hosts may never be asked for again."""
+        with self.lock:
+            if self.reaper is None or not self.reaper.is_alive():
+                self.reaper = Thread(target=self._reap_until_empty, name="idle sessions", daemon=True)
+                self.reaper.start()
+
+    def _reap_until_empty(self) -> None:
+        while True:
+            self.closing.wait(min(REAP_S, self.settings.idle_s))
+            self.closing.clear()
+            self.reap()
+            with self.lock:
+                if not self.idle.all():
+                    self.reaper = None
+                    return
 
     def _host(self, endpoint: Endpoint) -> _Host:
         with self.lock:
             at = endpoint.host, endpoint.port
             host = self.hosts.setdefault(at, _Host(self.settings.connections_per_host))
+            host.used_s = self.now_s()
             if endpoint.connections:
                 host.limit = endpoint.connections  # the last inventory entry that sets a limit wins
             return host
@@ -209,10 +227,10 @@ class FtpServiceManager:
             return False
         return True
 
-    def _reserve_slot(self, host: _Host, endpoint: Endpoint) -> _Idle | None:
-        """Returns an idle session of this endpoint, or None after reserving a slot for a new connection.
+    def _reserve_slot(self, host: _Host, endpoint: Endpoint) -> IdleSession | None:
+        """Returns an idle session with this endpoint's login, or None after reserving a slot for a new connection.
 
-        If all slots are taken, the oldest idle session of another endpoint is closed to free one.
+        If all slots are taken, the oldest idle session of another login is closed to free one.
 
         Raises:
             Unreachable: the breaker of the host is open, or no slot became free in time.
@@ -238,18 +256,18 @@ class FtpServiceManager:
         self._close_stale(host)
         return host.open < host.limit or bool(host.idle)
 
-    def _occupy(self, host: _Host, endpoint: Endpoint) -> _Idle | None:
-        """Takes an idle session of this endpoint, or a slot. The caller has checked that one is available."""
-        mine = next((idle for idle in host.idle if idle.endpoint == endpoint), None)
+    def _occupy(self, host: _Host, endpoint: Endpoint) -> IdleSession | None:
+        """Takes the newest idle session of this login, or a slot. The caller has checked that one is available."""
+        login = endpoint.login
+        mine = next((idle for idle in reversed(host.idle) if idle.endpoint.login == login), None)
         if mine is not None:
-            host.idle.remove(mine)
+            self._take_idle(host, mine)
             return mine
         if not host.breaker.may_try(self.now_s()):
             host.statistics.refused += 1
             raise Unreachable(f"{endpoint!r}: paused after {host.breaker.failures} consecutive failures, retried later")
         if host.open >= host.limit:
-            host.idle.pop(0).session.close()
-            host.open -= 1
+            self._close_idle(host, host.idle[0])
         host.open += 1
         return None
 
@@ -272,10 +290,9 @@ class FtpServiceManager:
         return session
 
     def _close_stale(self, host: _Host) -> None:
-        for idle in [i for i in host.idle if self.now_s() - i.since_s >= IDLE_S or not i.session.alive()]:
-            host.idle.remove(idle)
-            host.open -= 1
-            idle.session.close()
+        now_s, idle_s = self.now_s(), self.settings.idle_s
+        for idle in [idle for idle in host.idle if idle.is_stale(idle_s, now_s)]:
+            self._close_idle(host, idle)
 
     def _count(self, host: _Host, session: Session, began_s: float) -> None:
         with host.changed:
@@ -284,9 +301,13 @@ class FtpServiceManager:
         session.traffic = Traffic()
 
     def _give_back(self, host: _Host, endpoint: Endpoint, session: Session) -> None:
+        idle = IdleSession(endpoint, (endpoint.host, endpoint.port), session, self.now_s())
         with host.changed:
-            host.idle.append(_Idle(endpoint, self.now_s(), session))
+            host.idle.append(idle)
+            self.idle.add(idle)
             host.changed.notify_all()
+        self._close_all(self.idle.surplus(), are_surplus=True)
+        self._start_reaper()
 
     @staticmethod
     def _discard(host: _Host, session: Session) -> None:

@@ -1,6 +1,7 @@
 """One interface over every protocol: the same tests run against real servers whose folder the test can see."""
 
 import os
+import select
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +13,11 @@ import pytest
 
 from shared.errors import Unreachable
 from shared.inventory import Endpoint
+from shared.remote.ftp import FtpSession
 from shared.remote.listing import NOT_REGULAR
 from shared.remote.service_manager import FtpServiceManager, open_session
 from shared.remote.session import MORE_IN_MEMORY, Denied, Entry, Gone, LoginRefused, Longer, OddEntry, Session
+from shared.remote.sftp import LOOK_S, SftpSession
 from shared.settings import Remote
 from tests.fakes.elements import PROTOCOLS, Element, free_port
 
@@ -290,7 +293,7 @@ def look_until_cut(manager: FtpServiceManager, element: Element) -> None:
 
 def test_the_pool_hands_out_an_idle_session_again_but_not_one_that_is_too_old(element: Element) -> None:
     now = [0.0]
-    manager = FtpServiceManager(element.settings, now_s=lambda: now[0])
+    manager = FtpServiceManager(replace(element.settings, idle_s=60.0), now_s=lambda: now[0])
     sessions = []
     for at in (0.0, 59.0, 200.0):
         now[0] = at
@@ -298,6 +301,43 @@ def test_the_pool_hands_out_an_idle_session_again_but_not_one_that_is_too_old(el
             sessions.append(session)
     assert sessions[0] is sessions[1] is not sessions[2]
     manager.close()
+
+
+def test_an_idle_session_that_the_server_closed_is_replaced_and_the_element_does_not_fail(element: Element) -> None:
+    if element.endpoint.protocol == "local":
+        return  # has no line
+    manager = FtpServiceManager(element.settings)
+    with manager.session(element.endpoint) as first:
+        first.check()
+    element.cut()
+    wait_until_closed(first)
+    with manager.session(element.endpoint) as second:
+        second.check()
+    assert second is not first
+    ((state, statistics),) = manager.statistics().values()
+    assert (state, statistics.connected, statistics.failed) == ("closed", 2, 0)
+    manager.close()
+
+
+def wait_until_closed(session: Session) -> None:
+    """Waits for the end of a connection that the server has cut."""
+    if isinstance(session, SftpSession):
+        session.transport.join(10)
+    if isinstance(session, FtpSession):
+        assert session.client.sock is not None
+        assert select.select([session.client.sock], [], [], 10)[0]
+    assert not session.alive()
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_an_sftp_session_ends_at_once_though_its_thread_seldom_wakes_up(element: Element, end: str) -> None:
+    session = open_session(element.endpoint, element.settings)
+    if isinstance(session, SftpSession):
+        assert session.transport.is_alive()
+        getattr(session, end)()
+        session.transport.join(LOOK_S / 2)
+        assert not session.transport.is_alive()
+    session.close()
 
 
 @pytest.fixture

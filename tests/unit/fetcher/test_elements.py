@@ -29,6 +29,18 @@ def test_the_aliases_of_a_files_element_are_those_of_the_inventory_as_it_is_now(
     elements.close()
 
 
+def test_an_element_that_was_added_is_found_at_once_and_one_that_is_unknown_ends_nothing(tmp_path: Path) -> None:
+    inventory, config = tmp_path / "4ga.yaml", tmp_path / "pmflow.yaml"
+    config.write_text(f"4ga: {{inventory: {inventory}}}")
+    inventory.write_text("- {name: e2}\n")
+    elements = ConfiguredElements(lambda: load((config,)))
+    with pytest.raises(Unreachable, match="'e1'"):
+        elements.zone(FILE)
+    inventory.write_text("- {name: e1}\n- {name: e2}\n")
+    assert elements.zone(FILE).key == "UTC"
+    elements.close()
+
+
 def test_a_files_zone_is_that_of_its_element(tmp_path: Path) -> None:
     inventory, config = tmp_path / "4ga.yaml", tmp_path / "pmflow.yaml"
     config.write_text(f"4ga: {{inventory: {inventory}}}")

@@ -154,6 +154,17 @@ def test_a_boolean_may_be_written_as_people_do(tmp_path: Path, said: str, agent:
         assert endpoints(system(tmp_path, text, file))["a"].agent is agent
 
 
+def test_an_inventory_is_one_immutable_snapshot_until_its_content_changes(tmp_path: Path) -> None:
+    elements = system(tmp_path, "- {name: a}")
+    found = endpoints(elements)
+    assert endpoints(elements) is found
+    with pytest.raises(TypeError):
+        found["b"] = found["a"]  # type: ignore[index]
+    system(tmp_path, "- {name: b}")
+    assert list(endpoints(elements)) == ["b"]
+    assert list(found) == ["a"]
+
+
 def test_entries_may_share_keys_by_yamls_anchors(tmp_path: Path) -> None:
     text = "- &first {name: a, host: h, port: 23, aliases: [x, 7]}\n- {<<: *first, name: b, aliases: 'y, z'}\n"
     a, b = endpoints(system(tmp_path, text)).values()
