@@ -1,6 +1,6 @@
 """KafkaProducerWorker publishes batches, quarantined blocks and statuses; its methods return when they are durable."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from services.fetcher.assemble.result import Quarantined
@@ -46,6 +46,11 @@ class KafkaProducerWorker:
     def status(self, status: FileStatus) -> None:
         message = _status_message(status)
         self._producer(message.partition).deliver(message)
+
+    def answer(self, status: FileStatus, then: Callable[[], None]) -> None:
+        """Publishes a status; calls the function once it is durable."""
+        self.status(status)
+        then()
 
 
 def _status_message(status: FileStatus) -> Outgoing:

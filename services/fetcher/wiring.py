@@ -13,8 +13,9 @@ from services.fetcher.elements import ConfiguredElements
 from services.fetcher.history import LedgerLookup
 from services.fetcher.intake.backlog import Backlog
 from services.fetcher.intake.dispatch import Dispatch
-from services.fetcher.intake.jobs import FetchJobs, SettleJobs
+from services.fetcher.intake.jobs import FetchJobs
 from services.fetcher.intake.pools import Pools
+from services.fetcher.intake.settle_jobs import SettleJobs
 from services.fetcher.intake.waiting_files import WaitingFiles
 from services.fetcher.parse.tables import profile
 from services.fetcher.parse_pool.child import ParserMemory
@@ -37,6 +38,9 @@ from shared.remote.metrics import HostCollector
 from shared.settings import load
 from shared.topics import FILES_FOUND, FILES_SETTLE, Topic
 from shared.watch import Watch
+
+COMMANDS_IN_FLIGHT = 256
+"""Commands that are read before the first is answered: those of one element are executed together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,16 +113,17 @@ def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
 
 def settle_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
     """Returns the loop that reads commands and moves finished files away."""
-    own = parts.own
+    own, letters, forget = parts.own, DeadLetters(parts.producers[0]), parts.elements.forget
+    publish = KafkaProducerWorker(parts.producers).answer
     return Dispatch(
         consumer=Consumer(parts.watch.settings.kafka.bootstrap_servers, "pmflow-fetcher-settle"),
-        letters=DeadLetters(parts.producers[0]),
+        letters=letters,
         pools=Pools(lambda: {"moves": own.movers}),
-        job_of=SettleJobs(own, parts.settler.settle, KafkaProducerWorker(parts.producers).status),
-        in_flight_per_thread=own.in_flight_per_thread,
+        job_of=SettleJobs(own, parts.settler.settle, publish, letters, parts.budget, forget),
+        in_flight_per_thread=COMMANDS_IN_FLIGHT // own.movers + 1,
         heartbeat=heartbeat,
         budget=parts.budget,
-        renew=parts.elements.forget,
+        renew=forget,
     )
 
 

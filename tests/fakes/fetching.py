@@ -17,9 +17,10 @@ from services.fetcher.intake.waiting_files import Announced
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker, FilePublisher
+from shared.errors import Unreachable
 from shared.inventory import Endpoint
 from shared.kafka.record import Record
-from shared.messages import File, FileFound, FileStatus, file_identity
+from shared.messages import File, FileFound, FileStatus, Settle, file_identity
 from shared.remote.service_manager import FtpServiceManager, open_session
 from shared.remote.session import Session
 from shared.settings import Remote, System
@@ -32,6 +33,14 @@ PM = (Path(__file__).parents[1] / "data" / "samples" / "A1.xml").read_bytes()
 def read(data: bytes | Path, origin: Origin) -> Parsed:
     """Parses in this process."""
     return read_file(data if isinstance(data, bytes) else data.read_bytes(), origin)
+
+
+def settled(settler: Settler, command: Settle) -> FileStatus:
+    """Carries out a single command; raises why the file was not settled."""
+    (outcome,) = settler.settle([command])
+    if isinstance(outcome, Unreachable):
+        raise outcome
+    return outcome
 
 
 class Fetching:
@@ -86,6 +95,10 @@ class Fetching:
         """Fetches all files together. Returns the stages published for each file name."""
         self.worker([Announced(file, partial(self.done.append, file), again=again) for file in files])
         return self.stages(*files)
+
+    def settle(self, command: Settle) -> FileStatus:
+        """Carries out a command; raises why the file was not settled."""
+        return settled(self.settler, command)
 
     def stages(self, *files: FileFound) -> dict[str, list[str]]:
         return {

@@ -30,7 +30,7 @@ FETCHER_ORDER = (
     "intake", "download", "worker", "wiring", "__main__", "operate",
 )  # fmt: skip
 """The fetcher's modules and folders: each imports only those before it."""
-AT_MOST_LINES = {"shared": 2000, "configuration": 345, "kafka": 900, "remote": 2850, "sinks": 1800}
+AT_MOST_LINES = {"shared": 2000, "configuration": 345, "kafka": 900, "remote": 3050, "sinks": 1800}
 """Lines of code that services share, by folder; a limit for each keeps `shared/` from growing."""
 
 

@@ -1,23 +1,19 @@
-"""Decodes announcements and commands, and returns the job for each."""
+"""Decodes announcements, and returns the job for each."""
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from time import sleep, time
+from time import time
 
 from services.fetcher import metrics
 from services.fetcher.intake.dispatch import Job
 from services.fetcher.intake.epochs import Epochs
 from services.fetcher.intake.waiting_files import Announced, WaitingFiles
-from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
-from shared.backoff import backoff_s
 from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, nothing_to_renew
-from shared.errors import Unreachable
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.record import Record
-from shared.messages import BadMessage, FileFound, FileStatus, Settle, bounded_text, status_of
-from shared.remote.session import Denied
+from shared.messages import BadMessage, FileFound, FileStatus, status_of
 
 log = logging.getLogger(__name__)
 
@@ -86,52 +82,3 @@ def _discard(file: FileFound, done: Callable[[], None]) -> None:
     """Discards an announcement of a former leader; the current one announces the file again when its lease ends."""
     log.warning("announcement of a former leader discarded", extra={"file": file.file_id, "epoch": file.epoch})
     done()
-
-
-@dataclass(frozen=True)
-class SettleJobs:
-    """Executes commands to move finished files away."""
-
-    settings: FetcherSettings
-    settle: Callable[[Settle], FileStatus]
-    """Moves the file; raises Unreachable, Denied."""
-    publish: Callable[[FileStatus], None]
-    """Blocks until a status is durable; raises Unreachable."""
-
-    def __call__(self, record: Record, done: Callable[[], None]) -> Job:
-        """Returns the job for a command.
-
-        Raises:
-            BadMessage: not a command.
-        """
-        command = Settle.decode(record.value or b"")
-
-        def on_defect(defect: Defect) -> None:
-            self.publish(_not_moved(command.status, defect.reason))
-
-        return Job("moves", partial(self._execute, command, done), on_defect)
-
-    def _execute(self, command: Settle, done: Callable[[], None]) -> None:
-        self.publish(self._settled(command))
-        done()
-
-    def _settled(self, command: Settle) -> FileStatus:
-        """Tries a few times. If all fail, the answer says so, and the tracker repeats the command later."""
-        for attempt in range(1, self.settings.attempts + 1):
-            try:
-                return self.settle(command)
-            except Unreachable as error:
-                metrics.MOVES_FAILED.inc()
-                extra = {"file": command.file_id, "attempt": attempt, "reason": str(error)}
-                if attempt == self.settings.attempts:
-                    level = logging.ERROR if isinstance(error, Denied) else logging.WARNING
-                    log.log(level, "file not moved, left for a later command", extra=extra)
-                    return _not_moved(command.status, str(error))
-                log.warning("file not moved, retrying", extra=extra)
-                sleep(backoff_s(attempt, self.settings.first_wait_s, LONGEST_WAIT_S))
-        raise AssertionError("attempts must be at least 1")
-
-
-def _not_moved(status: FileStatus, reason: str) -> FileStatus:
-    """Returns the status of a file that stays where it is for now; its stage, figures and reason are unchanged."""
-    return replace(status, at_s=time(), moves_refused=status.moves_refused + 1, not_moved=bounded_text(reason))

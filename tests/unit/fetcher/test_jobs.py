@@ -1,26 +1,15 @@
-"""Commands to move files, on a folder of this machine that refuses."""
+"""Announcements and the jobs they ask for."""
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-import pytest
-
-from services.fetcher.intake.jobs import FetchJobs, SettleJobs
+from services.fetcher.intake.jobs import FetchJobs
 from services.fetcher.intake.waiting_files import Announced, WaitingFiles
-from services.fetcher.settings import FetcherSettings
-from services.fetcher.settle.settler import Settler
-from shared.defects import Defect, DefectBudget
+from shared.defects import DefectBudget
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Outgoing
 from shared.kafka.record import Record
-from shared.messages import File, FileFound, FileStatus, Settle, path_text
-from shared.remote.local import LocalSession
-from shared.settings import System
+from shared.messages import FileFound, FileStatus
 
 
 @dataclass
@@ -31,51 +20,6 @@ class Out:
 
     def status(self, status: FileStatus) -> None:
         self.statuses.append(status)
-
-
-@contextmanager
-def session(_: File) -> Iterator[LocalSession]:
-    yield LocalSession()
-
-
-def jobs(out: Out) -> SettleJobs:
-    settings = FetcherSettings(attempts=2, first_wait_s=0.001)
-    settler = Settler(session, lambda _: System(name="4ga"), lambda _: UTC)
-    return SettleJobs(settings, settler.settle, out.status)
-
-
-def command(path: Path) -> Settle:
-    seen = path.stat()
-    status = FileStatus(
-        file_id="0123456789abcdef", system="4ga", endpoint="e1", element="e1", path=path_text(bytes(path)),
-        size=seen.st_size, mtime_s=int(seen.st_mtime), epoch=1, stage="parsed", at_s=0.0,
-    )  # fmt: skip
-    return Settle(file_id=status.file_id, to="done", status=status)
-
-
-def test_a_refused_move_is_tried_a_few_times_and_the_ledger_says_why_the_file_was_not_moved(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The tracker repeats the command later: no endless loop, no file counted as moved, no figure changed."""
-    (tmp_path / "A.xml").write_text("a")
-    (tmp_path / "done").write_text("a file where the folder should be")
-    out, done = Out(), []
-    given = command(tmp_path / "A.xml")
-    jobs(out)._execute(given, lambda: done.append(1))
-    (stays,) = out.statuses
-    assert stays == replace(given.status, at_s=stays.at_s, moves_refused=1, not_moved=stays.not_moved)
-    assert "File exists" in stays.not_moved
-    assert (tmp_path / "A.xml").exists()
-    said: list[tuple[int, str, Any]] = [(r.levelno, r.message, vars(r)["attempt"]) for r in caplog.records]
-    assert said == [
-        (logging.WARNING, "file not moved, retrying", 1),
-        (logging.ERROR, "file not moved, left for a later command", 2),
-    ]
-    (tmp_path / "done").unlink()
-    jobs(out)._execute(replace(given, status=stays), lambda: done.append(2))
-    assert [(s.stage, s.moves_refused, s.not_moved) for s in out.statuses[1:]] == [("done", 0, "")]
-    assert (tmp_path / "done" / "A.xml").exists()
-    assert done == [1, 2]
 
 
 class Broker:
@@ -122,15 +66,3 @@ def test_a_file_on_which_the_work_fails_ends_as_failed_and_every_other_file_of_i
         "pm.files.found.dlq", files[3].encode(), "pm.files.found/0/3"
     )  # fmt: skip
     assert renewed
-
-
-def test_a_file_on_whose_move_the_code_fails_counts_as_not_moved(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "A.xml").write_text("a")
-    out = Out()
-    told = command(tmp_path / "A.xml")
-    job = jobs(out)(Record("pm.files.settle", 0, 7, b"e", told.encode(), 1.0), lambda: None)
-    job.on_defect(Defect(KeyError("poison")))
-    (status,) = out.statuses
-    assert (status.stage, status.moves_refused, status.not_moved) == ("parsed", 1, "defect: KeyError: 'poison'")

@@ -88,7 +88,7 @@ def test_a_file_over_which_the_parser_goes_round_for_ever_ends_in_error_and_its_
     assert [said.file_id for said in fetching.said][-1] == poison.file_id
     assert len(fetching.done) == 4
     command = Settle(file_id=poison.file_id, to="error", status=fetching.said_of(poison))
-    assert fetching.settler.settle(command).stage == "error"
+    assert fetching.settle(command).stage == "error"
     assert (
         "the parser process died twice on this file: no result after 2 s"
         in (element.pm / "error" / "poison.csv.reason.json").read_text()
