@@ -25,7 +25,7 @@ class FetcherSettings:
         "announcements of a file that is on its element but cannot be fetched; after the last, it moves to error/",
     ] = 100
     first_wait_s: Annotated[FirstWait, "wait after the first failed attempt; doubles each time, with jitter"] = 0.5
-    movers: Annotated[Threads, "number of files that are moved to done/ or error/ in parallel"] = 4
+    movers: Annotated[Threads, "number of elements whose files are moved to done/ or error/ in parallel"] = 4
     in_flight_per_thread: Annotated[Threads, "messages taken from the topic per download thread"] = 8
     files_per_session: Annotated[Number, "maximum number of files of one endpoint downloaded together"] = 16
     spool_bytes: Annotated[Number, "maximum size of files downloaded together in memory; larger files go to disk"] = (
