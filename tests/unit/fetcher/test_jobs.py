@@ -1,7 +1,7 @@
 """Commands to move files, on a folder of this machine that refuses."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC
@@ -31,6 +31,10 @@ class Out:
 
     def status(self, status: FileStatus) -> None:
         self.statuses.append(status)
+
+    def answer(self, status: FileStatus, then: Callable[[], None]) -> None:
+        self.statuses.append(status)
+        then()
 
 
 @contextmanager
@@ -99,7 +103,7 @@ def test_a_file_on_which_the_work_fails_ends_as_failed_and_every_other_file_of_i
             announced.done()
 
     jobs = FetchJobs(
-        process, lambda _: True, WaitingFiles(100, 100), out.status, DeadLetters(broker),  # type: ignore[arg-type]
+        process, lambda _: True, WaitingFiles(100, 100), out.answer, DeadLetters(broker),  # type: ignore[arg-type]
         DefectBudget(most=1), lambda: renewed.append(1),
     )  # fmt: skip
     files = [
