@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import islice
 
 from services.fetcher.intake.offsets import OffsetOrder
 from shared.kafka.record import Record, TopicPartition
@@ -56,8 +57,7 @@ class WaitingRecords:
     def take(self, pool: str, most: int) -> list[TakenRecord]:
         """Removes and returns the records of a pool that came first."""
         waiting = self.of_pool.get(pool, {})
-        keys = [key for key, _ in zip(waiting, range(most), strict=False)]
-        taken = [waiting.pop(key)[1] for key in keys]
+        taken = [waiting.pop(key)[1] for key in list(islice(waiting, most))]
         self.count -= len(taken)
         if not waiting:
             self.of_pool.pop(pool, None)

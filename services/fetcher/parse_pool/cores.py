@@ -23,14 +23,14 @@ def usable_cores(may_run_on: int, read: Read) -> int:
 def _quotas(read: Read) -> Iterator[float]:
     """Yields the quotas, in cores, of the control groups of the process and of those that contain them."""
     for line in read(OWN_CGROUPS).splitlines():
-        _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        if not controllers:
-            for group in _groups(CGROUPS, path):
-                quota, _, period = read(f"{group}/cpu.max").partition(" ")
-                yield from _quota(quota, period)
-        elif "cpu" in controllers.split(","):
-            for group in _groups(CGROUPS / "cpu", path):
-                yield from _quota(read(f"{group}/cpu.cfs_quota_us"), read(f"{group}/cpu.cfs_period_us"))
+        match line.split(":", 2):
+            case [_, "", path]:
+                for group in _groups(CGROUPS, path):
+                    quota, _, period = read(f"{group}/cpu.max").partition(" ")
+                    yield from _quota(quota, period)
+            case [_, controllers, path] if "cpu" in controllers.split(","):
+                for group in _groups(CGROUPS / "cpu", path):
+                    yield from _quota(read(f"{group}/cpu.cfs_quota_us"), read(f"{group}/cpu.cfs_period_us"))
 
 
 def _groups(root: PurePosixPath, path: str) -> Iterator[PurePosixPath]:
