@@ -9,6 +9,12 @@ from shared.configuration.resolve import Name, Number, Seconds, Threads, Threads
 
 LONGEST_WAIT_S = 60.0
 """The longest wait between two attempts of the same download or move."""
+THREADS_PER_PARSER = 2
+"""Threads that have files parsed and send them: while one sends, the parser works for another."""
+IDLE_MB = 200
+"""Memory of a fetcher that does nothing, with a thousand idle sessions (80 kB each)."""
+PRODUCER_QUEUE_MB, CONSUMER_QUEUE_MB = 64, 16
+"""Limits of the queues in `shared.kafka`, per producer and per consumer."""
 FirstWait = Annotated[float, Meta(gt=0, le=LONGEST_WAIT_S)]
 
 
@@ -53,3 +59,11 @@ class FetcherSettings:
     profiles: Annotated[
         tuple[Name, ...], "directories with profiles of vendors' tables; they precede the ones that pmflow ships"
     ] = ()
+
+    def memory_mb(self, parsers: int) -> int:
+        """Returns the most memory that the fetcher and so many parser processes need."""
+        queues = self.producers * PRODUCER_QUEUE_MB + 2 * CONSUMER_QUEUE_MB
+        waiting = 2 * self.max_waiting // 1000  # announcements and commands, 1 kB each
+        received = THREADS_PER_PARSER * parsers * self.parsed_memory_mb
+        own = IDLE_MB + queues + waiting + received + (self.bytes_in_flight >> 20)
+        return own + parsers * self.parser_memory_mb

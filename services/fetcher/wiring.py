@@ -19,12 +19,13 @@ from services.fetcher.intake.waiting_files import WaitingFiles
 from services.fetcher.intake.waiting_records import ticket_of_command
 from services.fetcher.parse.tables import profile
 from services.fetcher.parse_pool.child import ParserMemory
+from services.fetcher.parse_pool.container import content_of, memory_limit_mb
 from services.fetcher.parse_pool.fair_threads import FairThreads
 from services.fetcher.parse_pool.memory import MemoryShares
 from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
 from services.fetcher.preprocess.load import PreprocessingCatalog, check_preprocessing
 from services.fetcher.publish import KafkaProducerWorker
-from services.fetcher.settings import FetcherSettings
+from services.fetcher.settings import THREADS_PER_PARSER, FetcherSettings
 from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker
 from shared import log
@@ -39,9 +40,6 @@ from shared.remote.metrics import HostCollector
 from shared.settings import load
 from shared.topics import FILES_FOUND, FILES_SETTLE, Topic
 from shared.watch import Watch
-
-THREADS_PER_PARSER = 2
-"""Threads that have files parsed and send them: while one sends, the parser works for another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +169,14 @@ def run_loop(topic: Topic, dispatch: Dispatch, stop: Event) -> None:
         dispatch.run(topic.name, stop)
 
 
+def check_memory(own: FetcherSettings, parsers: int, limit_mb: int | None) -> None:
+    """Warns if the container may get too little memory: it would be killed with all that is in progress."""
+    needed_mb = own.memory_mb(parsers)
+    if limit_mb is not None and limit_mb < needed_mb:
+        extra = {"limit_mb": limit_mb, "needed_mb": needed_mb, "parsers": parsers}
+        logging.getLogger(__name__).warning("memory limit of the container too low for the settings", extra=extra)
+
+
 def main() -> None:
     """Runs the fetcher until SIGTERM."""
     settings = load()
@@ -181,6 +187,7 @@ def main() -> None:
     watch = Watch(settings, check_preprocessing)
     parts = build_parts(watch, own)
     metrics.PARSERS.set(parts.parsers.count)
+    check_memory(own, parts.parsers.count, memory_limit_mb(content_of))
     serve_metrics("fetcher", settings, HostCollector(parts.elements.manager.statistics))
     fetch_heartbeat, settle_heartbeat = heartbeats(settings.health.file, 2)
     loops = ((FILES_FOUND, fetch_loop(parts, fetch_heartbeat)), (FILES_SETTLE, settle_loop(parts, settle_heartbeat)))

@@ -16,7 +16,7 @@ from services.fetcher.assemble.batches import RAW
 from services.fetcher.assemble.result import Origin, Parsed
 from services.fetcher.parse.tables.profile import Profile
 from services.fetcher.parse_pool.child import ParseRequest, ParserMemory, receive_result
-from services.fetcher.parse_pool.cores import cores
+from services.fetcher.parse_pool.container import cores
 from services.fetcher.parse_pool.defect import ParserDefect
 from services.fetcher.preprocess.steps import Preprocessing
 from shared import metrics

@@ -1,10 +1,12 @@
-"""Parser processes follow the CPU quota of their container, whichever way Linux tells it."""
+"""The fetcher follows the limits of its container, whichever way Linux tells them."""
 
 from collections.abc import Mapping
 
 import pytest
 
-from services.fetcher.parse_pool.cores import OWN_CGROUPS, cores, usable_cores
+from services.fetcher.parse_pool.container import OWN_CGROUPS, cores, memory_limit_mb, usable_cores
+from services.fetcher.settings import THREADS_PER_PARSER, FetcherSettings
+from services.fetcher.wiring import check_memory
 
 CONTAINER_V2 = {OWN_CGROUPS: "0::/\n"}
 HOST_V2 = {OWN_CGROUPS: "0::/kubepods.slice/pod1.slice/cri-1.scope\n"}
@@ -55,3 +57,38 @@ def test_the_smallest_limit_counts(may_run_on: int, files: Mapping[str, str], fo
 
 def test_this_process_may_use_a_core() -> None:
     assert cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({}, None),
+        ({**CONTAINER_V2, "/sys/fs/cgroup/memory.max": "max\n"}, None),
+        ({**CONTAINER_V2, "/sys/fs/cgroup/memory.max": "5368709120\n"}, 5120),
+        (
+            {
+                **HOST_V2,
+                "/sys/fs/cgroup/kubepods.slice/pod1.slice/cri-1.scope/memory.max": "2147483648",
+                "/sys/fs/cgroup/kubepods.slice/memory.max": "1073741824",
+            },
+            1024,
+        ),
+        ({**CONTAINER_V1, "/sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes": "2147483648\n"}, 2048),
+        ({**CONTAINER_V1, "/sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+    ],
+)
+def test_the_smallest_memory_limit_counts(files: Mapping[str, str], found: int | None) -> None:
+    assert memory_limit_mb(lambda path: files.get(path, "")) == found
+
+
+def test_a_fetcher_whose_container_may_be_killed_for_its_memory_says_so_at_start(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    own = FetcherSettings()
+    assert own.memory_mb(3) - own.memory_mb(2) == own.parser_memory_mb + THREADS_PER_PARSER * own.parsed_memory_mb
+    check_memory(own, 2, None)
+    check_memory(own, 2, own.memory_mb(2))
+    assert caplog.records == []
+    check_memory(own, 2, 1024)
+    (told,) = caplog.records
+    assert (told.__dict__["limit_mb"], told.__dict__["needed_mb"]) == (1024, own.memory_mb(2))
