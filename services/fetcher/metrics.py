@@ -34,6 +34,7 @@ MISTYPED = counter(
 MESSAGE_ROWS = sizes("fetcher", "message_rows", "Rows per message in the counters topic.")
 LAG_FOUND = gauge("fetcher", "fetcher_lag_messages", "Messages in the assigned partitions that are not taken.", "topic")
 IN_HAND = gauge("fetcher", "fetcher_messages_in_hand", "Messages that are taken but not finished.", "topic")
+WAITING = gauge("fetcher", "fetcher_messages_waiting", "Messages that wait in memory for threads of a pool.", "pool")
 POOL_THREADS = gauge("fetcher", "pool_threads", "Threads of a pool: the downloads of one system, or moves.", "pool")
 POOL_BUSY = gauge("fetcher", "pool_threads_busy", "Threads of a pool that are at work.", "pool")
 PARSERS = gauge("fetcher", "parsers", "Parser processes.")

@@ -58,11 +58,13 @@ class SettledFiles(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Processing:
-    """A file that is downloaded or cannot be, and is being processed."""
+class Attempt:
+    """The attempt to fetch a file. It is kept until the outcome is durable, so it does not hold the content."""
 
     announced: Announced
-    fetched: Fetched
+    tries: int
+    fetched_s: float
+    """Time at which the file was downloaded completely; 0: it was not."""
     began_s: float
     """Start of the download, by the monotonic clock."""
 
@@ -108,17 +110,19 @@ class FileProcessorWorker:
         self.publisher.fetching([status_of(announced.file, "fetching", time()) for announced in files])
         size = sum(announced.file.size for announced in files)
         with self.memory(files[0].file.system, size):
-            missing: list[Processing] = []
+            missing: list[tuple[Attempt, Hopeless | Unreachable]] = []
             submitted: list[Future[None]] = []
             for announced, fetched in self.download(files):
-                processing = Processing(announced, fetched, began_s)
-                if isinstance(fetched.content, Exception):
-                    missing.append(processing)
+                metrics.DOWNLOAD_SECONDS.observe(monotonic() - began_s)
+                content = fetched.content
+                if isinstance(content, Exception):
+                    missing.append((Attempt(announced, fetched.tries, 0.0, began_s), content))
                 else:
-                    submitted.append(self.submit(announced.file.system, partial(self._process, processing)))
+                    attempt = Attempt(announced, fetched.tries, fetched.at_s, began_s)
+                    submitted.append(self.submit(announced.file.system, partial(self._process, attempt, content)))
             errors = [error for future in submitted if (error := future.exception())]
-        for processing in missing:  # may need a session, so the one of the download is given back by now
-            self._process(processing)
+        for attempt, reason in missing:  # may need a session, so the one of the download is given back by now
+            self._process_missing(attempt, reason)
         if errors:
             raise errors[0]
 
@@ -156,41 +160,42 @@ class FileProcessorWorker:
             },
         )
 
-    def _process(self, processing: Processing) -> None:
+    def _process(self, attempt: Attempt, content: FileContent) -> None:
         """Parses a downloaded file and sends it. Its status follows when all of it is durable."""
-        file, content = processing.file, processing.fetched.content
-        metrics.DOWNLOAD_SECONDS.observe(monotonic() - processing.began_s)
-        if answer := self._earlier_answer(file, content):
-            self._drop(processing.announced, answer.hidden(time()))
-            return
         try:
-            with closing(self._parsed(file, content)) as parsed:
-                self._send(processing, parsed)
+            with closing(self._parsed(attempt.file, content)) as parsed:
+                self._send(attempt, parsed)
         except (Hopeless, Unreachable) as error:
-            self._answer(processing, self._status_without(file, error))
+            self._answer(attempt, self._status_without(attempt.file, error))
 
-    def _answer(self, processing: Processing, status: FileStatus) -> None:
+    def _process_missing(self, attempt: Attempt, reason: Hopeless | Unreachable) -> None:
+        """Publishes why a file could not be fetched, unless it was processed before."""
+        if answer := self._earlier_answer(attempt.file, reason):
+            self._drop(attempt.announced, answer.hidden(time()))
+        else:
+            self._answer(attempt, self._status_without(attempt.file, reason))
+
+    def _answer(self, attempt: Attempt, status: FileStatus) -> None:
         """Publishes the status of a file; the file is done when that is durable."""
-        fetched, announced = processing.fetched, processing.announced
-        is_fetched = not isinstance(fetched.content, Exception)
-        status = replace(status, tries=fetched.tries, fetched_s=fetched.at_s if is_fetched else 0.0)
+        announced = attempt.announced
+        status = replace(status, tries=attempt.tries, fetched_s=attempt.fetched_s)
 
         def end() -> None:
             announced.done()
-            report_processed(status, monotonic() - processing.began_s)
+            report_processed(status, monotonic() - attempt.began_s)
 
         self.publisher.answer(status, partial(_contained, announced, end))
         announced.is_sent = True
 
-    def _earlier_answer(self, file: FileFound, content: FileContent | Hopeless | Unreachable) -> EarlierAnswer | None:
+    def _earlier_answer(self, file: FileFound, reason: Hopeless | Unreachable) -> EarlierAnswer | None:
         """Returns what became of a file that could not be fetched, if it was processed before.
 
         A backfill is told that the file could not be fetched, as its operator asked for it on purpose.
         """
-        if file.lies_at or not isinstance(content, Exception):
+        if file.lies_at:
             return None
         history = self.history([file]).get(file.file_id)
-        return history.answer_to(file, is_missing=isinstance(content, Gone), now_s=time()) if history else None
+        return history.answer_to(file, is_missing=isinstance(reason, Gone), now_s=time()) if history else None
 
     def _status_without(self, file: FileFound, error: Hopeless | Unreachable) -> FileStatus:
         """Returns the status of a file whose values could not be published."""
@@ -220,10 +225,8 @@ class FileProcessorWorker:
             return self._postponed(file, error)
         return found or status_of(file, "lost", time(), "the file vanished before it was fetched")
 
-    def _parsed(self, file: FileFound, found: FileContent | Hopeless | Unreachable) -> Parsed:
+    def _parsed(self, file: FileFound, found: FileContent) -> Parsed:
         """Parses a file. An Incomplete one may still be being written: a later scan announces it with another size."""
-        if isinstance(found, Exception):
-            raise found
         with nullcontext() if isinstance(found, bytes) else found:
             zone = self.zone(file).key
             name = file.path.rpartition("/")[2]
@@ -242,9 +245,9 @@ class FileProcessorWorker:
                     raise Incomplete(f"the file shrank from {file.size} to {size} bytes; {error}") from error
                 raise Unreachable(f"the file grew from {file.size} to {size} bytes; {error}") from error
 
-    def _send(self, processing: Processing, parsed: Parsed) -> None:
+    def _send(self, attempt: Attempt, parsed: Parsed) -> None:
         """Sends the quarantined blocks and the batches of a file; its status follows when all are durable."""
-        file, counts, announced = processing.file, parsed.counts, processing.announced
+        file, counts, announced = attempt.file, parsed.counts, attempt.announced
         if parsed.batches:
             report_mistyped(file, counts.mistyped)
             count_rows(parsed)
@@ -257,9 +260,9 @@ class FileProcessorWorker:
                 now_s = time()
                 durable = replace(status, at_s=now_s, parsed_s=now_s, **asdict(outcome))
                 failed = without_value and status_of(file, "failed", now_s, without_value)
-                self._answer(processing, failed or durable)
+                self._answer(attempt, failed or durable)
             else:
-                self._answer(processing, self._status_without(file, outcome))
+                self._answer(attempt, self._status_without(file, outcome))
 
         def then(outcome: PublishedBatches | Hopeless | Unreachable) -> None:
             _contained(announced, partial(answer, outcome))

@@ -177,6 +177,9 @@ class Dispatch:
             return
         self.next_metrics_s = monotonic() + 1.0
         metrics.IN_HAND.labels(topic).set(self.in_hand)
+        waiting = self.waiting.counts()
+        for pool in {*self.in_flight, *waiting}:
+            metrics.WAITING.labels(pool).set(waiting[pool])
         positions = self.consumer.position(self.consumer.assignment())
         metrics.LAG_FOUND.labels(topic).set(sum(self.consumer.lag(*position) for position in positions.items()))
 

@@ -1,5 +1,6 @@
 """Records that wait in memory for the pool of their system. Pure."""
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import islice
@@ -53,6 +54,10 @@ class WaitingRecords:
             return taken
         waiting[ticket.key] = ticket.rank, taken
         return before and before[1]
+
+    def counts(self) -> Counter[str]:
+        """Returns the number of records that wait for each pool."""
+        return Counter({pool: len(waiting) for pool, waiting in self.of_pool.items()})
 
     def take(self, pool: str, most: int) -> list[TakenRecord]:
         """Removes and returns the records of a pool that came first."""

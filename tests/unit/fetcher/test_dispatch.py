@@ -67,7 +67,7 @@ class Topic:
 
 
 class Work:
-    """What the pools do: those that hang wait for `leave`; the others are done at once."""
+    """The work of the pools: those that hang wait for `leave`; the others are done at once."""
 
     def __init__(self, *hanging: str) -> None:
         self.hanging = hanging
@@ -77,7 +77,7 @@ class Work:
         self.keys: list[str] = []
         self.done: SimpleQueue[str] = SimpleQueue()
         self.unfinished: list[Callable[[], None]] = []
-        """What is to be called when the effects of a record of the pool "later" are durable."""
+        """The functions to call when the effects of records of the pool "later" are durable."""
 
     def ticket(self, one: Record) -> Ticket | None:
         pool = (one.value or b"").decode()
@@ -209,7 +209,7 @@ def test_what_waits_of_a_partition_that_went_to_another_fetcher_is_not_begun() -
 
 
 def test_what_is_still_on_its_way_at_a_stop_is_waited_for_and_then_committed() -> None:
-    """Nothing follows: neither work that is queued nor a commit of what is not durable."""
+    """Neither work that is queued follows, nor a commit of what is not durable."""
     records = [record(n, "later") for n in range(3)]
     topic, work = Topic(records), Work()
 

@@ -10,7 +10,7 @@ WAIT_S = 30.0
 
 
 def test_a_system_with_few_files_gets_its_turn_though_another_has_100_000_waiting() -> None:
-    """Of what one thread does, every second piece of work is the small system's until that has nothing left."""
+    """Every second piece of work of the thread is the small system's, until that has nothing left."""
     threads, begin, order = FairThreads(1), Event(), list[str]()
     threads.submit("first", lambda: (begin.wait(WAIT_S), None)[1])
     for _ in range(100_000):

@@ -1,5 +1,6 @@
 """A file's content, then its status, then done: each comes when the one before is durable, and nobody waits."""
 
+import tracemalloc
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -171,6 +172,21 @@ def test_a_worker_goes_on_to_its_next_files_while_those_before_are_not_durable_y
         assert fetching.worker.publisher.flush(WAIT_S)  # type: ignore[attr-defined]
     assert set(map(tuple, stages.values())) == {("fetching", "parsed")}
     assert [file.path for file in fetching.done] == [file.path for file in files]
+
+
+def test_the_content_of_a_file_is_not_kept_until_kafka_has_its_values(tmp_path: Path) -> None:
+    broker = Broker()
+    (tmp_path / "pm").mkdir()
+    with local(tmp_path, tmp_path) as element:
+        fetching = Fetching(element, out=KafkaProducerWorker([broker]))  # type: ignore[list-item]
+        files = [fetching.file("A.xml", PM + b" " * (8 << 20)), fetching.file("B.xml", b"no file" + b" " * (8 << 20))]
+        tracemalloc.start()
+        for file in files:
+            fetching.fetch(file)
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+    assert fetching.done == []
+    assert held < 4 << 20
 
 
 def batches_of(element: Any, content: bytes) -> list[bytes]:
