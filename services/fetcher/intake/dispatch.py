@@ -75,8 +75,6 @@ class Dispatch:
     waiting: WaitingRecords = field(default_factory=WaitingRecords)
     in_flight: Counter[str] = field(default_factory=Counter)
     """The number of records that each pool works on."""
-    in_hand: int = 0
-    """The number of records that are taken but not finished."""
     finished: SimpleQueue[tuple[TakenRecord, str]] = field(default_factory=SimpleQueue)
     """Records whose effects are durable, each with the pool that worked on it; empty: none did."""
     next_metrics_s: float = 0.0
@@ -101,7 +99,7 @@ class Dispatch:
         """Forgets the partitions: another fetcher continues from the last commit, so work on them no longer counts."""
         for partition in partitions:
             self.in_order.pop(partition, None)
-        self.in_hand -= self.waiting.drop(set(partitions))
+        self.waiting.drop(set(partitions))
 
     def _read(self) -> None:
         """Adds records to those that wait, as many as may."""
@@ -116,7 +114,6 @@ class Dispatch:
     def _take(self, record: Record) -> None:
         taken = TakenRecord(record, self.in_order[record.topic_partition])
         taken.in_order.take(record.offset)
-        self.in_hand += 1
         done = partial(self.finished.put, (taken, ""))
 
         def wait() -> None:
@@ -176,12 +173,13 @@ class Dispatch:
         if monotonic() < self.next_metrics_s:
             return
         self.next_metrics_s = monotonic() + 1.0
-        metrics.IN_HAND.labels(topic).set(self.in_hand)
+        metrics.IN_HAND.labels(topic).set(self.in_flight.total())
         waiting = self.waiting.counts()
         for pool in {*self.in_flight, *waiting}:
             metrics.WAITING.labels(pool).set(waiting[pool])
         positions = self.consumer.position(self.consumer.assignment())
-        metrics.LAG_FOUND.labels(topic).set(sum(self.consumer.lag(*position) for position in positions.items()))
+        unread = sum(self.consumer.lag(*position) for position in positions.items())
+        metrics.LAG_FOUND.labels(topic).set(unread + self.waiting.count)
 
     def _commit_finished(self) -> None:
         next_offsets: dict[TopicPartition, int] = {}
@@ -190,7 +188,6 @@ class Dispatch:
                 taken, pool = self.finished.get_nowait()
             except Empty:
                 break
-            self.in_hand -= 1
             if pool:
                 self.in_flight[pool] -= 1
             partition = taken.record.topic_partition

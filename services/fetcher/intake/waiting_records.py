@@ -68,12 +68,10 @@ class WaitingRecords:
             self.of_pool.pop(pool, None)
         return taken
 
-    def drop(self, partitions: Collection[TopicPartition]) -> int:
-        """Removes the records of partitions that another fetcher reads from now on; returns their number."""
-        before = self.count
+    def drop(self, partitions: Collection[TopicPartition]) -> None:
+        """Removes the records of partitions that another fetcher reads from now on."""
         for pool, waiting in list(self.of_pool.items()):
             left = {key: one for key, one in waiting.items() if one[1].record.topic_partition not in partitions}
             self.count -= len(waiting) - len(left)
             self.of_pool[pool] = left
         self.of_pool = {pool: left for pool, left in self.of_pool.items() if left}
-        return before - self.count

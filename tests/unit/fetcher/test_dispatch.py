@@ -205,7 +205,7 @@ def test_what_waits_of_a_partition_that_went_to_another_fetcher_is_not_begun() -
     assert work.keys.count("4ga-1-1") == 1  # was begun before
     assert {key for key in work.keys if key.startswith("4ga-1-")} == {"4ga-1-1"}
     assert topic.committed == {TopicPartition(TOPIC, 0): 39}
-    assert dispatch.in_hand == 0
+    assert dispatch.in_flight.total() == 0
 
 
 def test_what_is_still_on_its_way_at_a_stop_is_waited_for_and_then_committed() -> None:
