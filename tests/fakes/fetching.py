@@ -14,10 +14,12 @@ from services.fetcher.assemble.result import Origin, Parsed, Quarantined
 from services.fetcher.download import EndpointDownload
 from services.fetcher.history import FileHistory, histories
 from services.fetcher.intake.waiting_files import Announced
+from services.fetcher.parse_pool.fair_threads import FairThreads
+from services.fetcher.publish import PublishedBatches
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker, FilePublisher
-from shared.errors import Unreachable
+from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.kafka.record import Record
 from shared.messages import File, FileFound, FileStatus, Settle, file_identity
@@ -28,6 +30,8 @@ from tests.fakes.elements import Element
 
 PM = (Path(__file__).parents[1] / "data" / "samples" / "A1.xml").read_bytes()
 """A good file."""
+THREADS = 4
+"""Threads that have files parsed."""
 
 
 def read(data: bytes | Path, origin: Origin) -> Parsed:
@@ -75,6 +79,7 @@ class Fetching:
             out or self,
             parse,
             self.memory,
+            FairThreads(THREADS).submit,
             self.history,
         )
 
@@ -123,16 +128,19 @@ class Fetching:
             yield session
 
     @staticmethod
-    def memory(_size: int) -> AbstractContextManager[None]:
+    def memory(_system: str, _size: int) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int, int]:
+    def content(
+        self,
+        file: FileFound,
+        blocks: Sequence[Quarantined],
+        batches: Iterable[bytes],
+        then: Callable[[PublishedBatches | Hopeless | Unreachable], None],
+    ) -> None:
         first = len(self.batches)
         self.batches += batches
-        return f"pm.counters.{file.system}", 0, first, len(self.batches) - 1
-
-    def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None:
-        pass
+        then(PublishedBatches(f"pm.counters.{file.system}", 0, first, len(self.batches) - 1))
 
     def fetching(self, files: Sequence[FileStatus]) -> None:
         self.ledger += files
@@ -141,7 +149,8 @@ class Fetching:
         records = [Record("", 0, n, s.file_id.encode(), s.encode(), s.at_s) for n, s in enumerate(self.ledger)]
         return histories(records, [file.file_id for file in files])
 
-    def status(self, status: FileStatus) -> None:
+    def answer(self, status: FileStatus, then: Callable[[], None]) -> None:
         self.said.append(status)
         self.ledger.append(status)
         self.ended.put(status)
+        then()

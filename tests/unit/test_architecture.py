@@ -27,7 +27,7 @@ FETCHER_ORDER = (
     "reasons", "settings", "metrics",
     "parse.bad_file", "parse.block", "parse.text", "parse.unpack", "parse.values", "parse.tables", "parse.xml",
     "parse.blocks", "rows", "preprocess", "assemble", "parse_pool", "publish", "settle", "elements", "history",
-    "intake", "download", "worker", "wiring", "__main__", "operate",
+    "intake", "download", "reports", "worker", "wiring", "__main__", "operate",
 )  # fmt: skip
 """The fetcher's modules and folders: each imports only those before it."""
 AT_MOST_LINES = {"shared": 2000, "configuration": 345, "kafka": 900, "remote": 3050, "sinks": 1800}
