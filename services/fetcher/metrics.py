@@ -32,8 +32,11 @@ MISTYPED = counter(
     "fetcher", "mistyped_values_total", "Stored values whose type is not the one the dictionary declares.", "system"
 )
 MESSAGE_ROWS = sizes("fetcher", "message_rows", "Rows per message in the counters topic.")
-LAG_FOUND = gauge("fetcher", "fetcher_lag_messages", "Messages in the assigned partitions that are not taken.", "topic")
-IN_HAND = gauge("fetcher", "fetcher_messages_in_hand", "Messages that are taken but not finished.", "topic")
+LAG_FOUND = gauge(
+    "fetcher", "fetcher_lag_messages", "Messages in the assigned partitions that no thread works on yet.", "topic"
+)
+IN_HAND = gauge("fetcher", "fetcher_messages_in_hand", "Messages in progress, until their effect is durable.", "topic")
+WAITING = gauge("fetcher", "fetcher_messages_waiting", "Messages that wait in memory for threads of a pool.", "pool")
 POOL_THREADS = gauge("fetcher", "pool_threads", "Threads of a pool: the downloads of one system, or moves.", "pool")
 POOL_BUSY = gauge("fetcher", "pool_threads_busy", "Threads of a pool that are at work.", "pool")
 PARSERS = gauge("fetcher", "parsers", "Parser processes.")

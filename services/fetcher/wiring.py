@@ -1,7 +1,7 @@
 """Builds the fetcher from its settings and runs it until SIGTERM."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -13,16 +13,20 @@ from services.fetcher.elements import ConfiguredElements
 from services.fetcher.history import LedgerLookup
 from services.fetcher.intake.backlog import Backlog
 from services.fetcher.intake.dispatch import Dispatch
-from services.fetcher.intake.jobs import FetchJobs, SettleJobs
+from services.fetcher.intake.jobs import FetchJobs
 from services.fetcher.intake.pools import Pools
+from services.fetcher.intake.settle_jobs import SettleJobs
 from services.fetcher.intake.waiting_files import WaitingFiles
+from services.fetcher.intake.waiting_records import ticket_of_command
 from services.fetcher.parse.tables import profile
 from services.fetcher.parse_pool.child import ParserMemory
-from services.fetcher.parse_pool.memory import MemoryBudget
+from services.fetcher.parse_pool.container import content_of, memory_limit_mb
+from services.fetcher.parse_pool.fair_threads import FairThreads
+from services.fetcher.parse_pool.memory import MemoryShares
 from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
 from services.fetcher.preprocess.load import PreprocessingCatalog, check_preprocessing
 from services.fetcher.publish import KafkaProducerWorker
-from services.fetcher.settings import FetcherSettings
+from services.fetcher.settings import THREADS_PER_PARSER, FetcherSettings
 from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker
 from shared import log
@@ -49,6 +53,7 @@ class Parts:
     producers: Sequence[Producer]
     elements: ConfiguredElements
     parsers: ParserPool
+    threads: FairThreads
     settler: Settler
     budget: DefectBudget
 
@@ -69,14 +74,32 @@ def file_processor(parts: Parts, publisher: KafkaProducerWorker) -> FileProcesso
         parts.settler,
         publisher,
         parse,
-        MemoryBudget(own.bytes_in_flight).take,
+        MemoryShares(own.bytes_in_flight, lambda: len(parts.watch.settings.systems)).take,
+        parts.threads.submit,
         LedgerLookup(parts.watch.settings.kafka),
+    )
+
+
+def fetch_jobs(
+    parts: Parts, publisher: KafkaProducerWorker, backlog: Backlog, knows: Callable[[str], bool]
+) -> FetchJobs:
+    """Returns what turns announcements into work."""
+    return FetchJobs(
+        process=file_processor(parts, publisher),
+        knows=knows,
+        waiting=WaitingFiles(parts.own.files_per_session, parts.own.spool_bytes),
+        publish=publisher.answer,
+        letters=DeadLetters(parts.producers[0]),
+        budget=parts.budget,
+        renew=parts.elements.forget,
+        on_read=backlog.on_read,
+        may_be_repeated=backlog.includes,
     )
 
 
 def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
     """Returns the loop that reads announcements and fetches files."""
-    own, watch, forget = parts.own, parts.watch, parts.elements.forget
+    own, watch = parts.own, parts.watch
 
     def threads() -> dict[str, int]:
         return {system.name: system.consumer_threads for system in watch.settings.systems}
@@ -84,59 +107,60 @@ def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
     def is_configured(system: str) -> bool:
         return system in threads() or (watch.look() is not None and system in threads())  # the scanner may be ahead
 
-    letters, publisher = DeadLetters(parts.producers[0]), KafkaProducerWorker(parts.producers)
+    publisher, pools = KafkaProducerWorker(parts.producers), Pools(threads)
     consumer = Consumer(watch.settings.kafka, "pmflow-fetcher")
-    jobs = FetchJobs(
-        process=file_processor(parts, publisher),
-        knows=is_configured,
-        waiting=WaitingFiles(own.files_per_session, own.spool_bytes),
-        publish=publisher.status,
-        letters=letters,
-        budget=parts.budget,
-        renew=forget,
-        may_be_repeated=Backlog(consumer.lag).includes,
-    )
+    jobs = fetch_jobs(parts, publisher, Backlog(consumer.lag), is_configured)
     return Dispatch(
         consumer=consumer,
-        letters=letters,
-        pools=Pools(threads),
+        letters=jobs.letters,
+        pools=pools,
+        ticket_of=jobs.ticket,
         job_of=jobs,
-        in_flight_per_thread=own.in_flight_per_thread,
-        heartbeat=heartbeat,
-        budget=parts.budget,
-        renew=forget,
-    )
-
-
-def settle_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
-    """Returns the loop that reads commands and moves finished files away."""
-    own = parts.own
-    return Dispatch(
-        consumer=Consumer(parts.watch.settings.kafka, "pmflow-fetcher-settle"),
-        letters=DeadLetters(parts.producers[0]),
-        pools=Pools(lambda: {"moves": own.movers}),
-        job_of=SettleJobs(own, parts.settler.settle, KafkaProducerWorker(parts.producers).status),
-        in_flight_per_thread=own.in_flight_per_thread,
+        in_flight_of=lambda system: pools.threads(system) * own.in_flight_per_thread,
+        flush=publisher.flush,
+        max_waiting=own.max_waiting,
         heartbeat=heartbeat,
         budget=parts.budget,
         renew=parts.elements.forget,
     )
 
 
+def settle_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
+    """Returns the loop that reads commands and moves finished files away."""
+    own, publisher, forget = parts.own, KafkaProducerWorker(parts.producers), parts.elements.forget
+    letters = DeadLetters(parts.producers[0])
+    return Dispatch(
+        consumer=Consumer(parts.watch.settings.kafka, "pmflow-fetcher-settle"),
+        letters=letters,
+        pools=Pools(lambda: {"moves": own.movers}),
+        ticket_of=ticket_of_command,
+        job_of=SettleJobs(own, parts.settler.settle, publisher.answer, letters, parts.budget, forget),
+        in_flight_of=lambda _: own.commands_in_flight,
+        flush=publisher.flush,
+        max_waiting=own.max_waiting,
+        heartbeat=heartbeat,
+        budget=parts.budget,
+        renew=forget,
+    )
+
+
 def build_parts(watch: Watch, own: FetcherSettings) -> Parts:
-    """Returns the shared objects; starts no thread and no parser process."""
+    """Returns the shared objects; starts no parser process."""
     memory = ParserMemory(
         memory_mb=own.parser_memory_mb, held_mb=own.parsed_memory_mb, spool_directory=own.spool_directory
     )
     limits = ParserPoolLimits(processes=own.parsers, timeout_s=own.parse_timeout_s, memory=memory)
     profiles = tuple(profile.read_profiles([*map(Path, own.profiles), profile.SHIPPED]))
     elements = ConfiguredElements(lambda: watch.settings)
+    producers = [Producer(watch.settings.kafka) for _ in range(own.producers)]
+    parsers = ParserPool(limits, profiles, PreprocessingCatalog(lambda: watch.settings))
     return Parts(
         watch=watch,
         own=own,
-        producers=[Producer(watch.settings.kafka) for _ in range(own.producers)],
+        producers=producers,
         elements=elements,
-        parsers=ParserPool(limits, profiles, PreprocessingCatalog(lambda: watch.settings)),
+        parsers=parsers,
+        threads=FairThreads(THREADS_PER_PARSER * parsers.count),
         settler=Settler(elements.session, elements.system, elements.zone),
         budget=budget_of(watch.settings.defects),
     )
@@ -146,6 +170,14 @@ def run_loop(topic: Topic, dispatch: Dispatch, stop: Event) -> None:
     """Runs a loop until stopped; an unexpected error ends the process."""
     with exit_on_error(f"dispatch {topic.name}"):
         dispatch.run(topic.name, stop)
+
+
+def check_memory(own: FetcherSettings, parsers: int, limit_mb: int | None) -> None:
+    """Warns if the container may get too little memory: it would be killed with all that is in progress."""
+    needed_mb = own.memory_mb(parsers)
+    if limit_mb is not None and limit_mb < needed_mb:
+        extra = {"limit_mb": limit_mb, "needed_mb": needed_mb, "parsers": parsers}
+        logging.getLogger(__name__).warning("memory limit of the container too low for the settings", extra=extra)
 
 
 def main() -> None:
@@ -159,6 +191,7 @@ def main() -> None:
     watch = Watch(settings, check_preprocessing)
     parts = build_parts(watch, own)
     metrics.PARSERS.set(parts.parsers.count)
+    check_memory(own, parts.parsers.count, memory_limit_mb(content_of))
     serve_metrics("fetcher", settings, HostCollector(parts.elements.manager.statistics))
     fetch_heartbeat, settle_heartbeat = heartbeats(settings.health.file, 2)
     loops = ((FILES_FOUND, fetch_loop(parts, fetch_heartbeat)), (FILES_SETTLE, settle_loop(parts, settle_heartbeat)))
@@ -177,6 +210,7 @@ def main() -> None:
 def close(parts: Parts) -> None:
     """Closes connections, parser processes and producers."""
     parts.elements.close()
+    parts.threads.close()
     parts.parsers.close()
     for producer in parts.producers:
         producer.close()

@@ -2,21 +2,24 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import monotonic, time
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from services.fetcher import metrics, reasons
-from services.fetcher.assemble.result import Counts, Origin, Parsed, Quarantined
+from services.fetcher import metrics
+from services.fetcher.assemble.result import Origin, Parsed, Quarantined
 from services.fetcher.download import Fetched, FileContent
 from services.fetcher.history import EarlierAnswer, FileHistory
 from services.fetcher.intake.waiting_files import Announced
 from services.fetcher.parse.unpack import Incomplete
 from services.fetcher.parse.values.period import is_plausible
+from services.fetcher.publish import PublishedBatches
+from services.fetcher.reports import count_rows, count_values, report_mistyped, report_processed
 from services.fetcher.settings import FetcherSettings
 from shared.errors import Hopeless, Unreachable
 from shared.messages import FileFound, FileStatus, bounded_text, status_of
@@ -27,26 +30,47 @@ log = logging.getLogger(__name__)
 
 
 class FilePublisher(Protocol):
-    """Publishes files. Blocks until durable; raises Unreachable, and then nothing of the file counts as done."""
+    """Publishes files. Nothing waits until it is durable: what follows is called then, by a thread of the publisher."""
 
-    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int, int]:
-        """Sends all batches of a file, each requested when the one before is on its way.
+    def content(
+        self,
+        file: FileFound,
+        blocks: Sequence[Quarantined],
+        batches: Iterable[bytes],
+        then: Callable[[PublishedBatches | Hopeless | Unreachable], None],
+    ) -> None:
+        """Sends all quarantined blocks and batches of a file, each requested when the one before is on its way.
 
-        Returns the topic, the partition and the offsets of the first and the last batch; -1 if there is none.
+        Calls `then` when all are durable, or with the reason why one is not: then nothing of the file counts as done.
         """
 
-    def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None: ...
-
     def fetching(self, files: Sequence[FileStatus]) -> None:
-        """Publishes the status `fetching` without waiting; later statuses of a file are durable only after this one."""
+        """Publishes the status `fetching`; later statuses of a file are durable only after this one."""
 
-    def status(self, status: FileStatus) -> None: ...
+    def answer(self, status: FileStatus, then: Callable[[], None]) -> None:
+        """Publishes a status, again until Kafka takes it, and calls `then` when it is durable."""
 
 
 class SettledFiles(Protocol):
     """Finds files that were already moved away; raises Unreachable."""
 
     def settled_as(self, file: FileFound) -> FileStatus | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The attempt to fetch a file. It is kept until the outcome is durable, so it does not hold the content."""
+
+    announced: Announced
+    tries: int
+    fetched_s: float
+    """Time at which the file was downloaded completely; 0: it was not."""
+    began_s: float
+    """Start of the download, by the monotonic clock."""
+
+    @property
+    def file(self) -> FileFound:
+        return self.announced.file
 
 
 @dataclass(frozen=True)
@@ -67,16 +91,17 @@ class FileProcessorWorker:
     publisher: FilePublisher
     parse: Callable[[bytes | Path, Origin], Parsed]
     """Parses a file; raises Incomplete and Hopeless."""
-    memory: Callable[[int], AbstractContextManager[None]]
-    """Blocks until there is memory for files of this size."""
+    memory: Callable[[str, int], AbstractContextManager[None]]
+    """Blocks until there is memory for files of a system of this size."""
+    submit: Callable[[str, Callable[[], None]], Future[None]]
+    """Has work of a system done by another thread; see `FairThreads`."""
     history: Callable[[Sequence[FileFound]], Mapping[str, FileHistory]] = lambda _: {}
     """Returns what the ledger says about files, by file id. Blocks; asked only where it may change the outcome."""
 
     def __call__(self, files: Sequence[Announced]) -> None:
-        """Processes files of one endpoint: they are read one after the other, and parsed and published in parallel.
+        """Processes files of one endpoint: they are read one after the other, and parsed and sent in parallel.
 
-        Raises:
-            Unreachable: a status could not be published; that file is not done.
+        Returns when all are sent, which is before they are durable.
         """
         began_s = monotonic()
         files = self._not_answered(files)
@@ -84,13 +109,22 @@ class FileProcessorWorker:
             return
         self.publisher.fetching([status_of(announced.file, "fetching", time()) for announced in files])
         size = sum(announced.file.size for announced in files)
-        with self.memory(size), ThreadPoolExecutor(len(files), "process") as threads:
-            processed = [
-                threads.submit(self._process, announced, fetched, began_s)
-                for announced, fetched in self.download(files)
-            ]
-        for future in processed:
-            future.result()
+        with self.memory(files[0].file.system, size):
+            missing: list[tuple[Attempt, Hopeless | Unreachable]] = []
+            submitted: list[Future[None]] = []
+            for announced, fetched in self.download(files):
+                metrics.DOWNLOAD_SECONDS.observe(monotonic() - began_s)
+                content = fetched.content
+                if isinstance(content, Exception):
+                    missing.append((Attempt(announced, fetched.tries, 0.0, began_s), content))
+                else:
+                    attempt = Attempt(announced, fetched.tries, fetched.at_s, began_s)
+                    submitted.append(self.submit(announced.file.system, partial(self._process, attempt, content)))
+            errors = [error for future in submitted if (error := future.exception())]
+        for attempt, reason in missing:  # may need a session, so the one of the download is given back by now
+            self._process_missing(attempt, reason)
+        if errors:
+            raise errors[0]
 
     def _not_answered(self, files: Sequence[Announced]) -> list[Announced]:
         """Drops the announcements that were processed before; asks the ledger only if some may have been."""
@@ -108,9 +142,11 @@ class FileProcessorWorker:
 
     def _drop(self, announced: Announced, answer: EarlierAnswer) -> None:
         """Leaves the status of the file as it is in the ledger; publishes it again only if a later one hides it."""
+        announced.is_sent = True
         if answer.is_hidden:
-            self.publisher.status(answer.status)
-        announced.done()
+            self.publisher.answer(answer.status, announced.done)
+        else:
+            announced.done()
         metrics.DUPLICATES.labels(announced.file.system).inc()
         log.info(
             "duplicate announcement dropped",
@@ -124,44 +160,50 @@ class FileProcessorWorker:
             },
         )
 
-    def _process(self, announced: Announced, fetched: Fetched, began_s: float) -> None:
-        """Parses a downloaded file and publishes it and its status."""
-        metrics.DOWNLOAD_SECONDS.observe(monotonic() - began_s)
-        if answer := self._earlier_answer(announced.file, fetched.content):
-            self._drop(announced, answer.hidden(time()))
-            return
-        is_fetched = not isinstance(fetched.content, Exception)
-        status = replace(
-            self._status(announced.file, fetched.content),
-            tries=fetched.tries,
-            fetched_s=fetched.at_s if is_fetched else 0.0,
-        )
-        self.publisher.status(status)
-        announced.done()
-        took_s = monotonic() - began_s
-        _count(status, took_s)
-        _log_processed(status, took_s)
+    def _process(self, attempt: Attempt, content: FileContent) -> None:
+        """Parses a downloaded file and sends it. Its status follows when all of it is durable."""
+        try:
+            with closing(self._parsed(attempt.file, content)) as parsed:
+                self._send(attempt, parsed)
+        except (Hopeless, Unreachable) as error:
+            self._answer(attempt, self._status_without(attempt.file, error))
 
-    def _earlier_answer(self, file: FileFound, content: FileContent | Hopeless | Unreachable) -> EarlierAnswer | None:
+    def _process_missing(self, attempt: Attempt, reason: Hopeless | Unreachable) -> None:
+        """Publishes why a file could not be fetched, unless it was processed before."""
+        if answer := self._earlier_answer(attempt.file, reason):
+            self._drop(attempt.announced, answer.hidden(time()))
+        else:
+            self._answer(attempt, self._status_without(attempt.file, reason))
+
+    def _answer(self, attempt: Attempt, status: FileStatus) -> None:
+        """Publishes the status of a file; the file is done when that is durable."""
+        announced = attempt.announced
+        status = replace(status, tries=attempt.tries, fetched_s=attempt.fetched_s)
+
+        def end() -> None:
+            announced.done()
+            report_processed(status, monotonic() - attempt.began_s)
+
+        self.publisher.answer(status, partial(_contained, announced, end))
+        announced.is_sent = True
+
+    def _earlier_answer(self, file: FileFound, reason: Hopeless | Unreachable) -> EarlierAnswer | None:
         """Returns what became of a file that could not be fetched, if it was processed before.
 
         A backfill is told that the file could not be fetched, as its operator asked for it on purpose.
         """
-        if file.lies_at or not isinstance(content, Exception):
+        if file.lies_at:
             return None
         history = self.history([file]).get(file.file_id)
-        return history.answer_to(file, is_missing=isinstance(content, Gone), now_s=time()) if history else None
+        return history.answer_to(file, is_missing=isinstance(reason, Gone), now_s=time()) if history else None
 
-    def _status(self, file: FileFound, content: FileContent | Hopeless | Unreachable) -> FileStatus:
-        try:
-            with closing(self._parsed(file, content)) as parsed:
-                return self._publish(file, parsed)
-        except Gone:
+    def _status_without(self, file: FileFound, error: Hopeless | Unreachable) -> FileStatus:
+        """Returns the status of a file whose values could not be published."""
+        if isinstance(error, Gone):
             return self._status_of_missing(file)
-        except Unreachable as error:
+        if isinstance(error, Unreachable):
             return self._postponed(file, error)
-        except Hopeless as error:
-            return status_of(file, "failed", time(), str(error))
+        return status_of(file, "failed", time(), str(error))
 
     def _postponed(self, file: FileFound, error: Unreachable) -> FileStatus:
         """Returns postponed, or failed after too many announcements.
@@ -183,10 +225,8 @@ class FileProcessorWorker:
             return self._postponed(file, error)
         return found or status_of(file, "lost", time(), "the file vanished before it was fetched")
 
-    def _parsed(self, file: FileFound, found: FileContent | Hopeless | Unreachable) -> Parsed:
+    def _parsed(self, file: FileFound, found: FileContent) -> Parsed:
         """Parses a file. An Incomplete one may still be being written: a later scan announces it with another size."""
-        if isinstance(found, Exception):
-            raise found
         with nullcontext() if isinstance(found, bytes) else found:
             zone = self.zone(file).key
             name = file.path.rpartition("/")[2]
@@ -205,90 +245,58 @@ class FileProcessorWorker:
                     raise Incomplete(f"the file shrank from {file.size} to {size} bytes; {error}") from error
                 raise Unreachable(f"the file grew from {file.size} to {size} bytes; {error}") from error
 
-    def _publish(self, file: FileFound, parsed: Parsed) -> FileStatus:
-        counts, facts = parsed.counts, parsed.facts
-        self.publisher.quarantine(file, parsed.quarantined)
-        if counts.reasons and not parsed.batches:
-            _count_values(file.system, counts)
-            raise Hopeless(f"no value could be stored: {_remarks(parsed)}")
-        _report_mistyped(file, counts.mistyped)
-        sent = (batch.value for batch in parsed.batches)
-        topic, partition, first_offset, last_offset = self.publisher.counters(file, sent)
-        _count_values(file.system, counts)
-        _count_rows(parsed)
-        return replace(
-            status_of(file, "parsed", time(), _remarks(parsed)),
-            end_s=file.end_s if is_plausible(file.end_s) else max((b.end_s for b in parsed.batches), default=0),
-            parsed_s=time(),
-            topic=topic,
-            partition=partition,
-            first_offset=first_offset,
-            last_offset=last_offset,
-            batches=len(parsed.batches),
-            rows=counts.rows,
-            suspect=counts.suspect,
-            values=counts.values,
-            nulls=counts.nulls,
-            quarantined=counts.quarantined,
-            dropped=counts.dropped,
-            job=bounded_text(",".join(facts.jobs)),
-            sw_version=bounded_text(facts.sw_version),
-            managed_element=bounded_text(facts.managed_element),
-        )
+    def _send(self, attempt: Attempt, parsed: Parsed) -> None:
+        """Sends the quarantined blocks and the batches of a file; its status follows when all are durable."""
+        file, counts, announced = attempt.file, parsed.counts, attempt.announced
+        if parsed.batches:
+            report_mistyped(file, counts.mistyped)
+            count_rows(parsed)
+        without_value = f"no value could be stored: {_remarks(parsed)}" if counts.reasons and not parsed.batches else ""
+        status = _status_of_parsed(file, parsed)
+
+        def answer(outcome: PublishedBatches | Hopeless | Unreachable) -> None:
+            if isinstance(outcome, PublishedBatches):
+                count_values(file.system, counts)
+                now_s = time()
+                durable = replace(status, at_s=now_s, parsed_s=now_s, **asdict(outcome))
+                failed = without_value and status_of(file, "failed", now_s, without_value)
+                self._answer(attempt, failed or durable)
+            else:
+                self._answer(attempt, self._status_without(file, outcome))
+
+        def then(outcome: PublishedBatches | Hopeless | Unreachable) -> None:
+            _contained(announced, partial(answer, outcome))
+
+        self.publisher.content(file, parsed.quarantined, (batch.value for batch in parsed.batches), then)
+        announced.is_sent = True
 
 
-def _count_rows(parsed: Parsed) -> None:
-    for batch in parsed.batches:
-        metrics.MESSAGE_ROWS.observe(batch.rows)
+def _contained(announced: Announced, step: Callable[[], None]) -> None:
+    """Does what follows a delivery; an error that nobody planned for costs this file only."""
+    try:
+        step()
+    except Exception as error:  # noqa: BLE001 - the announcement is set aside with it
+        announced.on_defect(error)
+
+
+def _status_of_parsed(file: FileFound, parsed: Parsed) -> FileStatus:
+    """Returns the status of a parsed file, without its place in the topic."""
+    counts, facts = parsed.counts, parsed.facts
+    return replace(
+        status_of(file, "parsed", time(), _remarks(parsed)),
+        end_s=file.end_s if is_plausible(file.end_s) else max((b.end_s for b in parsed.batches), default=0),
+        batches=len(parsed.batches),
+        rows=counts.rows,
+        suspect=counts.suspect,
+        values=counts.values,
+        nulls=counts.nulls,
+        quarantined=counts.quarantined,
+        dropped=counts.dropped,
+        job=bounded_text(",".join(facts.jobs)),
+        sw_version=bounded_text(facts.sw_version),
+        managed_element=bounded_text(facts.managed_element),
+    )
 
 
 def _remarks(parsed: Parsed) -> str:
     return "; ".join([*parsed.notes, *(f"{reason}: {values}" for reason, values in parsed.counts.reasons.items())])
-
-
-def _report_mistyped(file: FileFound, counters: Mapping[str, int]) -> None:
-    """Counts and logs stored values whose type is not the declared one."""
-    if not counters:
-        return
-    values = sum(counters.values())
-    metrics.MISTYPED.labels(file.system).inc(values)
-    most = sorted(counters, key=lambda name: -counters[name])[:5]
-    extra = {"file": file.file_id, "system": file.system, "values": values, "counters": len(counters), "most": most}
-    log.warning("values not of the declared type", extra=extra)
-
-
-def _log_processed(status: FileStatus, took_s: float) -> None:
-    levels = {"failed": logging.ERROR, "lost": logging.ERROR, "postponed": logging.WARNING}
-    log.log(
-        levels.get(status.stage, logging.INFO),
-        "file processed",
-        extra={
-            "file": status.file_id,
-            "system": status.system,
-            "element": status.element,
-            "path": status.path,
-            "stage": status.stage,
-            "reason": status.reason,
-            "bytes": status.size,
-            "values": status.values,
-            "took_s": round(took_s, 3),
-        },
-    )
-
-
-def _count(status: FileStatus, took_s: float) -> None:
-    metrics.PROCESSED.labels(status.system, status.stage).inc()
-    metrics.FILE_SECONDS.labels(status.system).observe(took_s)
-    if status.stage == "lost":
-        metrics.LOST.labels(status.system).inc()
-    if status.stage == "parsed":
-        metrics.FETCHED_BYTES.labels(status.system).inc(status.size)
-
-
-def _count_values(system: str, counts: Counts) -> None:
-    """Counts the values of a file by outcome and reason."""
-    metrics.VALUES.labels(system, "value", "").inc(counts.values)
-    metrics.VALUES.labels(system, "null", "").inc(counts.nulls)
-    for reason, values in counts.reasons.items():
-        outcome = "dropped" if reason in reasons.DROPPED else "quarantined"
-        metrics.VALUES.labels(system, outcome, reason).inc(values)

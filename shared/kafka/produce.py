@@ -1,6 +1,6 @@
-"""Writes records and waits until they are durable."""
+"""Writes records, and waits until they are durable or has a function called then."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Condition, Event, Thread
 
@@ -8,7 +8,7 @@ import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
 from shared.configuration.kafka import Kafka
-from shared.errors import Hopeless, Unreachable
+from shared.errors import Hopeless, MustExit, Unreachable
 from shared.kafka.reach import LOG_LEVEL, ClientErrors
 from shared.messages import partition_of
 from shared.topics import LETTER_MAX_BYTES, Topic
@@ -16,6 +16,10 @@ from shared.topics import LETTER_MAX_BYTES, Topic
 
 class TooLarge(Hopeless):
     """A record is larger than its topic or this client accepts; nothing of it is written."""
+
+
+class ProducerFailed(MustExit):
+    """The producer has failed for good, and only a new one can send again."""
 
 
 class Deliveries:
@@ -27,6 +31,7 @@ class Deliveries:
         self.first_offset = -1
         self.last_offset = -1
         self.failure: KafkaError | None = None
+        self.next_step: Callable[[], None] | None = None
 
     def expect(self) -> None:
         with self.changed:
@@ -40,24 +45,48 @@ class Deliveries:
                 offset = message.offset() or 0
                 self.first_offset = offset if self.first_offset < 0 else min(self.first_offset, offset)
                 self.last_offset = max(self.last_offset, offset)
+            next_step = None if self.outstanding else self.next_step
             self.changed.notify_all()
+        if next_step:
+            next_step()
+
+    def then(self, next_step: Callable[[], None]) -> None:
+        """Calls a function, once, when all records have been reported, which is at once if they have been already.
+
+        The function runs in the thread that serves delivery reports, so it must neither block nor send records; it
+        asks `offsets` for the outcome. No more records may be sent with these deliveries.
+        """
+        with self.changed:
+            self.next_step = next_step
+            is_over = self.outstanding == 0
+        if is_over:
+            next_step()
 
     def wait(self) -> tuple[int, int]:
-        """Waits until all records are durable; returns the lowest and the highest offset.
+        """Waits until all records have been reported; returns and raises what `offsets` does.
 
         `delivery.timeout.ms` bounds the wait.
+        """
+        with self.changed:
+            self.changed.wait_for(lambda: self.outstanding == 0)
+        return self.offsets()
+
+    def offsets(self) -> tuple[int, int]:
+        """Returns the lowest and the highest offset of records that have all been reported, -1 if there are none.
 
         Raises:
             Unreachable: a record was not delivered; none of the work counts as done.
             TooLarge: the topic does not accept a record because of its size.
+            ProducerFailed: nothing can be sent any more.
         """
-        with self.changed:
-            self.changed.wait_for(lambda: self.outstanding == 0)
-            if self.failure is not None and self.failure.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                raise TooLarge(f"Kafka did not take a record: {self.failure.str()}")
-            if self.failure is not None:
-                raise Unreachable(f"Kafka did not take a record: {self.failure.str()}")
+        if self.failure is None:
             return self.first_offset, self.last_offset
+        reason = f"Kafka did not take a record: {self.failure.str()}"
+        if self.failure.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            raise TooLarge(reason)
+        if self.failure.fatal() or self.failure.code() == KafkaError._FATAL:  # noqa: SLF001 - its public name
+            raise ProducerFailed(reason)
+        raise Unreachable(reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import ftplib
 import io
 import select
 import socket
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, tzinfo
 from typing import BinaryIO
@@ -24,6 +24,7 @@ from shared.remote.session import (
     OddEntry,
     Owned,
     child,
+    each,
     read_each,
     subtrees,
     unexpected,
@@ -115,6 +116,18 @@ class FtpSession(Owned):
                     raise Denied(
                         f"{directory!r}: cannot create the directory; check the login's write permission ({refused})"
                     )
+
+    def look_all(self, paths: Sequence[bytes]) -> list[Entry | Gone | Denied | None]:
+        return each(self.look, paths)
+
+    def move_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[Gone | Denied | None]:
+        return each(lambda pair: self.move(*pair), pairs)
+
+    def delete_all(self, paths: Sequence[bytes]) -> list[Gone | Denied | None]:
+        return each(self.delete, paths)
+
+    def make_directories(self, directories: Sequence[bytes]) -> list[Gone | Denied | None]:
+        return each(self.make_directory, directories)
 
     def write(self, path: bytes, content: bytes) -> None:
         with self._foreign(path):

@@ -1,12 +1,14 @@
 """The contract between the services and an element, the same for every protocol."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import get_ident
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 from shared.errors import Hopeless, Unreachable
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 MORE_IN_MEMORY, MORE_ON_DISK = 1 << 20, 1 << 30
 """Bytes that are read beyond the listed size of a file, which some servers tell too small."""
 LONGEST_QUOTE = 300
@@ -142,6 +144,29 @@ class Session(Protocol):
     def look(self, path: bytes) -> Entry | None:
         """Returns the entry of a regular file, or None if there is no such file."""
 
+    def look_all(self, paths: Sequence[bytes]) -> list[Entry | Gone | Denied | None]:
+        """Looks at many files; returns for each what `look` returns or raises.
+
+        Over SFTP, this and the other methods for many files take a few round trips, however many files they are. The
+        files are independent: a refusal of one does not affect another.
+        """
+
+    def move_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[Gone | Denied | None]:
+        """Renames many files, given by old and new path; returns for each what `move` raises, or None.
+
+        The order is undefined.
+        """
+
+    def delete_all(self, paths: Sequence[bytes]) -> list[Gone | Denied | None]:
+        """Deletes many files; returns for each what `delete` raises, or None."""
+
+    def make_directories(self, directories: Sequence[bytes]) -> list[Gone | Denied | None]:
+        """Creates directories unless they exist, parents before what they contain.
+
+        Returns for each why it cannot be created, or None. A session may remember the directories that it has seen
+        until a move or a write is refused.
+        """
+
     def move(self, path: bytes, to: bytes) -> None:
         """Renames a file.
 
@@ -241,6 +266,24 @@ def read_each(session: Session, files: Iterable[tuple[bytes, int]]) -> Iterator[
         except (Gone, Denied) as refused:
             content = refused
         yield path, content
+
+
+def each(operation: Callable[[Item], Result], items: Iterable[Item]) -> list[Result | Gone | Denied]:
+    """Implements the operations on many files for protocols that carry out one command at a time."""
+    outcomes: list[Result | Gone | Denied] = []
+    for item in items:
+        try:
+            outcomes.append(operation(item))
+        except (Gone, Denied) as refused:
+            outcomes.append(refused)
+    return outcomes
+
+
+def raised(outcome: Result | Gone | Denied) -> Result:
+    """Returns the outcome of one file; raises its refusal."""
+    if isinstance(outcome, Gone | Denied):
+        raise outcome
+    return outcome
 
 
 def subtrees(

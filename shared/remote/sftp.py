@@ -7,7 +7,6 @@ import socket
 import struct
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import BinaryIO
 
 import paramiko
@@ -17,8 +16,9 @@ from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.remote import sftp_requests as wire
 from shared.remote.known_hosts import known_keys
-from shared.remote.listing import ListingBudget, ListingLimits, listed
-from shared.remote.session import Denied, Entry, Gone, LoginRefused, OddEntry, Owned, unexpected
+from shared.remote.listing import ListingBudget, ListingLimits
+from shared.remote.session import Denied, Entry, Gone, LoginRefused, OddEntry, Owned, raised, unexpected
+from shared.remote.sftp_files import FileCommands
 from shared.remote.sftp_reads import Download, Downloads, ServerCapabilities
 from shared.remote.sftp_requests import Requests, Response, refusal, text, u32, u64
 from shared.remote.sftp_walk import Walk
@@ -50,6 +50,7 @@ class SftpSession(Owned):
         self.requests.greet()
         self.capabilities = ServerCapabilities()
         transport.sock.settimeout(LOOK_S)
+        self.commands = FileCommands(self.requests, self.entries)
 
     def entries(self, directory: bytes) -> Iterator[Entry]:
         return (entry for _, entry in self.tree(directory, 0) if isinstance(entry, Entry))
@@ -83,63 +84,38 @@ class SftpSession(Owned):
                 yield file.path, file.refused or b"".join(file.pieces)
 
     def look(self, path: bytes) -> Entry | None:
-        with self._foreign(path):
-            response = self.requests.call(wire.LSTAT, text(path))
-            if response.code == wire.NO_SUCH_FILE:
-                return None
-            if response.kind != wire.ATTRS and response.code != wire.UNSUPPORTED:
-                raise refusal(path, response)
-            found = wire.FieldReader(response.body).attributes() if response.kind == wire.ATTRS else wire.Attributes()
-            line = found.line(path.rpartition(b"/")[2])
-            entry = listed(line) if line.complete and (line.kind != "file" or line.size) else self._in_parent(path)
-            return replace(entry, name=path) if isinstance(entry, Entry) else None
+        return raised(self.look_all([path])[0])
 
-    def _in_parent(self, path: bytes) -> Entry | None:
-        """Finds a file in the listing of its directory, which tells more than LSTAT on some servers."""
-        parent, _, name = path.rpartition(b"/")
-        try:
-            return next((entry for entry in self.entries(parent or b"/") if entry.name == name), None)
-        except Gone:
-            return None
+    def look_all(self, paths: Sequence[bytes]) -> list[Entry | Gone | Denied | None]:
+        with self._foreign(_first(paths)):
+            return self.commands.look(paths)
 
     def move(self, path: bytes, to: bytes) -> None:
-        """Renames a file, by posix-rename where the server supports it: RENAME of SFTP does not replace a file."""
-        with self._foreign(path):
-            response = self.requests.call(wire.EXTENDED, text(b"posix-rename@openssh.com"), text(path), text(to))
-            if response.code not in {wire.OK, wire.NO_SUCH_FILE, wire.PERMISSION_DENIED}:
-                response = self.requests.call(wire.RENAME, text(path), text(to))
-            if response.code == wire.NO_SUCH_FILE and self.requests.call(wire.LSTAT, text(path)).kind == wire.ATTRS:
-                raise Denied(f"{path!r}: cannot be moved to {to!r}: the directory to move to does not exist")
-            _expect_ok(path, response)
+        raised(self.move_all([(path, to)])[0])
+
+    def move_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[Gone | Denied | None]:
+        with self._foreign(_first([path for path, _ in pairs])):
+            return self.commands.move(pairs)
 
     def delete(self, path: bytes) -> None:
-        with self._foreign(path):
-            _expect_ok(path, self.requests.call(wire.REMOVE, text(path)))
+        raised(self.delete_all([path])[0])
+
+    def delete_all(self, paths: Sequence[bytes]) -> list[Gone | Denied | None]:
+        with self._foreign(_first(paths)):
+            return self.commands.delete(paths)
 
     def make_directory(self, directory: bytes) -> None:
-        with self._foreign(directory):
-            if not self._is_directory(directory):
-                made = self.requests.call(wire.MKDIR, text(directory), wire.NO_ATTRIBUTES)
-                if not self._is_directory(directory):  # otherwise another fetcher created it in the meantime
-                    raise refusal(directory, made)
+        raised(self.make_directories([directory])[0])
 
-    def _is_directory(self, path: bytes) -> bool:
-        response = self.requests.call(wire.STAT, text(path))
-        if response.kind != wire.ATTRS:
-            return False
-        kind = wire.FieldReader(response.body).attributes().kind
-        return kind == "directory" or (kind == "unknown" and self._opens(path))
-
-    def _opens(self, directory: bytes) -> bool:
-        opened = self.requests.call(wire.OPENDIR, text(directory))
-        if opened.kind == wire.HANDLE:
-            self.requests.close(opened.text)
-        return opened.kind == wire.HANDLE
+    def make_directories(self, directories: Sequence[bytes]) -> list[Gone | Denied | None]:
+        with self._foreign(_first(directories)):
+            return self.commands.make_directories(directories)
 
     def write(self, path: bytes, content: bytes) -> None:
         with self._foreign(path):
             response = self.requests.call(wire.OPEN, text(path), u32(wire.FOR_WRITING), wire.NO_ATTRIBUTES)
             if response.kind != wire.HANDLE:
+                self.commands.known_directories.clear()
                 raise refusal(path, response)
             handle = text(response.text)
             for at in range(0, len(content), WRITE_BYTES):
@@ -178,6 +154,11 @@ class SftpSession(Owned):
             raise Unreachable(f"{path!r}: the server sent an incomplete SFTP packet") from error
         except Exception as error:
             raise unexpected(path, error) from error
+
+
+def _first(paths: Sequence[bytes]) -> bytes:
+    """Returns the path that stands for all in an error of the connection."""
+    return paths[0] if paths else b"."
 
 
 def _expect_ok(path: bytes, response: Response) -> None:

@@ -5,7 +5,7 @@ Names stay bytes. Independent of SSH: a channel is anything that sends and recei
 
 import stat
 import struct
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
@@ -29,8 +29,14 @@ STRAY_RESPONSES = 10_000
 LONGEST_RESPONSE = 1 << 24
 RECEIVE_BYTES = 1 << 20
 UNSENT_AT_MOST = 16
+REQUESTS_AT_ONCE = 256
+"""Most requests under way of those that are sent together: a server holds what it has not answered."""
 _U32 = struct.Struct(">I")
 _HEAD = struct.Struct(">IBI")
+
+
+Request = tuple[int, *tuple[bytes, ...]]
+"""The type of a packet, and its encoded fields."""
 
 
 class ByteStream(Protocol):
@@ -157,6 +163,28 @@ class Requests:
     def call(self, kind: int, *fields: bytes) -> Response:
         """Sends a request and returns its response."""
         return self.wait_for_any((self.submit(kind, *fields),))
+
+    def call_all(self, requests: Sequence[Request]) -> list[Response]:
+        """Sends requests together and returns their responses, in the order of the requests."""
+        numbers: list[int] = []
+        responses: dict[int, Response] = {}
+        under_way: set[int] = set()
+        try:
+            for kind, *fields in requests:
+                if len(under_way) >= REQUESTS_AT_ONCE:
+                    self._wait_into(responses, under_way)
+                numbers.append(self.submit(kind, *fields))
+                under_way.add(numbers[-1])
+            while under_way:
+                self._wait_into(responses, under_way)
+        finally:
+            self.forget(under_way)
+        return [responses[number] for number in numbers]
+
+    def _wait_into(self, responses: dict[int, Response], under_way: set[int]) -> None:
+        response = self.wait_for_any(under_way)
+        under_way.discard(response.number)
+        responses[response.number] = response
 
     def _receive(self) -> Response:
         received = self.received

@@ -14,12 +14,15 @@ from services.fetcher.assemble.result import Origin, Parsed, Quarantined
 from services.fetcher.download import EndpointDownload
 from services.fetcher.history import FileHistory, histories
 from services.fetcher.intake.waiting_files import Announced
+from services.fetcher.parse_pool.fair_threads import FairThreads
+from services.fetcher.publish import PublishedBatches
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker, FilePublisher
+from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.kafka.record import Record
-from shared.messages import File, FileFound, FileStatus, file_identity
+from shared.messages import File, FileFound, FileStatus, Settle, file_identity
 from shared.remote.service_manager import FtpServiceManager, open_session
 from shared.remote.session import Session
 from shared.settings import Remote, System
@@ -27,11 +30,21 @@ from tests.fakes.elements import Element
 
 PM = (Path(__file__).parents[1] / "data" / "samples" / "A1.xml").read_bytes()
 """A good file."""
+THREADS = 4
+"""Threads that have files parsed."""
 
 
 def read(data: bytes | Path, origin: Origin) -> Parsed:
     """Parses in this process."""
     return read_file(data if isinstance(data, bytes) else data.read_bytes(), origin)
+
+
+def settled(settler: Settler, command: Settle) -> FileStatus:
+    """Carries out a single command; raises why the file was not settled."""
+    (outcome,) = settler.settle([command])
+    if isinstance(outcome, Unreachable):
+        raise outcome
+    return outcome
 
 
 class Fetching:
@@ -66,6 +79,7 @@ class Fetching:
             out or self,
             parse,
             self.memory,
+            FairThreads(THREADS).submit,
             self.history,
         )
 
@@ -86,6 +100,10 @@ class Fetching:
         """Fetches all files together. Returns the stages published for each file name."""
         self.worker([Announced(file, partial(self.done.append, file), again=again) for file in files])
         return self.stages(*files)
+
+    def settle(self, command: Settle) -> FileStatus:
+        """Carries out a command; raises why the file was not settled."""
+        return settled(self.settler, command)
 
     def stages(self, *files: FileFound) -> dict[str, list[str]]:
         return {
@@ -110,16 +128,19 @@ class Fetching:
             yield session
 
     @staticmethod
-    def memory(_size: int) -> AbstractContextManager[None]:
+    def memory(_system: str, _size: int) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def counters(self, file: FileFound, batches: Iterable[bytes]) -> tuple[str, int, int, int]:
+    def content(
+        self,
+        file: FileFound,
+        blocks: Sequence[Quarantined],
+        batches: Iterable[bytes],
+        then: Callable[[PublishedBatches | Hopeless | Unreachable], None],
+    ) -> None:
         first = len(self.batches)
         self.batches += batches
-        return f"pm.counters.{file.system}", 0, first, len(self.batches) - 1
-
-    def quarantine(self, file: FileFound, blocks: Sequence[Quarantined]) -> None:
-        pass
+        then(PublishedBatches(f"pm.counters.{file.system}", 0, first, len(self.batches) - 1))
 
     def fetching(self, files: Sequence[FileStatus]) -> None:
         self.ledger += files
@@ -128,7 +149,8 @@ class Fetching:
         records = [Record("", 0, n, s.file_id.encode(), s.encode(), s.at_s) for n, s in enumerate(self.ledger)]
         return histories(records, [file.file_id for file in files])
 
-    def status(self, status: FileStatus) -> None:
+    def answer(self, status: FileStatus, then: Callable[[], None]) -> None:
         self.said.append(status)
         self.ledger.append(status)
         self.ended.put(status)
+        then()

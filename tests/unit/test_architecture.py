@@ -28,10 +28,10 @@ FETCHER_ORDER = (
     "reasons", "settings", "metrics",
     "parse.bad_file", "parse.block", "parse.text", "parse.unpack", "parse.values", "parse.tables", "parse.xml",
     "parse.blocks", "rows", "preprocess", "assemble", "parse_pool", "publish", "settle", "elements", "history",
-    "intake", "download", "worker", "wiring", "__main__", "operate",
+    "intake", "download", "reports", "worker", "wiring", "__main__", "operate",
 )  # fmt: skip
 """The fetcher's modules and folders: each imports only those before it."""
-AT_MOST_LINES = {"shared": 2150, "configuration": 780, "kafka": 1150, "remote": 3100, "sinks": 1800}
+AT_MOST_LINES = {"shared": 2150, "configuration": 780, "kafka": 1200, "remote": 3350, "sinks": 1800}
 """Lines of code that services share, by folder; a limit for each keeps `shared/` from growing."""
 
 

@@ -14,6 +14,7 @@ import pytest
 import typer
 import yaml
 
+from services.fetcher.settings import FetcherSettings
 from shared.settings import SERVICES, load
 from tools.cli.dev.run import service_command
 from tools.cli.main import app
@@ -181,6 +182,15 @@ def test_the_users_yaml_loads_with_each_overlay(overlay: str, monkeypatch: pytes
     assert [system.name for system in settings.systems] == ["4ga", "5ga"]
     assert all(system.inventory for system in settings.systems)
     assert settings.schedule.schedule_scan == "50 */5 * * * *"
+
+
+def test_the_memory_limit_of_the_fetcher_in_compose_follows_from_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PMFLOW_CONFIG", raising=False)
+    own = load((ROOT / "deploy" / "pmflow.yaml", ROOT / "deploy/compose/overlay.yaml")).section(
+        "fetcher", FetcherSettings
+    )
+    parsers = own.parsers or COMPOSE["fetcher"]["cpus"]
+    assert COMPOSE["fetcher"]["mem_limit"] == f"{own.memory_mb(parsers)}m"
 
 
 def test_files_that_compose_mounts_exist() -> None:

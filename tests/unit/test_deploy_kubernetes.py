@@ -8,6 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from services.fetcher.settings import FetcherSettings
 from shared.settings import SERVICES, load
 from tests.kustomize import render
 from tools.devstack.downloads import MissingPrerequisite
@@ -152,3 +153,12 @@ def test_the_tracker_has_more_time_to_start_as_it_restores_its_tables(objects: O
 
 def test_kubernetes_gets_the_users_yaml_unchanged() -> None:
     assert (K8S / "pmflow.yaml").read_text() == (ROOT / "deploy" / "pmflow.yaml").read_text()
+
+
+def test_the_memory_limit_of_the_fetcher_in_kubernetes_follows_from_its_settings(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PMFLOW_CONFIG", raising=False)
+    own = load((K8S / "pmflow.yaml", K8S / "overlay.yaml")).section("fetcher", FetcherSettings)
+    limits = container(objects, "fetcher")["resources"]["limits"]
+    assert limits["memory"] == f"{own.memory_mb(own.parsers or int(limits['cpu']))}Mi"

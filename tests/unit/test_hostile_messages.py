@@ -1,6 +1,6 @@
 """Anything may be in a topic: each handler takes it or refuses it with a cause; nothing unexpected is raised."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.ch_bridge import render as ch_render
-from services.fetcher.intake.jobs import FetchJobs, SettleJobs
+from services.fetcher.intake.jobs import FetchJobs
+from services.fetcher.intake.settle_jobs import SettleJobs
 from services.fetcher.intake.waiting_files import WaitingFiles
 from services.fetcher.settings import FetcherSettings
 from services.mysql_writer import render as mysql_render
@@ -22,7 +23,7 @@ from services.tracker.cycles import CycleStatistics
 from services.tracker.leases import Leases
 from services.tracker.tracker import FileProcessingTracker, TrackedFiles
 from shared.cycle_figures import CycleFigures, readable
-from shared.errors import Hopeless
+from shared.errors import Hopeless, Unreachable
 from shared.kafka.record import Record
 from shared.ledger import OffsetGap, decode_status
 from shared.messages import (
@@ -199,7 +200,14 @@ def test_the_fetchers_jobs_are_made_or_refused(value: bytes | None) -> None:
     def publish(_: FileStatus) -> None: ...
 
     jobs = FetchJobs(lambda _: None, lambda system: system == "4ga", WaitingFiles(1, 1), publish, None)  # type: ignore[arg-type]
-    commands = SettleJobs(FetcherSettings(), lambda command: command.status, publish)
+
+    def answer(_: FileStatus, then: Callable[[], None]) -> None:
+        then()
+
+    def settle(commands: Sequence[Settle]) -> list[FileStatus | Unreachable]:
+        return [command.status for command in commands]
+
+    commands = SettleJobs(FetcherSettings(), settle, answer, None)  # type: ignore[arg-type]
     for job_of in (jobs, commands):
         with suppress(BadMessage):
             job_of(record(value), lambda: None).work()

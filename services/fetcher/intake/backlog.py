@@ -18,10 +18,13 @@ class Backlog:
     next_offset: dict[TopicPartition, int] = field(default_factory=dict)
     end: dict[TopicPartition, int] = field(default_factory=dict)
 
-    def includes(self, record: Record) -> bool:
-        """Takes the next record that was read; returns whether it was there before. A jump is a new assignment."""
+    def on_read(self, record: Record) -> None:
+        """Takes the next record that was read. A jump is a new assignment."""
         at = record.topic_partition
         if self.next_offset.get(at) != record.offset:
             self.end[at] = record.offset + max(1, self.lag(at, record.offset))
         self.next_offset[at] = record.offset + 1
-        return record.offset < self.end[at]
+
+    def includes(self, record: Record) -> bool:
+        """Returns True if a record that was read was there before."""
+        return record.offset < self.end[record.topic_partition]

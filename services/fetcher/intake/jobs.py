@@ -1,23 +1,21 @@
-"""Decodes announcements and commands, and returns the job for each."""
+"""Decodes announcements, and returns the job for each."""
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from time import sleep, time
+from sys import intern
+from time import time
 
 from services.fetcher import metrics
 from services.fetcher.intake.dispatch import Job
 from services.fetcher.intake.epochs import Epochs
 from services.fetcher.intake.waiting_files import Announced, WaitingFiles
-from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
-from shared.backoff import backoff_s
+from services.fetcher.intake.waiting_records import Ticket
 from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, nothing_to_renew
-from shared.errors import Unreachable
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.record import Record
-from shared.messages import BadMessage, FileFound, FileStatus, Settle, bounded_text, status_of
-from shared.remote.session import Denied
+from shared.messages import BadMessage, FileFound, FileStatus, status_of
 
 log = logging.getLogger(__name__)
 
@@ -35,103 +33,79 @@ class FetchJobs:
     knows: Callable[[str], bool]
     """Returns True if a system is configured."""
     waiting: WaitingFiles
-    publish: Callable[[FileStatus], None]
-    """Blocks until a status is durable; raises Unreachable."""
+    publish: Callable[[FileStatus, Callable[[], None]], None]
+    """Publishes a status; calls the function once it is durable."""
     letters: DeadLetters
     budget: DefectBudget = field(default_factory=DefectBudget)
     renew: Callable[[], None] = nothing_to_renew
     """Forgets what may be outdated of elements."""
     epochs: Epochs = field(default_factory=Epochs)
+    on_read: Callable[[Record], object] = lambda _: None
+    """Called for each record, in order."""
     may_be_repeated: Callable[[Record], bool] = lambda _: False
-    """Returns True if an announcement may have been processed before; called for each record, in order."""
+    """Returns True if an announcement may have been processed before."""
+
+    def ticket(self, record: Record) -> Ticket | None:
+        """Returns where an announcement waits; None: it is discarded. Called for each record, in order.
+
+        Of two announcements of a file that wait, the later one is answered, so no more wait than there are files
+        under way: the scanner announces a file again when its lease ends, however long its system is slow.
+
+        Raises:
+            BadMessage: not an announcement, or its system is not configured.
+        """
+        self.on_read(record)
+        file = self._decoded(record)
+        # A backfill is announced without a leader.
+        if file.lies_at or self.epochs.current(file.system, record.partition, file.epoch):
+            return Ticket(intern(file.system), file.file_id, file.attempt)
+        # The current leader announces the file again when its lease ends.
+        extra = {"file": file.file_id, "epoch": file.epoch}
+        log.warning("announcement of a former leader discarded", extra=extra)
+        return None
 
     def __call__(self, record: Record, done: Callable[[], None]) -> Job:
         """Returns the job for an announcement.
 
         Raises:
-            BadMessage: not an announcement, or its system is not configured.
+            BadMessage: see `ticket`.
         """
-        again = self.may_be_repeated(record)
+        announced = Announced(self._decoded(record), done, record, self.may_be_repeated(record))
+        announced.on_defect = partial(self._on_defect, announced)
+        self.waiting.put(announced)
+        return Job(announced.file.system, partial(self._process_near, announced.file))
+
+    def _decoded(self, record: Record) -> FileFound:
         file = FileFound.decode(record.value or b"")
         if not self.knows(file.system):
             raise BadMessage(f"no system {file.system!r} is configured", record.value or b"")
-        # A backfill is announced without a leader.
-        if not file.lies_at and not self.epochs.current(file.system, record.partition, file.epoch):
-            return Job(file.system, partial(_discard, file, done))
-        self.waiting.put(Announced(file, done, record, again))
-        return Job(file.system, partial(self._process_near, file))
+        return file
 
     def _process_near(self, file: FileFound) -> None:
-        contained = Contained(
-            self._process_left, self.renew, self._fail, self.budget, lambda a: a.origin, NO_RECORDS_FAULT
-        )
-        contained(self.waiting.take(file))
+        self._contained(self._process_left)(self.waiting.take(file))
+
+    def _contained(self, handle: Callable[[Sequence[Announced]], None]) -> Contained[Announced]:
+        return Contained(handle, self.renew, self._fail, self.budget, lambda a: a.origin, NO_RECORDS_FAULT)
 
     def _process_left(self, files: Sequence[Announced]) -> None:
-        if left := [announced for announced in files if not announced.is_done]:
+        if left := [announced for announced in files if not announced.is_sent]:
             self.process(left)
+
+    def _on_defect(self, announced: Announced, error: Exception) -> None:
+        """Sets an announcement aside because of an error that came after the file was sent."""
+
+        def fail(_: Sequence[Announced]) -> None:
+            raise error
+
+        announced.is_sent = False
+        self._contained(fail)([announced])
 
     def _fail(self, announced: Announced, defect: Defect) -> None:
         """Sets an announcement aside and ends its file, which the tracker then moves to error/."""
-        if announced.is_done:
+        if announced.is_sent:
             return
         if announced.record is not None:
             self.letters.set_aside_defect(announced.record, defect)
-        self.publish(status_of(announced.file, "failed", time(), defect.reason))
-        announced.done()
+        announced.is_sent = True
+        self.publish(status_of(announced.file, "failed", time(), defect.reason), announced.done)
         metrics.PROCESSED.labels(announced.file.system, "failed").inc()
-
-
-def _discard(file: FileFound, done: Callable[[], None]) -> None:
-    """Discards an announcement of a former leader; the current one announces the file again when its lease ends."""
-    log.warning("announcement of a former leader discarded", extra={"file": file.file_id, "epoch": file.epoch})
-    done()
-
-
-@dataclass(frozen=True)
-class SettleJobs:
-    """Executes commands to move finished files away."""
-
-    settings: FetcherSettings
-    settle: Callable[[Settle], FileStatus]
-    """Moves the file; raises Unreachable, Denied."""
-    publish: Callable[[FileStatus], None]
-    """Blocks until a status is durable; raises Unreachable."""
-
-    def __call__(self, record: Record, done: Callable[[], None]) -> Job:
-        """Returns the job for a command.
-
-        Raises:
-            BadMessage: not a command.
-        """
-        command = Settle.decode(record.value or b"")
-
-        def on_defect(defect: Defect) -> None:
-            self.publish(_not_moved(command.status, defect.reason))
-
-        return Job("moves", partial(self._execute, command, done), on_defect)
-
-    def _execute(self, command: Settle, done: Callable[[], None]) -> None:
-        self.publish(self._settled(command))
-        done()
-
-    def _settled(self, command: Settle) -> FileStatus:
-        """Tries a few times. If all fail, the answer says so, and the tracker repeats the command later."""
-        for attempt in range(1, self.settings.attempts + 1):
-            try:
-                return self.settle(command)
-            except Unreachable as error:
-                metrics.MOVES_FAILED.inc()
-                extra = {"file": command.file_id, "attempt": attempt, "reason": str(error)}
-                if attempt == self.settings.attempts:
-                    level = logging.ERROR if isinstance(error, Denied) else logging.WARNING
-                    log.log(level, "file not moved, left for a later command", extra=extra)
-                    return _not_moved(command.status, str(error))
-                log.warning("file not moved, retrying", extra=extra)
-                sleep(backoff_s(attempt, self.settings.first_wait_s, LONGEST_WAIT_S))
-        raise AssertionError("attempts must be at least 1")
-
-
-def _not_moved(status: FileStatus, reason: str) -> FileStatus:
-    """Returns the status of a file that stays where it is for now; its stage, figures and reason are unchanged."""
-    return replace(status, at_s=time(), moves_refused=status.moves_refused + 1, not_moved=bounded_text(reason))

@@ -19,17 +19,17 @@ class Pools:
     pools: dict[str, tuple[int, ThreadPoolExecutor]] = field(default_factory=dict)
 
     def submit(self, name: str, work: Callable[[], None]) -> None:
-        """Queues work. A pool that is no longer configured continues with a single thread."""
-        size = self.sizes().get(name, 1)
+        """Queues work."""
+        size = self.threads(name)
         if name not in self.pools or self.pools[name][0] != size:
             self._end(name)
             metrics.POOL_THREADS.labels(name).set(size)
             self.pools[name] = size, ThreadPoolExecutor(size, thread_name_prefix=name)
         self.pools[name][1].submit(_counted, name, work)
 
-    def threads(self) -> int:
-        """Returns the number of threads of all configured pools."""
-        return sum(self.sizes().values())
+    def threads(self, name: str) -> int:
+        """Returns the number of threads of a pool; one that is no longer configured continues with a single thread."""
+        return self.sizes().get(name, 1)
 
     def close(self) -> None:
         """Waits for work in progress; queued work is discarded."""

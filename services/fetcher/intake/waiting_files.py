@@ -9,6 +9,10 @@ from shared.kafka.record import Record
 from shared.messages import FileFound
 
 
+def _raised(error: Exception) -> None:
+    raise error
+
+
 @dataclass(slots=True, eq=False)
 class Announced:
     """An announced file, and the function to call once its outcome is durable. A file may be announced twice."""
@@ -19,12 +23,16 @@ class Announced:
     """The announcement, which is set aside if the code fails on the file."""
     again: bool = False
     """True if this announcement may have been processed before."""
+    is_sent: bool = False
+    """True once nothing is left to do but to wait until the outcome is durable."""
     is_done: bool = False
+    on_defect: Callable[[Exception], None] = _raised
+    """Called when the code fails on the file after it was sent."""
 
     def done(self) -> None:
         """Marks the file as done, once: its outcome is durable."""
         if not self.is_done:
-            self.is_done = True
+            self.is_sent = self.is_done = True
             self.on_done()
 
     @property

@@ -1,7 +1,6 @@
 """ParserPool parses files in separate processes: it uses all cores, and a poison file kills nothing but its parser."""
 
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from services.fetcher.assemble.batches import RAW
 from services.fetcher.assemble.result import Origin, Parsed
 from services.fetcher.parse.tables.profile import Profile
 from services.fetcher.parse_pool.child import ParseRequest, ParserMemory, receive_result
+from services.fetcher.parse_pool.container import cores
 from services.fetcher.parse_pool.defect import ParserDefect
 from services.fetcher.preprocess.steps import Preprocessing
 from shared import metrics
@@ -84,7 +84,7 @@ class ParserPoolLimits:
     """Limits of the parser pool."""
 
     processes: int = 0
-    """Number of parser processes; 0: one per core."""
+    """Number of parser processes; 0: one per core that the process may use."""
     timeout_s: float = 120.0
     """Maximum time for one file."""
     memory: ParserMemory = field(default_factory=ParserMemory)
@@ -105,7 +105,7 @@ class ParserPool:
         self.profiles = profiles
         self.preprocessing = preprocessing
         self.idle: SimpleQueue[_Process | None] = SimpleQueue()
-        self.count = limits.processes or os.cpu_count() or 1
+        self.count = limits.processes or cores()
         for _ in range(self.count):
             self.idle.put(None)  # the process is started when there is work
 

@@ -95,7 +95,10 @@ def test_what_was_in_a_partition_before_it_was_assigned_may_have_been_processed(
     backlog = Backlog(lambda at, offset: ends[at.partition] - offset)
 
     def read(partition: int, *offsets: int) -> list[bool]:
-        return [backlog.includes(Record("t", partition, offset, b"", b"", 0.0)) for offset in offsets]
+        records = [Record("t", partition, offset, b"", b"", 0.0) for offset in offsets]
+        for record in records:
+            backlog.on_read(record)
+        return [backlog.includes(record) for record in records]
 
     assert read(0, 10, 11, 12, 13) == [True, True, False, False]
     assert read(1, 3) == [True]  # the first one read counts as such whatever the broker says of the end

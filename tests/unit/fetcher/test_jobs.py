@@ -1,26 +1,22 @@
-"""Commands to move files, on a folder of this machine that refuses."""
+"""Announcements and the jobs they ask for."""
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.fetcher.intake.jobs import FetchJobs, SettleJobs
+from services.fetcher.intake.jobs import FetchJobs
 from services.fetcher.intake.waiting_files import Announced, WaitingFiles
-from services.fetcher.settings import FetcherSettings
-from services.fetcher.settle.settler import Settler
-from shared.defects import Defect, DefectBudget
+from services.fetcher.intake.waiting_records import Ticket, ticket_of_command
+from shared.defects import DefectBudget, TooManyDefects
+from shared.errors import Unreachable
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Outgoing
 from shared.kafka.record import Record
-from shared.messages import File, FileFound, FileStatus, Settle, path_text
-from shared.remote.local import LocalSession
-from shared.settings import System
+from shared.messages import BadMessage, FileFound, FileStatus, Settle, path_text
 
 
 @dataclass
@@ -32,16 +28,9 @@ class Out:
     def status(self, status: FileStatus) -> None:
         self.statuses.append(status)
 
-
-@contextmanager
-def session(_: File) -> Iterator[LocalSession]:
-    yield LocalSession()
-
-
-def jobs(out: Out) -> SettleJobs:
-    settings = FetcherSettings(attempts=2, first_wait_s=0.001)
-    settler = Settler(session, lambda _: System(name="4ga"), lambda _: UTC)
-    return SettleJobs(settings, settler.settle, out.status)
+    def answer(self, status: FileStatus, then: Callable[[], None]) -> None:
+        self.statuses.append(status)
+        then()
 
 
 def command(path: Path) -> Settle:
@@ -51,31 +40,6 @@ def command(path: Path) -> Settle:
         size=seen.st_size, mtime_s=int(seen.st_mtime), epoch=1, stage="parsed", at_s=0.0,
     )  # fmt: skip
     return Settle(file_id=status.file_id, to="done", status=status)
-
-
-def test_a_refused_move_is_tried_a_few_times_and_the_ledger_says_why_the_file_was_not_moved(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The tracker repeats the command later: no endless loop, no file counted as moved, no figure changed."""
-    (tmp_path / "A.xml").write_text("a")
-    (tmp_path / "done").write_text("a file where the folder should be")
-    out, done = Out(), []
-    given = command(tmp_path / "A.xml")
-    jobs(out)._execute(given, lambda: done.append(1))
-    (stays,) = out.statuses
-    assert stays == replace(given.status, at_s=stays.at_s, moves_refused=1, not_moved=stays.not_moved)
-    assert "File exists" in stays.not_moved
-    assert (tmp_path / "A.xml").exists()
-    said: list[tuple[int, str, Any]] = [(r.levelno, r.message, vars(r)["attempt"]) for r in caplog.records]
-    assert said == [
-        (logging.WARNING, "file not moved, retrying", 1),
-        (logging.ERROR, "file not moved, left for a later command", 2),
-    ]
-    (tmp_path / "done").unlink()
-    jobs(out)._execute(replace(given, status=stays), lambda: done.append(2))
-    assert [(s.stage, s.moves_refused, s.not_moved) for s in out.statuses[1:]] == [("done", 0, "")]
-    assert (tmp_path / "done" / "A.xml").exists()
-    assert done == [1, 2]
 
 
 class Broker:
@@ -99,7 +63,7 @@ def test_a_file_on_which_the_work_fails_ends_as_failed_and_every_other_file_of_i
             announced.done()
 
     jobs = FetchJobs(
-        process, lambda _: True, WaitingFiles(100, 100), out.status, DeadLetters(broker),  # type: ignore[arg-type]
+        process, lambda _: True, WaitingFiles(100, 100), out.answer, DeadLetters(broker),  # type: ignore[arg-type]
         DefectBudget(most=1), lambda: renewed.append(1),
     )  # fmt: skip
     files = [
@@ -124,13 +88,75 @@ def test_a_file_on_which_the_work_fails_ends_as_failed_and_every_other_file_of_i
     assert renewed
 
 
-def test_a_file_on_whose_move_the_code_fails_counts_as_not_moved(
-    tmp_path: Path,
-) -> None:
+def fetch_jobs(
+    broker: Broker, out: Out, process: Callable[[Sequence[Announced]], None] = lambda _: None, most_defects: int = 10
+) -> FetchJobs:
+    return FetchJobs(
+        process, lambda system: system == "4ga", WaitingFiles(100, 100), out.answer,
+        DeadLetters(broker), DefectBudget(most=most_defects),  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def announcement(number: int, **fields: Any) -> Record:
+    file = FileFound(
+        **{
+            "file_id": f"{number:016x}", "system": "4ga", "endpoint": "e", "element": "e", "path": f"/pm/{number}",
+            "size": 1, "mtime_s": 1, "epoch": 1, **fields,
+        }
+    )  # fmt: skip
+    return Record("pm.files.found", 0, number, b"e", file.encode(), 1.0)
+
+
+def test_a_file_that_is_sent_but_not_durable_yet_is_not_sent_again_when_a_neighbour_fails() -> None:
+    broker, out, sent = Broker(), Out(), list[str]()
+
+    def process(files: Sequence[Announced]) -> None:
+        for announced in files:
+            if announced.file.path == "/pm/1":
+                raise KeyError("poison")
+            sent.append(announced.file.path)
+            announced.is_sent = True
+
+    fetching, done = fetch_jobs(broker, out, process), list[int]()
+    works = [fetching(announcement(n), partial(done.append, n)).work for n in range(3)]
+    for work in works:
+        work()
+    assert sorted(sent) == ["/pm/0", "/pm/2"]
+    assert done == [1]  # it is set aside; the others are done when they are durable
+
+
+def test_a_file_on_which_the_code_fails_after_it_was_sent_is_set_aside_and_ends_as_failed() -> None:
+    broker, out, taken, done = Broker(), Out(), list[Announced](), list[int]()
+    fetching = fetch_jobs(broker, out, taken.extend, most_defects=1)
+    fetching(announcement(7), lambda: done.append(7)).work()
+    (announced,) = taken
+    announced.is_sent = True
+    announced.on_defect(KeyError("poison"))
+    assert [(status.stage, status.reason) for status in out.statuses] == [("failed", "defect: KeyError: 'poison'")]
+    assert [letter.headers["origin"] for letter in broker.taken] == ["pm.files.found/0/7"]
+    assert done == [7]
+    fetching(announcement(8), lambda: done.append(8)).work()
+    with pytest.raises(TooManyDefects):  # the process exits: the code is broken, not the files
+        taken[1].on_defect(KeyError("poison"))
+    with pytest.raises(Unreachable):  # not the fault of a file
+        taken[1].on_defect(Unreachable("Kafka is away"))
+    assert done == [7]
+
+
+def test_an_announcement_waits_for_its_system_and_one_of_a_former_leader_for_nothing() -> None:
+    fetching = fetch_jobs(Broker(), Out())
+    assert fetching.ticket(announcement(1, epoch=2, attempt=3)) == Ticket("4ga", f"{1:016x}", 3)
+    assert fetching.ticket(announcement(2, epoch=1)) is None
+    assert fetching.ticket(announcement(3, epoch=1, lies_at="/pm/done/3")) == Ticket("4ga", f"{3:016x}", 1)
+    with pytest.raises(BadMessage, match="no system '5ga' is configured"):
+        fetching.ticket(announcement(4, system="5ga"))
+    assert fetching.waiting.of_endpoint == {}  # waits in the dispatch, not for a download thread yet
+
+
+def test_a_later_command_for_a_file_replaces_one_that_waits(tmp_path: Path) -> None:
     (tmp_path / "A.xml").write_text("a")
-    out = Out()
-    told = command(tmp_path / "A.xml")
-    job = jobs(out)(Record("pm.files.settle", 0, 7, b"e", told.encode(), 1.0), lambda: None)
-    job.on_defect(Defect(KeyError("poison")))
-    (status,) = out.statuses
-    assert (status.stage, status.moves_refused, status.not_moved) == ("parsed", 1, "defect: KeyError: 'poison'")
+    given = command(tmp_path / "A.xml").encode()
+    tickets = [ticket_of_command(Record("pm.files.settle", 0, offset, b"", given, 1.0)) for offset in (3, 8)]
+    assert tickets == [Ticket("moves", "0123456789abcdef", rank) for rank in (3, 8)]
+    with pytest.raises(BadMessage):
+        ticket_of_command(Record("pm.files.settle", 0, 1, b"", b"{}", 1.0))

@@ -23,7 +23,7 @@ def test_a_pool_is_resized_while_it_works_and_finishes_its_work() -> None:
     for _ in range(3):
         pools.submit("4ga", meet)
     together.wait(WAIT_S)  # three at once, beside the one that is busy still
-    assert pools.threads() == 3
+    assert pools.threads("4ga") == 3
     leave.set()
     assert ended.wait(WAIT_S)
     pools.close()

@@ -48,7 +48,7 @@ class Pipeline:
         """Carries out the tracker's command for the newest answer."""
         status = next(s for s in reversed(self.ledger) if s.stage in {"parsed", "failed"})
         to: Literal["done", "error"] = "done" if status.stage == "parsed" else "error"
-        self.ledger.append(self.fetching.settler.settle(Settle(file_id=status.file_id, to=to, status=status)))
+        self.ledger.append(self.fetching.settle(Settle(file_id=status.file_id, to=to, status=status)))
 
     @property
     def newest(self) -> FileStatus:

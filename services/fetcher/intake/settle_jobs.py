@@ -1,0 +1,103 @@
+"""Executes commands to move finished files away: those of one endpoint together, each with an answer of its own."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from time import sleep, time
+
+from services.fetcher import metrics
+from services.fetcher.intake.dispatch import Job
+from services.fetcher.intake.waiting_commands import Commanded, WaitingCommands
+from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
+from shared.backoff import backoff_s
+from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, nothing_to_renew
+from shared.errors import Unreachable
+from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.record import Record
+from shared.messages import FileStatus, Settle, bounded_text
+from shared.remote.session import Denied
+
+log = logging.getLogger(__name__)
+MOST_TOGETHER = 64
+"""Most commands that are executed over one session before another endpoint has its turn."""
+
+
+@dataclass(frozen=True)
+class SettleJobs:
+    """Assigns each command to a pool of threads that all endpoints share.
+
+    A thread takes the commands of an endpoint that wait. If its own was taken that way, it finds nothing to do.
+    """
+
+    settings: FetcherSettings
+    settle: Callable[[Sequence[Settle]], list[FileStatus | Unreachable]]
+    """Moves files of one endpoint; see `Settler`."""
+    publish: Callable[[FileStatus, Callable[[], None]], None]
+    """Publishes a status; calls the function once it is durable."""
+    letters: DeadLetters
+    budget: DefectBudget = field(default_factory=DefectBudget)
+    renew: Callable[[], None] = nothing_to_renew
+    """Forgets what may be outdated of elements."""
+    waiting: WaitingCommands = field(default_factory=lambda: WaitingCommands(MOST_TOGETHER))
+
+    def __call__(self, record: Record, done: Callable[[], None]) -> Job:
+        """Returns the job for a command.
+
+        Raises:
+            BadMessage: not a command.
+        """
+        self.waiting.put(Commanded(Settle.decode(record.value or b""), done, record))
+        return Job("moves", self._execute_waiting)
+
+    def _execute_waiting(self) -> None:
+        contained = Contained(
+            self._execute, self.renew, self._fail, self.budget, lambda c: c.record.origin, NO_RECORDS_FAULT
+        )
+        more = True
+        while more and (taken := self.waiting.take()):
+            try:
+                contained(taken)
+            finally:
+                more = self.waiting.release(taken)
+
+    def _execute(self, commands: Sequence[Commanded]) -> None:
+        """Tries a few times. If all fail, the answer says so, and the tracker repeats the command later."""
+        left = [commanded for commanded in commands if not commanded.is_answered]
+        for attempt in range(1, self.settings.attempts + 1):
+            refused = []
+            for commanded, outcome in zip(left, self.settle([c.command for c in left]), strict=True):
+                if isinstance(outcome, FileStatus):
+                    self._answer(commanded, outcome)
+                else:
+                    refused.append((commanded, outcome))
+            is_last = attempt == self.settings.attempts
+            for commanded, why in refused:
+                _log_refusal(commanded.command, attempt, why, is_last=is_last)
+                if is_last:
+                    self._answer(commanded, _not_moved(commanded.command.status, str(why)))
+            left = [commanded for commanded, _ in refused]
+            if is_last or not left:
+                return
+            sleep(backoff_s(attempt, self.settings.first_wait_s, LONGEST_WAIT_S))
+
+    def _answer(self, commanded: Commanded, status: FileStatus) -> None:
+        commanded.is_answered = True
+        self.publish(status, commanded.done)
+
+    def _fail(self, commanded: Commanded, defect: Defect) -> None:
+        """Sets a command aside; its file counts as not moved."""
+        if not commanded.is_answered:
+            self.letters.set_aside_defect(commanded.record, defect)
+            self._answer(commanded, _not_moved(commanded.command.status, defect.reason))
+
+
+def _log_refusal(command: Settle, attempt: int, why: Unreachable, *, is_last: bool) -> None:
+    metrics.MOVES_FAILED.inc()
+    level = logging.ERROR if is_last and isinstance(why, Denied) else logging.WARNING
+    event = "file not moved, left for a later command" if is_last else "file not moved, retrying"
+    log.log(level, event, extra={"file": command.file_id, "attempt": attempt, "reason": str(why)})
+
+
+def _not_moved(status: FileStatus, reason: str) -> FileStatus:
+    """Returns the status of a file that stays where it is for now; its stage, figures and reason are unchanged."""
+    return replace(status, at_s=time(), moves_refused=status.moves_refused + 1, not_moved=bounded_text(reason))
