@@ -128,6 +128,7 @@ def _set_metrics(system: str, summary: ScanSummary) -> None:
         metrics.FILES_SCANNED.labels(system, outcome).inc(files)
     metrics.ELEMENTS.labels(system).set(summary.elements)
     metrics.UNREACHABLE.labels(system).set(summary.unreachable)
+    metrics.NOT_TRIED.labels(system).set(summary.not_tried)
     metrics.HELD_BACK.labels(system).set(summary.held_back)
     metrics.IN_FLIGHT.labels(system, "fetchers").set(summary.waiting_for_fetchers)
     metrics.IN_FLIGHT.labels(system, "sinks").set(summary.waiting_for_sinks)
@@ -139,5 +140,6 @@ def _set_metrics(system: str, summary: ScanSummary) -> None:
 def _clear_gauges(system: str) -> None:
     """Removes the results of the last scan: from now on another scanner reports them."""
     metrics.LEADING.labels(system).set(0)
-    for gauge in (metrics.ELEMENTS, metrics.UNREACHABLE, metrics.HELD_BACK, metrics.IN_FLIGHT, metrics.LEFT):
+    results = (metrics.ELEMENTS, metrics.UNREACHABLE, metrics.NOT_TRIED, metrics.HELD_BACK)
+    for gauge in (*results, metrics.IN_FLIGHT, metrics.LEFT):
         gauge.remove_by_labels({"system": system})

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from time import time
 from typing import Any, cast
 
-from services.scanner.file_producer import FileProducer, InFlightAllowance, select_files
+from services.scanner.allowance import InFlightAllowance, select_files
+from services.scanner.file_producer import FileProducer
 from services.scanner.ledger import LedgerFollower
 from services.scanner.lister import ElementListing, ListedEntry, announcement
 from services.scanner.settings import ScannerSettings

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from services.scanner.file_producer import InFlightAllowance
+from services.scanner.allowance import InFlightAllowance
 from services.scanner.ledger import LedgerFollower
 from shared.defects import DefectBudget
 from shared.kafka.produce import Producer
