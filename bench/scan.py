@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
 from threading import active_count
@@ -50,7 +51,7 @@ class DistantSession(LocalSession):
         self.files, self.latency_s = files, latency_s
         sleep(CONNECT_ROUND_TRIPS * latency_s)
 
-    def tree(self, directory: bytes, depth: int, leave: Collection[bytes] = ()) -> Iterator[tuple[bytes, Entry]]:
+    def tree(self, directory: bytes, _depth: int, _leave: Collection[bytes] = ()) -> Iterator[tuple[bytes, Entry]]:
         sleep(LISTING_ROUND_TRIPS * self.latency_s)
         for number in range(self.files):
             yield directory, Entry(NAME % number, 1, 1_764_055_800)
@@ -150,7 +151,7 @@ def figures(at_s: list[float], beats: list[float], summary: ScanSummary) -> dict
         "p95_s": quantiles(at_s, n=20)[-1],
         "max_s": max(at_s),
         "scan_s": summary.took_s,
-        "longest_without_heartbeat_s": max(after - before for before, after in zip(beats, beats[1:], strict=False)),
+        "longest_without_heartbeat_s": max(after - before for before, after in pairwise(beats)),
     }
 
 

@@ -11,6 +11,7 @@ from services.scanner.lanes import Look, SilentElements
 from services.scanner.leader import Term
 from services.scanner.lister import ElementListing, Lister
 from shared.errors import Hopeless, Unreachable
+from shared.inventory import Endpoint
 from shared.remote.service_manager import FtpServiceManager
 from shared.remote.session import Denied, LoginRefused
 
@@ -49,12 +50,15 @@ class ElementLooks:
     lister: Lister
     elements: FtpServiceManager
     silent: SilentElements
+    connections_per_host: int
     end: ScanEnd
+
+    def connections(self, endpoint: Endpoint) -> int:
+        """Returns how many connections to the host of an element are allowed."""
+        return endpoint.connections or self.connections_per_host
 
     def look(self, look: Look) -> None:
         """Lists an element once. Its files are in the listing afterwards, or the trouble is."""
-        if look.is_trial:
-            self.silent.under_trial.add(look.endpoint.name)
         try:
             with self._contained(look):
                 self._list(look)

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from time import time
+from math import inf
+from time import monotonic, time
 from typing import Any
 
 from services.scanner.allowance import InFlightAllowance
@@ -38,7 +39,11 @@ class FileProducer:
     silent: SilentElements = field(default_factory=SilentElements)
 
     def scan(
-        self, endpoints: Mapping[str, Endpoint], term: Term, progress: Callable[[], None] = lambda: None
+        self,
+        endpoints: Mapping[str, Endpoint],
+        term: Term,
+        progress: Callable[[], None] = lambda: None,
+        next_s: float = inf,
     ) -> ScanSummary:
         """Scans all elements once, several at a time, and announces the files of each soon after its second listing.
 
@@ -46,16 +51,18 @@ class FileProducer:
             endpoints: the elements, by name.
             term: the scan ends early when it is over.
             progress: called for each entry and element: a long scan is alive as long as it moves.
+            next_s: when the next scan is due; silent elements never delay it.
         """
         began_s, in_flight = time(), self._in_flight()
         end = ScanEnd(term, progress)
         lister = Lister(self.system, self.settings, self.ledger.files, term.epoch, end.proceed)
-        looks = ElementLooks(self.system.name, lister, self.elements, self.silent, end)
+        looks = ElementLooks(self.system.name, lister, self.elements, self.silent, self.connections_per_host, end)
+        trials_until_s = monotonic() + min(self.settings.unreachable_s, max(0.0, next_s - time()))
         announcing = Announcing(
             lambda: self._allowance(endpoints), lambda files: self._announced(files, term), self.system.backlog_share
         )
         summary = replace(
-            Scan(endpoints, self.settings, announcing, looks, self.connections_per_host).run(),
+            Scan(endpoints, self.settings, announcing, looks, trials_until_s).run(),
             waiting_for_fetchers=in_flight.waiting_for_fetchers,
             waiting_for_sinks=in_flight.waiting_for_sinks,
             took_s=round(time() - began_s, 2),

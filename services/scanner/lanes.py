@@ -12,7 +12,7 @@ from shared.inventory import Endpoint
 
 SLOW_AFTER_S = 2.0
 """A look that takes longer leaves its place in the lane of the living to another element."""
-SLOW_PER_LISTING = 4
+SLOW_PER_LISTING = 2
 """Slow looks for each place in the lane of the living; beyond that they keep their places."""
 TRIALS_PER_LISTING = 2
 """Trials of silent elements at the same time for each place in the lane of the living."""
@@ -115,14 +115,18 @@ class Lanes:
         heapq.heappush(self.settling, (due_s, next(self.numbers), second))
         self.living_open += 1
 
-    def startable(self, now_s: float, may_try: bool) -> Iterator[Look]:
-        """Yields the looks to start now; those at silent elements only if `may_try`."""
+    def startable(self, now_s: float, trials: int) -> Iterator[Look]:
+        """Yields the looks to start now.
+
+        Args:
+            now_s: the time.
+            trials: silent elements that may be tried in addition to those under trial.
+        """
         self._set_slow_ones_aside(now_s)
         while self.settling and self.settling[0][0] <= now_s:
             self.ready.appendleft(heapq.heappop(self.settling)[2])
         yield from self._startable(self.ready, self.living, self.listings, now_s)
-        if may_try:
-            yield from self._startable(self.trials, self.trying, self.listings * TRIALS_PER_LISTING, now_s)
+        yield from self._startable(self.trials, self.trying, len(self.trying) + trials, now_s)
 
     def end(self, look: Look) -> None:
         """Frees the places of a look that has ended."""

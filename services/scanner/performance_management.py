@@ -89,7 +89,7 @@ class PerformanceManagement:
         leading = replace(leading, epoch=term.epoch)
         due_s = time() + self.schedule.immediate_run_delay_s
         while self._waited_until(due_s, term):
-            self.leadership.report(replace(self._scanned(leading, term), scanned_s=time()))
+            self.leadership.report(replace(self._scanned(leading, term, due_s), scanned_s=time()))
             due_s = run_after_s(self.schedule.schedule_scan, due_s, time(), self.schedule.time_zone)
         if not self.stopping.is_set():
             self._report_standby()
@@ -108,14 +108,15 @@ class PerformanceManagement:
     def _report_standby(self) -> None:
         self.leadership.report(SystemState(system=self.system, state="standby", since_s=time()))
 
-    def _scanned(self, leading: SystemState, term: Term) -> SystemState:
+    def _scanned(self, leading: SystemState, term: Term, due_s: float) -> SystemState:
         """Scans the system and returns its state with the result, or with the reason why it was not scanned."""
         try:
             endpoints = self.inventory()
         except BadSettings as error:
             log.error("system not scanned", extra={"system": self.system, "reason": str(error)})  # noqa: TRY400 - the reason suffices
             return replace(leading, reason=str(error))
-        summary = self.files.scan(endpoints, term, self.heartbeat.progress)
+        next_s = next_run_s(self.schedule.schedule_scan, due_s, self.schedule.time_zone)
+        summary = self.files.scan(endpoints, term, self.heartbeat.progress, next_s)
         _set_metrics(self.system, summary)
         return replace(leading, scan=summary)
 

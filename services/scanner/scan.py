@@ -9,7 +9,7 @@ from time import monotonic
 
 from services.scanner.allowance import InFlightAllowance, SharedAllowance
 from services.scanner.element_looks import ElementLooks
-from services.scanner.lanes import Lanes, Look
+from services.scanner.lanes import TRIALS_PER_LISTING, Lanes, Look
 from services.scanner.lister import ElementListing
 from services.scanner.settings import ScannerSettings
 from services.scanner.state import ScanSummary
@@ -71,7 +71,7 @@ class ScanTally:
 
 @dataclass(frozen=True)
 class Announcing:
-    """What a scan needs to announce files."""
+    """The way of the files that a scan finds: how many may be announced, and what announces them."""
 
     allowance: Callable[[], InFlightAllowance]
     """Returns how many files may be announced now."""
@@ -89,14 +89,23 @@ class Scan:
         settings: ScannerSettings,
         announcing: Announcing,
         looks: ElementLooks,
-        connections_per_host: int,
+        trials_until_s: float,
     ) -> None:
+        """Creates a scan that has not begun.
+
+        Args:
+            endpoints: the elements, by name.
+            settings: of the scanner.
+            announcing: takes the files.
+            looks: lists an element.
+            trials_until_s: when the scan ends, by the monotonic clock, even if silent elements are left to be tried.
+        """
         self.endpoints = endpoints
         self.settings = settings
         self.announcing = announcing
         self.looks = looks
         self.end = looks.end
-        self.lanes = Lanes(settings.listings, lambda endpoint: endpoint.connections or connections_per_host)
+        self.lanes = Lanes(settings.listings, looks.connections)
         self.shared = SharedAllowance(announcing.allowance(), announcing.backlog_share, len(endpoints))
         self.tally = ScanTally()
         self.finished: list[ElementListing] = []
@@ -104,7 +113,7 @@ class Scan:
         self.delivery: Future[int] | None = None
         self.announce_at_s = 0.0
         self.rest_given = False
-        self.trials_until_s = monotonic() + settings.unreachable_s
+        self.trials_until_s = trials_until_s
 
     def run(self) -> ScanSummary:
         """Lists all elements; returns when the living are done, and the time for the silent ones is over or enough."""
@@ -112,10 +121,11 @@ class Scan:
         workers = Workers(self.looks.look)
         with ThreadPoolExecutor(1) as deliveries:
             try:
+                self._start(workers)
                 while not self._is_done():
-                    self._start(workers)
                     self._receive(workers)
                     self._announce(deliveries)
+                    self._start(workers)
                 self._announce_all()
             finally:
                 self.end.ended.set()
@@ -146,18 +156,25 @@ class Scan:
         return not lanes.living_open and (not lanes.silent_open() or monotonic() >= self.trials_until_s)
 
     def _start(self, workers: Workers[Look]) -> None:
-        now_s = monotonic()
-        for look in self.lanes.startable(now_s, may_try=now_s < self.trials_until_s):
+        now_s, under_trial = monotonic(), self.looks.silent.under_trial
+        places = self.settings.listings * TRIALS_PER_LISTING - len(under_trial)
+        may_try = now_s < self.trials_until_s or not workers.threads  # each scan begins with some trials
+        for look in self.lanes.startable(now_s, places if may_try else 0):
             if not look.is_second:
                 look.most_files = self.shared.most_of(look.endpoint.host)
+            if look.is_trial:
+                under_trial.add(look.endpoint.name)
             workers.submit(look)
 
     def _receive(self, workers: Workers[Look]) -> None:
-        """Waits for looks that end, or for the next thing that is due. It is no progress if nothing ends."""
+        """Waits for looks that end, or for the next thing that is due.
+
+        It is no progress if no look ends, unless nothing is awaited but a time.
+        """
         ended = workers.ended(self._wait_s())
         for look in ended:
             self._take(look)
-        if ended or self.lanes.only_settling():
+        if ended or self.lanes.only_settling() or not self.lanes.living_open:
             self.end.progress()
 
     def _wait_s(self) -> float:

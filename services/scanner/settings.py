@@ -24,7 +24,7 @@ class ScannerSettings:
     unreachable_s: Annotated[
         Seconds,
         "time in which a scan tries elements that did not answer the one before; the rest is tried first next time",
-    ] = 60.0
+    ] = 120.0
     temporary_suffixes: Annotated[tuple[Name, ...], "suffixes of files that an element is still writing"] = (
         ".part",
         ".tmp",
