@@ -67,7 +67,8 @@ class ElementLooks:
                 self.silent.under_trial.discard(look.endpoint.name)
 
     def _list(self, look: Look) -> None:
-        self.end.proceed()
+        if not look.is_trial or self.end.term.over.is_set():  # a trial may last beyond its scan
+            self.end.proceed()
         with self.elements.session(look.endpoint) as session:
             self.silent.answered(look.endpoint)
             if look.is_second:

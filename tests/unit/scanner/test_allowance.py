@@ -32,7 +32,7 @@ def names(files: list[FileFound]) -> list[tuple[str, int]]:
 
 
 def shared(elements: int, backlog_share: float = 0.0, **limits: int) -> SharedAllowance:
-    return SharedAllowance(allowance(**limits), backlog_share, elements)
+    return SharedAllowance(allowance({}, **limits), backlog_share, elements)
 
 
 def allowance(in_flight: Mapping[str, int] | None = None, **limits: int) -> InFlightAllowance:
