@@ -104,7 +104,7 @@ class Site:
                     (self.home / f"e{n}" / (NAME % number).decode()).write_bytes(b"content")
 
     def is_dead(self, n: int) -> bool:
-        """Spreads the dead evenly, or lets them come first."""
+        """Spreads the dead evenly."""
         return int((n + 1) * self.asked.dead) > int(n * self.asked.dead)
 
     def connect(self, endpoint: Endpoint, settings: Remote) -> Session:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from services.scanner import metrics
-from services.scanner.lanes import Look, SilentElements
 from services.scanner.leader import Term
 from services.scanner.lister import ElementListing, Lister
+from services.scanner.look_queue import Look
+from services.scanner.silent_elements import SilentElements
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.remote.service_manager import FtpServiceManager

@@ -9,12 +9,12 @@ from typing import Any
 
 from services.scanner.allowance import InFlightAllowance
 from services.scanner.element_looks import ElementLooks, ScanEnd
-from services.scanner.lanes import SilentElements
 from services.scanner.leader import Term
 from services.scanner.ledger import FilesInFlight, LedgerFollower
 from services.scanner.lister import DIRECTORY_REASONS, Lister, is_due
 from services.scanner.scan import Announcing, Scan
 from services.scanner.settings import ScannerSettings
+from services.scanner.silent_elements import SilentElements
 from services.scanner.state import ScanSummary
 from shared.inventory import Endpoint
 from shared.kafka.produce import Producer, about_element

@@ -9,8 +9,8 @@ from time import monotonic
 
 from services.scanner.allowance import InFlightAllowance, SharedAllowance
 from services.scanner.element_looks import ElementLooks
-from services.scanner.lanes import TRIALS_PER_LISTING, Lanes, Look
 from services.scanner.lister import ElementListing
+from services.scanner.look_queue import TRIALS_PER_LISTING, Look, LookQueue
 from services.scanner.settings import ScannerSettings
 from services.scanner.state import ScanSummary
 from services.scanner.workers import Workers
@@ -20,7 +20,7 @@ from shared.messages import FileFound
 MOST_TROUBLES = 20
 """Elements that could not be listed whose reasons a scanner reports; all of them are logged."""
 TICK_S = 0.5
-"""Longest wait before the lanes are looked at again."""
+"""Longest wait before the queue is looked at again."""
 DELIVERY_TICK_S = 0.05
 """The same while an announcement is being delivered."""
 
@@ -105,7 +105,7 @@ class Scan:
         self.announcing = announcing
         self.looks = looks
         self.end = looks.end
-        self.lanes = Lanes(settings.listings, looks.connections)
+        self.queue = LookQueue(settings.listings, looks.connections)
         self.shared = SharedAllowance(announcing.allowance(), announcing.backlog_share, len(endpoints))
         self.tally = ScanTally()
         self.finished: list[ElementListing] = []
@@ -134,32 +134,32 @@ class Scan:
         return self.tally.summary()
 
     def _fill(self) -> None:
-        """Fills the lanes. The living come in random order, so that dead neighbours do not come all at once."""
+        """Fills the queue. The living come in random order, so that dead neighbours do not come all at once."""
         silent = self.looks.silent
         silent.forget_others(self.endpoints)
         trials = {silence.endpoint.name: silence for silence in silent.longest_untried_first()}
         living = [endpoint for name, endpoint in self.endpoints.items() if name not in trials]
         random.shuffle(living)
-        self.lanes.add(Look(ElementListing(endpoint)) for endpoint in living)
+        self.queue.add(Look(ElementListing(endpoint)) for endpoint in living)
         for name, silence in trials.items():
             if name in silent.under_trial:
                 self.tally.add_silent(
                     name, f"not answered yet, tried since an earlier scan: {silence.reason}", tried=True
                 )
             else:
-                self.lanes.add([Look(ElementListing(silence.endpoint), is_trial=True, last_trouble=silence.reason)])
+                self.queue.add([Look(ElementListing(silence.endpoint), is_trial=True, last_trouble=silence.reason)])
 
     def _is_done(self) -> bool:
         if self.end.term.over.is_set():
             return True
-        lanes = self.lanes
-        return not lanes.living_open and (not lanes.silent_open() or monotonic() >= self.trials_until_s)
+        queue = self.queue
+        return not queue.living_open and (not queue.silent_open() or monotonic() >= self.trials_until_s)
 
     def _start(self, workers: Workers[Look]) -> None:
         now_s, under_trial = monotonic(), self.looks.silent.under_trial
         places = self.settings.listings * TRIALS_PER_LISTING - len(under_trial)
         may_try = now_s < self.trials_until_s or not workers.threads  # each scan begins with some trials
-        for look in self.lanes.startable(now_s, places if may_try else 0):
+        for look in self.queue.startable(now_s, places if may_try else 0):
             if not look.is_second:
                 look.most_files = self.shared.most_of(look.endpoint.host)
             if look.is_trial:
@@ -174,7 +174,7 @@ class Scan:
         ended = workers.ended(self._wait_s())
         for look in ended:
             self._take(look)
-        if ended or self.lanes.only_settling() or not self.lanes.living_open:
+        if ended or self.queue.only_settling() or not self.queue.living_open:
             self.end.progress()
 
     def _wait_s(self) -> float:
@@ -183,19 +183,19 @@ class Scan:
             until_s.append(now_s + DELIVERY_TICK_S)
         elif self.finished:
             until_s.append(self.announce_at_s)
-        if (due_s := self.lanes.next_due_s()) is not None:
+        if (due_s := self.queue.next_due_s()) is not None:
             until_s.append(due_s)
         return max(0.0, min(until_s) - now_s)
 
     def _take(self, look: Look) -> None:
         """Takes a look that has ended: the element gets its second one later, or is finished."""
-        self.lanes.end(look)
+        self.queue.end(look)
         listing = look.listing
         if look.is_second:
             self.shared.settling -= look.most_files
         elif listing.files:
             self.shared.settling += len(listing.files)
-            self.lanes.add_second(look, monotonic() + self.settings.settle_s)
+            self.queue.add_second(look, monotonic() + self.settings.settle_s)
             return
         self.tally.add(listing)
         if listing.files:
@@ -206,13 +206,13 @@ class Scan:
         if self.delivery is not None and not self.delivery.done():
             return
         self._delivered()
-        now_s, living = monotonic(), not self.lanes.only_slow()
+        now_s, living = monotonic(), not self.queue.only_slow()
         if self.finished and (now_s >= self.announce_at_s or not living):
-            files, self.finished = self.shared.part(self.finished, self.lanes.living_open), []
+            files, self.finished = self.shared.part(self.finished, self.queue.living_open), []
             self.announce_at_s = now_s + self.settings.announce_after_s
         elif not living and self.shared.beyond and not self.rest_given:
             self.rest_given = True
-            files = self.shared.rest(self.announcing.allowance(), self.lanes.living_open)
+            files = self.shared.rest(self.announcing.allowance(), self.queue.living_open)
         else:
             return
         if files:
@@ -241,7 +241,7 @@ class Scan:
     def _add_silent_ones(self) -> None:
         if self.end.term.over.is_set():
             return
-        for look in self.lanes.trying:
+        for look in self.queue.trying:
             self.tally.add_silent(look.endpoint.name, f"not answered yet: {look.last_trouble}", tried=True)
-        for look in self.lanes.untried():
+        for look in self.queue.untried():
             self.tally.add_silent(look.endpoint.name, f"not tried in this scan: {look.last_trouble}", tried=False)

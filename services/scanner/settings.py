@@ -20,7 +20,7 @@ class ScannerSettings:
     announce_after_s: Annotated[Seconds, "interval at which a scan announces what it has found so far"] = 1.0
     listings: Annotated[
         Threads, "elements of a system that are listed at the same time, slow and silent ones apart"
-    ] = 128
+    ] = 192
     unreachable_s: Annotated[
         Seconds,
         "time in which a scan tries elements that did not answer the one before; the rest is tried first next time",

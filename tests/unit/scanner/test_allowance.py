@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.scanner.allowance import InFlightAllowance, SharedAllowance, select_files
@@ -92,6 +92,7 @@ def test_listings_that_wait_for_their_second_one_keep_a_bounded_number_of_files(
 
 
 @pytest.mark.parametrize("backlog_share", [0.0, 0.3])
+@settings(deadline=None)
 @given(
     elements=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 20)), min_size=1, max_size=8),
     limit=st.integers(1, 40),

@@ -9,15 +9,16 @@ from threading import Event
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.scanner.file_producer import FileProducer, outcomes
-from services.scanner.lanes import TRIALS_PER_LISTING, SilentElements
 from services.scanner.leader import Term
 from services.scanner.ledger import FilesInFlight, KnownFile, LedgerFollower
+from services.scanner.look_queue import TRIALS_PER_LISTING
 from services.scanner.scan import TICK_S
 from services.scanner.settings import ScannerSettings
+from services.scanner.silent_elements import SilentElements
 from services.scanner.state import ScanSummary
 from shared.errors import Unreachable
 from shared.inventory import Endpoint
@@ -310,6 +311,7 @@ failures = st.sampled_from((Gone("gone"), Unreachable("cut"), KeyError("size")))
 listings = st.lists(entries | odd | st.just(Denied("no")), max_size=20)
 
 
+@settings(deadline=None)
 @given(
     elements=st.lists(st.tuples(listings, st.none() | failures), max_size=4),
     limit=st.integers(0, 12),

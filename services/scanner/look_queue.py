@@ -1,55 +1,20 @@
-"""Lanes: the order in which a scan looks at its elements, so that none waits for a slow or a silent one. Pure."""
+"""LookQueue: the order in which a scan looks at its elements, so that none waits for a slow or a silent one. Pure."""
 
 import heapq
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from time import monotonic
 
 from services.scanner.lister import ElementListing
 from shared.inventory import Endpoint
 
 SLOW_AFTER_S = 2.0
-"""A look that takes longer leaves its place in the lane of the living to another element."""
+"""A look that takes longer leaves its place among the living to another element."""
 SLOW_PER_LISTING = 2
-"""Slow looks for each place in the lane of the living; beyond that they keep their places."""
+"""Slow looks for each place of the living; beyond that they keep their places."""
 TRIALS_PER_LISTING = 2
-"""Trials of silent elements at the same time for each place in the lane of the living."""
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """The last failed attempt at an element."""
-
-    endpoint: Endpoint
-    reason: str
-    tried_s: float
-
-
-class SilentElements:
-    """The elements that did not answer when they were last tried, from scan to scan. Threads may share it."""
-
-    def __init__(self, now_s: Callable[[], float] = monotonic) -> None:
-        self.now_s = now_s
-        self.silences: dict[str, Silence] = {}
-        self.under_trial: set[str] = set()
-        """Elements whose trial has not ended, be it one of an earlier scan."""
-
-    def forget_others(self, endpoints: Mapping[str, Endpoint]) -> None:
-        """Forgets the elements that are no longer configured as they were."""
-        for name, silence in list(self.silences.items()):
-            if endpoints.get(name) != silence.endpoint:
-                self.silences.pop(name, None)
-
-    def longest_untried_first(self) -> list[Silence]:
-        return sorted(self.silences.values(), key=lambda silence: silence.tried_s)
-
-    def answered(self, endpoint: Endpoint) -> None:
-        self.silences.pop(endpoint.name, None)
-
-    def failed(self, endpoint: Endpoint, reason: str) -> None:
-        self.silences[endpoint.name] = Silence(endpoint, reason, self.now_s())
+"""Trials of silent elements at the same time for each place of the living."""
 
 
 @dataclass(eq=False)
@@ -76,15 +41,15 @@ class Look:
 
 
 @dataclass
-class Lanes:
-    """Three lanes: one of the living, one of those found slow in this scan, one of those silent since an earlier scan.
+class LookQueue:
+    """Starts looks at the living, at those found slow in this scan, and at those silent since an earlier scan.
 
-    Each has its own places, so the living never wait for the others. No host gets more looks at a time than it allows
-    connections.
+    Each kind has its own places, so the living never wait for the others. No host gets more looks at a time than it
+    allows connections.
     """
 
     listings: int
-    """Places in the lane of the living."""
+    """Places of the living."""
     connections: Callable[[Endpoint], int]
     """Returns the largest number of connections to the host of an element."""
     ready: deque[Look] = field(default_factory=deque)
@@ -92,7 +57,7 @@ class Lanes:
     settling: list[tuple[float, int, Look]] = field(default_factory=list)
     """Heap of second looks by the time they are due."""
     living: dict[Look, None] = field(default_factory=dict)
-    """Looks in work, in the order of their start; likewise the other lanes."""
+    """Looks in work, in the order of their start; likewise the slow ones and the trials."""
     slow: dict[Look, None] = field(default_factory=dict)
     trying: dict[Look, None] = field(default_factory=dict)
     parked: defaultdict[tuple[str, int], deque[Look]] = field(default_factory=lambda: defaultdict(deque))
@@ -130,8 +95,8 @@ class Lanes:
 
     def end(self, look: Look) -> None:
         """Frees the places of a look that has ended."""
-        for lane in (self.living, self.slow, self.trying):
-            lane.pop(look, None)
+        for in_work in (self.living, self.slow, self.trying):
+            in_work.pop(look, None)
         self.living_open -= not look.is_trial
         self.busy[look.host] -= 1
         parked = self.parked.get(look.host)
@@ -168,15 +133,15 @@ class Lanes:
             del self.living[oldest]
             self.slow[oldest] = None
 
-    def _startable(self, queue: deque[Look], lane: dict[Look, None], places: int, now_s: float) -> Iterator[Look]:
-        while queue and len(lane) < places:
+    def _startable(self, queue: deque[Look], in_work: dict[Look, None], places: int, now_s: float) -> Iterator[Look]:
+        while queue and len(in_work) < places:
             look = queue.popleft()
             if self.busy[look.host] >= self.connections(look.endpoint):
                 self._park(look)
                 continue
             self.busy[look.host] += 1
             look.began_s = now_s
-            lane[look] = None
+            in_work[look] = None
             yield look
 
     def _park(self, look: Look) -> None:
