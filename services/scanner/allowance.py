@@ -42,11 +42,6 @@ class InFlightAllowance:
         total = ceil(self.total * part)
         return InFlightAllowance(total, lambda host: min(total, self.of_host(host)))
 
-    def without(self, given: Mapping[str, int]) -> "InFlightAllowance":
-        """Returns what is left after files were given to hosts."""
-        total = max(0, self.total - sum(given.values()))
-        return InFlightAllowance(total, lambda host: max(0, min(total, self.of_host(host) - given.get(host, 0))))
-
 
 def select_files(
     listings: Iterable[ElementListing], allowance: InFlightAllowance, backlog_share: float
@@ -87,6 +82,7 @@ class SharedAllowance:
     elements: int
     given: Counter[str] = field(default_factory=Counter)
     """Host -> files given since the allowance was computed."""
+    given_in_all: int = 0
     beyond: list[HostFile] = field(default_factory=list)
     """Files that wait for the rest; no more of them are kept than can be announced."""
     settling: int = 0
@@ -118,15 +114,17 @@ class SharedAllowance:
             allowance: does not contain any more what was announced so far.
             others: elements that have not finished; their share is kept for them.
         """
-        self.allowance, self.given = allowance, Counter()
+        self.allowance, self.given, self.given_in_all = allowance, Counter(), 0
         taken = self._taken(self.beyond, allowance.share(1 - others / max(1, self.elements, others)))
         self.beyond = [one for one in self.beyond if one[1] not in taken]
         return list(taken)
 
     def _left(self) -> InFlightAllowance:
-        return self.allowance.without(self.given)
+        left, of_host, given = max(0, self.allowance.total - self.given_in_all), self.allowance.of_host, self.given
+        return InFlightAllowance(left, lambda host: max(0, min(left, of_host(host) - given[host])))
 
     def _taken(self, offered: Sequence[HostFile], allowance: InFlightAllowance) -> dict[FileFound, None]:
         selected = _selected(offered, allowance, self.backlog_share)
         self.given.update(host for host, _ in selected)
+        self.given_in_all += len(selected)
         return dict.fromkeys(file for _, file in selected)
