@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from threading import Event
 from typing import Any, cast
 
@@ -80,7 +81,7 @@ class Surroundings:
     silent: SilentElements = field(default_factory=SilentElements)
     beats: int = 0
 
-    def scan(self, term: Term | None = None) -> ScanSummary:
+    def scan(self, term: Term | None = None, next_s: float = inf) -> ScanSummary:
         files = FileProducer(
             System(name="4ga", in_flight_limit=self.in_flight_limit),
             self.settings,
@@ -90,7 +91,7 @@ class Surroundings:
             silent=self.silent,
         )
         endpoints = {name: Endpoint(name=name, host=name, directory=self.directory) for name in self.sessions}
-        return files.scan(endpoints, term or Term(1), self.beat)
+        return files.scan(endpoints, term or Term(1), self.beat, next_s)
 
     def beat(self) -> None:
         self.beats += 1
@@ -189,6 +190,16 @@ def test_a_scan_ends_without_the_silent_elements_and_tries_those_left_over_first
         assert whys == {"not answered yet": TRIALS_PER_LISTING, "not tried in this scan": 10 - TRIALS_PER_LISTING}
         _time_out(around, silent)
     assert sorted(tried) == sorted(silent)
+
+
+def test_silent_elements_do_not_delay_the_next_scan() -> None:
+    silent = {"silent": Silent(Event())}
+    around = Surroundings(silent | {"good": ListedSession([GOOD])})
+    around.silent.failed(Endpoint(name="silent", host="silent"), "silent")
+    summary = around.scan(next_s=0.0)
+    assert (summary.announced, summary.unreachable, summary.not_tried) == (1, 1, 0)
+    assert around.silent.under_trial == {"silent"}
+    _time_out(around, silent)
 
 
 def test_attempts_of_an_earlier_scan_that_still_last_take_the_places_of_new_ones() -> None:
