@@ -13,14 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.scanner.allowance import InFlightAllowance
+from services.scanner.element_looks import ElementLooks, ScanEnd
 from services.scanner.file_producer import FileProducer, outcomes
 from services.scanner.leader import Term
 from services.scanner.ledger import FilesInFlight, KnownFile, LedgerFollower
-from services.scanner.look_queue import TRIALS_PER_LISTING
-from services.scanner.scan import TICK_S
+from services.scanner.look_queue import TRIALS_PER_LISTING, Look
+from services.scanner.scan import Announcing, Scan
 from services.scanner.settings import ScannerSettings
 from services.scanner.silent_elements import SilentElements
 from services.scanner.state import ScanSummary
+from services.scanner.workers import Workers
 from shared.errors import Unreachable
 from shared.inventory import Endpoint
 from shared.kafka.produce import Producer
@@ -173,6 +176,7 @@ def test_silent_elements_keep_no_living_one_waiting_however_many_they_are() -> N
             around.silent.failed(Endpoint(name=name, host=name), "silent")
     summary = around.scan()  # the attempts time out only after the announcement
     assert (summary.announced, summary.elements, summary.unreachable, summary.not_tried) == (1, 21, 20, 0)
+    assert set(summary.troubles.values()) == {"no answer"}
 
 
 def test_a_scan_ends_without_the_silent_elements_and_tries_those_left_over_first_next_time() -> None:
@@ -232,17 +236,25 @@ def test_an_element_that_answers_with_a_refusal_is_not_silent(answer: Exception)
     assert (around.scan().unreachable, around.silent.silences) == (1, {})
 
 
-def test_a_scan_in_which_elements_answer_gives_signs_of_life_and_one_that_only_waits_gives_none() -> None:
-    class Watching:
-        def tree(self, directory: bytes, _depth: int, _skip: object) -> Iterator[tuple[bytes, Entry]]:
-            before = around.beats
-            assert not around.first_sent.wait(TICK_S)
-            assert around.beats == before
-            yield directory, GOOD
+def test_a_look_that_ends_is_a_sign_of_life_and_waiting_for_one_is_none() -> None:
+    @dataclass
+    class Ended:
+        looks: list[Look]
 
-    around = Surroundings({"e1": Watching()})
-    around.scan()
-    assert around.beats > 0
+        def ended(self, _timeout_s: float) -> list[Look]:
+            return self.looks
+
+    beats: list[int] = []
+    nothing = cast("Any", None)
+    looks = ElementLooks("4ga", nothing, nothing, SilentElements(), 8, ScanEnd(Term(1), lambda: beats.append(1)))
+    announcing = Announcing(lambda: InFlightAllowance(1, lambda _host: 1), len, 0.0)
+    scan = Scan({"e1": Endpoint(name="e1")}, ScannerSettings(), announcing, looks, inf)
+    scan._fill()
+    (look,) = scan.queue.startable(0.0, 0)
+    scan._receive(cast("Workers[Look]", Ended([])))
+    assert beats == []
+    scan._receive(cast("Workers[Look]", Ended([look])))
+    assert beats == [1]
 
 
 def test_a_scan_fails_when_its_files_cannot_be_announced() -> None:
