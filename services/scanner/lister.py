@@ -93,7 +93,6 @@ class ElementListing:
     """The files to announce, with their entries."""
     left: Counter[str] = field(default_factory=Counter)
     """Reason -> files left on the element for it."""
-    at_s: float = 0.0
     trouble: str = ""
     """Why the element could not be listed; empty if it could."""
 
@@ -146,7 +145,6 @@ class Lister:
         listing.files = dict(selected)
         listing.left["listed twice"] = len(selected) - len(listing.files)
         listing.left["no room"] = newest.offered - len(selected)
-        listing.at_s = time()
         return listing
 
     def _consider(self, listing: ElementListing, newest: NewestFirst[Offered], listed: ListedEntry) -> None:

@@ -24,6 +24,12 @@ ELEMENTS = gauge("scanner", "scan_elements", "Elements in the last scan.", "syst
 UNREACHABLE = gauge(
     "scanner", "scan_elements_unreachable", "Elements that could not be listed in the last scan.", "system"
 )
+NOT_TRIED = gauge(
+    "scanner",
+    "scan_elements_not_tried",
+    "Unreachable elements that the last scan did not try again; the next scan tries them first.",
+    "system",
+)
 HELD_BACK = gauge(
     "scanner",
     "scan_files_held_back",

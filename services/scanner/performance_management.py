@@ -89,7 +89,7 @@ class PerformanceManagement:
         leading = replace(leading, epoch=term.epoch)
         due_s = time() + self.schedule.immediate_run_delay_s
         while self._waited_until(due_s, term):
-            self.leadership.report(replace(self._scanned(leading, term), scanned_s=time()))
+            self.leadership.report(replace(self._scanned(leading, term, due_s), scanned_s=time()))
             due_s = run_after_s(self.schedule.schedule_scan, due_s, time(), self.schedule.time_zone)
         if not self.stopping.is_set():
             self._report_standby()
@@ -108,14 +108,15 @@ class PerformanceManagement:
     def _report_standby(self) -> None:
         self.leadership.report(SystemState(system=self.system, state="standby", since_s=time()))
 
-    def _scanned(self, leading: SystemState, term: Term) -> SystemState:
+    def _scanned(self, leading: SystemState, term: Term, due_s: float) -> SystemState:
         """Scans the system and returns its state with the result, or with the reason why it was not scanned."""
         try:
             endpoints = self.inventory()
         except BadSettings as error:
             log.error("system not scanned", extra={"system": self.system, "reason": str(error)})  # noqa: TRY400 - the reason suffices
             return replace(leading, reason=str(error))
-        summary = self.files.scan(endpoints, term, self.heartbeat.progress)
+        next_s = next_run_s(self.schedule.schedule_scan, due_s, self.schedule.time_zone)
+        summary = self.files.scan(endpoints, term, self.heartbeat.progress, next_s)
         _set_metrics(self.system, summary)
         return replace(leading, scan=summary)
 
@@ -128,6 +129,7 @@ def _set_metrics(system: str, summary: ScanSummary) -> None:
         metrics.FILES_SCANNED.labels(system, outcome).inc(files)
     metrics.ELEMENTS.labels(system).set(summary.elements)
     metrics.UNREACHABLE.labels(system).set(summary.unreachable)
+    metrics.NOT_TRIED.labels(system).set(summary.not_tried)
     metrics.HELD_BACK.labels(system).set(summary.held_back)
     metrics.IN_FLIGHT.labels(system, "fetchers").set(summary.waiting_for_fetchers)
     metrics.IN_FLIGHT.labels(system, "sinks").set(summary.waiting_for_sinks)
@@ -139,5 +141,6 @@ def _set_metrics(system: str, summary: ScanSummary) -> None:
 def _clear_gauges(system: str) -> None:
     """Removes the results of the last scan: from now on another scanner reports them."""
     metrics.LEADING.labels(system).set(0)
-    for gauge in (metrics.ELEMENTS, metrics.UNREACHABLE, metrics.HELD_BACK, metrics.IN_FLIGHT, metrics.LEFT):
+    results = (metrics.ELEMENTS, metrics.UNREACHABLE, metrics.NOT_TRIED, metrics.HELD_BACK)
+    for gauge in (*results, metrics.IN_FLIGHT, metrics.LEFT):
         gauge.remove_by_labels({"system": system})

@@ -17,8 +17,14 @@ class ScannerSettings:
     config_look_s: Annotated[Seconds, "interval between checks for a changed configuration"] = 5.0
     settle_s: Annotated[SecondsOrZero, "interval between the two listings in which a file must be unchanged"] = 2.0
     listing_s: Annotated[Seconds, "longest time for listing one element; then it counts as unreachable"] = 240.0
-    announce_after_s: Annotated[Seconds, "a longer scan announces each time what it has found so far"] = 3.0
-    listings: Annotated[Threads, "elements of a system that are listed at the same time"] = 8
+    announce_after_s: Annotated[Seconds, "interval at which a scan announces what it has found so far"] = 1.0
+    listings: Annotated[
+        Threads, "elements of a system that are listed at the same time, slow and silent ones apart"
+    ] = 192
+    unreachable_s: Annotated[
+        Seconds,
+        "time in which a scan tries elements that did not answer the one before; the rest is tried first next time",
+    ] = 120.0
     temporary_suffixes: Annotated[tuple[Name, ...], "suffixes of files that an element is still writing"] = (
         ".part",
         ".tmp",

@@ -16,9 +16,11 @@ class ScanSummary:
     on_record: int = 0
     """Files that the ledger knows as in flight, finished, or waiting to be announced again."""
     elements: int = 0
-    """Elements that were scanned."""
+    """Elements of the system."""
     unreachable: int = 0
     """Elements that could not be listed."""
+    not_tried: int = 0
+    """Unreachable elements that this scan did not try again; the next one tries them first."""
     announced: int = 0
     """Files announced to the fetchers."""
     held_back: int = 0

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from services.scanner.file_producer import InFlightAllowance
+from services.scanner.allowance import InFlightAllowance
 from services.scanner.ledger import LedgerFollower
 from shared.configuration.kafka import Kafka
 from shared.defects import DefectBudget

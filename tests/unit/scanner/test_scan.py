@@ -5,24 +5,31 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from threading import Event
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.scanner.allowance import InFlightAllowance
+from services.scanner.element_looks import ElementLooks, ScanEnd
 from services.scanner.file_producer import FileProducer, outcomes
 from services.scanner.leader import Term
 from services.scanner.ledger import FilesInFlight, KnownFile, LedgerFollower
+from services.scanner.look_queue import TRIALS_PER_LISTING, Look
+from services.scanner.scan import Announcing, Scan
 from services.scanner.settings import ScannerSettings
+from services.scanner.silent_elements import SilentElements
 from services.scanner.state import ScanSummary
+from services.scanner.workers import Workers
 from shared.errors import Unreachable
 from shared.inventory import Endpoint
 from shared.kafka.produce import Producer
 from shared.remote.listing import NO_TIME, NOT_REGULAR
 from shared.remote.service_manager import FtpServiceManager
-from shared.remote.session import Denied, Entry, Gone, OddEntry
+from shared.remote.session import Denied, Entry, Gone, LoginRefused, OddEntry
 from shared.settings import System
 
 GOOD = Entry(b"A20261125.0700-0715_ok.xml", 5, 1_700_000_000)
@@ -51,6 +58,19 @@ class EndlessSession:
 
 
 @dataclass
+class Silent:
+    """An element that does not answer: an attempt to connect fails when the test says so."""
+
+    timed_out: Event
+    tried: list[str] = field(default_factory=list)
+
+    def try_to_connect(self, name: str) -> None:
+        self.tried.append(name)
+        assert self.timed_out.wait(10)
+        raise Unreachable("no answer")
+
+
+@dataclass
 class Surroundings:
     """Everything around a FileProducer: sessions, ledger and producer."""
 
@@ -61,22 +81,30 @@ class Surroundings:
     sent: list[Any] = field(default_factory=list)
     first_sent: Event = field(default_factory=Event)
     settings: ScannerSettings = field(default_factory=lambda: ScannerSettings(settle_s=0.0))
+    silent: SilentElements = field(default_factory=SilentElements)
+    beats: int = 0
 
-    def scan(self, term: Term | None = None) -> ScanSummary:
+    def scan(self, term: Term | None = None, next_s: float = inf) -> ScanSummary:
         files = FileProducer(
             System(name="4ga", in_flight_limit=self.in_flight_limit),
             self.settings,
             cast("FtpServiceManager", self),
             cast("Producer", self),
             cast("LedgerFollower", self),
+            silent=self.silent,
         )
-        return files.scan(
-            {name: Endpoint(name=name, host=name, directory=self.directory) for name in self.sessions}, term or Term(1)
-        )
+        endpoints = {name: Endpoint(name=name, host=name, directory=self.directory) for name in self.sessions}
+        return files.scan(endpoints, term or Term(1), self.beat, next_s)
+
+    def beat(self) -> None:
+        self.beats += 1
 
     @contextmanager
     def session(self, endpoint: Endpoint) -> Iterator[Any]:
-        yield self.sessions[endpoint.name]
+        session = self.sessions[endpoint.name]
+        if isinstance(session, Silent):
+            session.try_to_connect(endpoint.name)
+        yield session
 
     def in_flight(self, _system: str, _complete_on: object = ()) -> FilesInFlight:
         return FilesInFlight(0, 0, Counter())
@@ -139,6 +167,132 @@ def test_an_element_that_takes_long_keeps_no_other_waiting() -> None:
     assert (summary.announced, summary.unreachable) == (2, 0)
 
 
+def test_silent_elements_keep_no_living_one_waiting_however_many_they_are() -> None:
+    around = Surroundings({f"silent{n}": Silent(Event()) for n in range(20)} | {"good": ListedSession([GOOD])})
+    around.settings = ScannerSettings(settle_s=0.0, announce_after_s=0.05, listings=1)
+    for name in around.sessions:
+        if name != "good":
+            around.sessions[name].timed_out = around.first_sent
+            around.silent.failed(Endpoint(name=name, host=name), "silent")
+    summary = around.scan()  # the attempts time out only after the announcement
+    assert (summary.announced, summary.elements, summary.unreachable, summary.not_tried) == (1, 21, 20, 0)
+    assert set(summary.troubles.values()) == {"no answer"}
+
+
+def test_a_scan_ends_without_the_silent_elements_and_tries_those_left_over_first_next_time() -> None:
+    tried: list[str] = []
+    silent = {f"silent{n}": Silent(Event(), tried) for n in range(10)}
+    around = Surroundings(silent | {"good": ListedSession([GOOD])})
+    around.settings = ScannerSettings(settle_s=0.0, listings=1, unreachable_s=1e-9)
+    for name in silent:
+        around.silent.failed(Endpoint(name=name, host=name), "silent")
+    for _ in range(5):
+        summary = around.scan()
+        assert (summary.announced, summary.elements, summary.unreachable) == (1, 11, 10)
+        assert summary.not_tried == 10 - TRIALS_PER_LISTING
+        whys = Counter(why.partition(":")[0] for why in summary.troubles.values())
+        assert whys == {"not answered yet": TRIALS_PER_LISTING, "not tried in this scan": 10 - TRIALS_PER_LISTING}
+        _time_out(around, silent)
+    assert sorted(tried) == sorted(silent)
+
+
+def test_silent_elements_do_not_delay_the_next_scan() -> None:
+    silent = {"silent": Silent(Event())}
+    around = Surroundings(silent | {"good": ListedSession([GOOD])})
+    around.silent.failed(Endpoint(name="silent", host="silent"), "silent")
+    summary = around.scan(next_s=0.0)
+    assert (summary.announced, summary.unreachable, summary.not_tried) == (1, 1, 0)
+    assert around.silent.under_trial == {"silent"}
+    _time_out(around, silent)
+
+
+def test_attempts_of_an_earlier_scan_that_still_last_take_the_places_of_new_ones() -> None:
+    tried: list[str] = []
+    silent = {f"silent{n}": Silent(Event(), tried) for n in range(10)}
+    around = Surroundings(silent, settings=ScannerSettings(settle_s=0.0, listings=1, unreachable_s=1e-9))
+    for name in silent:
+        around.silent.failed(Endpoint(name=name, host=name), "silent")
+    for not_tried in (10 - TRIALS_PER_LISTING, 10 - TRIALS_PER_LISTING):
+        summary = around.scan()
+        assert (summary.elements, summary.unreachable, summary.not_tried) == (10, 10, not_tried)
+    _time_out(around, silent)
+    assert len(tried) == TRIALS_PER_LISTING
+
+
+def test_an_element_that_answers_again_is_announced_in_the_scan_that_tries_it() -> None:
+    around = Surroundings({"e1": ListedSession([GOOD, Unreachable("cut")])})
+    assert around.scan().unreachable == 1
+    around.sessions = {"e1": ListedSession([GOOD])}
+    assert (around.scan().announced, around.silent.silences) == (1, {})
+
+
+@pytest.mark.parametrize("answer", [Denied("no"), LoginRefused("no"), KeyError("defect")])
+def test_an_element_that_answers_with_a_refusal_is_not_silent(answer: Exception) -> None:
+    class Refusing:
+        def tree(self, _directory: bytes, _depth: int, _skip: object) -> Iterator[tuple[bytes, Entry]]:
+            raise answer
+
+    around = Surroundings({"e1": Refusing()})
+    assert (around.scan().unreachable, around.silent.silences) == (1, {})
+
+
+def test_a_look_that_ends_is_a_sign_of_life_and_waiting_for_one_is_none() -> None:
+    @dataclass
+    class Ended:
+        looks: list[Look]
+
+        def ended(self, _timeout_s: float) -> list[Look]:
+            return self.looks
+
+    beats: list[int] = []
+    nothing = cast("Any", None)
+    looks = ElementLooks("4ga", nothing, nothing, SilentElements(), 8, ScanEnd(Term(1), lambda: beats.append(1)))
+    announcing = Announcing(lambda: InFlightAllowance(1, lambda _host: 1), len, 0.0)
+    scan = Scan({"e1": Endpoint(name="e1")}, ScannerSettings(), announcing, looks, inf)
+    scan._fill()
+    (look,) = scan.queue.startable(0.0, 0)
+    scan._receive(cast("Workers[Look]", Ended([])))
+    assert beats == []
+    scan._receive(cast("Workers[Look]", Ended([look])))
+    assert beats == [1]
+
+
+def test_a_scan_fails_when_its_files_cannot_be_announced() -> None:
+    around = Surroundings({"e1": ListedSession([GOOD])})
+
+    def refuse(*_messages: object) -> None:
+        raise Unreachable("Kafka")
+
+    around.deliver = refuse  # type: ignore[method-assign]
+    with pytest.raises(Unreachable, match="Kafka"):
+        around.scan()
+
+
+def test_a_leadership_that_ends_during_the_second_listing_announces_nothing() -> None:
+    term, listings = Term(1), []
+
+    class LosingSession:
+        def tree(self, directory: bytes, _depth: int, _skip: object) -> Iterator[tuple[bytes, Entry]]:
+            listings.append(directory)
+            if len(listings) == 2:
+                term.over.set()
+            yield directory, GOOD
+
+    around = Surroundings({"losing": LosingSession()})
+    around.scan(term)
+    assert (len(listings), around.sent, around.silent.silences) == (2, [], {})
+
+
+def _time_out(around: Surroundings, silent: Mapping[str, Silent]) -> None:
+    """Lets the attempts under way fail."""
+    for one in silent.values():
+        one.timed_out.set()
+    while around.silent.under_trial:
+        pass
+    for one in silent.values():
+        one.timed_out.clear()
+
+
 def test_a_listing_under_way_ends_with_the_leadership() -> None:
     term = Term(1)
 
@@ -180,6 +334,7 @@ failures = st.sampled_from((Gone("gone"), Unreachable("cut"), KeyError("size")))
 listings = st.lists(entries | odd | st.just(Denied("no")), max_size=20)
 
 
+@settings(deadline=None)
 @given(
     elements=st.lists(st.tuples(listings, st.none() | failures), max_size=4),
     limit=st.integers(0, 12),

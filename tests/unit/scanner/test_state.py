@@ -27,7 +27,7 @@ def test_the_report_is_a_flat_object_with_every_figure_of_the_scan() -> None:
     found: dict[str, Any] = orjson.loads(LEADING.encode())
     assert found == {
         "system": "4ga", "scanner": "host-1", "state": "leading", "since_s": 1.0, "epoch": 7, "scanned_s": 2.0,
-        "elements": 3, "unreachable": 1, "announced": 0, "held_back": 2, "waiting_for_fetchers": 0,
+        "elements": 3, "unreachable": 1, "not_tried": 0, "announced": 0, "held_back": 2, "waiting_for_fetchers": 0,
         "waiting_for_sinks": 0, "left": {"too young": 4}, "took_s": 0.5, "listed": 0, "on_record": 0, "troubles": {},
     }  # fmt: skip
 
