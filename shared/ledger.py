@@ -1,17 +1,23 @@
 """The records of the ledger, the topic pm.files.status, and how to read them."""
 
+import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
 
 from shared.messages import (
     BadMessage,
     ClockTime,
     Count,
     FileStatus,
+    HexId,
     Message,
     Partition,
     SetAside,
     SinkPosition,
+    Stage,
     Text,
     json_object,
 )
@@ -64,3 +70,48 @@ def decode_status(raw: bytes) -> LedgerRecord:
     if isinstance(kind, str) and kind not in LEDGER_KINDS:
         raise UnknownKind(f"not a {FileStatus.kind}, but {kind!r}", raw)
     return LEDGER_KINDS.get(kind if isinstance(kind, str) else "", FileStatus).of(found, raw)
+
+
+class FileProgress(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The fields of a FileStatus that tell how far a file is: they are read in a third of the time of all fields."""
+
+    file_id: HexId
+    system: Text
+    endpoint: Text
+    epoch: Count
+    stage: Stage
+    at_s: ClockTime
+    attempt: Count = 1
+    found_s: ClockTime = 0.0
+    topic: Text = ""
+    partition: Annotated[int, Meta(ge=-1, le=2**31 - 1)] = -1
+    last_offset: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = -1
+    moves_refused: Count = 0
+
+
+STATUS_START = b'{"kind":"%s",' % FileStatus.kind.encode()
+"""First bytes of a FileStatus as `Message.encode` writes it."""
+_PROGRESS = msgspec.json.Decoder(FileProgress)
+
+
+def decode_progress(raw: bytes) -> FileProgress | LedgerRecord:
+    """Returns a record of pm.files.status, of a file's status only the progress; it does not check the other fields.
+
+    Raises:
+        UnknownKind: the message is of another kind.
+        BadMessage: the message is not valid.
+    """
+    if raw.startswith(STATUS_START):
+        try:
+            return _PROGRESS.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass  # the complete check knows the reason
+    return decode_status(raw)
+
+
+_FILE_KEY = re.compile(b"[0-9a-f]{16}")
+
+
+def removed_file(key: bytes) -> str:
+    """Returns the id of the file that a tombstone removes from the ledger; empty if it removes another entry."""
+    return key.decode() if _FILE_KEY.fullmatch(key) else ""

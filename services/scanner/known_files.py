@@ -1,0 +1,105 @@
+"""KnownFiles: what a scanner remembers of each file in the ledger; much of those under way, little of the others."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from threading import Lock
+
+from services.scanner.finished_files import FinishedFiles
+from shared.ledger import FileProgress
+from shared.messages import FileStatus
+from shared.topics import DAY_MS, FILES_STATUS
+
+KEPT_DAYS = FILES_STATUS.retention_ms // DAY_MS
+"""A file whose status is older has left the ledger, and is forgotten here too."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """The part of a file's newest status that scanning needs."""
+
+    system: str
+    endpoint: str
+    stage: str
+    at_s: float
+    attempt: int = 1
+    found_s: float = 0.0
+
+
+FINISHED = KnownFile(system="", endpoint="", stage="finished", at_s=0.0)
+"""Stands for every file that is on record and needs nothing: it is not announced, and takes no room in flight."""
+
+
+def day_of(time_s: float) -> int:
+    """Returns the number of whole days since 1970."""
+    return int(time_s * 1000) // DAY_MS
+
+
+def day_on_record(at_s: float, now_s: float) -> int:
+    """Returns the day of a status that is read now; a service's wrong clock makes it no later, and not forgotten now."""
+    today = day_of(now_s)
+    return max(today - KEPT_DAYS, min(day_of(at_s), today))
+
+
+def is_finished(status: FileStatus | FileProgress) -> bool:
+    """Returns whether a scan has nothing more to do with a file unless a later status says so.
+
+    It is read, or in error/, or waits for its move to error/, or was refused to be moved.
+    """
+    return status.stage in {"done", "error", "failed"} or (status.stage == "parsed" and status.moves_refused > 0)
+
+
+class KnownFiles(Mapping[str, KnownFile]):
+    """All files of the ledger by file id. Any thread may use it.
+
+    Those under way, postponed or lost are as the ledger has them; all others are FINISHED.
+    """
+
+    def __init__(self) -> None:
+        self.under_way: dict[str, KnownFile] = {}
+        self.finished = FinishedFiles()
+        self.lock = Lock()
+
+    def __getitem__(self, file_id: str) -> KnownFile:
+        with self.lock:
+            known = self.under_way.get(file_id)
+            if known is None and int(file_id, 16) in self.finished:
+                known = FINISHED
+        if known is None:
+            raise KeyError(file_id)
+        return known
+
+    def __len__(self) -> int:
+        with self.lock:
+            return len(self.under_way) + len(self.finished)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the ids of all files; the mapping must not change meanwhile."""
+        yield from self.under_way
+        yield from (f"{number:016x}" for number in self.finished)
+
+    def put(self, file_id: str, known: KnownFile) -> None:
+        """Takes the newest status of a file that is under way, postponed or lost."""
+        with self.lock:
+            self.under_way[file_id] = known
+            self.finished.discard(int(file_id, 16))
+
+    def finish(self, file_id: str, day: int) -> None:
+        """Takes the newest status of a finished file, and the day of it."""
+        with self.lock:
+            self.under_way.pop(file_id, None)
+            self.finished.add(int(file_id, 16), day)
+
+    def remove(self, file_id: str) -> None:
+        """Forgets a file; does nothing if it is not known."""
+        with self.lock:
+            if self.under_way.pop(file_id, None) is None:
+                self.finished.discard(int(file_id, 16))
+
+    def forget_before(self, day: int) -> list[str]:
+        """Forgets the files whose status is of an earlier day; returns the ids of those that were not finished."""
+        with self.lock:
+            self.finished.forget_before(day)
+            forgotten = [file_id for file_id, known in self.under_way.items() if day_of(known.at_s) < day]
+            for file_id in forgotten:
+                del self.under_way[file_id]
+        return forgotten
