@@ -7,6 +7,7 @@ from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from sys import intern
 from typing import NamedTuple
 
 from shared.ledger import FileProgress
@@ -54,15 +55,16 @@ class InFlight:
     by_offset: dict[OffsetsOfSystem, list[FileAtOffset]] = field(default_factory=dict)
     """The same files in the order of their last offsets."""
 
-    def record(self, status: FileStatus | FileProgress, endpoint: str) -> None:
+    def record(self, status: FileStatus | FileProgress) -> None:
         """Takes the newest status of a file."""
         self.remove(status.file_id)
         if status.stage in {"found", "fetching"}:
-            self.waiting[status.file_id] = status.system, endpoint
-            self.of_endpoints[status.system][endpoint] += 1
+            of_system = self.of_endpoints[status.system]
+            self.waiting[status.file_id] = status.system, status.endpoint
+            of_system[status.endpoint] = of_system.get(status.endpoint, 0) + 1
         elif status.stage == "parsed" and not status.moves_refused:
             at = OffsetsOfSystem(status.system, status.topic, status.partition)
-            file = FileAtOffset(status.last_offset, status.file_id, endpoint)
+            file = FileAtOffset(status.last_offset, status.file_id, intern(status.endpoint))
             self.parsed[status.file_id] = at, file
             insort(self.by_offset.setdefault(at, []), file)
 

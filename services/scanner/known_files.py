@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from sys import intern
 from threading import Lock
 
 from services.scanner.finished_files import FinishedFiles
@@ -11,6 +12,8 @@ from shared.topics import DAY_MS, FILES_STATUS
 
 KEPT_DAYS = FILES_STATUS.retention_ms // DAY_MS
 """A file whose status is older has left the ledger, and is forgotten here too."""
+
+DAY_SECONDS = DAY_MS // 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,7 @@ FINISHED = KnownFile(system="", endpoint="", stage="finished", at_s=0.0)
 
 def day_of(time_s: float) -> int:
     """Returns the number of whole days since 1970."""
-    return int(time_s * 1000) // DAY_MS
-
-
-def day_on_record(at_s: float, now_s: float) -> int:
-    """Returns the day of a status that is read now; a service's wrong clock makes it no later, and not forgotten now."""
-    today = day_of(now_s)
-    return max(today - KEPT_DAYS, min(day_of(at_s), today))
+    return int(time_s // DAY_SECONDS)
 
 
 def is_finished(status: FileStatus | FileProgress) -> bool:
@@ -77,17 +74,24 @@ class KnownFiles(Mapping[str, KnownFile]):
         yield from self.under_way
         yield from (f"{number:016x}" for number in self.finished)
 
-    def put(self, file_id: str, known: KnownFile) -> None:
-        """Takes the newest status of a file that is under way, postponed or lost."""
-        with self.lock:
-            self.under_way[file_id] = known
-            self.finished.discard(int(file_id, 16))
+    def record(self, status: FileStatus | FileProgress, today: int) -> None:
+        """Takes the newest status of a file.
 
-    def finish(self, file_id: str, day: int) -> None:
-        """Takes the newest status of a finished file, and the day of it."""
+        Args:
+            status: the status.
+            today: days since 1970. The status counts as of this day if it is later, and is not forgotten today if it
+                is very old: the clocks of services may be wrong.
+        """
+        file_id, number = status.file_id, int(status.file_id, 16)
         with self.lock:
-            self.under_way.pop(file_id, None)
-            self.finished.add(int(file_id, 16), day)
+            if is_finished(status):
+                self.under_way.pop(file_id, None)
+                self.finished.add(number, max(today - KEPT_DAYS, min(day_of(status.at_s), today)))
+                return
+            if file_id not in self.under_way:
+                self.finished.discard(number)
+            names = intern(status.system), intern(status.endpoint), intern(status.stage)
+            self.under_way[file_id] = KnownFile(*names, status.at_s, status.attempt, status.found_s)
 
     def remove(self, file_id: str) -> None:
         """Forgets a file; does nothing if it is not known."""

@@ -2,12 +2,11 @@
 
 import logging
 from collections.abc import Collection, Sequence
-from sys import intern
-from threading import Condition, Event
+from threading import Condition, Event, RLock
 from time import time
 
 from services.scanner.in_flight import FilesInFlight, InFlight
-from services.scanner.known_files import KEPT_DAYS, KnownFile, KnownFiles, day_of, day_on_record, is_finished
+from services.scanner.known_files import KEPT_DAYS, KnownFile, KnownFiles, day_of
 from shared.defects import DefectBudget
 from shared.kafka.admin import ends
 from shared.kafka.consume import follow_all
@@ -25,6 +24,7 @@ LEDGER_READER = "scanner"
 """Names this reader in dead letters."""
 MOST_RECORDS = 5_000
 """Most records that are taken at once."""
+STATUSES = (FileProgress, FileStatus)
 
 
 class LedgerFollower:
@@ -46,7 +46,8 @@ class LedgerFollower:
         self.highest_epochs: dict[str, int] = {}
         """System -> highest epoch of its files."""
         self.next_offsets = dict.fromkeys(range(FILES_STATUS.partitions), 0)
-        self.moved = Condition()
+        self.lock = RLock()
+        self.moved = Condition(self.lock)
         self.today = day_of(time())
         """The day on which old files were last forgotten."""
 
@@ -62,9 +63,12 @@ class LedgerFollower:
         self.reader.close()
 
     def _take(self, records: Sequence[Record]) -> None:
-        """Takes records in order; taking some again changes nothing. The tracker sets invalid ones aside."""
-        with self.moved:
-            for record in records:
+        """Takes the newest record of each key; taking some again changes nothing. The tracker sets invalid ones aside.
+
+        A topic that is not compacted yet has up to five records of a file, often close together.
+        """
+        with self.lock:
+            for record in {record.key: record for record in records}.values():
                 if record.value is None:
                     self._remove(removed_file(record.key))
                     continue
@@ -75,21 +79,16 @@ class LedgerFollower:
                 except BadMessage as error:
                     log.warning("invalid ledger record", extra={"origin": record.origin, "reason": str(error)[:200]})
                     continue
-                if isinstance(found, FileProgress | FileStatus):
+                if isinstance(found, STATUSES):
                     self.record(found)
                 elif isinstance(found, SinkPosition):
                     self.taking_room.positions.record(found)
 
     def record(self, status: FileStatus | FileProgress) -> None:
         """Takes a status that was read from the topic, or that this scanner wrote and has not read yet."""
-        with self.moved:
-            endpoint = intern(status.endpoint)
-            self.taking_room.record(status, endpoint)
-            if is_finished(status):
-                self.files.finish(status.file_id, day_on_record(status.at_s, time()))
-            else:
-                of = intern(status.system), endpoint, intern(status.stage)
-                self.files.put(status.file_id, KnownFile(*of, status.at_s, status.attempt, status.found_s))
+        with self.lock:
+            self.taking_room.record(status)
+            self.files.record(status, self.today)
             if status.epoch > self.highest_epochs.get(status.system, 0):
                 self.highest_epochs[status.system] = status.epoch
 
@@ -106,7 +105,7 @@ class LedgerFollower:
         """
         if day_of(now_s) == self.today:
             return
-        with self.moved:
+        with self.lock:
             self.today = day_of(now_s)
             for file_id in self.files.forget_before(self.today - KEPT_DAYS):
                 self.taking_room.remove(file_id)
@@ -120,7 +119,7 @@ class LedgerFollower:
             system: name of the system.
             complete_on: the sinks that its files wait for; by default all that reported a position for them.
         """
-        with self.moved:
+        with self.lock:
             return self.taking_room.of_system(system, complete_on)
 
     def highest_epoch(self, system: str) -> int:
