@@ -35,7 +35,7 @@ from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
 from shared.remote.metrics import HostCollector
 from shared.settings import load
-from shared.topics import FILES_FOUND, FILES_SETTLE, Topic
+from shared.topics import DAY_MS, FILES_FOUND, FILES_SETTLE, Topic
 from shared.watch import Watch
 
 
@@ -70,6 +70,7 @@ def file_processor(parts: Parts, publisher: KafkaProducerWorker) -> FileProcesso
         parse,
         MemoryBudget(own.bytes_in_flight).take,
         LedgerLookup(parts.watch.settings.kafka.bootstrap_servers),
+        lambda: parts.watch.settings.ledger.keep_days * DAY_MS / 1000,
     )
 
 

@@ -60,11 +60,11 @@ class FinishedFiles:
             self.count -= 1
 
     def forget_before(self, day: int) -> None:
-        """Removes the files of earlier days."""
-        for bucket, days in enumerate(self.days):
+        """Removes the files of earlier days, and returns memory that removed files have left unused."""
+        for bucket, (ids, days) in enumerate(zip(self.ids, self.days, strict=True)):
+            kept = ids, days
             if days and min(days) < day:
-                kept = [n for n, of_file in enumerate(days) if of_file >= day]
-                ids = self.ids[bucket]
-                self.count -= len(days) - len(kept)
-                self.ids[bucket] = array("Q", [ids[n] for n in kept])
-                self.days[bucket] = array("H", [days[n] for n in kept])
+                left = [n for n, of_file in enumerate(days) if of_file >= day]
+                kept = array("Q", [ids[n] for n in left]), array("H", [days[n] for n in left])
+                self.count -= len(days) - len(left)
+            self.ids[bucket], self.days[bucket] = kept[0][:], kept[1][:]  # an array does not shrink by itself
