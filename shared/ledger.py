@@ -2,10 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
-
-import msgspec
-from msgspec import Meta
+from typing import ClassVar
 
 from shared.messages import (
     BadMessage,
@@ -16,7 +13,6 @@ from shared.messages import (
     Partition,
     SetAside,
     SinkPosition,
-    Stage,
     Text,
     json_object,
 )
@@ -71,47 +67,9 @@ def decode_status(raw: bytes) -> LedgerRecord:
     return LEDGER_KINDS.get(kind if isinstance(kind, str) else "", FileStatus).of(found, raw)
 
 
-class FileProgress(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The fields of a FileStatus that tell how far a file is: they are read in a third of the time of all fields."""
-
-    file_id: str
-    system: Text
-    endpoint: Text
-    epoch: Count
-    stage: Stage
-    at_s: ClockTime
-    attempt: Count = 1
-    found_s: ClockTime = 0.0
-    topic: Text = ""
-    partition: Annotated[int, Meta(ge=-1, le=2**31 - 1)] = -1
-    last_offset: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = -1
-    moves_refused: Count = 0
-
-
-STATUS_START = b'{"kind":"%s",' % FileStatus.kind.encode()
-"""First bytes of a FileStatus as `Message.encode` writes it."""
-_PROGRESS = msgspec.json.Decoder(FileProgress)
-_FILE_ID = re.compile("[0-9a-f]{16}")
-
-
-def decode_progress(raw: bytes) -> FileProgress | LedgerRecord:
-    """Returns a record of pm.files.status, of a file's status only the progress; it does not check the other fields.
-
-    Raises:
-        UnknownKind: the message is of another kind.
-        BadMessage: the message is not valid.
-    """
-    if raw.startswith(STATUS_START):
-        try:
-            progress = _PROGRESS.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return decode_status(raw)  # it knows the reason
-        if _FILE_ID.fullmatch(progress.file_id):  # as a pattern of msgspec this takes longer than all the rest
-            return progress
-    return decode_status(raw)
+_FILE_ID = re.compile(b"[0-9a-f]{16}")
 
 
 def removed_file(key: bytes) -> str:
     """Returns the id of the file that a tombstone removes from the ledger; empty if it removes another entry."""
-    text = key.decode(errors="replace")
-    return text if _FILE_ID.fullmatch(text) else ""
+    return key.decode() if _FILE_ID.fullmatch(key) else ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from sys import intern
 from typing import NamedTuple
 
-from shared.ledger import FileProgress
+from services.scanner.file_progress import FileProgress
 from shared.messages import FileStatus
 from shared.sink_positions import SinkPositions
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from sys import intern
 from threading import Lock
 
+from services.scanner.file_progress import FileProgress
 from services.scanner.finished_files import FinishedFiles
-from shared.ledger import FileProgress
 from shared.messages import FileStatus
 from shared.topics import DAY_MS, FILES_STATUS
 

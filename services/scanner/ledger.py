@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from threading import Condition, Event, RLock
 from time import time
 
+from services.scanner.file_progress import FileProgress, decode_progress
 from services.scanner.in_flight import FilesInFlight, InFlight
 from services.scanner.known_files import KEPT_DAYS, KnownFile, KnownFiles, day_of
 from shared.defects import DefectBudget
@@ -13,7 +14,7 @@ from shared.kafka.consume import follow_all
 from shared.kafka.dead_letters import DeadLetters, EarlierDefects, contained_records
 from shared.kafka.produce import Producer
 from shared.kafka.record import Record
-from shared.ledger import FileProgress, UnknownKind, decode_progress, removed_file
+from shared.ledger import UnknownKind, removed_file
 from shared.messages import BadMessage, FileStatus, SinkPosition
 from shared.topics import FILES_STATUS
 

@@ -17,13 +17,13 @@ from urllib.request import urlopen
 import pymysql
 import pytest
 
+from services.scanner.file_progress import FileProgress
 from services.scanner.ledger import LedgerFollower
 from shared.defects import DefectBudget, TooManyDefects
 from shared.kafka import admin
 from shared.kafka.dead_letters import all_letters
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import Record
-from shared.ledger import FileProgress
 from shared.messages import (
     BadMessage,
     CounterBatch,

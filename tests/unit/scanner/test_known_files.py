@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.scanner.file_progress import FileProgress, decode_progress
 from services.scanner.finished_files import FinishedFiles
 from services.scanner.in_flight import FilesInFlight
 from services.scanner.known_files import FINISHED, KEPT_DAYS, KnownFile, KnownFiles, day_of
@@ -18,7 +19,7 @@ from services.scanner.ledger import LedgerFollower
 from shared.defects import DefectBudget
 from shared.kafka.produce import Producer
 from shared.kafka.record import Record
-from shared.ledger import FileProgress, decode_progress, decode_status
+from shared.ledger import decode_status
 from shared.messages import BadMessage, FileStatus, SinkPosition, Stage
 
 SINKS = ("mysql", "clickhouse")
