@@ -29,7 +29,7 @@ TOGETHER = ELEMENTS // PARTITIONS
 """Files of one partition that are under way at the same time."""
 LIFE: tuple[Stage, ...] = ("found", "fetching", "parsed", "done")
 """The statuses of a file that compaction has not removed yet."""
-BATCH = 5_000
+BATCH = 10_000
 """Records that a reader of the ledger takes at once."""
 
 

@@ -1,6 +1,6 @@
 """The scanner's part of bench.memory: its view of the ledger, in a new leader and in a standby that ran for years."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from time import time
 from typing import cast
@@ -54,7 +54,11 @@ def _last_day(load: Load) -> Iterator[Record]:
 
 def _fed(records: Iterator[Record], load: Load) -> Figures:
     ledger = follower()
-    figures = fed(ledger.contained, records, load.past + load.day)
+
+    def take(some: Sequence[Record]) -> None:
+        ledger.contained(list({record.key: record for record in some}.values()))  # as `Consumer.poll_newest` does
+
+    figures = fed(take, records, load.past + load.day)
     assert ledger.in_flight("4ga").waiting_for_fetchers == 0
     assert len(ledger.files) >= load.day
     return figures

@@ -23,8 +23,8 @@ __all__ = ["FilesInFlight", "KnownFile", "LedgerFollower"]
 log = logging.getLogger(__name__)
 LEDGER_READER = "scanner"
 """Names this reader in dead letters."""
-MOST_RECORDS = 5_000
-"""Most records that are taken at once."""
+MOST_RECORDS = 10_000
+"""Most records that are read at once: up to five are about one file, often close together, and one of them counts."""
 STATUSES = (FileProgress, FileStatus)
 
 
@@ -55,7 +55,7 @@ class LedgerFollower:
     def follow(self, stop: Event) -> None:
         """Reads the topic until stopped."""
         while not stop.is_set():
-            records = self.reader.poll(MOST_RECORDS, 0.5)
+            records = self.reader.poll_newest(MOST_RECORDS, 0.5)
             self.contained(records)
             self.forget_old(time())
             with self.moved:
@@ -64,12 +64,9 @@ class LedgerFollower:
         self.reader.close()
 
     def _take(self, records: Sequence[Record]) -> None:
-        """Takes the newest record of each key; taking some again changes nothing. The tracker sets invalid ones aside.
-
-        A topic that is not compacted yet has up to five records of a file, often close together.
-        """
+        """Takes records in order; taking some again changes nothing. The tracker sets invalid ones aside."""
         with self.lock:
-            for record in {record.key: record for record in records}.values():
+            for record in records:
                 if record.value is None:
                     self._remove(removed_file(record.key))
                     continue

@@ -186,8 +186,7 @@ def readers(values: Sequence[bytes | None]) -> None:
 def test_the_handlers_of_the_ledger_take_anything(values: list[bytes | None]) -> None:
     readers(values)
     records = [record(value, offset) for offset, value in enumerate(values)]
-    for one in records:  # each alone, as of records with the same key only the newest is taken
-        scanner()._take([one])
+    scanner()._take(records)
     scanner().in_flight("4ga")
     found = ledger_of(records)
     files_table(found.files.values())

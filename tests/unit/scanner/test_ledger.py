@@ -29,12 +29,8 @@ def ledger() -> LedgerFollower:
 
 
 def taken(ledger: LedgerFollower, *records: FileStatus | SinkPosition) -> LedgerFollower:
-    ledger._take([Record("t", 0, n, key(record), record.encode(), 0.0) for n, record in enumerate(records)])
+    ledger._take([Record("t", 0, n, b"k", record.encode(), 0.0) for n, record in enumerate(records)])
     return ledger
-
-
-def key(record: FileStatus | SinkPosition) -> bytes:
-    return (record.file_id if isinstance(record, FileStatus) else f"{record.sink}/{record.topic}/5").encode()
 
 
 def test_a_parsed_file_takes_room_until_every_required_sink_has_stored_it(ledger: LedgerFollower) -> None:
@@ -63,6 +59,5 @@ def test_a_file_that_was_refused_to_be_moved_takes_no_room_whatever_the_position
 
 
 def test_the_highest_epoch_is_known_for_each_system(ledger: LedgerFollower) -> None:
-    later, other = replace(PARSED, file_id="a" * 16, epoch=4), replace(PARSED, file_id="b" * 16, system="5ga", epoch=70)
-    taken(ledger, replace(PARSED, epoch=9), later, other)
+    taken(ledger, replace(PARSED, epoch=9), replace(PARSED, epoch=4), replace(PARSED, system="5ga", epoch=70))
     assert [ledger.highest_epoch(system) for system in ("4ga", "5ga", "6ga")] == [9, 70, 0]
