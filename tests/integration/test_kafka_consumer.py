@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 
 from shared.kafka import admin
-from shared.kafka.consume import Consumer
+from shared.kafka.consume import Consumer, follow_all
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import TopicPartition
 from shared.topics import FILES_FOUND, Topic
@@ -135,3 +135,20 @@ def test_lag_position_and_committed_tell_how_far_a_member_is(group: Group) -> No
     assert consumer.committed([one])[one] < 0
     consumer.seek(zero, 4)
     assert offsets(consumer, [0], 1) == {0: [4]}
+
+
+def test_the_newest_record_of_each_key_is_read_and_no_partition_is_left_behind(group: Group) -> None:
+    producer = Producer(group.brokers)
+    for value in (b"1", b"2", None, b"3"):
+        producer.deliver(*(Outgoing(group.topic.name, 0, key, value) for key in ("a", "b")))
+    producer.close()
+    reader = follow_all(group.brokers, group.topic)
+    group.members.append(reader)
+    read, until_s = dict[bytes, list[bytes | None]](), monotonic() + WAIT_S
+    ends = {0: RECORDS + 8, 1: RECORDS}
+    while any(reader.position([TopicPartition(group.topic.name, p)]).popitem()[1] < end for p, end in ends.items()):
+        assert monotonic() < until_s
+        for record in reader.poll_newest(100, 5.0):
+            read.setdefault(record.key, []).append(record.value)
+    assert {key: values[-1] for key, values in read.items()} == {b"a": b"3", b"b": b"3", b"k": b"v"}
+    assert sum(map(len, read.values())) < sum(ends.values())
