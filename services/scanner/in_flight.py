@@ -58,13 +58,13 @@ class InFlight:
     def record(self, status: FileStatus | FileProgress) -> None:
         """Takes the newest status of a file."""
         self.remove(status.file_id)
+        system, endpoint = intern(status.system), intern(status.endpoint)
         if status.stage in {"found", "fetching"}:
-            of_system = self.of_endpoints[status.system]
-            self.waiting[status.file_id] = status.system, status.endpoint
-            of_system[status.endpoint] = of_system.get(status.endpoint, 0) + 1
+            self.waiting[status.file_id] = system, endpoint
+            self.of_endpoints[system][endpoint] += 1
         elif status.stage == "parsed" and not status.moves_refused:
-            at = OffsetsOfSystem(status.system, status.topic, status.partition)
-            file = FileAtOffset(status.last_offset, status.file_id, intern(status.endpoint))
+            at = OffsetsOfSystem(system, status.topic, status.partition)
+            file = FileAtOffset(status.last_offset, status.file_id, endpoint)
             self.parsed[status.file_id] = at, file
             insort(self.by_offset.setdefault(at, []), file)
 
