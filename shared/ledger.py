@@ -1,5 +1,6 @@
 """The records of the ledger, the topic pm.files.status, and how to read them."""
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -64,3 +65,11 @@ def decode_status(raw: bytes) -> LedgerRecord:
     if isinstance(kind, str) and kind not in LEDGER_KINDS:
         raise UnknownKind(f"not a {FileStatus.kind}, but {kind!r}", raw)
     return LEDGER_KINDS.get(kind if isinstance(kind, str) else "", FileStatus).of(found, raw)
+
+
+_FILE_ID = re.compile(b"[0-9a-f]{16}")
+
+
+def removed_file(key: bytes) -> str:
+    """Returns the id of the file that a tombstone removes from the ledger; empty if it removes another entry."""
+    return key.decode() if _FILE_ID.fullmatch(key) else ""

@@ -39,6 +39,7 @@ SinkNames = Annotated[tuple[SinkName, ...], Meta(min_length=1)]
 Step = Literal["missing-tokens", "element-alias", "rename-counters", "units", "split-dn"]
 STEPS: tuple[Step, ...] = get_args(Step)
 """The steps of preprocessing, in their default order."""
+DaysInLedger = Annotated[int, Meta(ge=1, le=30)]
 Levels = Annotated[int, Meta(ge=0, le=100)]
 SystemName = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,99}$")]
 
@@ -81,6 +82,15 @@ class DefectLimits:
 
     most: Annotated[NumberOrZero, "Records set aside within the time before the process exits"] = 10
     within_s: Annotated[Seconds, "Time for which a record set aside counts"] = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerSettings:
+    """The ledger of files, the topic pm.files.status."""
+
+    keep_days: Annotated[
+        DaysInLedger, "Days after which a file that is done, and moved or deleted, is removed from the ledger"
+    ] = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +246,7 @@ class Settings:
     health: Health
     metrics: Metrics
     defects: DefectLimits
+    ledger: LedgerSettings
     systems: tuple[System, ...]
     own: Mapping[str, Any]
     """The sections of single services, unchecked: each service knows its keys (`section`)."""
@@ -260,6 +271,7 @@ SECTIONS = {
     "health": Health,
     "metrics": Metrics,
     "defects": DefectLimits,
+    "ledger": LedgerSettings,
 }
 SERVICES = ("scanner", "fetcher", "mysql_writer", "ch_bridge", "tracker")
 OWN = (*SERVICES, "zookeeper", "mysql", "clickhouse")

@@ -21,6 +21,13 @@ RECORD_MAX_BYTES = MESSAGE_MAX_BYTES + 100_000
 LETTER_MAX_BYTES = RECORD_MAX_BYTES + 100_000
 """Largest dead letter: any record with the headers that are added to it."""
 
+COMPACTION = {"segment.bytes": str(64 << 20), "segment.ms": str(DAY_MS), "min.cleanable.dirty.ratio": "0.2"}
+"""A reader that starts reads little more than the newest record of each key, and those of about the last day.
+
+By Kafka's defaults it would read up to a gigabyte and seven days of each partition, as the segment that is written is
+never compacted.
+"""
+
 
 def dead_letters_of(topic: str) -> str:
     """Returns the name of the topic that holds a topic's dead letters."""
@@ -40,6 +47,8 @@ class Topic:
     partitions: int = PARTITIONS
     retention_ms: int = 7 * DAY_MS
     compacted: bool = False
+    uncompacted_ms: int = 0
+    """Time for which compaction keeps every record."""
     max_bytes: int = RECORD_MAX_BYTES
     also_set_aside_by: tuple[str, ...] = ()
     """Services that write dead letters of the topic besides its readers."""
@@ -67,6 +76,7 @@ class Topic:
             "cleanup.policy": "compact,delete" if self.compacted else "delete",
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(self.max_bytes),
+            **({**COMPACTION, "min.compaction.lag.ms": str(self.uncompacted_ms)} if self.compacted else {}),
         }
 
 
@@ -80,7 +90,8 @@ FILES_FOUND = Topic(
 )
 FILES_STATUS = Topic(
     name="pm.files.status",
-    about="The ledger: the status of each file, the position of each sink, what it set aside and what it missed.",
+    about="The ledger: the status of each file, the position of each sink, what it set aside and what it missed. "
+    "A tombstone removes a file.",
     messages=(FileStatus, SinkPosition, SetAside, OffsetGap),
     writers=("scanner", "fetcher", "tracker", "mysql_writer", "ch_bridge"),
     readers=("scanner", "fetcher", "tracker", "mysql_writer", "ch_bridge"),
@@ -88,6 +99,7 @@ FILES_STATUS = Topic(
     retention_ms=30 * DAY_MS,
     compacted=True,
     dead_letters_read_by=("scanner", "tracker"),
+    uncompacted_ms=DAY_MS,  # a fetcher looks for the status that a second announcement hid
 )
 FILES_SETTLE = Topic(
     name="pm.files.settle",

@@ -13,7 +13,7 @@ from time import time
 from shared.configuration.kafka import Kafka
 from shared.kafka import admin, consume
 from shared.kafka.record import Record
-from shared.ledger import decode_status
+from shared.ledger import decode_status, removed_file
 from shared.messages import BadMessage, FileFound, FileStatus, partition_of
 from shared.stages import READ_STAGES
 from shared.topics import FILES_STATUS
@@ -81,12 +81,32 @@ class FileHistory:
         return EarlierAnswer(replace(known, at_s=now_s) if is_hidden else known, is_hidden)
 
 
+def is_older(file: FileFound, record: Record | None, age_s: float, now_s: float) -> bool:
+    """Returns whether an announcement is so old that its file may have been removed from the ledger since.
+
+    Args:
+        file: the announcement. A backfill is never too old, as an operator asks for it.
+        record: its record in the topic; it may have been copied there lately.
+        age_s: time for which the ledger keeps a file at least.
+        now_s: seconds since 1970.
+    """
+    announced_s = [file.found_s if file.attempt == 1 else 0.0, record.timestamp_s if record else 0.0]
+    return not file.lies_at and any(0 < at_s < now_s - age_s for at_s in announced_s)
+
+
 def histories(records: Iterable[Record], wanted: Iterable[str]) -> dict[str, FileHistory]:
-    """Returns the histories of the wanted files by id, from records of the ledger in order."""
+    """Returns the histories of the wanted files by id, from records of the ledger in order.
+
+    The history of a file that was removed from the ledger begins anew, as the compaction of the topic may have left no
+    status from before.
+    """
     found: dict[str, FileHistory] = {}
     keys = {file_id.encode() for file_id in wanted}
     for record in records:
-        if record.key not in keys or record.value is None:
+        if record.key not in keys:
+            continue
+        if record.value is None:
+            found.pop(removed_file(record.key), None)
             continue
         try:
             status = decode_status(record.value)

@@ -40,7 +40,7 @@ from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
 from shared.remote.metrics import HostCollector
 from shared.settings import load
-from shared.topics import FILES_FOUND, FILES_SETTLE, Topic
+from shared.topics import DAY_MS, FILES_FOUND, FILES_SETTLE, Topic
 from shared.watch import Watch
 
 
@@ -77,6 +77,7 @@ def file_processor(parts: Parts, publisher: KafkaProducerWorker) -> FileProcesso
         MemoryShares(own.bytes_in_flight, lambda: len(parts.watch.settings.systems)).take,
         parts.threads.submit,
         LedgerLookup(parts.watch.settings.kafka),
+        lambda: parts.watch.settings.ledger.keep_days * DAY_MS / 1000,
     )
 
 

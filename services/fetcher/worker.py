@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from time import monotonic, time
 from typing import Protocol
@@ -14,7 +15,7 @@ from zoneinfo import ZoneInfo
 from services.fetcher import metrics
 from services.fetcher.assemble.result import Origin, Parsed, Quarantined
 from services.fetcher.download import Fetched, FileContent
-from services.fetcher.history import EarlierAnswer, FileHistory
+from services.fetcher.history import EarlierAnswer, FileHistory, is_older
 from services.fetcher.intake.waiting_files import Announced
 from services.fetcher.parse.unpack import Incomplete
 from services.fetcher.parse.values.period import is_plausible
@@ -97,6 +98,8 @@ class FileProcessorWorker:
     """Has work of a system done by another thread; see `FairThreads`."""
     history: Callable[[Sequence[FileFound]], Mapping[str, FileHistory]] = lambda _: {}
     """Returns what the ledger says about files, by file id. Blocks; asked only where it may change the outcome."""
+    ledger_keeps_s: Callable[[], float] = lambda: inf
+    """Returns how long the ledger keeps a file at least."""
 
     def __call__(self, files: Sequence[Announced]) -> None:
         """Processes files of one endpoint: they are read one after the other, and parsed and sent in parallel.
@@ -128,7 +131,8 @@ class FileProcessorWorker:
 
     def _not_answered(self, files: Sequence[Announced]) -> list[Announced]:
         """Drops the announcements that were processed before; asks the ledger only if some may have been."""
-        again = [announced.file for announced in files if announced.again]
+        old = {a.file.file_id for a in files if is_older(a.file, a.record, self.ledger_keeps_s(), time())}
+        again = [announced.file for announced in files if announced.again or announced.file.file_id in old]
         histories = self.history(again) if again else {}
         left = []
         for announced in files:
@@ -136,6 +140,8 @@ class FileProcessorWorker:
             answer = history and history.answer_to(announced.file, is_missing=False, now_s=time())
             if answer:
                 self._drop(announced, answer)
+            elif history is None and announced.file.file_id in old:
+                _drop_too_old(announced)
             else:
                 left.append(announced)
         return left
@@ -296,6 +302,19 @@ def _status_of_parsed(file: FileFound, parsed: Parsed) -> FileStatus:
         sw_version=bounded_text(facts.sw_version),
         managed_element=bounded_text(facts.managed_element),
     )
+
+
+def _drop_too_old(announced: Announced) -> None:
+    """Drops an announcement of a file that is no longer in the ledger.
+
+    The file was finished, and removed from the ledger since. If it was not, it is unknown to the scanner too, and
+    announced again.
+    """
+    announced.done()
+    file = announced.file
+    metrics.DUPLICATES.labels(file.system).inc()
+    extra = {"file": file.file_id, "system": file.system, "element": file.element, "path": file.path}
+    log.warning("announcement too old", extra={**extra, "reason": "the ledger no longer has its file"})
 
 
 def _remarks(parsed: Parsed) -> str:

@@ -1,12 +1,13 @@
 """The ledger as a scanner needs it: the newest status of every file, read continuously from pm.files.status."""
 
 import logging
-from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from threading import Condition, Event
-from typing import NamedTuple
+from threading import Condition, Event, RLock
+from time import time
 
+from services.scanner.file_progress import FileProgress, decode_progress
+from services.scanner.in_flight import FilesInFlight, InFlight
+from services.scanner.known_files import KEPT_DAYS, KnownFile, KnownFiles, day_of
 from shared.configuration.kafka import Kafka
 from shared.defects import DefectBudget
 from shared.kafka.admin import ends
@@ -14,50 +15,25 @@ from shared.kafka.consume import follow_all
 from shared.kafka.dead_letters import DeadLetters, EarlierDefects, contained_records
 from shared.kafka.produce import Producer
 from shared.kafka.record import Record
-from shared.ledger import UnknownKind, decode_status
+from shared.ledger import UnknownKind, removed_file
 from shared.messages import BadMessage, FileStatus, SinkPosition
-from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
+
+__all__ = ["FilesInFlight", "KnownFile", "LedgerFollower"]
 
 log = logging.getLogger(__name__)
 LEDGER_READER = "scanner"
 """Names this reader in dead letters."""
-
-
-@dataclass(frozen=True, slots=True)
-class KnownFile:
-    """The part of a file's newest status that scanning needs."""
-
-    system: str
-    endpoint: str
-    stage: str
-    at_s: float
-    attempt: int = 1
-    found_s: float = 0.0
-
-
-class FileInTopic(NamedTuple):
-    """A file that is parsed: it is in flight until the sinks have stored it."""
-
-    system: str
-    endpoint: str
-    topic: str
-    partition: int
-    last_offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class FilesInFlight:
-    """The number of files of a system that are announced and not stored yet."""
-
-    waiting_for_fetchers: int
-    """Announced, or being fetched."""
-    waiting_for_sinks: int
-    by_endpoint: Counter[str]
+MOST_RECORDS = 10_000
+"""Most records that are read at once: up to five are about one file, often close together, and one of them counts."""
+STATUSES = (FileProgress, FileStatus)
 
 
 class LedgerFollower:
-    """Keeps the newest status of every file in memory. One thread reads the topic (`follow`); any thread may ask."""
+    """Keeps what scanning needs of every file in memory; little of those that are finished, and none that was removed.
+
+    One thread reads the topic (`follow`); any thread may ask.
+    """
 
     def __init__(self, brokers: Kafka, producer: Producer, budget: DefectBudget) -> None:
         self.brokers = brokers
@@ -67,22 +43,22 @@ class LedgerFollower:
         )
         self.contained = contained_records(self._take, letters, budget, is_known=is_known)
         self.reader = follow_all(brokers, FILES_STATUS)
-        self.files: dict[str, KnownFile] = {}
-        self.counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-        """(system, stage) -> endpoint -> files."""
-        self.parsed: dict[str, FileInTopic] = {}
-        """File id -> place of each file that is parsed and was not refused to be moved."""
-        self.positions = SinkPositions()
+        self.files = KnownFiles()
+        self.taking_room = InFlight()
         self.highest_epochs: dict[str, int] = {}
         """System -> highest epoch of its files."""
         self.next_offsets = dict.fromkeys(range(FILES_STATUS.partitions), 0)
-        self.moved = Condition()
+        self.lock = RLock()
+        self.moved = Condition(self.lock)
+        self.today = day_of(time())
+        """The day on which old files were last forgotten."""
 
     def follow(self, stop: Event) -> None:
         """Reads the topic until stopped."""
         while not stop.is_set():
-            records = self.reader.poll(1000, 0.5)
+            records = self.reader.poll_newest(MOST_RECORDS, 0.5)
             self.contained(records)
+            self.forget_old(time())
             with self.moved:
                 self.next_offsets |= {record.partition: record.offset + 1 for record in records}
                 self.moved.notify_all()
@@ -90,34 +66,48 @@ class LedgerFollower:
 
     def _take(self, records: Sequence[Record]) -> None:
         """Takes records in order; taking some again changes nothing. The tracker sets invalid ones aside."""
-        with self.moved:
+        with self.lock:
             for record in records:
+                if record.value is None:
+                    self._remove(removed_file(record.key))
+                    continue
                 try:
-                    status = decode_status(record.value) if record.value is not None else None
+                    found = decode_progress(record.value)
                 except UnknownKind:
                     continue
                 except BadMessage as error:
                     log.warning("invalid ledger record", extra={"origin": record.origin, "reason": str(error)[:200]})
                     continue
-                if isinstance(status, FileStatus):
-                    self.record(status)
-                elif isinstance(status, SinkPosition):
-                    self.positions.record(status)
+                if isinstance(found, STATUSES):
+                    self.record(found)
+                elif isinstance(found, SinkPosition):
+                    self.taking_room.positions.record(found)
 
-    def record(self, status: FileStatus) -> None:
+    def record(self, status: FileStatus | FileProgress) -> None:
         """Takes a status that was read from the topic, or that this scanner wrote and has not read yet."""
-        known = KnownFile(status.system, status.endpoint, status.stage, status.at_s, status.attempt, status.found_s)
-        with self.moved:
-            before = self.files.get(status.file_id)
-            if before is not None:
-                self.counts[before.system, before.stage][before.endpoint] -= 1
-            self.files[status.file_id] = known
-            self.counts[known.system, known.stage][known.endpoint] += 1
-            self.highest_epochs[status.system] = max(status.epoch, self.highest_epochs.get(status.system, 0))
-            self.parsed.pop(status.file_id, None)
-            if status.stage == "parsed" and not status.moves_refused:
-                place = status.topic, status.partition, status.last_offset
-                self.parsed[status.file_id] = FileInTopic(status.system, status.endpoint, *place)
+        with self.lock:
+            self.taking_room.record(status)
+            self.files.record(status, self.today)
+            if status.epoch > self.highest_epochs.get(status.system, 0):
+                self.highest_epochs[status.system] = status.epoch
+
+    def _remove(self, file_id: str) -> None:
+        """Forgets a file that was removed from the ledger; an empty id names none."""
+        if file_id:
+            self.taking_room.remove(file_id)
+            self.files.remove(file_id)
+
+    def forget_old(self, now_s: float) -> None:
+        """Forgets once a day the files whose status is so old that the topic has dropped it.
+
+        A file that is still on its element is then announced again, as by a scanner that starts.
+        """
+        if day_of(now_s) == self.today:
+            return
+        with self.lock:
+            self.today = day_of(now_s)
+            for file_id in self.files.forget_before(self.today - KEPT_DAYS):
+                self.taking_room.remove(file_id)
 
     def in_flight(self, system: str, complete_on: Collection[str] = ()) -> FilesInFlight:
         """Returns the files of a system that are announced and not stored yet.
@@ -128,20 +118,12 @@ class LedgerFollower:
             system: name of the system.
             complete_on: the sinks that its files wait for; by default all that reported a position for them.
         """
-        with self.moved:
-            found, fetching = (+self.counts[system, stage] for stage in ("found", "fetching"))
-            of_system = [file for file in self.parsed.values() if file.system == system]
-            parsed = Counter(file.endpoint for file in of_system if not self._is_stored(file, complete_on))
-        found += fetching
-        return FilesInFlight(found.total(), parsed.total(), found + parsed)
+        with self.lock:
+            return self.taking_room.of_system(system, complete_on)
 
     def highest_epoch(self, system: str) -> int:
         """Returns the highest epoch in which a file of the system was announced; 0 if there is no file."""
         return self.highest_epochs.get(system, 0)
-
-    def _is_stored(self, file: FileInTopic, complete_on: Collection[str]) -> bool:
-        sinks = complete_on or self.positions.in_partition(file.topic, file.partition)
-        return self.positions.is_stored_in_all(sinks, file.topic, file.partition, file.last_offset)
 
     def catch_up(self, stop: Event) -> None:
         """Waits until everything written before now has been read: a new leader must know what is in flight."""

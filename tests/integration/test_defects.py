@@ -17,6 +17,7 @@ from urllib.request import urlopen
 import pymysql
 import pytest
 
+from services.scanner.file_progress import FileProgress
 from services.scanner.ledger import LedgerFollower
 from shared.defects import DefectBudget, TooManyDefects
 from shared.kafka import admin
@@ -373,20 +374,20 @@ def test_a_tracker_whose_handler_fails_once_sets_nothing_aside(service: Service)
 
 
 class Planted(LedgerFollower):
-    """A scanner's reader of the ledger that fails on the files of one system with a word in their path."""
+    """A scanner's reader of the ledger that fails on the files of one system, or on one of them."""
 
     system = ""
-    word = ""
+    file_id = ""
 
-    def record(self, status: FileStatus) -> None:
-        if status.system == self.system and self.word in status.path:
+    def record(self, status: FileStatus | FileProgress) -> None:
+        if status.system == self.system and self.file_id in status.file_id:
             raise ValueError("planted")
         super().record(status)
 
 
-def follower(service: Service, word: str) -> Planted:
+def follower(service: Service, file_id: str = "") -> Planted:
     found = Planted(service.brokers, service.producer, DefectBudget(most=BUDGET))
-    found.system, found.word = service.system, word
+    found.system, found.file_id = service.system, file_id
     return found
 
 
@@ -394,7 +395,7 @@ def test_a_scanner_sets_a_ledger_record_aside_once_however_often_it_starts(servi
     files = parsed(service, *NAMES[:4], "poison.xml", *NAMES[4:])
     (poison,) = parsed(service, "poison.xml")
     for _ in range(2):
-        reader, stop = follower(service, "poison"), Event()
+        reader, stop = follower(service, poison), Event()
         thread = Thread(target=reader.follow, args=(stop,))
         thread.start()
         reader.catch_up(stop)
@@ -409,5 +410,5 @@ def test_a_scanner_sets_a_ledger_record_aside_once_however_often_it_starts(servi
 def test_a_scanner_whose_reader_always_fails_sets_no_more_aside_than_its_budget(service: Service) -> None:
     parsed(service, *NAMES)
     with pytest.raises(TooManyDefects):
-        follower(service, "").follow(Event())
+        follower(service).follow(Event())
     assert_defects(service.letters(FILES_STATUS), BUDGET, FILES_STATUS)

@@ -19,14 +19,16 @@ from services.fetcher.parse.blocks import shipped
 from services.fetcher.parse_pool.child import ParserMemory
 from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
 from services.fetcher.publish import KafkaProducerWorker
+from services.scanner.ledger import LedgerFollower
 from shared.configuration.kafka import Kafka
+from shared.defects import DefectBudget
 from shared.health import Heartbeat
 from shared.inventory import Endpoint
 from shared.kafka import admin
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
-from shared.kafka.produce import Outgoing, Producer
-from shared.messages import status_of
+from shared.kafka.produce import Outgoing, Producer, about_element
+from shared.messages import partition_of, status_of
 from shared.remote.session import Denied, Gone, Session
 from shared.remote.sftp import SftpSession, connect_sftp
 from shared.settings import Remote
@@ -199,5 +201,37 @@ def test_the_ledger_tells_what_became_of_a_file_from_its_first_announcement_on(s
     assert lookup([replace(done, found_s=0.0)])[done.file_id] == found[done.file_id]
     assert lookup([replace(done, found_s=time() + 3600)])[done.file_id] == found[done.file_id]  # a clock ahead of ours
     assert lookup([]) == {}
+    producer.close()
+    fetching.manager.close()
+
+
+def test_a_tombstone_removes_a_file_for_every_reader_of_the_ledger(stack: Stack, element: Element) -> None:
+    admin.provision(stack.kafka, [FILES_STATUS])
+    producer = Producer(stack.kafka)
+    fetching = Fetching(element)
+    names_of = [replace(fetching.file(name), element="e-tombstone", found_s=time()) for name in names("T", 3)]
+    removed, again, left = (replace(file, file_id=uuid.uuid4().hex[:16]) for file in names_of)
+    done = [status_of(file, "done", time()) for file in (removed, again, left)]
+    producer.deliver(*(about_element(FILES_STATUS, s.element, s.file_id, s.encode()) for s in done))
+    gone = (Outgoing(FILES_STATUS.name, partition_of(s.element), s.file_id, None) for s in done[:2])
+    producer.deliver(*gone)
+    found = status_of(again, "found", time())
+    producer.deliver(about_element(FILES_STATUS, found.element, found.file_id, found.encode()))
+    histories = LedgerLookup(stack.kafka)([removed, again, left])
+    assert {file_id: history.newest for file_id, history in histories.items()} == {
+        again.file_id: found,
+        left.file_id: done[2],
+    }
+    assert histories[again.file_id].through is None
+    files = ledger.read_ledger(stack.kafka).files
+    assert [files.get(file.file_id) for file in (removed, again, left)] == [None, found, done[2]]
+    follower, stop = LedgerFollower(stack.kafka, producer, DefectBudget()), Event()
+    thread = Thread(target=follower.follow, args=(stop,))
+    thread.start()
+    follower.catch_up(stop)
+    stop.set()
+    thread.join()
+    stages = [known.stage if known else "" for known in map(follower.files.get, (s.file_id for s in done))]
+    assert stages == ["", "found", "finished"]
     producer.close()
     fetching.manager.close()

@@ -9,7 +9,7 @@ import pytest
 
 from shared.configuration.kafka import Kafka
 from shared.kafka import admin
-from shared.kafka.consume import Consumer
+from shared.kafka.consume import Consumer, follow_all
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import TopicPartition
 from shared.topics import FILES_FOUND, Topic
@@ -136,3 +136,23 @@ def test_lag_position_and_committed_tell_how_far_a_member_is(group: Group) -> No
     assert consumer.committed([one])[one] < 0
     consumer.seek(zero, 4)
     assert offsets(consumer, [0], 1) == {0: [4]}
+
+
+def test_the_newest_record_of_each_key_is_read_and_no_partition_is_left_behind(group: Group) -> None:
+    producer = Producer(group.brokers)
+    for value, keys in ((b"1", "ab"), (b"2", "ab"), (None, "ba"), (b"3", "ba")):  # the first key has the last record
+        producer.deliver(*(Outgoing(group.topic.name, 0, key, value) for key in keys))
+    producer.close()
+    reader = follow_all(group.brokers, group.topic)
+    group.members.append(reader)
+    read, until_s = dict[bytes, list[bytes | None]](), monotonic() + WAIT_S
+    ends = {0: RECORDS + 8, 1: RECORDS}
+    while any(reader.position([TopicPartition(group.topic.name, p)]).popitem()[1] < end for p, end in ends.items()):
+        assert monotonic() < until_s
+        records = reader.poll_newest(100, 5.0)
+        offsets = [record.offset for record in records if record.partition == 0]
+        assert offsets == sorted(offsets)
+        for record in records:
+            read.setdefault(record.key, []).append(record.value)
+    assert {key: values[-1] for key, values in read.items()} == {b"a": b"3", b"b": b"3", b"k": b"v"}
+    assert sum(map(len, read.values())) < sum(ends.values())

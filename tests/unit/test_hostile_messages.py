@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -18,12 +19,16 @@ from services.fetcher.settings import FetcherSettings
 from services.mysql_writer import render as mysql_render
 from services.mysql_writer.cycles import CREATE_CYCLE_TABLE
 from services.mysql_writer.ddl import CounterColumn
+from services.scanner.ledger import LedgerFollower
 from services.tracker.app import messages_for
 from services.tracker.cycles import CycleStatistics
 from services.tracker.leases import Leases
 from services.tracker.tracker import FileProcessingTracker, TrackedFiles
+from shared.configuration.kafka import Kafka
 from shared.cycle_figures import CycleFigures, readable
+from shared.defects import DefectBudget
 from shared.errors import Hopeless, Unreachable
+from shared.kafka.produce import Producer
 from shared.kafka.record import Record
 from shared.ledger import OffsetGap, decode_status
 from shared.messages import (
@@ -149,6 +154,14 @@ def test_a_sink_stores_or_sets_aside_whatever_is_in_its_topic(render: Any, value
     assert all(reason for _, reason in aside)
 
 
+@cache
+def scanner() -> LedgerFollower:
+    """Returns a scanner's view of the ledger that is fed by hand."""
+    ledger = LedgerFollower(Kafka(bootstrap_servers="127.0.0.1:1"), cast("Producer", None), DefectBudget())
+    ledger.reader.close()
+    return ledger
+
+
 def readers(values: Sequence[bytes | None]) -> None:
     """Passes records of the ledger through every handler of it."""
     tracker = FileProcessingTracker(lambda _: ("mysql",), TrackedFiles({}), SinkPositions())
@@ -175,6 +188,8 @@ def readers(values: Sequence[bytes | None]) -> None:
 def test_the_handlers_of_the_ledger_take_anything(values: list[bytes | None]) -> None:
     readers(values)
     records = [record(value, offset) for offset, value in enumerate(values)]
+    scanner()._take(records)
+    scanner().in_flight("4ga")
     found = ledger_of(records)
     files_table(found.files.values())
     errors_table(grouped(failures(found.files.values(), found.set_aside.values())))

@@ -181,3 +181,11 @@ def test_invalid_records_of_the_ledger_cost_themselves() -> None:
     records = [Record("t", 0, n, b"k", value, 0.0) for n, value in enumerate((*bad, good.encode(), *bad))]
     assert ledger_of(records).files == {good.file_id: good}
     assert [found for _, found in ledger_records(records)] == [good]
+
+
+def test_a_tombstone_removes_a_file_from_the_ledger() -> None:
+    good = status("e1")
+    values = [good.encode(), None]
+    records = [Record("t", 0, n, good.file_id.encode(), value, 0.0) for n, value in enumerate(values)]
+    assert ledger_of(records).files == {}
+    assert ledger_of(records[:1]).files == {good.file_id: good}

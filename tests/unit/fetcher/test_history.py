@@ -3,10 +3,11 @@
 from dataclasses import asdict, replace
 from typing import get_args
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.history import FileHistory, histories
+from services.fetcher.history import FileHistory, histories, is_older
 from services.fetcher.intake.backlog import Backlog
 from shared.kafka.record import Record, TopicPartition
 from shared.messages import FileFound, FileStatus, SinkPosition, Stage, status_of
@@ -106,3 +107,33 @@ def test_what_was_in_a_partition_before_it_was_assigned_may_have_been_processed(
     assert read(0, 14, 15) == [False, False]
     assert read(0, 13, 14) == [True, True]  # it goes back: the partition was away in between
     assert TopicPartition("t", 0) in backlog.end
+
+
+def test_the_history_of_a_file_that_was_removed_from_the_ledger_begins_anew() -> None:
+    done, fetching = status_of(FILE, "done", 1.0), status_of(FILE, "fetching", 2.0)
+    values = [done.encode(), None, None, fetching.encode()]
+    records = [Record("", 0, n, FILE.file_id.encode(), value, 0.0) for n, value in enumerate(values)]
+    assert histories(records, [FILE.file_id]) == {FILE.file_id: FileHistory(fetching)}
+    assert histories(records[:3], [FILE.file_id]) == {}
+
+
+@pytest.mark.parametrize(
+    ("found_s", "attempt", "written_s", "is_old"),
+    [
+        (1_000.0, 1, 1_000.0, True),
+        (1_000.0, 1, 9_000.0, True),  # the record was copied
+        (1_000.0, 2, 9_000.0, False),  # it was announced again lately
+        (1_000.0, 2, 1_500.0, True),
+        (9_000.0, 1, 9_000.0, False),
+        (0.0, 1, 0.0, False),  # neither time is known
+        (0.0, 1, 1_000.0, True),
+    ],
+)
+def test_an_announcement_is_as_old_as_its_first_record(
+    found_s: float, attempt: int, written_s: float, is_old: bool
+) -> None:
+    file = replace(FILE, found_s=found_s, attempt=attempt)
+    record = Record("", 0, 0, b"", b"", written_s)
+    assert is_older(file, record, 5_000.0, 10_000.0) == is_old
+    assert not is_older(replace(file, lies_at="/pm/done/A"), record, 5_000.0, 10_000.0)
+    assert is_older(file, None, 5_000.0, 10_000.0) == (0 < found_s < 5_000 and attempt == 1)

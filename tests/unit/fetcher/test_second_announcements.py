@@ -254,3 +254,55 @@ def test_a_backfill_is_told_that_it_could_not_fetch_a_file_again(element: Elemen
     lies_at = pipeline.file.path.replace("A.xml", "done/A.xml")
     pipeline.announce(replace(pipeline.file, attempt=2, lies_at=lies_at), again=True)
     assert pipeline.newest.stage == "lost"
+
+
+DAY_S = 86_400.0
+KEEPS_S = 7 * DAY_S
+
+
+def remembering(pipeline: Pipeline) -> Pipeline:
+    """Returns the pipeline with a ledger that keeps files for seven days."""
+    pipeline.fetching.worker = replace(pipeline.fetching.worker, ledger_keeps_s=lambda: KEEPS_S)
+    return pipeline
+
+
+@pytest.mark.parametrize("on_done", ["move", "delete"])
+def test_an_announcement_of_a_file_that_was_removed_from_the_ledger_is_dropped_if_it_is_old(
+    element: Element, on_done: OnDone, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline = remembering(Pipeline(element, on_done))
+    pipeline.announce()
+    pipeline.settle()
+    pipeline.ledger.clear()  # by a tombstone
+    sessions = pipeline.fetching.sessions()
+    counted = metrics.DUPLICATES.labels("5ga")
+    before = counted._value.get()
+    pipeline.announce(replace(pipeline.file, found_s=time.time() - KEEPS_S - 1))
+    assert pipeline.ledger == []
+    assert (len(pipeline.fetching.done), pipeline.fetching.sessions()) == (2, sessions)
+    assert counted._value.get() == before + 1
+    assert [record.levelname for record in caplog.records if record.message == "announcement too old"] == ["WARNING"]
+
+
+@pytest.mark.parametrize("age_s", [KEEPS_S - 60, KEEPS_S + 60])
+def test_a_file_that_vanished_before_it_was_fetched_is_lost_however_old_its_announcement_is(
+    element: Element, age_s: float
+) -> None:
+    pipeline = remembering(Pipeline(element))
+    (element.pm / "A.xml").unlink()
+    old = replace(pipeline.file, found_s=time.time() - age_s)
+    pipeline.ledger.append(status_of(old, "found", old.found_s))
+    pipeline.announce(old)
+    assert pipeline.newest.stage == "lost"
+
+
+def test_a_young_announcement_is_processed_whatever_the_ledger_has_and_an_old_one_if_it_is_in_the_ledger(
+    element: Element,
+) -> None:
+    pipeline = remembering(Pipeline(element))
+    pipeline.announce()
+    assert pipeline.newest.stage == "parsed"
+    old = replace(pipeline.file, file_id="a" * 16, found_s=time.time() - 20 * DAY_S)
+    pipeline.ledger.append(status_of(old, "found", old.found_s))
+    pipeline.announce(old)
+    assert (pipeline.newest.stage, pipeline.newest.file_id) == ("parsed", old.file_id)

@@ -36,6 +36,7 @@ def ledger_of(records: Iterable[Record]) -> LedgerSnapshot:
         match found:
             case None:
                 ledger.set_aside.pop(record.key_text, None)
+                ledger.files.pop(record.key_text, None)
             case FileStatus() as status:
                 ledger.files[status.file_id] = status
             case SinkPosition() as position:
