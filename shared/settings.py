@@ -99,6 +99,17 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """The ledger of all files, which the scanner, the fetcher and the tracker read."""
+
+    keep_days: Annotated[
+        Days,
+        "Days after which a finished file that is no longer on its element leaves the ledger; its history stays in the "
+        "databases; 0: never",
+    ] = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class System:
     """A system of elements; the section has the system's name."""
 
@@ -235,6 +246,7 @@ class Settings:
     health: Health
     metrics: Metrics
     defects: DefectLimits
+    ledger: Ledger
     systems: tuple[System, ...]
     own: Mapping[str, Any]
     """The sections of single services, unchecked: each service knows its keys (`section`)."""
@@ -259,6 +271,7 @@ SECTIONS = {
     "health": Health,
     "metrics": Metrics,
     "defects": DefectLimits,
+    "ledger": Ledger,
 }
 SERVICES = ("scanner", "fetcher", "mysql_writer", "ch_bridge", "tracker")
 OWN = (*SERVICES, "zookeeper", "mysql", "clickhouse")

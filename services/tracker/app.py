@@ -142,6 +142,8 @@ def _track_statuses(app: faust.App, tracker: FileProcessingTracker, pending: Pen
 
     def handle(events: Sequence[faust.EventT[Any]]) -> None:
         for event in events:
+            if event.value is None:
+                tracker.on_removed(record_of(event).key_text)
             try:
                 messages = messages_for(tracker, event.value, time())
             except BadMessage as error:
@@ -222,7 +224,7 @@ def messages_for(tracker: FileProcessingTracker, value: bytes | None, now_s: flo
     Raises:
         BadMessage: not a valid record.
     """
-    if value is None:  # a deleted entry
+    if value is None:  # a removed entry
         return []
     try:
         record = decode_status(value)
