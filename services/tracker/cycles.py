@@ -23,7 +23,7 @@ from services.tracker.cycle_files import (
     tallied,
 )
 from services.tracker.figures import figures_of_cycle
-from services.tracker.rows_by_offset import CycleRow, RowsByOffset
+from services.tracker.rows_by_offset import CycleRow, InSink, RowsByOffset
 from services.tracker.states import State, state_of
 from shared.cycle_figures import CycleFigures
 from shared.kafka.record import TopicPartition
@@ -143,7 +143,7 @@ class CycleStatistics:
         for system, indexed in list(self.indexed.items()):
             if set(sinks := self.sinks(system)) != set(indexed):
                 self._index(system, set(sinks).difference(indexed))
-                self.indexed[system] = sinks
+                self.indexed[system] = tuple(sinks)
         due = sorted(
             (system, end_s)
             for system, end_s in self.changed
@@ -183,11 +183,14 @@ class CycleStatistics:
         self.positions.record(position)
         if position.next_offset < before:
             self._went_back(position)
-        for at in self.not_stored.passed((sink, topic, partition), position.next_offset):
+        self._pass(sink, topic, partition, position.next_offset)
+
+    def _pass(self, sink: str, topic: str, partition: int, next_offset: int) -> None:
+        for at in self.not_stored.passed(InSink(sink, topic, partition), next_offset):
             if cycle := self.by_number.get(at.cycle):
                 batches = self._batches(cycle, at.row)
                 is_there = (batches.topic, batches.partition) == (topic, partition)  # else it was parsed once more
-                if is_there and batches.last_offset < position.next_offset and not self._is_lost(sink, batches):
+                if is_there and batches.last_offset < next_offset and not self.positions.lost_by([sink], batches):
                     self._mark(cycle, at.row, sink, stored=True)
 
     def _on_set_aside(self, record: SetAside) -> None:
@@ -219,7 +222,7 @@ class CycleStatistics:
         if name not in self.cycles:
             number = next(self.numbers)
             self.cycles[name] = self.by_number[number] = CycleFiles(*name, number)
-            self.indexed.setdefault(status.system, self.sinks(status.system))
+            self.indexed.setdefault(status.system, tuple(self.sinks(status.system)))
         return self.cycles[name]
 
     def _tallied(self, status: FileStatus) -> TalliedFile:
@@ -236,7 +239,7 @@ class CycleStatistics:
         source = self.sources.by_number[sources]
         for sink in sinks:
             if source.topic and not stored & SINK_BITS.get(sink, 0):
-                self.not_stored.add((sink, source.topic, source.partition), last, CycleRow(cycle.number, row))
+                self.not_stored.add(InSink(sink, source.topic, source.partition), last, CycleRow(cycle.number, row))
 
     def _mark(self, cycle: CycleFiles, row: int, sink: str, *, stored: bool) -> None:
         bit, file = SINK_BITS.get(sink, 0), cycle.file(row)
@@ -252,10 +255,12 @@ class CycleStatistics:
             self._wait_for(cycle, row, [position.sink])
 
     def _index(self, system: str, sinks: Collection[str]) -> None:
-        """Has the files of a system marked for sinks that were added to its configuration."""
+        """Marks the files of a system for sinks that were added to its configuration, now or when they store them."""
         for cycle in [cycle for cycle in self.cycles.values() if cycle.system == system]:
             for row in range(len(cycle)):
                 self._wait_for(cycle, row, sinks)
+        for key in [key for key in self.not_stored.heaps if key.sink in sinks]:
+            self._pass(*key, self.positions.next_offset(*key))
 
     def _rows_in(self, gap: OffsetGap) -> Iterator[tuple[CycleFiles, int]]:
         for cycle, row in self._rows_at(TopicPartition(gap.topic, gap.partition), gap.first):
@@ -275,9 +280,6 @@ class CycleStatistics:
         source, parsed_s = self.sources.by_number[file.source], cycle.end_s + file.parsed / 1000
         first = file.last_offset - file.first_offset if file.first_offset >= 0 else -1
         return BatchesOfFile(source.topic, source.partition, first, file.last_offset, file.batches, parsed_s)
-
-    def _is_lost(self, sink: str, batches: BatchesOfFile) -> bool:
-        return bool(self.positions.lost_by([sink], batches))
 
     def _drop(self, cycles: Collection[Cycle], now_s: float) -> None:
         if not cycles:

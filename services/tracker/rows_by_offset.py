@@ -2,7 +2,7 @@
 
 import heapq
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -16,17 +16,25 @@ class CycleRow(NamedTuple):
     row: int
 
 
+class InSink(NamedTuple):
+    """Names a partition as one sink reads it."""
+
+    sink: str
+    topic: str
+    partition: int
+
+
 @dataclass(frozen=True, slots=True)
 class RowsByOffset:
     """Rows by partition and last offset. One may be outdated, so the caller checks the file itself."""
 
-    heaps: dict[Hashable, list[int]] = field(default_factory=lambda: defaultdict(list))
-    """Any key that names a partition -> heap of offset, cycle and row in one number: small, and fast to compare."""
+    heaps: dict[InSink, list[int]] = field(default_factory=lambda: defaultdict(list))
+    """Partition -> heap of offset, cycle and row in one number: small, and fast to compare."""
 
-    def add(self, key: Hashable, last_offset: int, at: CycleRow) -> None:
+    def add(self, key: InSink, last_offset: int, at: CycleRow) -> None:
         heapq.heappush(self.heaps[key], last_offset << 64 | at.cycle << 32 | at.row)
 
-    def passed(self, key: Hashable, next_offset: int) -> Iterator[CycleRow]:
+    def passed(self, key: InSink, next_offset: int) -> Iterator[CycleRow]:
         """Removes and yields the rows that end before an offset, in order of their last offsets."""
         heap = self.heaps.get(key, [])
         while heap and heap[0] >> 64 < next_offset:
