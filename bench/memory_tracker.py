@@ -70,7 +70,7 @@ class Simulated:
 
     def _done(self, file_id: bytes, name: bytes, partition: int, end_s: int) -> bytes:
         odd = int(file_id[:6], 16) / 2**24
-        written: dict[bytes, bytes] = {b"0" * 16: file_id, b"ELEMENT": name, b"15151": b"%d" % partition}
+        written: dict[bytes, bytes] = {b"15151": b"%d" % partition}
         for mark, number in (
             (b"1111111111", 3000 + int(odd * 9999)), (b"1222222222", end_s + int(odd * 60)), (b"1333333333", end_s),
             (b"16161616", self.offset), (b"17171717", self.offset + 2), (b"18181818", 180 + int(odd * 99)),
@@ -79,6 +79,7 @@ class Simulated:
         for mark, after_s in ((b"1444444444.5", 101), (b"1999999991.5", 61), (b"1999999992.5", 70),
                               (b"1999999993.5", 80), (b"1999999994.5", 95)):  # fmt: skip
             written[mark] = b"%.3f" % (end_s + after_s + odd * 9)
+        written |= {b"ELEMENT": name, b"0" * 16: file_id}  # last, as they may contain a mark
         value = self.template
         for mark, text in written.items():
             value = value.replace(mark, text)
@@ -111,6 +112,7 @@ def measured(past: int, day: int) -> dict[str, Any]:
         taken += len(records)
     used = rss_bytes() - before
     kept = sum(len(cycle) for cycle in tracker.statistics.cycles.values())
+    assert kept == len(tracker.statistics.cycles) * ledger.elements, "a record was not valid"
     return {
         "files": cycles * ledger.elements, "files_in_cycles": kept, "rss_mb": round(rss_bytes() / 2**20, 1),
         "bytes_per_kept_file": round(used / max(1, kept), 1), "take_s": round(cpu_s, 1),
