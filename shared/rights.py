@@ -19,7 +19,12 @@ JOINED_GROUPS: Mapping[str, tuple[str, ...]] = {
 NAMED_GROUPS: Mapping[str, tuple[str, ...]] = {
     "scanner": ("pmflow-reader-of-pm.files.status", "pmflow-reader-of-pm.files.status.dlq"),
     "fetcher": ("pmflow-fetcher-lookup",),
-    "tracker": ("pmflow-reader-of-pm.files.status", "pmflow-reader-of-pm.files.status.dlq", "pmflow-tracker-cycles"),
+    "tracker": (
+        "pmflow-reader-of-pm.files.status",
+        "pmflow-reader-of-pm.files.status.dlq",
+        "pmflow-tracker-cycles",
+        "pmflow-tracker-sweep",
+    ),
 }
 """Service -> groups that it names while it reads whole topics, without being a member."""
 

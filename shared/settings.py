@@ -39,7 +39,7 @@ SinkNames = Annotated[tuple[SinkName, ...], Meta(min_length=1)]
 Step = Literal["missing-tokens", "element-alias", "rename-counters", "units", "split-dn"]
 STEPS: tuple[Step, ...] = get_args(Step)
 """The steps of preprocessing, in their default order."""
-DaysInLedger = Annotated[int, Meta(ge=1, le=30)]
+DaysInLedger = Annotated[int, Meta(ge=0, le=30)]
 Levels = Annotated[int, Meta(ge=0, le=100)]
 SystemName = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,99}$")]
 
@@ -89,7 +89,8 @@ class LedgerSettings:
     """The ledger of files, the topic pm.files.status."""
 
     keep_days: Annotated[
-        DaysInLedger, "Days after which a file that is done, and moved or deleted, is removed from the ledger"
+        DaysInLedger,
+        "Days after which a file that is lost, or done and moved or deleted, leaves the ledger; 0: never",
     ] = 7
 
 

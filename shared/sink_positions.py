@@ -9,14 +9,34 @@ from collections import defaultdict
 from collections.abc import Collection, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Protocol
 
 from shared.ledger import OffsetGap
-from shared.messages import FileStatus, SinkPosition
+from shared.messages import SinkPosition
 
 MOST_INTERLEAVED = 100
 """Messages of other files between two of one file, at most; bounds a file whose first offset is unknown."""
 MOST_GAPS = 100
 """Gaps to remember per sink and partition; files under way when a gap was found have been dealt with since."""
+
+
+class FileInTopic(Protocol):
+    """The facts about a file from which it follows whether a sink has stored it, such as its status."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def first_offset(self) -> int:
+        """Offset of the file's first batch; -1: unknown."""
+
+    @property
+    def last_offset(self) -> int: ...
+    @property
+    def batches(self) -> int: ...
+    @property
+    def parsed_s(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +56,7 @@ class SinkPositions:
             known.append(gap)
             del known[:-MOST_GAPS]
 
-    def lost_by(self, sinks: Collection[str], file: FileStatus) -> str:
+    def lost_by(self, sinks: Collection[str], file: FileInTopic) -> str:
         """Returns the first of the sinks that missed a batch of the file in a gap; empty if none did."""
         if not self.gaps or file.last_offset < 0:
             return ""
@@ -47,13 +67,17 @@ class SinkPositions:
         """Replaces the position of a sink. A lower one is the truth too: a failover of the database loses commits."""
         self.next_offsets[_key(position.sink, position.topic, position.partition)] = position.next_offset
 
+    def next_offset(self, sink: str, topic: str, partition: int) -> int:
+        """Returns the position of a sink in a partition; 0 if it never reported one."""
+        return self.next_offsets.get(_key(sink, topic, partition), 0)
+
     def is_stored(self, sink: str, topic: str, partition: int, last_offset: int) -> bool:
         """Returns whether a sink has stored the whole file."""
         return last_offset < self.next_offsets.get(_key(sink, topic, partition), 0)
 
     def is_stored_in_all(self, sinks: Collection[str], topic: str, partition: int, last_offset: int) -> bool:
         """Returns whether all of the sinks have stored the whole file; False if there is no sink."""
-        for sink in sinks:  # a plain loop, as this is called for every file every second
+        for sink in sinks:  # a plain loop, as this is called for every file in flight
             if last_offset >= self.next_offsets.get(_key(sink, topic, partition), 0):
                 return False
         return bool(sinks)
@@ -68,7 +92,7 @@ class SinkPositions:
         return {key.removesuffix(end): at for key, at in sorted(self.next_offsets.items()) if key.endswith(end)}
 
 
-def is_in(gap: OffsetGap, file: FileStatus) -> bool:
+def is_in(gap: OffsetGap, file: FileInTopic) -> bool:
     """Returns whether a batch of the file lay in a gap of its partition.
 
     A file whose first offset is unknown counts as if its batches had been far apart: reading it again does no harm.

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from threading import Event, Thread
 
@@ -77,7 +78,7 @@ def file_processor(parts: Parts, publisher: KafkaProducerWorker) -> FileProcesso
         MemoryShares(own.bytes_in_flight, lambda: len(parts.watch.settings.systems)).take,
         parts.threads.submit,
         LedgerLookup(parts.watch.settings.kafka),
-        lambda: parts.watch.settings.ledger.keep_days * DAY_MS / 1000,
+        lambda: parts.watch.settings.ledger.keep_days * DAY_MS / 1000 or inf,
     )
 
 

@@ -145,6 +145,8 @@ def _track_statuses(app: faust.App, tracker: FileProcessingTracker, pending: Pen
 
     def handle(events: Sequence[faust.EventT[Any]]) -> None:
         for event in events:
+            if event.value is None:
+                tracker.on_removed(record_of(event).key_text)
             try:
                 messages = messages_for(tracker, event.value, time())
             except BadMessage as error:
@@ -165,12 +167,16 @@ def _track_statuses(app: faust.App, tracker: FileProcessingTracker, pending: Pen
     async def track(stream: Any) -> None:
         with exit_on_error("track files"):
             async for event in stream.noack().events():
-                try:
-                    contained([event])
-                except MustExit:
-                    await pending.acknowledge()  # what was handled or set aside before
-                    raise
-                pending.events.append(event)
+                await _handled(event, contained, pending)
+
+
+async def _handled(event: faust.EventT[Any], contained: Contained[faust.EventT[Any]], pending: PendingAcks) -> None:
+    try:
+        contained([event])
+    except MustExit:
+        await pending.acknowledge()  # what was handled or set aside before
+        raise
+    pending.events.append(event)
 
 
 def _reindex_after_recovery(app: faust.App, tracker: FileProcessingTracker, *tables: TableT[Any, Any]) -> None:
@@ -225,7 +231,7 @@ def messages_for(tracker: FileProcessingTracker, value: bytes | None, now_s: flo
     Raises:
         BadMessage: not a valid record.
     """
-    if value is None:  # a deleted entry
+    if value is None:  # a removed entry
         return []
     try:
         record = decode_status(value)

@@ -43,12 +43,16 @@ class Leases:
             case OffsetGap():
                 self.positions.record_gap(record)
             case FileStatus():
-                self.since_s.pop(record.file_id, None)
-                self.files.pop(record.file_id, None)
+                self.on_removed(record.file_id)
                 if record.stage in DESTINATIONS:
                     self.files[record.file_id] = record
                     if record.moves_refused:
                         self.since_s[record.file_id] = record.at_s
+
+    def on_removed(self, file_id: str) -> None:
+        """Takes the removal of a file from the ledger, or the end of its life. Does nothing if it is not kept."""
+        self.since_s.pop(file_id, None)
+        self.files.pop(file_id, None)
 
     def ended(self, now_s: float) -> Iterator[Settle]:
         """Yields the commands to repeat now. Must be called regularly, as leases begin here too."""

@@ -8,6 +8,10 @@ NOT_MOVED = gauge(
     "tracker", "files_not_moved", "Files that could not be moved to done/ or error/ at the last attempt.", "system"
 )
 COMMANDS_AGAIN = counter("tracker", "commands_again_total", "Repeated commands to move a file.")
+POSTPONED_ENDED = counter(
+    "tracker", "postponed_ended_total", "Postponed files that are lost: replaced, or no longer on their element."
+)
+LEDGER_REMOVED = counter("tracker", "ledger_removed_total", "Finished files that this tracker removed from the ledger.")
 CYCLE_END = gauge("tracker", "cycle_end_timestamp_seconds", "End of the period of the newest closed cycle.", "system")
 CYCLE_EXPECTED = gauge(
     "tracker", "cycle_elements_expected", "Elements in the inventory at the newest closed cycle.", "system"

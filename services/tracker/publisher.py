@@ -1,16 +1,21 @@
-"""CyclePublisher: reads the ledger beside Faust, publishes cycle figures, and repeats unanswered commands."""
+"""CyclePublisher: reads the ledger beside Faust, publishes cycle figures, and gives what nobody else gives.
+
+That is: commands that were not answered, and the last statuses of files that are gone.
+"""
 
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from threading import Event
-from time import time
-from typing import Any, get_args
+from time import monotonic, time
+from typing import Any, Final, get_args
 
 from services.tracker import metrics
 from services.tracker.cycles import Cycle, CycleStatistics
+from services.tracker.ended import ended_in_period_before
 from services.tracker.leases import Leases
+from services.tracker.postponed import PostponedFiles
 from services.tracker.states import State
 from shared.cycle_figures import CycleFigures
 from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, nothing_to_renew
@@ -20,13 +25,17 @@ from shared.kafka.dead_letters import DeadLetters, contained_records
 from shared.kafka.produce import Outgoing, Producer, about_element
 from shared.kafka.record import Record
 from shared.ledger import OffsetGap, decode_status
-from shared.messages import BadMessage, FileStatus, Settle
+from shared.messages import BadMessage, FileStatus, Settle, digest_of
 from shared.settings import System
 from shared.topics import CYCLES, FILES_SETTLE, FILES_STATUS
 
 log = logging.getLogger(__name__)
 PUBLISHER_READER = "tracker's second reader"
 """Names this reader in dead letters."""
+FIGURES_EVERY_S: Final = 5.0
+"""Time between two looks at the cycles: figures are published at most as often."""
+FIGURES_EVERY_SHARE: Final = 0.05
+"""Largest share of the time for looks, while the figures of many cycles change."""
 LOGGED_ELEMENTS = 20
 """Largest number of missing elements in a log line."""
 
@@ -48,11 +57,12 @@ class CyclePublisher:
     expected: Callable[[str], Collection[str]]
     """System -> the elements in its inventory; called whenever a cycle closes."""
     leases: Leases
+    postponed: PostponedFiles
     systems: Callable[[], Collection[System]]
     """Returns the systems that are currently configured."""
     heartbeat: Heartbeat
-    published: dict[tuple[str, int], CycleFigures] = field(default_factory=dict)
-    """System and end of the period -> figures published by this tracker or an earlier one."""
+    published: dict[Cycle, str] = field(default_factory=dict)
+    """Cycle -> digest of its figures (`digest_of_figures`) that this tracker or an earlier one published."""
     newest_s: dict[str, int] = field(default_factory=dict)
     """System -> end of the period of its newest published cycle."""
     budget: DefectBudget = field(default_factory=DefectBudget)
@@ -64,51 +74,69 @@ class CyclePublisher:
         letters = DeadLetters(self.producer, reader=PUBLISHER_READER)
         take = contained_records(self._take, letters, self.budget, is_known=self.is_known)
         publish = Contained(self._publish, nothing_to_renew, _report, self.budget, str, NO_RECORDS_FAULT)
+        look_at_s = 0.0
         while not stop.is_set():
             records = self.reader.poll(5000, 1.0)
             take(records)
             for record in records:
                 if record.offset + 1 >= self.unread.get(record.partition, record.offset + 2):
                     del self.unread[record.partition]
-            if not self.unread:
+            if not self.unread and (began_s := monotonic()) >= look_at_s:
                 publish(self.statistics.due(time()))
                 self._count_states()
                 self._command()
+                look_at_s = monotonic() + max(FIGURES_EVERY_S, (monotonic() - began_s) / FIGURES_EVERY_SHARE)
             self.heartbeat.progress()
         self.reader.close()
 
     def _take(self, records: Sequence[Record]) -> None:
         """Takes records in order; taking some again changes nothing. The Faust app sets invalid ones aside."""
+        now_s = time()
         for record in records:
             if record.value is None:
                 self.statistics.on_removed(record.key_text)
-                continue
-            try:
-                found = decode_status(record.value)
-            except BadMessage:
-                log.debug("invalid ledger record skipped")
-                continue
-            self.statistics.on_record(found, time())
-            self.leases.on_record(found)
-            if isinstance(found, OffsetGap):
-                self._report_gap(found)
+                self._on_removed(record.key_text)
+            elif ended_in_period_before(record.value, now_s - self.statistics.keep_s):
+                self._on_removed(record.key_text)  # history, for all that is kept here
+            else:
+                self._take_value(record.value, now_s)
+
+    def _on_removed(self, file_id: str) -> None:
+        self.leases.on_removed(file_id)
+        self.postponed.on_removed(file_id)
+
+    def _take_value(self, value: bytes, now_s: float) -> None:
+        try:
+            found = decode_status(value)
+        except BadMessage:
+            log.debug("invalid ledger record skipped")
+            return
+        self.statistics.on_record(found, now_s)
+        self.leases.on_record(found)
+        if isinstance(found, FileStatus):
+            self.postponed.on_status(found)
+        if isinstance(found, OffsetGap):
+            self._report_gap(found)
 
     def _report_gap(self, gap: OffsetGap) -> None:
         """Names the files that lie in a gap; those that wait for the sink are collected again by themselves."""
-        files = sorted(file.file_id for file in self.statistics.files_in(gap))
+        files = sorted(self.statistics.files_in(gap))
         where = {"topic": gap.topic, "partition": gap.partition, "expected": gap.first, "found": gap.next_offset}
         fix = "pmflow backfill --system SYSTEM --files ID,..."
         log.error("files not stored, gap in the topic", extra={"sink": gap.sink, **where, "files": files, "fix": fix})
 
     def _publish(self, cycles: Sequence[Cycle]) -> None:
         for figures in self.statistics.figures_of(cycles, self.expected, time()):
-            before = self.published.get((figures.system, figures.end_s))
-            if before is None or replace(before, told_s=figures.told_s) != figures:
+            cycle, digest = (figures.system, figures.end_s), digest_of_figures(figures)
+            before = self.published.get(cycle)
+            if before != digest:
                 key = f"{figures.system}/{figures.end_s}"
                 self.producer.deliver(Outgoing(CYCLES.name, 0, key, figures.encode()))
                 log.info("cycle figures changed" if before else "cycle closed", extra=log_fields(figures))
-                self.published[figures.system, figures.end_s] = figures
+                self.published[cycle] = digest
             self._count(figures)
+        for cycle in [cycle for cycle in self.published if cycle[1] <= time() - self.statistics.keep_s]:
+            del self.published[cycle]
 
     def _command(self) -> None:
         repeated = list(self.leases.ended(time()))
@@ -118,7 +146,12 @@ class CyclePublisher:
         lost = list(self.leases.lost(time()))
         for status in lost:
             log.error("file to be collected again", extra={"file": status.file_id, "reason": status.reason})
-        self.producer.deliver(*(outgoing(message) for message in chain[Settle | FileStatus](repeated, lost)))
+        gone = list(self.postponed.ended(time()))
+        for status in gone:
+            where = {"system": status.system, "element": status.endpoint, "path": status.path}
+            log.warning("postponed file lost", extra={"file": status.file_id, **where, "reason": status.reason})
+        metrics.POSTPONED_ENDED.inc(len(gone))
+        self.producer.deliver(*(outgoing(message) for message in chain[Settle | FileStatus](repeated, lost, gone)))
         for state, files in self.leases.counts().items():
             metrics.TRACKED.labels(state).set(files)
         not_moved = self.leases.not_moved()
@@ -156,6 +189,11 @@ def outgoing(message: Settle | FileStatus) -> Outgoing:
     if isinstance(message, Settle):
         return about_element(FILES_SETTLE, message.status.element, message.file_id, message.encode())
     return about_element(FILES_STATUS, message.element, message.file_id, message.encode())
+
+
+def digest_of_figures(figures: CycleFigures) -> str:
+    """Returns a digest that is the same for figures that differ only in the time at which they were computed."""
+    return digest_of(replace(figures, told_s=0.0).encode())
 
 
 def log_fields(figures: CycleFigures) -> dict[str, Any]:

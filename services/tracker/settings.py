@@ -17,3 +17,7 @@ class TrackerSettings:
         SecondsOrZero, "a cycle closes this long after its period; later files change its figures"
     ] = 900.0
     keep_s: Annotated[Seconds, "a cycle that ended longer ago no longer changes"] = 172_800.0
+    postponed_s: Annotated[
+        Seconds, "a postponed file that is not announced again for so long, though its element's new files are, is lost"
+    ] = 86_400.0
+    sweep_s: Annotated[Seconds, "interval between sweeps that remove finished files from the ledger"] = 86_400.0

@@ -5,7 +5,7 @@ The state of a file follows from its stage in the ledger, the positions of the s
 
 from typing import Literal
 
-from shared.messages import FileStatus
+from services.tracker.cycle_files import StateKey
 
 State = Literal[
     "found", "fetching", "postponed", "parsed", "stored", "unmoved", "failed", "done", "quarantined", "error", "lost"
@@ -21,18 +21,17 @@ quarantined  stored and moved, but the parser or a sink set some of its values a
 """
 
 
-def state_of(file: FileStatus, *, stored: bool, set_aside: bool) -> State:
+def state_of(file: StateKey, *, stored: bool) -> State:
     """Returns the state of a file.
 
     Args:
-        file: its newest status.
+        file: the facts about it.
         stored: whether every required sink has stored it.
-        set_aside: whether a sink set some of its values aside.
     """
-    if file.moves_refused:
+    if file.refused:
         return "unmoved"
     if file.stage == "parsed" and stored:
         return "stored"
-    if file.stage == "done" and (file.quarantined or set_aside):
+    if file.stage == "done" and file.flawed:
         return "quarantined"
     return file.stage

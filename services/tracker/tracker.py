@@ -110,6 +110,10 @@ class FileProcessingTracker:
             self.files.remove(file.file_id)
             yield collected_again(file, gap.sink, now_s)
 
+    def on_removed(self, file_id: str) -> None:
+        """Takes the removal of a file from the ledger: if it is still on its element, it is announced as a new one."""
+        self.files.remove(file_id)
+
     def on_recovered(self) -> None:
         """Called after the mappings changed from outside, as a table does at the start and in a rebalance."""
         self._by_offset = None

@@ -7,19 +7,22 @@ from collections.abc import Collection
 from functools import partial
 from itertools import chain
 from threading import Event, Thread
+from time import time
 
 import faust
 
 from services.tracker.app import build_app, complete_on
 from services.tracker.cycles import CycleStatistics
 from services.tracker.leases import Leases
-from services.tracker.publisher import PUBLISHER_READER, CyclePublisher
+from services.tracker.postponed import PostponedFiles
+from services.tracker.publisher import PUBLISHER_READER, CyclePublisher, digest_of_figures
 from services.tracker.settings import TrackerSettings
+from services.tracker.sweep import LedgerSweep
 from shared import log
 from shared.configuration.file_snapshots import COMPARE_AFTER_S
 from shared.configuration.kafka import Kafka
 from shared.crash import exit_on_error
-from shared.cycle_figures import CycleFigures, readable
+from shared.cycle_figures import readable
 from shared.defects import DefectBudget, budget_of
 from shared.health import Heartbeat, heartbeats
 from shared.inventory import endpoints
@@ -60,9 +63,10 @@ def publish_cycles(watch: Watch, own: TrackerSettings, budget: DefectBudget, hea
             Producer(brokers),
             partial(expected_elements, watch),
             Leases(partial(complete_on, watch), own.lease_s),
+            PostponedFiles(own.postponed_s),
             lambda: watch.settings.systems,
             heartbeat,
-            published_figures(brokers),
+            published_figures(brokers, time() - own.keep_s),
             budget=budget,
             is_known=EarlierDefects(brokers, FILES_STATUS, PUBLISHER_READER),
         ).run(Event())
@@ -77,12 +81,33 @@ def expected_elements(watch: Watch, name: str) -> Collection[str]:
         return ()
 
 
-def published_figures(brokers: Kafka) -> dict[tuple[str, int], CycleFigures]:
-    """Returns the figures that earlier trackers published, by system and end of the period."""
+def published_figures(brokers: Kafka, since_s: float) -> dict[tuple[str, int], str]:
+    """Returns the digests of the figures that earlier trackers published, by system and end of the period.
+
+    Args:
+        brokers: the section `kafka`.
+        since_s: only for periods that ended later.
+    """
     part = consume.OffsetRange(CYCLES, admin.begins(brokers, CYCLES), admin.ends(brokers, CYCLES))
     records = chain.from_iterable(consume.read_range(brokers, "pmflow-tracker-cycles", part, 1000))
     figures = readable(record.value for record in records)
-    return {(f.system, f.end_s): f for f in figures}
+    return {(f.system, f.end_s): digest_of_figures(f) for f in figures if f.end_s > since_s}
+
+
+def sweep_ledger(watch: Watch, own: TrackerSettings) -> None:
+    """Removes finished files from the ledger until the process ends."""
+    keep_days = watch.settings.ledger.keep_days
+    if not keep_days:
+        return
+    keep_s = max(keep_days * 86_400.0, own.keep_s)  # at a start, the files of each cycle are read again
+    brokers = watch.settings.kafka
+
+    def on_done(name: str) -> str:
+        system = watch.settings.system(name)
+        return system.on_done if system else ""
+
+    with exit_on_error("sweep the ledger"):
+        LedgerSweep(brokers, Producer(brokers), on_done, keep_s, own.sweep_s).run(Event())
 
 
 def main() -> None:
@@ -100,5 +125,6 @@ def main() -> None:
     of_faust, of_cycles = heartbeats(settings.health.file, 2)
     # A daemon: it ends with the process, as it owns nothing.
     Thread(target=publish_cycles, args=(watch, own, budget, of_cycles), daemon=True).start()
+    Thread(target=sweep_ledger, args=(watch, own), daemon=True).start()
     app = build_app(watch, own, of_faust, budget)
     Worker(app, override_logging=False, redirect_stdouts=False, loglevel=logging.WARNING).execute_from_commandline()

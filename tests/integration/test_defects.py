@@ -75,10 +75,11 @@ def planted(self, file, found):
     return parsed(self, file, found)
 worker.FileProcessorWorker._parsed = planted
 settle = wiring.Settler.settle
-def planted_settle(self, command):
-    if command.status.system == os.environ["SYSTEM"]:
-        fails("poison" in command.status.path)
-    return settle(self, command)
+def planted_settle(self, commands):
+    for command in commands:
+        if command.status.system == os.environ["SYSTEM"]:
+            fails("poison" in command.status.path)
+    return settle(self, commands)
 wiring.Settler.settle = planted_settle
 if __name__ == "__main__":
     wiring.main()
@@ -393,7 +394,7 @@ def follower(service: Service, file_id: str = "") -> Planted:
 
 def test_a_scanner_sets_a_ledger_record_aside_once_however_often_it_starts(service: Service) -> None:
     files = parsed(service, *NAMES[:4], "poison.xml", *NAMES[4:])
-    (poison,) = parsed(service, "poison.xml")
+    poison = file_identity(service.system, ELEMENT, "poison.xml", 1, 1)
     for _ in range(2):
         reader, stop = follower(service, poison), Event()
         thread = Thread(target=reader.follow, args=(stop,))
@@ -403,7 +404,7 @@ def test_a_scanner_sets_a_ledger_record_aside_once_however_often_it_starts(servi
         thread.join()
         assert files & reader.files.keys() == files - {poison}
         letters = service.letters(FILES_STATUS)
-        assert_defects(letters, 2, FILES_STATUS)  # two records of the file
+        assert_defects(letters, 1, FILES_STATUS)
         assert {letter.headers["reader"] for letter in letters} == {"scanner"}
 
 

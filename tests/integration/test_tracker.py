@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from threading import Event
 from time import monotonic, time
 
 import pytest
 
+from services.tracker.sweep import LedgerSweep
 from shared.cycle_figures import CycleFigures
 from shared.kafka import admin
-from shared.kafka.consume import Consumer
+from shared.kafka.consume import Consumer, OffsetRange, read_range
 from shared.kafka.produce import Outgoing, Producer
 from shared.messages import BadMessage, FileStatus, Settle, SinkPosition, Stage, partition_of
 from shared.topics import FILES_SETTLE, FILES_STATUS, counters_topic, provisioned
@@ -252,3 +254,27 @@ def test_the_figures_of_a_cycle_are_exact_though_trackers_are_killed_and_files_c
     assert (figures.found, figures.done, figures.error, figures.lost) == (27, 24, 2, 1)
     assert figures.stored == {"mysql": 24}
     assert figures.values_stored == {"mysql": 24}
+
+
+def test_a_sweep_removes_files_that_ended_long_ago_and_none_that_came_back(tracked: Tracked) -> None:
+    done, lost = tracked.tell(0, 48, stage="done"), tracked.tell(48, 60, stage="lost")
+    parsed = tracked.tell(60, 72)
+    back = tracked.tell(0, 3, stage="found")
+
+    def newest() -> dict[str, bytes | None]:
+        part = OffsetRange(FILES_STATUS, *(ask(tracked.brokers, FILES_STATUS) for ask in (admin.begins, admin.ends)))
+        records = [r for found in read_range(tracked.brokers, "test", part, 1000) for r in found]
+        return {r.key_text: r.value for r in records if r.key_text.startswith(tracked.run)}
+
+    def sweep(on_done: str, in_days: int) -> set[str]:
+        day_s = 86_400.0
+        swept = LedgerSweep(tracked.brokers, tracked.producer, lambda _: on_done, 7 * day_s, day_s, pause_s=0.0)
+        swept.sweep(time() + in_days * day_s, Event())
+        return {key for key, value in newest().items() if value is None}
+
+    assert sweep("move", 6) == set()
+    assert sweep("leave", 8) == lost
+    assert sweep("move", 8) == lost | done - back
+    again = tracked.tell(3, 4, stage="done")
+    assert sweep("move", 6) == lost | done - back - again
+    assert {key for key, value in newest().items() if value is not None} == parsed | back | again

@@ -118,9 +118,9 @@ def test_the_state_of_a_file_follows_from_its_status_the_positions_and_the_dead_
     statistics = CycleStatistics(lambda _: ("mysql",), lateness_s=900, keep_s=86_400)
     for n, stage in enumerate(get_args(Stage)):
         statistics.on_record(replace(DONE, file_id=f"f{n}", stage=stage), END_S)
-    statistics.on_record(replace(DONE, file_id="g1", stage="parsed", last_offset=19), END_S)
-    statistics.on_record(replace(DONE, file_id="g2", stage="parsed", last_offset=20), END_S)
-    statistics.on_record(replace(DONE, file_id="g3", stage="parsed", last_offset=19, moves_refused=1), END_S)
+    statistics.on_record(replace(DONE, file_id="a1", stage="parsed", last_offset=19), END_S)
+    statistics.on_record(replace(DONE, file_id="a2", stage="parsed", last_offset=20), END_S)
+    statistics.on_record(replace(DONE, file_id="a3", stage="parsed", last_offset=19, moves_refused=1), END_S)
     statistics.on_record(replace(DONE, file_id="f2"), END_S)  # in place of postponed
     statistics.on_record(replace(ASIDE, file_id="f2"), END_S)
     statistics.on_record(MYSQL, END_S)
@@ -158,7 +158,7 @@ def test_a_cycle_is_dropped_in_the_end_and_later_files_do_not_replace_its_figure
     assert list(statistics.closed(END_S + 86_400, lambda _: ())) == []
     statistics.on_record(replace(DONE, file_id="f2"), END_S + 86_400)
     assert list(statistics.closed(END_S + 86_401, lambda _: ())) == []
-    assert not statistics.files
+    assert not statistics.cycles
 
 
 @pytest.mark.parametrize("stage", ["done", "error", "parsed", "failed"])

@@ -87,3 +87,11 @@ def test_a_file_that_cannot_be_moved_is_tried_ever_more_slowly_and_at_least_once
 def test_a_file_that_cannot_be_moved_keeps_the_time_at_which_it_was_stored() -> None:
     found = leases(replace(PARSED, stored_s=500.0, moves_refused=1), MYSQL)
     assert [command.status.stored_s for command in found.ended(1000.0)] == [500.0]
+
+
+def test_a_file_that_left_the_ledger_is_forgotten() -> None:
+    found = leases(PARSED, MYSQL)
+    assert list(found.ended(1000.0)) == []
+    found.on_removed("f1")
+    assert list(found.ended(9000.0)) == []
+    assert found.counts() == {"waiting": 0, "moving": 0}

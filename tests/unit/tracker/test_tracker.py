@@ -224,3 +224,11 @@ def test_a_file_that_cannot_be_moved_gets_no_command_here_until_it_is_parsed_aga
         assert list(t.on_status(refused, NOW_S)) == []
         assert list(t.on_position(position("mysql", 11), NOW_S)) == []
     assert len(list(t.on_status(PARSED, NOW_S))) == 1
+
+
+def test_a_file_that_left_the_ledger_gets_no_command() -> None:
+    t = tracker("mysql")
+    list(t.on_status(PARSED, NOW_S))
+    t.on_removed("f1")
+    t.on_removed("f1")
+    assert list(t.on_position(position("mysql", 10), NOW_S)) == []
