@@ -157,7 +157,7 @@ def _with_free_ports(home: Path, wanted: Mapping[str, int]) -> Stack:
     before = Stack.load(home) if (home / "stack.json").exists() else Stack(home=home, ports={})
     known = {**wanted, **before.ports}
     stopped = [component for component in COMPONENTS if processes.find(home, component) is None]
-    free = _free_ports({name: port for name, port in known.items() if name.partition("_")[0] in stopped})
+    free = free_ports({name: port for name, port in known.items() if name.partition("_")[0] in stopped})
     stack = replace(before, ports={**known, **free})
     if stack != before:
         stack.save()
@@ -276,7 +276,7 @@ def wait_ready(stack: Stack, component: str) -> None:
         sleep(READY_POLL_S)
 
 
-def _free_ports(wanted: Mapping[str, int]) -> dict[str, int]:
+def free_ports(wanted: Mapping[str, int]) -> dict[str, int]:
     """Returns the wanted ports, or other free ones for those in use; 0 asks for any free port.
 
     All ports are held open until the end, so that none is returned twice.
