@@ -25,8 +25,9 @@ from pyftpdlib.servers import FTPServer
 
 from shared.inventory import Endpoint, Protocol
 from shared.settings import Remote
+from tools.simulator.addresses import ONE_HOST, ServerAddress
 from tools.simulator.elements import Login
-from tools.simulator.serve import known_hosts_line, serve
+from tools.simulator.serve import known_hosts_lines, serve
 
 PASSWORD = "secret"
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
@@ -80,7 +81,9 @@ class _SimulatorServer:
 
     def _run(self) -> None:
         loop = self.loop
-        server = loop.run_until_complete(serve(self.keys, self.logins, "127.0.0.1", 0, self.connections.append))
+        server = loop.run_until_complete(
+            serve(self.keys, self.logins, ServerAddress(ONE_HOST, ONE_HOST, 0), self.connections.append)
+        )
         self.port = server.get_port()
         self.listening.set()
         loop.run_forever()
@@ -108,7 +111,7 @@ class _SimulatorServer:
 def sftp(root: Path, keys: Path) -> Iterator[Element]:
     """An element behind the simulator's server."""
     server = _SimulatorServer(root, keys)
-    (keys / "known_hosts").write_text(known_hosts_line(keys, "127.0.0.1", server.port))
+    (keys / "known_hosts").write_text(known_hosts_lines(keys, [ONE_HOST], server.port))
     endpoint = Endpoint(
         name="e1", host="127.0.0.1", port=server.port, username="pm", password=PASSWORD, directory="/pm"
     )

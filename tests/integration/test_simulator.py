@@ -1,5 +1,6 @@
 """The simulator as its clients see it: paramiko over real SFTP, kill -9 and restart."""
 
+import asyncio
 import gzip
 import json
 import socket
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -20,6 +22,8 @@ import pytest
 import yaml
 
 from tests.unit.simulator.test_generate import read
+from tools.simulator.addresses import EVERY_ADDRESS, ServerAddress
+from tools.simulator.serve import serve
 from tools.simulator.truth import Manifest, Written, expected_rows
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +120,7 @@ def test_a_host_that_is_not_known_or_has_another_key_is_refused(simulator: Simul
     ):
         pass
     other = paramiko.HostKeys()
-    other.add(f"[127.0.0.1]:{simulator.entry()['port']}", "ssh-ed25519", _another_key(tmp_path))
+    other.add(f"[{simulator.entry()['host']}]:{simulator.entry()['port']}", "ssh-ed25519", _another_key(tmp_path))
     other.save(str(tmp_path / "other"))
     with pytest.raises(paramiko.BadHostKeyException), session(simulator.entry(), tmp_path / "other"):
         pass
@@ -223,3 +227,60 @@ def test_a_port_that_is_in_use_by_now_is_replaced_everywhere(tmp_path: Path) -> 
         assert port != before
         assert f"[127.0.0.1]:{port} " in (tmp_path / "known_hosts").read_text()
         assert second.serving == f"127.0.0.1:{port}"
+
+
+def test_each_element_is_reached_at_its_own_address_and_known_by_it(simulator: Simulator) -> None:
+    entries = [simulator.entry(system, at) for system in ("4ga", "5ga") for at in range(20)]
+    assert len({entry["host"] for entry in entries}) == 40
+    for entry in entries:
+        with session(entry, simulator.directory / "known_hosts") as sftp:
+            assert sftp.listdir("/") == ["pm"]
+
+
+def test_elements_may_be_behind_one_host(tmp_path: Path) -> None:
+    with running(tmp_path, "--systems", "4ga:3,5ga:3", "--cycles", "1", "--one-host") as found:
+        entries = [found.entry(system, at) for system in ("4ga", "5ga") for at in range(3)]
+        assert {entry["host"] for entry in entries} == {"127.0.0.1"}
+        assert len((tmp_path / "known_hosts").read_text().splitlines()) == 1
+        with session(entries[5], tmp_path / "known_hosts") as sftp:
+            assert sftp.listdir("/") == ["pm"]
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.1.0.1", entries[0]["port"]))
+
+
+class Narrow(ServerAddress):
+    """A server that accepts connections to a part of loopback, as the simulator's accepts those to loopback only."""
+
+    accepted = IPv4Network("127.2.0.0/16")
+
+
+def test_a_connection_to_an_address_that_is_no_element_s_ends_at_once(tmp_path: Path) -> None:
+    async def both() -> tuple[bytes, bytes]:
+        server = await serve(tmp_path, {}, Narrow(EVERY_ADDRESS, "", 0))
+        port = server.get_port()
+        found = await _first_bytes("127.2.0.1", port), await _first_bytes("127.1.0.1", port)
+        server.close()
+        return found
+
+    greeting, nothing = asyncio.run(asyncio.wait_for(both(), 20))
+    assert greeting.startswith(b"SSH-2.0")
+    assert nothing == b""
+
+
+async def _first_bytes(host: str, port: int) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        return await reader.read(7)
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
+
+
+def test_a_simulator_that_only_serves_writes_nothing_and_serves_what_others_write(tmp_path: Path) -> None:
+    with running(tmp_path, *ONE, "--serve-only") as found:
+        folder = tmp_path / "files" / "5ga" / "5ga-001" / "pm"
+        (folder / "A.xml").write_bytes(b"written by another program")
+        with session(found.entry(), tmp_path / "known_hosts") as sftp:
+            assert sftp.open("/pm/A.xml").read() == b"written by another program"
+        assert not (tmp_path / "truth.jsonl").exists()

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from dataclasses import replace as replace_address
 from pathlib import Path
 from time import time
 from typing import Annotated
@@ -13,25 +14,23 @@ from typing import Annotated
 import typer
 
 from tools.devstack import processes
+from tools.simulator.addresses import (
+    EVERY_ADDRESS,
+    ONE_HOST,
+    ServerAddress,
+    can_use_all_of_loopback,
+    open_files_missing,
+)
 from tools.simulator.anomalies import ANOMALIES, Anomaly
 from tools.simulator.elements import Login, SimulatedElements
 from tools.simulator.files import replace
 from tools.simulator.generate import Shape
-from tools.simulator.serve import SSHAcceptor, known_hosts_line, serve
+from tools.simulator.serve import SSHAcceptor, known_hosts_lines, serve
 
 SAMPLES_ELEMENT = "samples"
 """The element that serves planted files unless another one is named."""
 FOLLOW_UP_INTERVAL_S = 0.5
 """Seconds between two checks for late files that are due."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerAddress:
-    """The address on which the server listens, and the host name that clients use."""
-
-    host: str
-    advertised: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,12 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option
         int, typer.Option(help="number of cycles to write, after which files are only served; 0: no limit")
     ] = 0,
     seed: Annotated[int, typer.Option(help="seed of the generated values")] = 1,
-    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    one_host: Annotated[
+        bool, typer.Option("--one-host", help="all elements behind 127.0.0.1, as behind an OSS")
+    ] = False,
+    host: Annotated[
+        str, typer.Option(help="address to listen on, of one host for all elements; by default each has its own")
+    ] = "",
     advertise: Annotated[str, typer.Option(help="host name for clients, by default --host")] = "",
     port: Annotated[int, typer.Option(help="port; 0: the same as before, or a free one")] = 0,
     start: Annotated[
@@ -81,6 +85,9 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option
         str, typer.Option(help=f"anomalies to plant in each period: {', '.join(ANOMALIES)}, or all")
     ] = "",
     late_s: Annotated[float, typer.Option(help="real seconds after their period at which late files appear")] = 900.0,
+    serve_only: Annotated[
+        bool, typer.Option("--serve-only", help="write no files; serve those that something else writes")
+    ] = False,
 ) -> None:
     """Simulate elements: write PM files every cycle, serve them by SFTP, and record the truth of every value."""
     try:
@@ -97,7 +104,33 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option
             elements.plant(samples, system, element)
         newest_s = int(time()) // gp_s * gp_s
         pace = WritingPace(start or newest_s - max(cycles - 1, 0) * gp_s, cycle_s, cycles)
-        asyncio.run(_run(elements, ServerAddress(host, advertise or host, port), pace))
+        place = chosen_address(host or (ONE_HOST if one_host else ""), advertise, port)
+        _warn_of_open_files(len(elements.logins()))
+        asyncio.run(_run(elements, place, None if serve_only else pace))
+
+
+def chosen_address(host: str, advertise: str, port: int) -> ServerAddress:
+    """Returns the address to listen on: the host that is named, or all addresses of the machine's loopback.
+
+    >>> chosen_address("10.0.0.1", "oss", 22)
+    ServerAddress(listen='10.0.0.1', advertised='oss', port=22)
+    """
+    if not host and not advertise:
+        if can_use_all_of_loopback():
+            return ServerAddress(EVERY_ADDRESS, "", port)
+        typer.echo(
+            "this machine has no other loopback address than 127.0.0.1: all elements are behind this one host", err=True
+        )
+    return ServerAddress(host or ONE_HOST, advertise or host or ONE_HOST, port)
+
+
+def _warn_of_open_files(elements: int) -> None:
+    if missing := open_files_missing(elements):
+        typer.echo(
+            f"{elements} elements may need {missing} more open files than the limit of this process allows: "
+            "connections may be refused; raise it with `ulimit -Hn`",
+            err=True,
+        )
 
 
 @contextmanager
@@ -139,16 +172,18 @@ def planted(option: str, system: str) -> tuple[Path, str, str]:
     return Path(folder), of_system, element or SAMPLES_ELEMENT
 
 
-async def _run(elements: SimulatedElements, place: ServerAddress, pace: WritingPace) -> None:
+async def _run(elements: SimulatedElements, place: ServerAddress, pace: WritingPace | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     logins = elements.logins()
     server = await _serve_on_usual_port(elements, logins, place)
-    port = server.get_port()
-    _publish_address(elements, place.advertised, port)
-    typer.echo(json.dumps({"serving": f"{place.advertised}:{port}", "elements": len(logins)}))
-    await _write(elements, pace, stop)
+    place = replace_address(place, port=server.get_port())
+    _publish_address(elements, place)
+    first = place.hosts(0)[0]
+    typer.echo(json.dumps({"serving": f"{first}:{place.port}", "elements": len(logins)}))
+    if pace:
+        await _write(elements, pace, stop)
     await stop.wait()
     server.close()  # without waiting: clients keep their connections open
 
@@ -160,19 +195,20 @@ async def _serve_on_usual_port(
     file = elements.directory / "port"
     usual = place.port or (int(file.read_text()) if file.exists() else 0)
     try:
-        return await serve(elements.directory, logins, place.host, usual)
+        return await serve(elements.directory, logins, replace_address(place, port=usual))
     except OSError:
         if place.port or not usual:
             raise
-        return await serve(elements.directory, logins, place.host, 0)
+        return await serve(elements.directory, logins, place)
 
 
-def _publish_address(elements: SimulatedElements, host: str, port: int) -> None:
+def _publish_address(elements: SimulatedElements, place: ServerAddress) -> None:
     """Writes the inventory last: once it exists, clients can connect."""
-    replace(elements.directory / "port", str(port).encode())
-    replace(elements.directory / "known_hosts", known_hosts_line(elements.directory, host, port).encode())
+    hosts = place.hosts(len(elements.logins()))
+    replace(elements.directory / "port", str(place.port).encode())
+    replace(elements.directory / "known_hosts", known_hosts_lines(elements.directory, hosts, place.port).encode())
     elements.write_dictionaries()
-    elements.write_inventory(host, port)
+    elements.write_inventory(place)
 
 
 async def _write(elements: SimulatedElements, pace: WritingPace, stop: asyncio.Event) -> None:

@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 import yaml
 
+from tools.simulator.addresses import ServerAddress
 from tools.simulator.anomalies import Anomaly, DeliveryTime, anomaly_of, deliveries, expected_figures
 from tools.simulator.dictionary import dictionary
 from tools.simulator.files import is_there, replace, save_secret
@@ -129,13 +130,14 @@ class SimulatedElements:
         for system in {login.root.parent.name for login in self.logins().values()}:
             replace(folder / f"{system}.yaml", dictionary(self.shape, system))
 
-    def write_inventory(self, host: str, port: int) -> None:
-        """Writes one inventory file (a YAML list) per system."""
+    def write_inventory(self, place: ServerAddress) -> None:
+        """Writes one inventory file (a YAML list) per system; the elements' numbers decide on their hosts."""
         folder = self.directory / "inventory"
         folder.mkdir(exist_ok=True)
         entries: dict[str, list[dict[str, object]]] = {}
-        for name, login in self.logins().items():
-            entry = {"name": name, "host": host, "port": port, "username": name, "password": login.password}
+        for number, (name, login) in enumerate(self.logins().items()):
+            at = {"host": place.host(number), "port": place.port}
+            entry = {"name": name, **at, "username": name, "password": login.password}
             entries.setdefault(login.root.parent.name, []).append(entry | {"directory": "/pm"})
         for system, of_system in entries.items():
             replace(folder / f"{system}.yaml", yaml.safe_dump(of_system, sort_keys=False).encode())

@@ -1,16 +1,18 @@
 """Serves all elements by one SFTP server: each element has a login and a root directory of its own."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import asyncssh
 from asyncssh import SSHAcceptor
 
+from tools.simulator.addresses import ServerAddress, is_accepted
 from tools.simulator.elements import Login
 from tools.simulator.files import save_secret
 
-__all__ = ["SSHAcceptor", "known_hosts_line", "serve"]
+__all__ = ["SSHAcceptor", "known_hosts_lines", "serve"]
 
 LOGIN_TIMEOUT_S = 30
 BACKLOG = 512
@@ -18,14 +20,23 @@ BACKLOG = 512
 
 
 class _Logins(asyncssh.SSHServer):
-    """Checks the passwords of the elements' logins."""
+    """Refuses connections to addresses that are not the elements', and checks the passwords of their logins."""
 
-    def __init__(self, logins: Mapping[str, Login], connected: Callable[[asyncssh.SSHServerConnection], None]) -> None:
+    def __init__(
+        self,
+        logins: Mapping[str, Login],
+        accepted: IPv4Network | None,
+        connected: Callable[[asyncssh.SSHServerConnection], None],
+    ) -> None:
         self.logins = logins
+        self.accepted = accepted
         self.connected = connected
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        self.connected(conn)
+        if is_accepted(conn.get_extra_info("sockname"), self.accepted):
+            self.connected(conn)
+        else:
+            conn.abort()
 
     def begin_auth(self, username: str) -> bool:  # noqa: ARG002
         return True
@@ -40,8 +51,7 @@ class _Logins(asyncssh.SSHServer):
 async def serve(
     directory: Path,
     logins: Mapping[str, Login],
-    host: str,
-    port: int,
+    place: ServerAddress,
     connected: Callable[[asyncssh.SSHServerConnection], None] = lambda _: None,
 ) -> SSHAcceptor:
     """Starts to listen; creates the host key once and keeps it.
@@ -49,8 +59,7 @@ async def serve(
     Args:
         directory: folder of the host key.
         logins: logins by user name.
-        host: address to listen on.
-        port: port to listen on; 0: any free one.
+        place: address and port to listen on; port 0: any free one.
         connected: called with each connection before its login.
     """
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
@@ -62,9 +71,9 @@ async def serve(
         return asyncssh.SFTPServer(channel, chroot=bytes(logins[channel.get_extra_info("username")].root))
 
     return await asyncssh.listen(
-        host,
-        port,
-        server_factory=lambda: _Logins(logins, connected),
+        place.listen,
+        place.port,
+        server_factory=lambda: _Logins(logins, place.accepted, connected),
         server_host_keys=[str(key_file)],
         sftp_factory=sftp,
         login_timeout=LOGIN_TIMEOUT_S,
@@ -73,8 +82,7 @@ async def serve(
     )
 
 
-def known_hosts_line(directory: Path, host: str, port: int) -> str:
-    """Returns the line of a known_hosts file with which clients verify the server."""
+def known_hosts_lines(directory: Path, hosts: Iterable[str], port: int) -> str:
+    """Returns the lines of a known_hosts file with which clients verify the server, one for each name of it."""
     key = asyncssh.read_private_key(str(directory / "host_key")).export_public_key().decode().strip()
-    name = host if port == 22 else f"[{host}]:{port}"
-    return f"{name} {key}\n"
+    return "".join(f"{host if port == 22 else f'[{host}]:{port}'} {key}\n" for host in hosts)

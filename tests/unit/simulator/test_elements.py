@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tools.simulator.addresses import ServerAddress
 from tools.simulator.anomalies import ANOMALIES, Anomaly
 from tools.simulator.cli import planted
 from tools.simulator.elements import SimulatedElements
@@ -204,19 +205,20 @@ def test_an_element_for_real_files_may_be_named(option: str, wanted: tuple[Path,
 def test_the_inventory_names_every_element_with_a_password_of_its_own(tmp_path: Path, samples: Path) -> None:
     found = elements(tmp_path / "sim")
     found.plant(samples, "5ga", "extra")
-    found.write_inventory("127.0.0.1", 40001)
+    found.write_inventory(ServerAddress("0.0.0.0", "", 40001))
     entries = {
         system: yaml.safe_load((tmp_path / "sim" / "inventory" / f"{system}.yaml").read_text()) for system in SYSTEMS
     }
     assert [entry["name"] for entry in entries["4ga"]] == ["4ga-001", "4ga-002"]
     assert [entry["name"] for entry in entries["5ga"]] == ["5ga-001", "5ga-002", "extra"]
     every = entries["4ga"] + entries["5ga"]
+    assert len({entry["host"] for entry in every}) == 5
     assert len({entry["password"] for entry in every}) == 5
     passwords = {name: login.password for name, login in elements(tmp_path / "sim").logins().items()}
     assert passwords == {entry["username"]: entry["password"] for entry in every}
     fixed = {key: value for key, value in every[0].items() if key != "password"}
     assert fixed == {
-        "name": "4ga-001", "host": "127.0.0.1", "port": 40001, "username": "4ga-001", "directory": "/pm",
+        "name": "4ga-001", "host": "127.1.0.1", "port": 40001, "username": "4ga-001", "directory": "/pm",
     }  # fmt: skip
 
 
