@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -166,16 +167,20 @@ class Flow:
         written = self.write()
         if cold:
             self.pipeline.start()
-        until_s = monotonic() + LONGEST_S
-        while sum(s.stage == "done" for s in (new := self.new(known))) < len(written):
-            if monotonic() > until_s or (ended := self.pipeline.ended(SERVICES)):
-                stages = {stage: sum(s.stage == stage for s in new) for stage in {s.stage for s in new}}
-                sys.exit(f"{len(written)} files written, after {LONGEST_S:.0f} s or an end: {stages}; ended: {ended}")
-            self.ledger.read()
-        took_s, latencies_s = burst_of(new, written)
+        self._wait(known, len(written))
+        took_s, latencies_s = burst_of(self.new(known), written)
         spent = {name: now_s - cpu_before.get(name, 0.0) for name, now_s in self.cpu().items()}
         values = self.elements.values - values_before
         return Burst(len(written), values, took_s, spent, latencies_s, self.connections() - opened_before)
+
+    def _wait(self, known: set[str], files: int) -> None:
+        """Follows the ledger until so many new files are done; exits if a service ends or it takes too long."""
+        until_s = monotonic() + LONGEST_S
+        while (stages := Counter(status.stage for status in self.new(known)))["done"] < files:
+            ended = self.pipeline.ended(SERVICES)
+            if ended or monotonic() > until_s:
+                sys.exit(f"{files} files were written, found in the ledger: {dict(stages)}; services ended: {ended}")
+            self.ledger.read()
 
     def new(self, known: set[str]) -> list[FileStatus]:
         """Returns the statuses of the files that were not known before."""
@@ -249,8 +254,8 @@ def report(name: str, burst: Burst) -> None:
     """Prints the figures of one burst."""
     spent = sum(burst.cpu_s.values())
     print(
-        f"\n{name}: {burst.files:,} files, {burst.values:,} values in {burst.took_s:.1f} s: {burst.files_s:,.0f} files/s, "
-        f"{burst.values_s:,.0f} values/s; written to stored p50 {percentile(burst.latencies_s, 0.5):.1f} s, "
+        f"\n{name}: {burst.files:,} files, {burst.values:,} values in {burst.took_s:.1f} s: "
+        f"{burst.files_s:,.0f} files/s, {burst.values_s:,.0f} values/s; written to stored p50 {percentile(burst.latencies_s, 0.5):.1f} s, "
         f"p95 {percentile(burst.latencies_s, 0.95):.1f} s; {burst.connections / burst.files:.2f} connections a file"
     )
     print(f"{'process':14} {'CPU ms/file':>12} {'CPU s/million values':>22}")
