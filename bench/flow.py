@@ -68,7 +68,7 @@ LOADS = {
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """What one burst cost."""
+    """The figures of one burst."""
 
     files: int
     values: int
@@ -252,11 +252,12 @@ def start_elements(load: Load, pipeline: Pipeline, elements: SimulatedElements) 
 
 def report(name: str, burst: Burst) -> None:
     """Prints the figures of one burst."""
-    spent = sum(burst.cpu_s.values())
+    spent, wait_s = sum(burst.cpu_s.values()), burst.latencies_s
     print(
         f"\n{name}: {burst.files:,} files, {burst.values:,} values in {burst.took_s:.1f} s: "
-        f"{burst.files_s:,.0f} files/s, {burst.values_s:,.0f} values/s; written to stored p50 {percentile(burst.latencies_s, 0.5):.1f} s, "
-        f"p95 {percentile(burst.latencies_s, 0.95):.1f} s; {burst.connections / burst.files:.2f} connections a file"
+        f"{burst.files_s:,.0f} files/s, {burst.values_s:,.0f} values/s; "
+        f"written to stored p50 {percentile(wait_s, 0.5):.1f} s, p95 {percentile(wait_s, 0.95):.1f} s; "
+        f"{burst.connections / burst.files:.2f} connections a file"
     )
     print(f"{'process':14} {'CPU ms/file':>12} {'CPU s/million values':>22}")
     for process, cpu in (*sorted(burst.cpu_s.items(), key=lambda item: -item[1]), ("all", spent)):

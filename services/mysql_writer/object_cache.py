@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+MOST_CLASSES = 10_000
+"""Limit of the different classes that are kept once; an operator's network has a few dozen."""
+
 
 class KnownObject(NamedTuple):
     """An object of the dictionary."""
@@ -37,19 +40,21 @@ class ObjectCache:
         found = self.recent.get(key)
         if found is None:
             found = self.older.pop(key, {})
+            self._make_room()
             self.recent[key] = found
-            self._count(len(found))
+            self.in_recent += len(found)
         return found
 
     def add(self, system: str, element: str, ldn: str, known: KnownObject) -> None:
         """Remembers an object."""
         of_element = self.of_element(system, element)
-        before = len(of_element)
+        if len(self.classes) >= MOST_CLASSES:
+            self.classes.clear()  # those in use stay with their objects
+        self.in_recent += ldn not in of_element
         of_element[ldn] = known._replace(classes=self.classes.setdefault(known.classes, known.classes))
-        self._count(len(of_element) - before)
 
-    def _count(self, more: int) -> None:
-        self.in_recent += more
+    def _make_room(self) -> None:
+        """Makes a full recent half the older one; called before an element enters, so that a huge one stays whole."""
         if self.in_recent > self.most // 2:
             self.recent, self.older, self.in_recent = {}, self.recent, 0
 

@@ -34,3 +34,12 @@ def test_equal_classes_are_held_once() -> None:
     cache = filled(100, 2)
     classes = {id(known.classes) for element in ("e0", "e1") for known in cache.of_element("4ga", element).values()}
     assert len(classes) == 1
+
+
+def test_an_element_with_more_objects_than_the_limit_leaves_the_others_known() -> None:
+    cache = ObjectCache(most=10)
+    cache.add("4ga", "small", "cell", KnownObject(1, ()))
+    for number in range(50):
+        cache.add("4ga", "huge", str(number), KnownObject(number, ()))
+    assert len(cache.of_element("4ga", "huge")) == 50
+    assert set(cache.of_element("4ga", "small")) == {"cell"}
