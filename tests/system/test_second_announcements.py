@@ -35,6 +35,11 @@ def figures(settings: Settings) -> Mapping[tuple[str, int], tuple[object, ...]]:
     return {(f.system, f.end_s): (f.found, f.done, f.error, f.lost, f.values, f.values_stored) for f in found}
 
 
+def are_stored_in_all(settings: Settings) -> bool:
+    found = cycles.read_cycles(settings.kafka)
+    return all(set(figures.values_stored.values()) == {figures.values} for figures in found)
+
+
 def test_whatever_is_announced_again_stays_as_it_is(pipeline: Pipeline, tmp_path: Path) -> None:
     samples = tmp_path / "data" / "samples"
     samples.mkdir(parents=True)
@@ -53,6 +58,7 @@ def test_whatever_is_announced_again_stays_as_it_is(pipeline: Pipeline, tmp_path
         assert outcome.right, outcome
     before = known(settings)
     assert all(status.values > 0 for status in before.values() if status.stage == "done")
+    eventually(lambda: are_stored_in_all(settings), 60, "the figures count what every sink has stored")
     told = figures(settings)
 
     announcements = list(ledger.topic_records(brokers, FILES_FOUND))
