@@ -5,7 +5,8 @@ second from the first announcement to the last status `done`; both sinks must ha
 is that of each process with its children, during the burst. The last line is JSON: `files_s` and `values_s` of the warm
 burst, the same with the prefix `cold_`, and more. The simulator's CPU does not include the writing of files.
 
-Loads of more than MOST_COMPARED values are verified by the counts in the ledger, others value by value.
+Loads of up to MOST_COMPARED values are verified value by value in both databases. For larger ones only the number of
+values that the parser counted is checked, not what the databases hold; `verified` in the JSON is then null.
 """
 
 import argparse
@@ -286,14 +287,20 @@ def main() -> None:
         print("\npeak memory, MB:", ", ".join(f"{name} {mb:.0f}" for name, mb in sorted(peaks.items())))
         wrong = flow.verified()
     cold, warm = bursts["cold"], bursts["warm"]
-    print(f"verified: {wrong or 'every value is right'}")
+    compared = flow.elements.values <= MOST_COMPARED
+    right = "every value is right" if compared else "the parser counted every value; the databases were not compared"
+    print(f"verified: {wrong or right}")
     figures = {"files_s": warm.files_s, "values_s": warm.values_s, "product_ms_per_file": product_ms(warm)}
     figures |= {
         "cold_files_s": cold.files_s,
         "cold_values_s": cold.values_s,
         "cold_product_ms_per_file": product_ms(cold),
     }
-    print(json.dumps({name: round(value, 2) for name, value in figures.items()} | {"verified": not wrong}))
+    print(
+        json.dumps(
+            {name: round(value, 2) for name, value in figures.items()} | {"verified": not wrong if compared else None}
+        )
+    )
     sys.exit(bool(wrong))
 
 
