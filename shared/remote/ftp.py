@@ -4,7 +4,7 @@ import ftplib
 import io
 import select
 import socket
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, tzinfo
 from typing import BinaryIO
@@ -19,12 +19,12 @@ from shared.remote.session import (
     MORE_ON_DISK,
     Denied,
     Entry,
+    FileByFile,
     Gone,
     Longer,
     OddEntry,
     Owned,
     child,
-    each,
     read_each,
     subtrees,
     unexpected,
@@ -37,7 +37,7 @@ OF_THE_PATH = ("450", "451", "452")
 SAYS_MISSING = ("no such", "not found", "not exist", "cannot find")
 
 
-class FtpSession(Owned):
+class FtpSession(FileByFile, Owned):
     """Implements `session.Session` over FTP."""
 
     def __init__(
@@ -116,18 +116,6 @@ class FtpSession(Owned):
                     raise Denied(
                         f"{directory!r}: cannot create the directory; check the login's write permission ({refused})"
                     )
-
-    def look_all(self, paths: Sequence[bytes]) -> list[Entry | Gone | Denied | None]:
-        return each(self.look, paths)
-
-    def move_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[Gone | Denied | None]:
-        return each(lambda pair: self.move(*pair), pairs)
-
-    def delete_all(self, paths: Sequence[bytes]) -> list[Gone | Denied | None]:
-        return each(self.delete, paths)
-
-    def make_directories(self, directories: Sequence[bytes]) -> list[Gone | Denied | None]:
-        return each(self.make_directory, directories)
 
     def write(self, path: bytes, content: bytes) -> None:
         with self._foreign(path):

@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -16,12 +16,12 @@ from shared.remote.session import (
     MORE_ON_DISK,
     Denied,
     Entry,
+    FileByFile,
     Gone,
     Longer,
     OddEntry,
     Owned,
     child,
-    each,
     read_each,
     subtrees,
 )
@@ -29,7 +29,7 @@ from shared.remote.session import (
 LOCAL_READ_BYTES = 1 << 20
 
 
-class LocalSession(Owned):
+class LocalSession(FileByFile, Owned):
     """Implements `session.Session` for a local directory."""
 
     def __init__(
@@ -114,18 +114,6 @@ class LocalSession(Owned):
     def make_directory(self, directory: bytes) -> None:
         with _foreign(directory):
             Path(os.fsdecode(directory)).mkdir(exist_ok=True)
-
-    def look_all(self, paths: Sequence[bytes]) -> list[Entry | Gone | Denied | None]:
-        return each(self.look, paths)
-
-    def move_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[Gone | Denied | None]:
-        return each(lambda pair: self.move(*pair), pairs)
-
-    def delete_all(self, paths: Sequence[bytes]) -> list[Gone | Denied | None]:
-        return each(self.delete, paths)
-
-    def make_directories(self, directories: Sequence[bytes]) -> list[Gone | Denied | None]:
-        return each(self.make_directory, directories)
 
     def write(self, path: bytes, content: bytes) -> None:
         with _foreign(path):

@@ -202,6 +202,42 @@ class Session(Protocol):
         """Breaks the connection, from any thread: a call under way raises Unreachable. Never raises."""
 
 
+class SingleFiles(Protocol):
+    """The operations of a session on one file."""
+
+    def look(self, path: bytes) -> Entry | None: ...
+    def move(self, path: bytes, to: bytes) -> None: ...
+    def delete(self, path: bytes) -> None: ...
+    def make_directory(self, directory: bytes) -> None: ...
+
+
+class FileByFile:
+    """The operations on many files, for protocols that carry out one command at a time."""
+
+    def look_all(self: SingleFiles, paths: Sequence[bytes]) -> list[Entry | Gone | Denied | None]:
+        return _each(self.look, paths)
+
+    def move_all(self: SingleFiles, pairs: Sequence[tuple[bytes, bytes]]) -> list[Gone | Denied | None]:
+        return _each(lambda pair: self.move(*pair), pairs)
+
+    def delete_all(self: SingleFiles, paths: Sequence[bytes]) -> list[Gone | Denied | None]:
+        return _each(self.delete, paths)
+
+    def make_directories(self: SingleFiles, directories: Sequence[bytes]) -> list[Gone | Denied | None]:
+        return _each(self.make_directory, directories)
+
+
+def _each(operation: Callable[[Item], Result], items: Iterable[Item]) -> list[Result | Gone | Denied]:
+    """Returns what the operation returns for each item, or its refusal."""
+    outcomes: list[Result | Gone | Denied] = []
+    for item in items:
+        try:
+            outcomes.append(operation(item))
+        except (Gone, Denied) as refused:
+            outcomes.append(refused)
+    return outcomes
+
+
 class Owned:
     """A session that only its owner thread may use: two threads on one channel take each other's responses and hang."""
 
@@ -266,17 +302,6 @@ def read_each(session: Session, files: Iterable[tuple[bytes, int]]) -> Iterator[
         except (Gone, Denied) as refused:
             content = refused
         yield path, content
-
-
-def each(operation: Callable[[Item], Result], items: Iterable[Item]) -> list[Result | Gone | Denied]:
-    """Implements the operations on many files for protocols that carry out one command at a time."""
-    outcomes: list[Result | Gone | Denied] = []
-    for item in items:
-        try:
-            outcomes.append(operation(item))
-        except (Gone, Denied) as refused:
-            outcomes.append(refused)
-    return outcomes
 
 
 def raised(outcome: Result | Gone | Denied) -> Result:

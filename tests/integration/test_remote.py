@@ -22,22 +22,6 @@ from shared.settings import Remote
 from tests.fakes.elements import PROTOCOLS, Element, free_port
 
 
-@pytest.fixture(params=PROTOCOLS)
-def element(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Element]:
-    root, keys = tmp_path / "root", tmp_path / "keys"
-    (root / "pm").mkdir(parents=True)
-    keys.mkdir()
-    with PROTOCOLS[request.param](root, keys) as served:
-        yield served
-
-
-@pytest.fixture
-def session(element: Element) -> Iterator[Session]:
-    made = open_session(element.endpoint, element.settings)
-    yield made
-    made.close()
-
-
 def test_a_listing_tells_regular_files_alone_whatever_bytes_their_names_are(element: Element, session: Session) -> None:
     names = {b"A.xml": 5, b"odd 'name' %41;.xml": 1, b"\xff\xfe.xml": 2}
     if not element.endpoint.protocol.startswith("ftp"):  # its commands are lines, and its servers follow links

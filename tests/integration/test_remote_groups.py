@@ -5,34 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC
-from pathlib import Path
 
 import pytest
 
 from services.fetcher.settle.settler import Settler
 from shared.messages import File, FileStatus, Settle, file_identity, path_text
-from shared.remote.service_manager import open_session
 from shared.remote.session import Denied, Entry, Gone, Session
 from shared.remote.sftp import connect_sftp
 from shared.remote.sftp_requests import ByteStream
 from shared.settings import System
-from tests.fakes.elements import PROTOCOLS, Element
-
-
-@pytest.fixture(params=PROTOCOLS)
-def element(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Element]:
-    root, keys = tmp_path / "root", tmp_path / "keys"
-    (root / "pm").mkdir(parents=True)
-    keys.mkdir()
-    with PROTOCOLS[request.param](root, keys) as served:
-        yield served
-
-
-@pytest.fixture
-def session(element: Element) -> Iterator[Session]:
-    made = open_session(element.endpoint, element.settings)
-    yield made
-    made.close()
+from tests.fakes.elements import Element
 
 
 def settler(session: Session, system: System) -> Settler:

@@ -15,7 +15,7 @@ from services.fetcher.settle.destination import destination, parents
 from services.fetcher.settle.settler import Settler
 from shared.errors import Unreachable
 from shared.messages import File, FileFound, FileStatus, Settle, file_identity, path_text
-from shared.remote.session import Denied, Entry, Gone, each
+from shared.remote.session import Denied, Entry, FileByFile, Gone
 from shared.settings import System
 from tests.fakes.fetching import settled
 
@@ -26,7 +26,7 @@ STATUS = FileStatus(
 
 
 @dataclass
-class Element:
+class Element(FileByFile):
     """A directory: path -> size and modification time."""
 
     files: dict[bytes, tuple[int, int]] = field(default_factory=lambda: {b"/pm/A.xml": (3, 7)})
@@ -45,18 +45,6 @@ class Element:
         if path not in self.files:
             raise Gone(repr(path))
         del self.files[path]
-
-    def look_all(self, paths: Sequence[bytes]) -> list[Entry | Gone | Denied | None]:
-        return each(self.look, paths)
-
-    def move_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[Gone | Denied | None]:
-        return each(lambda pair: self.move(*pair), pairs)
-
-    def delete_all(self, paths: Sequence[bytes]) -> list[Gone | Denied | None]:
-        return each(self.delete, paths)
-
-    def make_directories(self, directories: Sequence[bytes]) -> list[Gone | Denied | None]:
-        return each(self.make_directory, directories)
 
     def make_directory(self, directory: bytes) -> None:
         self.made.append(directory)
