@@ -24,7 +24,6 @@ DEPENDED_ON = frozenset((
 """Properties on which the guarantees rest, so `properties` must not set them."""
 ALIASES = {"sasl.mechanisms": "sasl.mechanism"}
 """Names of librdkafka that mean the same -> the one used here."""
-SECRETS = ("sasl.password", "ssl.key.password", "sasl.oauthbearer.client.secret")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,7 +60,7 @@ def begins(brokers: Kafka, topic: Topic, since_ms: int | None = None) -> dict[in
     return _offsets(brokers, topic, spec)
 
 
-def _admin(brokers: Kafka) -> AdminClient:
+def admin_client(brokers: Kafka) -> AdminClient:
     """Returns a short-lived client, without log messages of librdkafka."""
     return AdminClient({**brokers.client(), "log_level": 0})
 
@@ -83,7 +83,7 @@ def _list_offsets(
     found: dict[TopicPartition, int] = {}
     until_s = monotonic() + within_s
     while left := {partition: spec for partition, spec in wanted.items() if partition not in found}:
-        admin = _admin(brokers)  # lives until it has answered
+        admin = admin_client(brokers)  # lives until it has answered
         for partition, future in admin.list_offsets(left, request_timeout=10).items():
             try:
                 found[partition] = future.result().offset
@@ -105,7 +105,7 @@ def brokers_that_answer(brokers: Kafka, timeout_s: float) -> int:
     Raises:
         KafkaFailure: none responds in time.
     """
-    return len(_admin(brokers).list_topics(timeout=timeout_s).brokers)
+    return len(admin_client(brokers).list_topics(timeout=timeout_s).brokers)
 
 
 @_refusals("topics not listed")
@@ -115,7 +115,7 @@ def missing(brokers: Kafka, topics: Iterable[Topic]) -> list[str]:
     Raises:
         KafkaFailure: no broker responds.
     """
-    present = _admin(brokers).list_topics(timeout=30).topics
+    present = admin_client(brokers).list_topics(timeout=30).topics
     return [topic.name for topic in topics if topic.name not in present]
 
 
@@ -127,7 +127,7 @@ def provision(brokers: Kafka, topics: Iterable[Topic]) -> dict[str, str]:
         KafkaFailure: a topic has a different number of partitions, or the broker refused.
         Unreachable: a new topic got no leader in time.
     """
-    admin = _admin(brokers)
+    admin = admin_client(brokers)
     wanted = {topic.name: topic for topic in topics}
     present = admin.list_topics(timeout=30).topics
     new = [topic for topic in wanted.values() if topic.name not in present]

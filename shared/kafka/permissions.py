@@ -2,7 +2,9 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
@@ -13,6 +15,7 @@ from shared.configuration.kafka import Kafka
 from shared.configuration.resolve import BadSettings
 from shared.crash import EXIT_CRASHED
 from shared.errors import Unreachable
+from shared.kafka.admin import admin_client
 from shared.kafka.reach import RIGHTS, reach
 from shared.kafka.record import KafkaFailure
 from shared.rights import Right, rights
@@ -54,7 +57,7 @@ def lacking(brokers: Kafka, service: str, systems: Iterable[str]) -> list[str]:
     Raises:
         Unreachable: no answer in time.
     """
-    client = AdminClient({**brokers.client(), "log_level": 0})
+    client = admin_client(brokers)
     needed = rights(service)
     try:
         return [*_of_topics(client, needed, systems), *_of_groups(client, needed)]
@@ -75,15 +78,21 @@ def _of_topics(client: AdminClient, needed: Iterable[Right], systems: Iterable[s
 
 def granted_on_topics(brokers: Kafka, names: Iterable[str]) -> dict[str, set[str]]:
     """Returns topic -> the operations that a login may do with it, such as READ; omits topics that do not exist."""
-    client = AdminClient({**brokers.client(), "log_level": 0})
+    client = admin_client(brokers)
     return {name: granted or set() for name, granted in _granted(client, names).items()}
 
 
-def _granted(client: AdminClient, names: Iterable[str]) -> dict[str, set[str] | None]:
+def _granted(client: AdminClient, topics: Iterable[str]) -> dict[str, set[str] | None]:
     """Returns topic -> operations; None if the broker does not say."""
-    answers = client.describe_topics(
-        TopicCollection(list(names)), include_authorized_operations=True, request_timeout=ANSWER_S
-    )
+    names = TopicCollection(list(topics))
+    return _operations(client.describe_topics(names, include_authorized_operations=True, request_timeout=ANSWER_S))
+
+
+def _operations(answers: Mapping[str, Future[Any]]) -> dict[str, set[str] | None]:
+    """Returns what the broker grants by name: nothing where it refuses to answer, None where it does not say.
+
+    What does not exist is left out.
+    """
     found: dict[str, set[str] | None] = {}
     for name, answer in answers.items():
         try:
@@ -101,15 +110,8 @@ def _of_groups(client: AdminClient, needed: Iterable[Right]) -> Iterator[str]:
     if not groups:
         return
     answers = client.describe_consumer_groups(groups, include_authorized_operations=True, request_timeout=ANSWER_S)
-    for name, answer in answers.items():
-        try:
-            operations = answer.result().authorized_operations
-        except KafkaException as error:
-            if error.args[0].code() in RIGHTS:
-                yield f"Read on group {name}"
-        else:
-            granted = None if operations is None else {operation.name for operation in operations}
-            yield from _refused({"Read"}, granted, f"group {name}")
+    for name, granted in _operations(answers).items():
+        yield from _refused({"Read"}, granted, f"group {name}")
 
 
 def _refused(wanted: Iterable[str], granted: set[str] | None, where: str) -> Iterator[str]:
@@ -123,7 +125,7 @@ def grant_rights(brokers: Kafka, principal: str, user: str) -> None:
     Raises:
         KafkaFailure: Kafka refused.
     """
-    client = AdminClient({**brokers.client(), "log_level": 0})  # lives until it has answered
+    client = admin_client(brokers)  # lives until it has answered
     bindings = [_binding(user, right) for right in rights(principal)]
     try:
         for created in client.create_acls(bindings).values():
