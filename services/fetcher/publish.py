@@ -148,11 +148,6 @@ class KafkaProducerWorker:
         else:
             then()
 
-    def status(self, status: FileStatus) -> None:
-        """Publishes a status and blocks until it is durable; raises Unreachable."""
-        message = _status_message(status)
-        self._producer(message.partition).deliver(message)
-
     def flush(self, timeout_s: float) -> bool:
         """Waits until everything is durable and what follows has run; returns whether that is so in time."""
         return self.steps.wait(timeout_s)

@@ -190,8 +190,10 @@ def test_the_ledger_tells_what_became_of_a_file_from_its_first_announcement_on(s
     names_of = [replace(fetching.file(name), element=f"e-{name}", found_s=time()) for name in names("L", 3)]
     done, under_way, new = (replace(file, file_id=uuid.uuid4().hex[:16]) for file in names_of)
     for stage in ("found", "fetching", "parsed", "done", "fetching"):
-        published.status(replace(status_of(done, stage, time()), values=7 * (stage in {"parsed", "done"})))
-    published.status(status_of(under_way, "found", time()))
+        status = replace(status_of(done, stage, time()), values=7 * (stage in {"parsed", "done"}))
+        published.answer(status, lambda: None)
+    published.answer(status_of(under_way, "found", time()), lambda: None)
+    assert published.flush(30)
     found = lookup([done, under_way, new])
     assert found.keys() == {done.file_id, under_way.file_id}
     answer = found[done.file_id].answer_to(done, is_missing=False, now_s=time())

@@ -35,8 +35,6 @@ class Job:
 
     pool: str
     work: Callable[[], None]
-    on_defect: Callable[[Defect], None] = lambda _: None
-    """Called when the record is set aside because the work failed on it; publishes what that means for the file."""
 
 
 @dataclass(kw_only=True)
@@ -122,7 +120,7 @@ class Dispatch:
             if superseded:
                 self.finished.put((superseded, ""))
 
-        self._contain(record, Job("", partial(self._or_refuse, record, wait, done)), done)
+        self._contain(record, partial(self._or_refuse, record, wait, done), done)
 
     def _begin_waiting(self) -> None:
         """Hands the pools as many of the waiting records as each may work on."""
@@ -135,9 +133,9 @@ class Dispatch:
     def _begin(self, record: Record, done: Callable[[], None]) -> None:
         def begin() -> None:
             job = self.job_of(record, done)
-            self.pools.submit(job.pool, partial(_guarded, partial(self._contain, record, job, done), record))
+            self.pools.submit(job.pool, partial(_guarded, partial(self._contain, record, job.work, done), record))
 
-        self._contain(record, Job("", partial(self._or_refuse, record, begin, done)), done)
+        self._contain(record, partial(self._or_refuse, record, begin, done), done)
 
     def _or_refuse(self, record: Record, work: Callable[[], None], done: Callable[[], None]) -> None:
         try:
@@ -145,17 +143,16 @@ class Dispatch:
         except BadMessage as reason:
             self.refused.append((Refusal(record, str(reason)), done))
 
-    def _contain(self, record: Record, job: Job, done: Callable[[], None]) -> None:
+    def _contain(self, record: Record, work: Callable[[], None], done: Callable[[], None]) -> None:
         """Does the work for a record; if it fails unexpectedly twice, the record is set aside."""
         failed: list[Record] = []
 
         def set_aside(record: Record, defect: Defect) -> None:
             self.letters.set_aside_defect(record, defect)
-            job.on_defect(defect)
             failed.append(record)
 
         contained = Contained(
-            lambda _: job.work(), self.renew, set_aside, self.budget, lambda r: r.origin, NO_RECORDS_FAULT
+            lambda _: work(), self.renew, set_aside, self.budget, lambda r: r.origin, NO_RECORDS_FAULT
         )
         contained([record])
         if failed:
