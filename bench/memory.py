@@ -5,6 +5,7 @@ server is needed. Each case runs in a process of its own. The last line is JSON.
 """
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from hashlib import blake2b
 from importlib import import_module
 from itertools import islice
 from multiprocessing import get_context
-from pathlib import Path
 from time import process_time
 
 import orjson
 
+from bench.process_tree import PEAK, RESIDENT, memory_mb
 from shared.kafka.record import Record
 from shared.messages import PARTITIONS, FileStatus, Stage
 from shared.topics import FILES_STATUS, counters_topic
@@ -67,14 +68,14 @@ Case = Callable[[Load], Figures]
 
 def fed(take: Take, records: Iterator[Record], files: int) -> Figures:
     """Feeds records to a part and measures it; nothing but the part must grow meanwhile."""
-    start_mb, taking_s, count = resident_mb(), 0.0, 0
+    start_mb, taking_s, count = memory_mb(os.getpid(), RESIDENT), 0.0, 0
     for some in batches(records):
         began_s = process_time()
         take(some)
         taking_s += process_time() - began_s
         count += len(some)
     collect()
-    return Figures(files, count, taking_s, start_mb, resident_mb(), resident_mb("VmHWM"))
+    return Figures(files, count, taking_s, start_mb, memory_mb(os.getpid(), RESIDENT), memory_mb(os.getpid(), PEAK))
 
 
 def batches(records: Iterator[Record]) -> Iterator[list[Record]]:
@@ -115,12 +116,6 @@ def _template(stage: Stage, at_s: float) -> bytes:
     raw = status.encode().replace(b"%", b"%%").replace(b'"ID"', b'"%b"').replace(b"NUMBER", b"%04d")
     topic = b'"topic":"%b","partition":5,"first_offset":%%d,"last_offset":%%d' % counters_topic("4ga").name.encode()
     return raw.replace(b'"topic":"","partition":-1,"first_offset":-1,"last_offset":-1', topic)
-
-
-def resident_mb(kind: str = "VmRSS") -> float:
-    """Returns the memory of this process: what is resident now, or with VmHWM the most so far."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(kind)) / 1024
 
 
 def _measured(part: str, case: str, load: Load) -> Figures:

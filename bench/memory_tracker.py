@@ -9,13 +9,14 @@ JSON.
 
 import argparse
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import process_time, time
 from typing import Any, Final
 
 import services.tracker.wiring  # noqa: F401 - the memory of a tracker includes its modules
+from bench.process_tree import RESIDENT, memory_mb
 from services.tracker.cycles import CycleStatistics
 from services.tracker.leases import Leases
 from services.tracker.postponed import PostponedFiles
@@ -101,7 +102,7 @@ def measured(past: int, day: int) -> dict[str, Any]:
     """Returns the memory and the times of a tracker with so many files before the last day and in it."""
     ledger = Simulated(max(1, day // CYCLES_A_DAY), int(time()) // PERIOD_S * PERIOD_S)
     tracker = publisher([name.decode() for name, _ in ledger.names])
-    before = rss_bytes()
+    before_mb = memory_mb(os.getpid(), RESIDENT)
     taken, cpu_s, cycles = 0, 0.0, (past + day) // ledger.elements
     for cycle in reversed(range(cycles)):
         records = list(ledger.records(cycle))
@@ -110,12 +111,12 @@ def measured(past: int, day: int) -> dict[str, Any]:
         tracker.statistics.due(time())
         cpu_s += process_time() - began_s
         taken += len(records)
-    used = rss_bytes() - before
+    resident_mb = memory_mb(os.getpid(), RESIDENT)
     kept = sum(len(cycle) for cycle in tracker.statistics.cycles.values())
     assert kept == len(tracker.statistics.cycles) * ledger.elements, "a record was not valid"
     return {
-        "files": cycles * ledger.elements, "files_in_cycles": kept, "rss_mb": round(rss_bytes() / 2**20, 1),
-        "bytes_per_kept_file": round(used / max(1, kept), 1), "take_s": round(cpu_s, 1),
+        "files": cycles * ledger.elements, "files_in_cycles": kept, "rss_mb": round(resident_mb, 1),
+        "bytes_per_kept_file": round((resident_mb - before_mb) * 2**20 / max(1, kept), 1), "take_s": round(cpu_s, 1),
         "take_us_per_record": round(cpu_s / taken * 1e6, 2), "look_ms": round(look_ms(tracker), 2),
     }  # fmt: skip
 
@@ -133,12 +134,6 @@ def look_ms(tracker: CyclePublisher) -> float:
         list(tracker.leases.ended(time()))
         list(tracker.postponed.ended(time()))
     return (process_time() - began_s) / LOOKS * 1000
-
-
-def rss_bytes() -> int:
-    """Returns the resident memory of this process."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(fields["VmRSS"].split()[0]) * 1024
 
 
 if __name__ == "__main__":

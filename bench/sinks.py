@@ -20,6 +20,7 @@ from time import process_time
 import orjson
 import pymysql
 
+from bench.process_tree import own_cpu_s
 from services.ch_bridge.connection import client_of
 from services.ch_bridge.ddl import ROW_KEY, ROWS_SUFFIX
 from services.ch_bridge.repository import ClickhouseRepository
@@ -44,7 +45,6 @@ CLICKHOUSE_PERIODS_AT_ONCE = 10
 CLICKHOUSE_VALUES = 2_000_000
 """Least number of values per round, as the CPU time of processes is counted in hundredths of a second."""
 PARTITION = ("pm.counters.bench", 0)
-TICKS = os.sysconf("SC_CLK_TCK")
 Period = Sequence[CounterBatch]
 
 
@@ -76,17 +76,11 @@ class Periods:
         ]  # fmt: skip
 
 
-def cpu_s(pid: int) -> float:
-    """Returns the user and system time that a process has used so far."""
-    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) / TICKS
-
-
 def spent(pid: int, work: Callable[[], object]) -> tuple[float, float]:
     """Returns the CPU seconds that some work takes in this process and in the server."""
-    client, server = process_time(), cpu_s(pid)
+    client, server = process_time(), own_cpu_s(pid)
     work()
-    return process_time() - client, cpu_s(pid) - server
+    return process_time() - client, own_cpu_s(pid) - server
 
 
 class Contest:
