@@ -14,7 +14,7 @@ from services.fetcher.intake.offsets import OffsetOrder
 from services.fetcher.intake.pools import Pools
 from services.fetcher.intake.waiting_records import TakenRecord, Ticket, WaitingRecords
 from shared.crash import exit_on_error
-from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, nothing_to_renew
+from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, TooManyDefects, nothing_to_renew
 from shared.health import Heartbeat
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters, Refusal
@@ -133,7 +133,9 @@ class Dispatch:
     def _begin(self, record: Record, done: Callable[[], None]) -> None:
         def begin() -> None:
             job = self.job_of(record, done)
-            self.pools.submit(job.pool, partial(_guarded, partial(self._contain, record, job.work, done), record))
+            self.pools.submit(
+                job.pool, partial(self._guarded, partial(self._contain, record, job.work, done), record.origin)
+            )
 
         self._contain(record, partial(self._or_refuse, record, begin, done), done)
 
@@ -194,7 +196,11 @@ class Dispatch:
         if next_offsets:
             self.consumer.commit(next_offsets)
 
-
-def _guarded(work: Callable[[], None], record: Record) -> None:
-    with exit_on_error(record.origin):
-        work()
+    def _guarded(self, work: Callable[[], None], doing: str) -> None:
+        """Does work; an unexpected error ends the process, when the answers of what was set aside are durable."""
+        with exit_on_error(doing):
+            try:
+                work()
+            except TooManyDefects:
+                self.flush(LAST_DELIVERIES_S)
+                raise
