@@ -141,11 +141,14 @@ class CyclePublisher:
     def _command(self) -> None:
         repeated = list(self.leases.ended(time()))
         for settle in repeated:
-            log.warning("file not moved yet, command repeated", extra={"file": settle.file_id, "to": settle.to})
-        metrics.COMMANDS_AGAIN.inc(len(repeated))
+            reason = "refused" if settle.status.moves_refused else "unanswered"
+            extra = {"file": settle.file_id, "to": settle.to, "reason": reason}
+            log.warning("file not moved yet, command repeated", extra=extra)
+            metrics.COMMANDS_AGAIN.labels(reason).inc()
         lost = list(self.leases.lost(time()))
         for status in lost:
             log.error("file to be collected again", extra={"file": status.file_id, "reason": status.reason})
+            metrics.COMMANDS_AGAIN.labels("gap").inc()
         gone = list(self.postponed.ended(time()))
         for status in gone:
             where = {"system": status.system, "element": status.endpoint, "path": status.path}

@@ -22,7 +22,8 @@ ADAPTERS = {
     "pymysql": "services/mysql_writer/connection.py",
     "clickhouse_connect": "services/ch_bridge/connection.py",
     "prometheus_client": "shared/metrics.py shared/remote/metrics.py",
-    "faust": "services/tracker/app.py services/tracker/credentials.py services/tracker/wiring.py",
+    "faust": "services/tracker/app.py services/tracker/credentials.py services/tracker/ledger_consumer.py "
+    "services/tracker/wiring.py",
 }
 FETCHER_ORDER = (
     "reasons", "settings", "metrics",
