@@ -52,13 +52,15 @@ def test_a_position_that_arrives_before_the_file_counts() -> None:
     t = tracker("mysql")
     list(t.on_position(position("mysql", 10), NOW_S))
     (command,) = t.on_status(PARSED, NOW_S)
-    assert (moved(command), command.status) == ("done", replace(PARSED, stored_s=NOW_S))
+    assert isinstance(command, Settle)
+    assert (command.to, command.status) == ("done", replace(PARSED, stored_s=NOW_S))
 
 
 def test_a_failed_file_goes_to_error_at_once_and_is_not_stored() -> None:
     failed = replace(PARSED, stage="failed", reason="line 3")
     (command,) = tracker("mysql").on_status(failed, NOW_S)
-    assert (moved(command), command.status) == ("error", failed)
+    assert isinstance(command, Settle)
+    assert (command.to, command.status) == ("error", failed)
 
 
 def test_a_file_that_was_parsed_and_then_failed_goes_to_error_only() -> None:
