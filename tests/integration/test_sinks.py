@@ -389,11 +389,11 @@ def test_objects_keep_their_numbers_and_components_while_others_add_columns(serv
         with repositories[0].connection.transaction() as execute:
             there = {(element, ldn): i for i, element, ldn in execute("SELECT id, element, ldn FROM pm_object")}
         for repository in repositories:
-            cached = repository.objects.cache.recent
+            cache = repository.objects.cache
             numbers = {
                 (element, ldn): known.number
-                for (_, element), objects in cached.items()
-                for ldn, known in objects.items()
+                for element in {element for element, _ in there}
+                for ldn, known in cache.of_element("4ga", element).items()
             }
             assert numbers == {key: there[key] for key in numbers}
             assert len(numbers) == 6 * 15
