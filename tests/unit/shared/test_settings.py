@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +12,7 @@ from services.mysql_writer.settings import MysqlWriterSettings, mysql_of
 from services.scanner.settings import zookeeper_of
 from shared.configuration.resolve import resolve
 from shared.inventory import Endpoint
-from shared.settings import STEPS, BadSettings, Schedule, Settings, System, load
+from shared.settings import SECTIONS, STEPS, BadSettings, Schedule, Settings, System, load
 from tools.cli.dev.docs import OWN_SECTIONS
 
 NAMED = (System, Endpoint)
@@ -222,9 +223,12 @@ def test_no_error_shows_a_secret(tmp_path: Path, text: str) -> None:
     assert "s3cret" not in "".join(format_exception(refused.value))
 
 
-def test_no_error_of_the_environment_shows_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PMFLOW_MYSQL__PASSWORD", "@int s3cret")
-    with pytest.raises(BadSettings, match=r"=@\.\.\. cannot be converted") as refused:
+@pytest.mark.parametrize(
+    "name", ["PMFLOW_MYSQL__PASSWROD", "PMFLOW_MYSQL__PASSWORD__X", "PMFLOW_MYSQL__", "PMFLOW_X__Y"]
+)
+def test_no_error_of_the_environment_shows_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "@int s3cret")
+    with pytest.raises(BadSettings) as refused:
         everything(tmp_path, USERS)
     assert "s3cret" not in "".join(format_exception(refused.value))
 
@@ -249,19 +253,33 @@ def test_a_section_of_a_service_is_known_in_any_spelling(tmp_path: Path, name: s
 
 AS_WRITTEN = (
     "1e5", "0x1F", "1_000", "007", "0123", "true", "null", "~", "1.0", "+5", "2026-11-27", "a,b", "[a]", "[1,2]",
-    "{a=1}", "{a: b}", "@format {env}", "@int 5", "@bool x", "@none", "@merge a", "@del", "@@x",
-    "@path /", " sp ", "\u00b2",
+    "{a=1}", "{a: b}", "@format {env}", "@int 5", "@int x", "@bool x", "@none", "@merge a", "@del", "@@x",
+    "@path /", "@jinja {{ 1 }}", "@read_file /etc/passwd", " sp ", "\u00b2", "1e3", "\"", "a'", "a\\tb",
 )  # fmt: skip
+SECRETS: dict[str, Callable[[Settings], str]] = {
+    "PMFLOW_MYSQL__PASSWORD": lambda settings: settings.section("mysql", OWN_SECTIONS["mysql"]).password,
+    "PMFLOW_KAFKA__PASSWORD": lambda settings: settings.kafka.password,
+    "PMFLOW_KAFKA__PROPERTIES__SASL.PASSWORD": lambda settings: settings.kafka.client()["sasl.password"],
+    "PMFLOW_KAFKA__PROPERTIES__ssl.key.password": lambda settings: settings.kafka.client()["ssl.key.password"],
+    "PMFLOW_CLICKHOUSE__URL": lambda settings: settings.section("clickhouse", OWN_SECTIONS["clickhouse"]).url,
+}
 
 
+def test_each_secret_that_the_environment_can_set_is_among_those_tested() -> None:
+    sections = {**SECTIONS, **OWN_SECTIONS}
+    named = {f"PMFLOW_{section}__{f.name}".upper() for section, cls in sections.items() for f in fields(cls)}
+    assert {name for name in named if name.endswith(("PASSWORD", "SECRET", "PASSPHRASE", "TOKEN", "URL"))} <= {*SECRETS}
+
+
+@pytest.mark.parametrize("name", SECRETS)
 @pytest.mark.parametrize(
     ("variable", "password"), [*((text, text) for text in AS_WRITTEN), ("12345", "12345"), ('"007"', "007")]
 )
-def test_a_password_of_the_environment_is_taken_as_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, password: str
+def test_a_secret_of_the_environment_is_taken_as_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, variable: str, password: str
 ) -> None:
-    monkeypatch.setenv("PMFLOW_MYSQL__PASSWORD", variable)
-    assert mysql_of(read(tmp_path, USERS)).password == password
+    monkeypatch.setenv(name, variable)
+    assert SECRETS[name](read(tmp_path, USERS)) == password
 
 
 def test_numbers_booleans_and_lists_come_from_the_environment_too(
