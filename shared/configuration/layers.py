@@ -30,13 +30,18 @@ def read_layers(files: tuple[Path, ...]) -> dict[str, Any]:
         BadSettings: a file is missing or cannot be read.
     """
     found: dict[str, Any] = {}
-    for layer in (*map(_file, files), _environment()):
+    for layer in (*map(read_layer, files), _environment()):
         for name, section in layer.items():
             found[name] = _overlaid(found.get(name), section)
     return found
 
 
-def _file(file: Path) -> dict[str, Any]:
+def read_layer(file: Path) -> dict[str, Any]:
+    """Returns the sections of a configuration file.
+
+    Raises:
+        BadSettings: the file is missing or cannot be read.
+    """
     if not file.is_file():
         raise BadSettings(f"{file}: no such configuration file (PMFLOW_CONFIG names it)")
     if file.suffix not in SUFFIXES:

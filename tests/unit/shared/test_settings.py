@@ -254,7 +254,7 @@ def test_a_section_of_a_service_is_known_in_any_spelling(tmp_path: Path, name: s
 AS_WRITTEN = (
     "1e5", "0x1F", "1_000", "007", "0123", "true", "null", "~", "1.0", "+5", "2026-11-27", "a,b", "[a]", "[1,2]",
     "{a=1}", "{a: b}", "@format {env}", "@int 5", "@int x", "@bool x", "@none", "@merge a", "@del", "@@x",
-    "@path /", "@jinja {{ 1 }}", "@read_file /etc/passwd", " sp ", "\u00b2", "1e3", "\"", "a'", "a\\tb",
+    "@path /", "@jinja {{ 1 }}", "@read_file /etc/passwd", " sp ", "\u00b2", "1e3", '"', "a'", "a\\tb",
 )  # fmt: skip
 SECRETS: dict[str, Callable[[Settings], str]] = {
     "PMFLOW_MYSQL__PASSWORD": lambda settings: settings.section("mysql", OWN_SECTIONS["mysql"]).password,
