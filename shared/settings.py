@@ -104,8 +104,11 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """The metrics of a service for Prometheus, and its health."""
+    """The metrics of a service for Prometheus, and its health; without authentication."""
 
+    host: Annotated[Name, "Address to listen on; 0.0.0.0: all of the machine, where a network policy protects it"] = (
+        "127.0.0.1"
+    )
     port: Annotated[
         Port, "Port of /metrics, /healthz and /readyz, different for each service on a machine; 0: none"
     ] = 0

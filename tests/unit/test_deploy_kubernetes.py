@@ -122,7 +122,9 @@ def test_metrics_and_health_are_served_at_the_ports_and_paths_that_are_probed(
     service: str, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PMFLOW_CONFIG", raising=False)
-    ports = {load((ROOT / "deploy" / where / "overlay.yaml",)).metrics.port for where in ("compose", "k8s")}
+    served = [load((ROOT / "deploy" / where / "overlay.yaml",)).metrics for where in ("compose", "k8s")]
+    ports = {metrics.port for metrics in served}
+    assert {metrics.host for metrics in served} == {"0.0.0.0"}
     (port,) = container(objects, service)["ports"]
     assert ports == {port["containerPort"]} == set(map(int, COMPOSE[service]["expose"]))
     assert {
