@@ -77,7 +77,7 @@ class Kafka:
     @property
     def principal(self) -> str:
         """The name of the login, for messages."""
-        if self.username:
+        if self.username and self.security_protocol.startswith("sasl"):
             return f"user {self.username!r}"
         return f"the owner of {self.cert_file}" if self.cert_file else "an anonymous client"
 
