@@ -38,6 +38,9 @@ zookeeper:
 CHECK_SCHEMA = [str(Path(sys.executable).with_name("check-jsonschema")), "--builtin-schema", "vendor.compose-spec"]
 
 
+DEV_SECRETS = "deploy/compose/secrets"
+
+
 def dockerfile_of(service: str) -> str:
     """Returns the Dockerfile that compose builds the service from, with the build arguments filled in."""
     built = COMPOSE[service]["build"]
@@ -145,7 +148,7 @@ def test_topics_are_created_before_the_services_start() -> None:
 
 
 def test_everything_else_in_compose_has_a_health_check_too() -> None:
-    assert {name for name, service in COMPOSE.items() if "healthcheck" not in service} == {"topics"}
+    assert {name for name, service in COMPOSE.items() if "healthcheck" not in service} == {"topics", "operator"}
 
 
 @pytest.mark.parametrize("service", ["topics", "simulator"])
@@ -198,6 +201,8 @@ def test_files_that_compose_mounts_exist() -> None:
         for volume in service.get("volumes", []):
             if volume.startswith("./"):
                 assert (ROOT / volume.split(":")[0]).is_file(), volume
+    for secret in yaml.safe_load((ROOT / "compose.yaml").read_text())["secrets"].values():
+        assert (ROOT / secret["file"].replace("${PMFLOW_SECRETS:-./deploy/compose/secrets}", DEV_SECRETS)).is_file()
 
 
 DISTRIBUTIONS = {

@@ -219,3 +219,56 @@ def test_a_login_is_named_in_messages_only_where_it_is_used(settings: Settings) 
     assert named.principal == "an anonymous client"
     secured = replace(named, security_protocol="sasl_ssl", sasl_mechanism="SCRAM-SHA-512", password="x")
     assert secured.principal == "user 'pmflow-fetcher'"
+
+
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVERS = ("kafka", "zookeeper", "mysql", "clickhouse")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_of_compose_is_in_the_networks_of_the_servers_that_it_uses(service: str) -> None:
+    assert set(COMPOSE["services"][service]["networks"]) == REACHED[service.replace("_", "-")]
+    before = COMPOSE["services"][service]["depends_on"].keys()
+    assert before & {"kafka", "zookeeper", "mysql", "clickhouse"} == REACHED[service.replace("_", "-")] - {
+        "kafka",  # its topics
+        "elements",
+    }
+
+
+def test_a_network_of_compose_has_one_server_and_leads_out_for_elements_only() -> None:
+    for network, options in COMPOSE["networks"].items():
+        members = {name for name, one in COMPOSE["services"].items() if network in one["networks"]}
+        server = "simulator" if network == "elements" else network
+        assert members & {*SERVERS, "simulator"} == {server}
+        assert (options or {}).get("internal", False) == (network != "elements")
+    assert all("ports" not in one for one in COMPOSE["services"].values())
+
+
+def test_a_secret_of_compose_is_a_file_in_the_server_and_the_service_that_use_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PMFLOW_CONFIG", raising=False)
+    settings = load((ROOT / "deploy" / "pmflow.yaml", ROOT / "deploy" / "compose" / "overlay.yaml"))
+    for section, user in (("mysql", "mysql_writer"), ("clickhouse", "ch_bridge")):
+        (file,) = secret_files(settings.section(section, OWN_SECTIONS[section]))
+        assert file == f"/run/secrets/{section}-password"
+        having = {name for name, one in COMPOSE["services"].items() if Path(file).name in one.get("secrets", [])}
+        assert having == {section, user, "operator"}
+        environment = COMPOSE["services"][section]["environment"]
+        assert environment[f"{section.upper()}_PASSWORD_FILE"] == file
+    assert COMPOSE["services"]["operator"]["profiles"] == ["operator"]  # not started by `up`
+
+
+def test_no_variable_of_compose_is_a_secret() -> None:
+    for one in COMPOSE["services"].values():
+        assert not {name for name in one.get("environment", {}) if name.endswith(("PASSWORD", "SECRET", "TOKEN"))} - {
+            "MYSQL_RANDOM_ROOT_PASSWORD"  # "yes": one that nobody knows
+        }
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_of_compose_gets_the_elements_only_if_its_service_uses_them(service: str) -> None:
+    has_elements = any(volume.startswith("simulator:") for volume in COMPOSE["services"][service]["volumes"])
+    assert has_elements == (INVENTORY.items() <= MOUNTED[service.replace("_", "-")].items())
+    assert COMPOSE["services"][service]["cap_drop"] == ["ALL"]
+    assert COMPOSE["services"][service]["security_opt"] == ["no-new-privileges:true"]
