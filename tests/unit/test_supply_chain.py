@@ -1,4 +1,4 @@
-"""What is installed is what was locked: by hash, used by something of ours, and under a licence that we may use."""
+"""Packages are installed as they were locked, by hash; something of ours uses each, and its licence permits that."""
 
 import os
 import re
