@@ -1,8 +1,8 @@
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from traceback import format_exception
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from services.mysql_writer.settings import MysqlWriterSettings, mysql_of
 from services.scanner.settings import zookeeper_of
-from shared.configuration.resolve import resolve
+from shared.configuration.layers import read_layers
+from shared.configuration.resolve import checked, resolve
 from shared.inventory import Endpoint
 from shared.settings import SECTIONS, STEPS, BadSettings, Schedule, Settings, System, load
 from tools.cli.dev.docs import OWN_SECTIONS
@@ -256,30 +257,38 @@ AS_WRITTEN = (
     "{a=1}", "{a: b}", "@format {env}", "@int 5", "@int x", "@bool x", "@none", "@merge a", "@del", "@@x",
     "@path /", "@jinja {{ 1 }}", "@read_file /etc/passwd", " sp ", "\u00b2", "1e3", '"', "a'", "a\\tb",
 )  # fmt: skip
-SECRETS: dict[str, Callable[[Settings], str]] = {
-    "PMFLOW_MYSQL__PASSWORD": lambda settings: settings.section("mysql", OWN_SECTIONS["mysql"]).password,
-    "PMFLOW_KAFKA__PASSWORD": lambda settings: settings.kafka.password,
-    "PMFLOW_KAFKA__PROPERTIES__SASL.PASSWORD": lambda settings: settings.kafka.client()["sasl.password"],
-    "PMFLOW_KAFKA__PROPERTIES__ssl.key.password": lambda settings: settings.kafka.client()["ssl.key.password"],
-    "PMFLOW_CLICKHOUSE__URL": lambda settings: settings.section("clickhouse", OWN_SECTIONS["clickhouse"]).url,
-}
+ALL_SECTIONS: dict[str, Any] = {**SECTIONS, **OWN_SECTIONS}
+SECRETS = [
+    (section, field.name)
+    for section, cls in ALL_SECTIONS.items()
+    for field in fields(cls)
+    if field.name in {"password", "secret", "passphrase", "token", "url"}
+]
+"""Section and key of everything that the environment can set and that may be a secret."""
+VARIABLES = [*((text, text) for text in AS_WRITTEN), ("12345", "12345"), ('"007"', "007")]
 
 
-def test_each_secret_that_the_environment_can_set_is_among_those_tested() -> None:
-    sections = {**SECTIONS, **OWN_SECTIONS}
-    named = {f"PMFLOW_{section}__{f.name}".upper() for section, cls in sections.items() for f in fields(cls)}
-    assert {name for name in named if name.endswith(("PASSWORD", "SECRET", "PASSPHRASE", "TOKEN", "URL"))} <= {*SECRETS}
-
-
-@pytest.mark.parametrize("name", SECRETS)
-@pytest.mark.parametrize(
-    ("variable", "password"), [*((text, text) for text in AS_WRITTEN), ("12345", "12345"), ('"007"', "007")]
-)
+@pytest.mark.parametrize(("section", "key"), SECRETS)
+@pytest.mark.parametrize(("variable", "password"), VARIABLES)
 def test_a_secret_of_the_environment_is_taken_as_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, section: str, key: str, variable: str, password: str
+) -> None:
+    monkeypatch.setenv(f"PMFLOW_{section}__{key}".upper(), variable)
+    kind = get_type_hints(ALL_SECTIONS[section], include_extras=True)[key]
+    assert checked(read_layers(())[section][key], kind, key) == password
+
+
+def test_the_secrets_that_are_tested_are_not_none() -> None:
+    assert {("mysql", "password"), ("kafka", "password"), ("clickhouse", "url")} <= {*SECRETS}
+
+
+@pytest.mark.parametrize("name", ["SASL.PASSWORD", "ssl.key.password", "sasl.oauthbearer.client.secret"])
+@pytest.mark.parametrize(("variable", "password"), VARIABLES)
+def test_a_secret_in_a_nested_key_of_the_environment_is_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, variable: str, password: str
 ) -> None:
-    monkeypatch.setenv(name, variable)
-    assert SECRETS[name](read(tmp_path, USERS)) == password
+    monkeypatch.setenv(f"PMFLOW_KAFKA__PROPERTIES__{name}", variable)
+    assert read(tmp_path, USERS).kafka.client()[name.lower()] == password
 
 
 def test_numbers_booleans_and_lists_come_from_the_environment_too(
