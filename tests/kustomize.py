@@ -1,17 +1,15 @@
 """The Kubernetes objects that `kubectl apply -k` creates, as the real kustomize renders them."""
 
-import os
 import re
 import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
-from tools.devstack.downloads import CACHE, MissingPrerequisite, publish
+from tests.go_programs import built
 
 VERSION = "v5.8.1"
 Objects = dict[str, dict[str, Any]]
@@ -46,24 +44,4 @@ def _command() -> tuple[str, str]:
     """Returns the command to render with. kubectl comes first: its own kustomize is what `kubectl apply -k` uses."""
     if kubectl := shutil.which("kubectl"):
         return kubectl, "kustomize"
-    return shutil.which("kustomize") or str(_built()), "build"
-
-
-def _built() -> Path:
-    """Returns kustomize built from its Go module; built once, then taken from the cache of the dev stack."""
-    folder = CACHE / f"kustomize-{VERSION}"
-    if not folder.exists():
-        go = shutil.which("go")
-        if go is None:
-            raise MissingPrerequisite("none of kubectl, kustomize and go is installed")
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=CACHE) as partial:
-            argv = [go, "install", f"sigs.k8s.io/kustomize/kustomize/v5@{VERSION}"]
-            environment = os.environ | {"GOBIN": f"{partial}/bin"}
-            done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise MissingPrerequisite(
-                    f"neither kubectl nor kustomize is installed, and go cannot build it: {done.stderr[-500:]}"
-                )
-            publish(Path(partial, "bin"), folder)
-    return folder / "kustomize"
+    return shutil.which("kustomize") or str(built("sigs.k8s.io/kustomize/kustomize/v5", VERSION)), "build"

@@ -1,5 +1,6 @@
 """Each pod and container of ours gets only the secrets, and reaches only the servers, that its service uses."""
 
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from shared.configuration.secret_files import secret_files
 from shared.inventory import PROTOCOL_PORTS
 from shared.settings import SERVICES, Settings, load
+from tests.go_programs import built
 from tests.kustomize import Objects, deployed
 from tools.cli.dev.docs import OWN_SECTIONS
 from tools.cli.topics import kafka_user
@@ -221,54 +223,82 @@ def test_a_login_is_named_in_messages_only_where_it_is_used(settings: Settings) 
     assert secured.principal == "user 'pmflow-fetcher'"
 
 
-COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+COMPOSE_LOADER = ("github.com/compose-spec/compose-go/v2/cmd", "v2.16.2")
+"""The loader that `docker compose` uses."""
 SERVERS = ("kafka", "zookeeper", "mysql", "clickhouse")
 
 
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """Returns compose.yaml as `docker compose` reads it."""
+    try:
+        program = built(*COMPOSE_LOADER)
+    except MissingPrerequisite as missing:
+        pytest.skip(str(missing))
+    argv = [str(program), str(ROOT / "compose.yaml")]
+    rendered = subprocess.run(argv, env={}, capture_output=True, text=True, check=False)
+    assert rendered.returncode == 0, rendered.stderr
+    return dict(yaml.safe_load(rendered.stdout))
+
+
+def secrets_of(service: Mapping[str, Any]) -> set[str]:
+    """Returns the secrets of a service; each is a file of its name in /run/secrets."""
+    assert all(one.get("target", "").rpartition("/")[2] in {"", one["source"]} for one in service.get("secrets", ()))
+    return {one["source"] for one in service.get("secrets", ())}
+
+
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_container_of_compose_is_in_the_networks_of_the_servers_that_it_uses(service: str) -> None:
-    assert set(COMPOSE["services"][service]["networks"]) == REACHED[service.replace("_", "-")]
-    before = COMPOSE["services"][service]["depends_on"].keys()
+def test_a_container_of_compose_is_in_the_networks_of_the_servers_that_it_uses(
+    service: str, compose: dict[str, Any]
+) -> None:
+    assert set(compose["services"][service]["networks"]) == REACHED[service.replace("_", "-")]
+    before = compose["services"][service]["depends_on"].keys()
     assert before & {"kafka", "zookeeper", "mysql", "clickhouse"} == REACHED[service.replace("_", "-")] - {
         "kafka",  # its topics
         "elements",
     }
 
 
-def test_a_network_of_compose_has_one_server_and_leads_out_for_elements_only() -> None:
-    for network, options in COMPOSE["networks"].items():
-        members = {name for name, one in COMPOSE["services"].items() if network in one["networks"]}
+def test_a_network_of_compose_has_one_server_and_leads_out_for_elements_only(compose: dict[str, Any]) -> None:
+    for network, options in compose["networks"].items():
+        members = {name for name, one in compose["services"].items() if network in one["networks"]}
         server = "simulator" if network == "elements" else network
         assert members & {*SERVERS, "simulator"} == {server}
-        assert (options or {}).get("internal", False) == (network != "elements")
-    assert all("ports" not in one for one in COMPOSE["services"].values())
+        assert options.get("internal", False) == (network != "elements")
+    assert all("ports" not in one for one in compose["services"].values())
 
 
 def test_a_secret_of_compose_is_a_file_in_the_server_and_the_service_that_use_it(
-    monkeypatch: pytest.MonkeyPatch,
+    compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PMFLOW_CONFIG", raising=False)
     settings = load((ROOT / "deploy" / "pmflow.yaml", ROOT / "deploy" / "compose" / "overlay.yaml"))
     for section, user in (("mysql", "mysql_writer"), ("clickhouse", "ch_bridge")):
         (file,) = secret_files(settings.section(section, OWN_SECTIONS[section]))
         assert file == f"/run/secrets/{section}-password"
-        having = {name for name, one in COMPOSE["services"].items() if Path(file).name in one.get("secrets", [])}
+        having = {name for name, one in compose["services"].items() if Path(file).name in secrets_of(one)}
         assert having == {section, user, "operator"}
-        environment = COMPOSE["services"][section]["environment"]
+        environment = compose["services"][section]["environment"]
         assert environment[f"{section.upper()}_PASSWORD_FILE"] == file
-    assert COMPOSE["services"]["operator"]["profiles"] == ["operator"]  # not started by `up`
+    assert compose["services"]["operator"]["profiles"] == ["operator"]  # not started by `up`
 
 
-def test_no_variable_of_compose_is_a_secret() -> None:
-    for one in COMPOSE["services"].values():
+def test_no_variable_of_compose_is_a_secret(compose: dict[str, Any]) -> None:
+    for one in compose["services"].values():
         assert not {name for name in one.get("environment", {}) if name.endswith(("PASSWORD", "SECRET", "TOKEN"))} - {
             "MYSQL_RANDOM_ROOT_PASSWORD"  # "yes": one that nobody knows
         }
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_container_of_compose_gets_the_elements_only_if_its_service_uses_them(service: str) -> None:
-    has_elements = any(volume.startswith("simulator:") for volume in COMPOSE["services"][service]["volumes"])
+def test_a_container_of_compose_gets_the_elements_only_if_its_service_uses_them(
+    service: str, compose: dict[str, Any]
+) -> None:
+    has_elements = any(volume["source"] == "simulator" for volume in compose["services"][service]["volumes"])
     assert has_elements == (INVENTORY.items() <= MOUNTED[service.replace("_", "-")].items())
-    assert COMPOSE["services"][service]["cap_drop"] == ["ALL"]
-    assert COMPOSE["services"][service]["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "topics", "operator", "simulator"])
+def test_no_container_of_ours_in_compose_has_or_gets_rights_of_root(name: str, compose: dict[str, Any]) -> None:
+    assert compose["services"][name]["cap_drop"] == ["ALL"]
+    assert compose["services"][name]["security_opt"] == ["no-new-privileges:true"]
