@@ -6,7 +6,8 @@ An inventory is a YAML list or a CSV file. An entry is one element, or a templat
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from io import BytesIO, TextIOWrapper
@@ -31,7 +32,8 @@ from shared.configuration.resolve import (
     resolve_texts,
     zone,
 )
-from shared.settings import BadSettings, System, secret
+from shared.configuration.secret_files import secret
+from shared.settings import BadSettings, System
 
 Protocol = Literal["sftp", "ftp", "ftps", "ftps-implicit", "local"]
 PROTOCOL_PORTS: Mapping[Protocol, int] = {"sftp": 22, "ftp": 21, "ftps": 21, "ftps-implicit": 990, "local": 0}
@@ -142,6 +144,20 @@ def endpoints(system: System, max_age_s: float = 0.0) -> Mapping[str, Endpoint]:
     if found.refusal:
         raise BadSettings(found.refusal)
     return found.endpoints
+
+
+def files_with_logins(systems: Iterable[System]) -> set[str]:
+    """Returns the files that contain secrets of elements: those that inventories name, and inventories with passwords.
+
+    An inventory that cannot be read is left out.
+    """
+    found: set[str] = set()
+    for system in systems:
+        with suppress(BadSettings):
+            for one in endpoints(system).values():
+                own_file = system.inventory if one.password else ""
+                found |= {own_file, one.password_file, one.passphrase_file, one.key_file}
+    return found - {""}
 
 
 def _inventory(file: Path, content: bytes) -> _Inventory:

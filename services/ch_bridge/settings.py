@@ -30,6 +30,7 @@ class Clickhouse:
     """Section `clickhouse`: the database of systems with isUsingClickhouse."""
 
     url: Annotated[Name, "http(s)://user:password@host:port/database?ca_cert=..."] = "http://localhost:8123/pmflow"
+    password_file: Annotated[str, "a file that holds the password of the URL's user; wins over the URL's"] = ""
     cluster: Annotated[str, "whose servers all get the tables (ON CLUSTER); none: the server of the URL"] = ""
     unknown_error_s: Annotated[Seconds, UNKNOWN_ERROR] = 600.0
     engine: Annotated[str, "of the tables; else ReplacingMergeTree, in a cluster ReplicatedReplacingMergeTree"] = ""

@@ -31,16 +31,18 @@ from services.fetcher.settings import THREADS_PER_PARSER, FetcherSettings
 from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker
 from shared import log
+from shared.configuration.secret_files import secret_files, warn_of_readable
 from shared.crash import exit_on_error, stop_on_signals
 from shared.defects import DefectBudget, budget_of
 from shared.health import Heartbeat, heartbeats
+from shared.inventory import files_with_logins
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.permissions import require_access
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
 from shared.remote.metrics import HostCollector
-from shared.settings import load
+from shared.settings import files_with_secrets, load
 from shared.topics import DAY_MS, FILES_FOUND, FILES_SETTLE, Topic
 from shared.watch import Watch
 
@@ -187,6 +189,7 @@ def main() -> None:
     settings = load()
     own = settings.section("fetcher", FetcherSettings)
     log.setup("fetcher", settings.log)
+    warn_of_readable([*files_with_secrets(), *secret_files(settings.kafka), *files_with_logins(settings.systems)])
     require_access(settings.kafka, "fetcher", (system.name for system in settings.systems))
     stop = stop_on_signals()
     check_preprocessing(settings)

@@ -12,8 +12,8 @@ from services.mysql_writer.ddl import quoted_identifier
 from services.mysql_writer.error_codes import ERROR_CLASSES, NO_SUCH_DATABASE
 from services.mysql_writer.settings import Mysql
 from services.mysql_writer.upgrade import prepare_database
+from shared.configuration.secret_files import secret
 from shared.errors import Hopeless, Unreachable
-from shared.settings import secret
 from shared.sinks.failures import Failures
 
 log = logging.getLogger(__name__)
