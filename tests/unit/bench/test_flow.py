@@ -75,6 +75,11 @@ def test_the_cpu_of_the_product_is_that_of_its_services() -> None:
     assert (last["cold_files_s"], last["cold_values_s"], last["cold_s_per_million_values"]) == (40, 400_000, 3.75)
 
 
+def test_the_share_of_idle_services_is_what_they_spend_while_cpu_is_counted() -> None:
+    burst = flow.Burst(1000, 180_000, 10.0, {"scanner": 8.0}, 40.0, [], 0.0)
+    assert flow.idle_ms(burst, {"scanner": 0.02, "tracker": 0.03, "mysql": 0.5}) == pytest.approx(2.0)
+
+
 def test_options_change_the_size_of_a_load_and_nothing_else() -> None:
     given = flow.load_of(["--load", "burst", "--elements", "10", "--counters", "1000"])
     assert given == Load(elements=10, files=1, counters=1000, scan_s=20, scans=3)
