@@ -18,7 +18,7 @@ from tools.simulator.truth_row import TruthRow, Value
 
 DIVISOR = 1_000_003
 TOLERANCE = 1e-3
-"""Largest difference of two sums of remainders; the smallest step of a simulated value is larger in every sum."""
+"""Largest difference of two totals that rounding may cause; a value that is wrong by less is not noticed."""
 COUNTERS_PER_QUERY = 500
 
 
