@@ -1,7 +1,7 @@
 """Measures the whole flow on real servers: python -m bench.flow --load small|small-local|large|burst
 
 Elements get a first burst of files before fresh services start (cold), then a second one (warm). The files are made
-before a burst is measured; in a warm one they appear together a second before a scan. The rate is files per second
+before a burst is measured; in a warm one they appear together two seconds before a scan. The rate is files per second
 from the first announcement to the last status `done`; both sinks must have stored a file before it is done. CPU is that
 of each process with its children, from the appearance of the files until all are done and the scans of the load (three
 for `burst`) have ended. The last line is JSON: `files_s` and `values_s` of the warm burst, the same with the prefix
@@ -48,7 +48,7 @@ from tools.devstack import stack as devstack
 from tools.simulator.elements import SimulatedElements
 
 MOST_COMPARED = 3_000_000
-BEFORE_SCAN_S = 1.0
+BEFORE_SCAN_S = 2.0
 """Files of a warm burst appear this long before a scan."""
 FIRST_END_S = 1_780_000_200
 """End of the first period: a multiple of GP_S."""
@@ -174,10 +174,11 @@ class Flow:
         self.next_end_s = ends[-1] + GP_S
         files, sums = stage(self.elements, self.pipeline.home / "staged", ends)
         self.written.add(sums)
+        opened = self.connections()
         if not cold:
             sleep(seconds_until(time(), self.load.scan_s, BEFORE_SCAN_S))
-        opened, scans, before_s, began_s = self.connections(), self.scans(), self.cpu(), monotonic()
-        written_s = publish(files, self.elements.manifest)
+        scans, before_s, began_s = self.scans(), self.cpu(), monotonic()
+        written_s = publish(files)
         if cold:
             self.pipeline.start()
         statuses = self._done(written_s, scans + self.load.scans * len(SYSTEMS))

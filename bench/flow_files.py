@@ -14,7 +14,7 @@ import yaml
 from bench.flow_sums import Sums, sums_of
 from tools.simulator.elements import SimulatedElements
 from tools.simulator.generate import Shape, pm_file
-from tools.simulator.truth import Manifest, Written
+from tools.simulator.truth import Written
 
 SYSTEMS = ("4ga", "5ga")
 GP_S = 900
@@ -89,12 +89,16 @@ def seconds_until(now_s: float, every_s: int, before_s: float) -> float:
 
 
 def stage(elements: SimulatedElements, staging: Path, ends: Sequence[int]) -> tuple[list[StagedFile], Sums]:
-    """Makes the files of all elements for some periods, on all cores; returns them and the sums over their values."""
+    """Makes the files of all elements for some periods, on all cores, and adds them to the manifest.
+
+    Returns the files, and the sums over their values.
+    """
     staging.mkdir(parents=True, exist_ok=True)
     wanted = [(system, element, end_s) for end_s in ends for system, element in elements.names()]
     files, sums = [], Sums()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for staged, line, of_file in pool.map(partial(_make, elements.shape, staging), wanted, chunksize=8):
+            elements.manifest.add(line)
             files.append(StagedFile(staged, elements.folder(line.system, line.element) / staged.name, line))
             sums.add(of_file)
     return files, sums
@@ -107,10 +111,8 @@ def _make(shape: Shape, staging: Path, wanted: tuple[str, str, int]) -> tuple[Pa
     return staged, Written.of(made, time()), sums_of(made.rows)
 
 
-def publish(files: Sequence[StagedFile], manifest: Manifest) -> dict[tuple[str, str], float]:
+def publish(files: Sequence[StagedFile]) -> dict[tuple[str, str], float]:
     """Moves the files to their elements; returns the time at which each appeared, by element and file name."""
-    for file in files:
-        manifest.add(file.line)
     written_s = {}
     for file in files:
         written_s[file.line.element, file.target.name] = time()

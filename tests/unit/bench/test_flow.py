@@ -111,7 +111,7 @@ def test_files_of_a_burst_appear_whole_on_their_elements_and_are_in_the_manifest
     made, sums = stage(elements, tmp_path / "staged", [9000, 9900])
     assert not list((tmp_path / "sim" / "files").rglob("*.gz"))
     before_s = time()
-    written_s = publish(made, elements.manifest)
+    written_s = publish(made)
     assert {(p.parents[1].name, p.name) for p in (tmp_path / "sim" / "files").rglob("*.gz")} == written_s.keys()
     assert all(before_s <= at_s <= time() for at_s in written_s.values())
     assert all(int(before_s) <= file.target.stat().st_mtime for file in made)
