@@ -95,6 +95,11 @@ def test_what_is_counted_shows_at_the_next_scrape(served: Served) -> None:
     assert served.samples()["pmflow_files_processed_total", ("parsed", "4ga")] == before + 1
 
 
+def test_a_reader_may_ask_for_one_metric_only(served: Served) -> None:
+    _, text = served.get("/metrics?name[]=pmflow_file_seconds_count")
+    assert {family.name for family in text_string_to_metric_families(text)} == {"pmflow_file_seconds"}
+
+
 def test_hosts_are_read_at_the_scrape(served: Served) -> None:
     samples = served.samples()
     assert samples["pmflow_host_sessions_opened_total", ("a:22",)] == 3
