@@ -92,13 +92,15 @@ class WaitingTopics:
         last = {piece.topic_partition: piece for piece in wait.pieces}
         for piece in pieces:
             before = last.get(piece.topic_partition)
-            if before is None or follows(before, piece):
-                wait.pieces.append(piece)
-                last[piece.topic_partition] = piece
+            if before is not None and is_kept(before, piece):
+                continue
+            if before is not None and piece.starts and before.record == piece.record:  # begins again, split otherwise
+                wait.pieces = [kept for kept in wait.pieces if kept.record != piece.record]
+            wait.pieces.append(piece)
+            last[piece.topic_partition] = piece
 
 
-def follows(before: Piece, piece: Piece) -> bool:
-    """Returns whether a piece comes after another one of its partition."""
-    if piece.record.offset != before.record.offset:
-        return piece.record.offset > before.record.offset
-    return not (before.ends or piece.starts)
+def is_kept(last: Piece, piece: Piece) -> bool:
+    """Returns whether a piece is not behind the last one that is kept of its partition."""
+    offset = piece.record.offset
+    return offset < last.record.offset or (offset == last.record.offset and last.ends)
