@@ -34,7 +34,7 @@ class Database:
 
     def __init__(self) -> None:
         self.writes: list[Counter[str]] = []
-        """What each write that succeeded stored: batches by system."""
+        """Number of batches by system, of each write that succeeded."""
         self.stored: dict[str, list[int]] = defaultdict(list)
         self.positions: dict[TopicPartition, int] = {}
         self.locked: set[str] = set()
