@@ -35,7 +35,7 @@ WRITE_ROWS = 100
 
 
 class Recorded:
-    """A sink, and what each of its writes that succeeded stored."""
+    """A sink that counts what each of its writes stored."""
 
     def __init__(self, sink: Sink) -> None:
         self.sink, self.name = sink, sink.name
