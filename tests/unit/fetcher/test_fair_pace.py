@@ -68,7 +68,7 @@ def steps_of(files: int, backlog: int) -> int:
 
 
 def test_a_backlog_of_100_000_files_leaves_another_system_its_pace() -> None:
-    """In each step in which the backlog gets two files done, the other system does as many as it would alone."""
+    """Each step gets two files of the backlog done, and as many of the other system as it would do alone."""
     alone = steps_of(files=200, backlog=0)
     assert alone == 100
     assert alone >= 0.8 * steps_of(files=200, backlog=100_000)
