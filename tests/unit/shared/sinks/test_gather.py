@@ -97,6 +97,7 @@ def test_a_flood_that_uses_up_the_memory_is_stopped_and_the_small_topic_comes() 
     source = topics(flood=5_000, small=30)
     gathering, reading = gatherer(source, memory=2 * 100 * memory_of(Record("flood", 0, 0, b"e", VALUE, 1.0)))
     assert messages(gathering.gather(1.0, ())) == {"flood": 70, "small": 30}
+    assert reading.stopped == set()  # so that Kafka's client fetches while the database writes
     thrown_away, written = source.thrown_away, 70
     assert thrown_away > 0
     while written < 5_000:
@@ -112,17 +113,20 @@ def test_a_topic_of_which_nothing_comes_costs_one_wait_only() -> None:
     source = topics(flood=5_000, silent=10)
     source.logs[TopicPartition("silent", 0)].clear()
     gathering, reading = gatherer(source)
-
-    def unread() -> Mapping[str, int]:
-        return {"silent": 10, "flood": 1_000}
-
-    reading.unread = unread  # type: ignore[method-assign]
+    known = {"silent": 10, "flood": 1_000}
+    reading.unread = lambda: known  # type: ignore[method-assign]
     first = gathering.gather(1.0, ())
     assert messages(first) == {"flood": 100}
     took_s = reading.now_s
     for _ in range(9):
         assert messages(gathering.gather(1.0, ())) == {"flood": 100}
     assert reading.now_s - took_s < took_s
+    assert gathering.silent == {"silent"}
+    source.put("silent", 0, [VALUE] * 10)
+    del known["silent"]
+    while not messages(gathering.gather(1.0, ()))["silent"]:
+        assert gathering.silent == {"silent"}
+    assert gathering.silent == set()
 
 
 def test_a_topic_that_waits_stays_in_memory_up_to_its_part_and_the_others_fill_the_writes() -> None:

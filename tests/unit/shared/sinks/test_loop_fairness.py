@@ -160,7 +160,10 @@ def test_one_system_alone_fills_each_write_and_nothing_is_fetched_twice() -> Non
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
-def test_a_system_whose_table_is_locked_waits_alone_and_is_stored_once_afterwards(partitions: int) -> None:
+def test_a_system_whose_table_is_locked_waits_alone_and_is_stored_once_afterwards(
+    partitions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.sinks.loop.CHECK_S", 0.0)  # what waits is no gap in the topic
     topics, database = systems(flood=300, small=400, partitions=partitions), Database()
     database.locked = {"flood"}
     waits = metrics.TOPIC_WAITS.labels("fair-test", FLOOD)._value.get()
@@ -170,7 +173,7 @@ def test_a_system_whose_table_is_locked_waits_alone_and_is_stored_once_afterward
             database.locked = set()
 
     database.on_write = unlock
-    running(topics, database, lambda: len(database.stored["flood"]) == 300 * partitions)
+    worker = running(topics, database, lambda: len(database.stored["flood"]) == 300 * partitions)
     assert in_order(database.stored["small"], partitions, 400)
     assert in_order(database.stored["flood"], partitions, 300)
     small_done_at = max(n for n, write in enumerate(database.writes) if write["small"])
@@ -178,6 +181,23 @@ def test_a_system_whose_table_is_locked_waits_alone_and_is_stored_once_afterward
     assert metrics.TOPIC_WAITS.labels("fair-test", FLOOD)._value.get() > waits
     assert sum(failed["small"] > 0 for failed in database.failed) == 1  # the first write only, of both
     assert {at: database.positions[at] for at in topics.logs} == {at: len(log) for at, log in topics.logs.items()}
+    assert not any(b"offset-gap" in sent.value for sent in worker.producer.sent)  # type: ignore[attr-defined]
+
+
+def test_a_try_that_took_long_is_repeated_only_when_the_others_have_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.sinks.waiting_topics.REST_PER_TRY", 1e9)
+    topics, database = systems(flood=300, small=2_000), Database()
+    database.locked = {"flood"}
+
+    def unlock() -> None:
+        if len(database.stored["small"]) < 2_000:
+            assert len(database.failed) <= 2  # together, and alone
+        elif len(database.failed) > 2:
+            database.locked = set()
+
+    database.on_write = unlock
+    running(topics, database, lambda: len(database.stored["flood"]) == 300)
+    assert in_order(database.stored["flood"], 1, 300)
 
 
 def test_a_database_that_is_away_for_all_is_waited_for_as_before_and_no_topic_is_tried_alone() -> None:
@@ -206,7 +226,7 @@ def test_what_waits_of_a_partition_that_moved_away_is_read_again_and_stored_once
             database.locked = set()
 
     database.on_write = change
-    running(topics, database, lambda: len(database.stored["flood"]) == 300)
+    running(topics, database, lambda: len(database.stored["flood"]) == 300, longest_backoff_s=0.1)
     assert revoked
     assert in_order(database.stored["flood"], 1, 300)
 
