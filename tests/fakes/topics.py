@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from shared.kafka.produce import Outgoing
 from shared.kafka.record import Record, TopicPartition
 
 MOST_POLLS = 100_000
@@ -35,15 +36,15 @@ class Topics:
         self.on_assign: Callable[[Sequence[TopicPartition]], None] = lambda _: None
         self.on_revoke: Callable[[Sequence[TopicPartition]], None] = lambda _: None
 
-    def put(self, topic: str, partition: int, values: Iterable[bytes]) -> None:
+    def put(self, topic: str, partition: int, values: Iterable[bytes | None]) -> None:
         log = self.logs.setdefault(TopicPartition(topic, partition), [])
         log += [Record(topic, partition, len(log) + n, b"e", value, 1.0) for n, value in enumerate(values)]
 
     def subscribe(
         self,
         _topics: Sequence[str],
-        on_assign: Callable[[Sequence[TopicPartition]], None],
-        on_revoke: Callable[[Sequence[TopicPartition]], None],
+        on_assign: Callable[[Sequence[TopicPartition]], None] = lambda _: None,
+        on_revoke: Callable[[Sequence[TopicPartition]], None] = lambda _: None,
     ) -> None:
         self.on_assign, self.on_revoke = on_assign, on_revoke
         on_assign(list(self.logs))
@@ -112,3 +113,17 @@ class Topics:
         for at, log in self.logs.items():
             found[at.topic] += len(log)
         return found
+
+
+class SentRecords:
+    """A producer that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Outgoing] = []
+
+    def deliver(self, *records: Outgoing) -> None:
+        self.sent += records
+
+    def origins_set_aside(self) -> list[str]:
+        """Returns the origins of the dead letters."""
+        return [one.headers["origin"] for one in self.sent if one.topic.endswith(".dlq")]
