@@ -26,10 +26,11 @@ class OwnedPartitions:
     polled_s: float = field(default_factory=monotonic)
 
     def read(self, most: int, timeout_s: float) -> Sequence[Record]:
+        """Returns records; not those that come with the poll in which their partition moves away."""
         records = self.consumer.poll(most, timeout_s)
         self.polled_s = monotonic()
         self.gaps.check(records)
-        return records
+        return [record for record in records if record.topic_partition in self.partitions]
 
     def wait(self, wait_s: float) -> None:
         """Reads nothing for this time but stays in the group."""

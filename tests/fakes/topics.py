@@ -60,12 +60,12 @@ class Topics:
     def poll(self, most: int, _timeout_s: float) -> list[Record]:
         self.polls += 1
         assert self.polls < MOST_POLLS
-        self.on_poll()
         if len(self.queue) < self.queue_records:
             self._fetch()
         found = [self.queue.popleft() for _ in range(min(most, len(self.queue)))]
         for record in found:
             self.delivered[record.topic_partition] = record.offset + 1
+        self.on_poll()
         return found
 
     def _fetch(self) -> None:

@@ -222,6 +222,22 @@ def test_what_waits_of_a_partition_that_moved_away_is_read_again_and_stored_once
     assert in_order(database.stored["flood"], 1, 300)
 
 
+def test_records_that_come_with_the_poll_in_which_their_partition_moves_away_are_not_kept() -> None:
+    topics, database = systems(flood=300, small=300), Database()
+    revoked = False
+
+    def change() -> None:
+        nonlocal revoked
+        if topics.delivered[TopicPartition(FLOOD, 0)] >= 150 and not revoked:
+            revoked = True
+            topics.revoke(TopicPartition(FLOOD, 0))
+
+    database.on_write = change
+    running(topics, database, lambda: len(database.stored["flood"]) >= 300 and len(database.stored["small"]) == 300)
+    assert revoked
+    assert in_order(database.stored["flood"], 1, 300)
+
+
 def test_positions_that_moved_in_the_database_drop_what_waits_and_everything_is_read_again() -> None:
     topics, database = systems(flood=300, small=300), Database()
     at = TopicPartition(FLOOD, 0)
