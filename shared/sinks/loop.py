@@ -102,7 +102,7 @@ class SinkWorker:
 
     def _store_next(self, contained: Contained[Piece]) -> None:
         """Gathers and stores the messages of one write; then tries the topics that wait and are due."""
-        wait_s = min(self.limits.batch_wait_s, max(0.0, self.waiting.next_s() - monotonic()))
+        wait_s = self.waiting.gather_s(monotonic(), self.limits.batch_wait_s)
         pieces = self.gatherer.gather(wait_s, self.waiting.waits)
         contained(pieces)
         for topic in self.waiting.due(monotonic(), is_idle=not pieces):

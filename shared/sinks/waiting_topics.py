@@ -64,9 +64,12 @@ class WaitingTopics:
         """Returns the topics to try now; `is_idle`: no other topic has messages."""
         return [t for t, wait in self.waits.items() if now_s >= (wait.until_s if is_idle else wait.rests_until_s)]
 
-    def next_s(self) -> float:
-        """Returns the time of the next try."""
-        return min((wait.until_s for wait in self.waits.values()), default=float("inf"))
+    def gather_s(self, now_s: float, longest_s: float) -> float:
+        """Returns how long to gather messages: until a topic may be tried, at most so long.
+
+        A topic that may be tried already only waits until the others have nothing, so it shortens nothing.
+        """
+        return min([longest_s, *(wait.until_s - now_s for wait in self.waits.values() if wait.until_s > now_s)])
 
     def take(self, topic: str) -> list[Piece]:
         """Returns the pieces of a topic to try them; what fails must be held again."""

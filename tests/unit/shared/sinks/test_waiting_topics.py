@@ -48,11 +48,17 @@ def test_a_try_that_fails_waits_longer_each_time_and_is_kept() -> None:
 
 def test_a_try_that_took_long_rests_four_times_as_long_unless_no_other_topic_has_messages() -> None:
     waiting = held(piece(1), took_s=20.0)
-    assert waiting.next_s() <= 100.0 + FIRST_BACKOFF_S
     assert waiting.due(100.0, is_idle=True) == []
     assert waiting.due(101.0, is_idle=True) == [TOPIC]
     assert waiting.due(179.0, is_idle=False) == []
     assert waiting.due(180.0, is_idle=False) == [TOPIC]
+
+
+def test_gathering_ends_when_a_topic_may_be_tried_and_is_not_cut_short_by_one_that_rests() -> None:
+    waiting = held(piece(1), took_s=20.0)
+    assert FIRST_BACKOFF_S / 2 <= waiting.gather_s(100.0, longest_s=1.0) <= FIRST_BACKOFF_S
+    assert waiting.gather_s(100.0, longest_s=0.1) == 0.1
+    assert waiting.gather_s(101.0, longest_s=1.0) == 1.0
 
 
 def test_pieces_of_partitions_that_moved_away_are_dropped() -> None:
