@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from shared.configuration.resolve import Name, Number, Seconds
 from shared.settings import BadSettings, Settings
 from shared.sinks.failures import UNKNOWN_ERROR
-from shared.sinks.loop import SinkLimits
+from shared.sinks.limits import SinkLimits
 
 HARMLESS_OPTIONS = frozenset(
     ("database", "user", "username", "secure", "verify", "ca_cert", "client_cert", "client_cert_key", "compress")

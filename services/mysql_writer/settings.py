@@ -8,7 +8,7 @@ from msgspec import Meta
 from shared.configuration.resolve import Name, Number, Seconds, Threads
 from shared.settings import BadSettings, Settings
 from shared.sinks.failures import UNKNOWN_ERROR
-from shared.sinks.loop import SinkLimits
+from shared.sinks.limits import SinkLimits
 from shared.sinks.rules import StorageRules, storage_rules
 
 UsedPort = Annotated[int, Meta(ge=1, le=65535)]

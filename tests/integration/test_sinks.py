@@ -25,9 +25,9 @@ from shared.kafka.record import Record, TopicPartition
 from shared.messages import CounterBatch
 from shared.sinks.dn import dn_components
 from shared.sinks.landing import Piece, RefusedCounters, land, split_counters
-from shared.sinks.loop import Sink
 from shared.sinks.names import KEY_COLUMNS
 from shared.sinks.rules import StorageRules
+from shared.sinks.sink import Sink
 from tests.integration import mariadb
 from tools.cli.operate.stored import StoredRow, canonical, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack

@@ -32,7 +32,11 @@ FETCHER_ORDER = (
     "intake", "download", "reports", "worker", "wiring", "__main__", "operate",
 )  # fmt: skip
 """The fetcher's modules and folders: each imports only those before it."""
+<<<<<<< HEAD
 AT_MOST_LINES = {"shared": 2200, "configuration": 810, "kafka": 1200, "remote": 3350, "sinks": 1800}
+=======
+AT_MOST_LINES = {"shared": 2200, "configuration": 780, "kafka": 1200, "remote": 3350, "sinks": 2000}
+>>>>>>> wt-share
 """Lines of code that services share, by folder; a limit for each keeps `shared/` from growing."""
 
 

@@ -26,7 +26,7 @@ from shared.kafka.record import Record
 from shared.messages import CounterBatch
 from shared.settings import Settings, load
 from shared.sinks.landing import Piece, land, pieces_of
-from shared.sinks.loop import Sink
+from shared.sinks.sink import Sink
 from tools.cli.output import say
 
 RECORDS_PER_READ = 500
