@@ -17,11 +17,11 @@ from services.scanner.settings import ScannerSettings
 from services.scanner.silent_elements import SilentElements
 from services.scanner.state import ScanSummary
 from shared.inventory import Endpoint
-from shared.kafka.produce import Producer, about_element
+from shared.kafka.produce import Producer, about_element, announcement_of
 from shared.messages import FileFound, status_of
 from shared.remote.service_manager import FtpServiceManager
 from shared.settings import System
-from shared.topics import FILES_FOUND, FILES_STATUS
+from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class FileProducer:
         for status in statuses:
             self.ledger.record(status)
         if not term.over.is_set():
-            self.producer.deliver(*(about_element(FILES_FOUND, f.element, f.element, f.encode()) for f in files))
+            self.producer.deliver(*(announcement_of(file) for file in files))
             for file in files:
                 log.info("file announced", extra=_log_fields(file))
         return len(files)
