@@ -167,7 +167,7 @@ class File(Message):
     lies_at: Text = ""
     """Path from which a backfill reads the file, and where it stays; empty: the file is at `path`."""
     announced_in: Annotated[int, Meta(ge=-1, lt=PARTITIONS)] = -1
-    """Partition of the file's announcement, which its host determines; -1: that of the element, as in version 0.2."""
+    """Partition of the announcement, which the host determines; -1: that of the element, as in earlier versions."""
 
     @property
     def place(self) -> str:

@@ -35,7 +35,6 @@ class FileProducer:
     elements: FtpServiceManager
     producer: Producer
     ledger: LedgerFollower
-    connections_per_host: int = 8
     silent: SilentElements = field(default_factory=SilentElements)
 
     def scan(
@@ -56,7 +55,7 @@ class FileProducer:
         began_s, in_flight = time(), self._in_flight()
         end = ScanEnd(term, progress)
         lister = Lister(self.system, self.settings, self.ledger.files, term.epoch, end.proceed)
-        looks = ElementLooks(self.system.name, lister, self.elements, self.silent, self.connections_per_host, end)
+        looks = ElementLooks(self.system.name, lister, self.elements, self.silent, end)
         trials_until_s = monotonic() + min(self.settings.unreachable_s, max(0.0, next_s - time()))
         announcing = Announcing(
             lambda: self._allowance(endpoints), lambda files: self._announced(files, term), self.system.backlog_share

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -34,7 +34,7 @@ class Member:
     def join(self, *topics: str) -> None:
         self.consumer.subscribe(topics, self.ours.update, self.lose)
 
-    def lose(self, partitions: list[TopicPartition]) -> None:
+    def lose(self, partitions: Sequence[TopicPartition]) -> None:
         self.ours.difference_update(partitions)
         self.gone += partitions
 
@@ -157,7 +157,7 @@ def test_a_member_of_the_former_version_is_waited_for_and_then_followed(group: G
     """Both protocols cannot be in one group: the new member takes over when the last former one leaves."""
     former = group.join(Consumer(group.brokers, group.name))
     group.read_until(lambda: len(former.given) == 2 * PARTITIONS * RECORDS)
-    former.consumer.commit({at: RECORDS for at in former.ours})
+    former.consumer.commit(dict.fromkeys(former.ours, RECORDS))
     new = group.join()
     group.send()
     group.read_until(lambda: len(former.given) == 4 * PARTITIONS * RECORDS)
@@ -168,7 +168,7 @@ def test_a_member_of_the_former_version_is_waited_for_and_then_followed(group: G
 
 
 def test_what_a_former_group_left_is_read_and_no_more(group: Group) -> None:
-    found, settle = group.topics
+    _, settle = group.topics
     former = Consumer(group.brokers, f"{group.name}-former")
     former.commit({TopicPartition(settle.name, 1): 2})
     former.close()

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 ADAPTERS = {
     "paramiko": "shared/remote/sftp.py shared/remote/known_hosts.py",
     "ftplib": "shared/remote/ftp.py shared/remote/ftp_client.py shared/remote/ftp_listing.py",
-    "confluent_kafka": "shared/kafka/admin.py shared/kafka/consume.py shared/kafka/permissions.py "
-    "shared/kafka/produce.py shared/kafka/reach.py",
+    "confluent_kafka": "shared/kafka/admin.py shared/kafka/co_partitioned.py shared/kafka/consume.py "
+    "shared/kafka/permissions.py shared/kafka/produce.py shared/kafka/reach.py",
     "dynaconf": "shared/configuration/layers.py",
     "kazoo": "services/scanner/leader.py",
     "pymysql": "services/mysql_writer/connection.py",

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from services.fetcher.intake.settle_jobs import MOST_TOGETHER, SettleJobs
+from services.fetcher.intake.settle_jobs import SettleJobs
+from services.fetcher.intake.waiting_commands import MOST_TOGETHER
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle.settler import Settler
 from shared.defects import DefectBudget
