@@ -65,7 +65,9 @@ class Endpoint:
     time_zone: Annotated[str, "Time zone of times and dates without one, a name in the tz database"] = "UTC"
     aliases: Annotated[tuple[str, ...], "Other names of the element in its files"] = ()
     connections: Annotated[
-        ThreadsOrZero, "Largest number of connections to its host in each process; 0: elements.connections-per-host"
+        ThreadsOrZero,
+        "Largest number of connections to its host, over all processes; of the entries with that host, the smallest "
+        "counts; 0: elements.connections-per-host",
     ] = 0
     idle_s: Annotated[
         SecondsOrZero,

@@ -58,10 +58,7 @@ class BadMessage(ValueError):  # noqa: N818
 
 
 def partition_of(element: str) -> int:
-    """Returns the partition of an element's batches and statuses, the same in every topic.
-
-    Announcements and commands are in the partition of the host instead, see `Endpoint.announcement_partition`.
-    """
+    """Returns the partition of an element's batches and statuses; see also `File.fetcher_partition`."""
     return crc32(element.encode()) % PARTITIONS
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from zoneinfo import ZoneInfo
 
-from services.fetcher.intake.endpoint_queues import name_of_endpoint
 from shared.errors import Unreachable
 from shared.inventory import Endpoint, endpoints
 from shared.messages import File
@@ -12,6 +11,11 @@ from shared.remote.connection_shares import ConnectionShares
 from shared.remote.service_manager import FtpServiceManager
 from shared.remote.session import Session
 from shared.settings import BadSettings, Settings, System
+
+
+def name_of_endpoint(file: File) -> str:
+    """Returns a name for the host of a file if nothing is known but its endpoint."""
+    return f"{file.system}/{file.endpoint}"
 
 
 class ConfiguredElements:

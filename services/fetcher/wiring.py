@@ -16,7 +16,7 @@ from services.fetcher.intake.backlog import Backlog
 from services.fetcher.intake.dispatch import Dispatch
 from services.fetcher.intake.jobs import FetchJobs
 from services.fetcher.intake.pools import Pools
-from services.fetcher.intake.settle_jobs import MOVES, SettleJobs
+from services.fetcher.intake.settle_jobs import POOL_OF_MOVERS, SettleJobs
 from services.fetcher.intake.topic_intake import TopicIntake
 from services.fetcher.intake.waiting_files import FilesTogether, WaitingFiles
 from services.fetcher.parse.tables import profile
@@ -136,7 +136,7 @@ def commands(parts: Parts, publisher: KafkaProducerWorker) -> TopicIntake:
     return TopicIntake(
         topic=FILES_SETTLE.name,
         letters=letters,
-        pools=Pools(lambda: {MOVES: own.movers}),
+        pools=Pools(lambda: {POOL_OF_MOVERS: own.movers}),
         ticket_of=jobs.ticket,
         job_of=jobs,
         in_flight_of=lambda _: own.commands_in_flight,

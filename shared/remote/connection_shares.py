@@ -34,7 +34,7 @@ def fetcher_share(most: int, systems: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class HostUse:
-    """What the inventories say about one address."""
+    """The use of one address, by the inventories."""
 
     systems: int
     """The number of systems with elements there."""

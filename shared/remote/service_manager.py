@@ -268,7 +268,7 @@ class FtpServiceManager:
                 host.changed.notify_all()
 
     def _has_slot(self, host: _Host) -> bool:
-        self._close_stale(host)
+        self._close_unwanted(host)
         return host.open < host.limit or bool(host.idle)
 
     def _occupy(self, host: _Host, endpoint: Endpoint) -> IdleSession | None:
@@ -304,10 +304,12 @@ class FtpServiceManager:
             host.breaker.succeeded()
         return session
 
-    def _close_stale(self, host: _Host) -> None:
+    def _close_unwanted(self, host: _Host) -> None:
+        """Closes the idle sessions that are too old, and the oldest beyond a limit that has fallen."""
         now_s, idle_s = self.now_s(), self.settings.idle_s
-        for idle in [idle for idle in host.idle if idle.is_stale(idle_s, now_s)]:
-            self._close_idle(host, idle)
+        for idle in list(host.idle):
+            if idle.is_stale(idle_s, now_s) or host.open > host.limit:
+                self._close_idle(host, idle)
 
     def _count(self, host: _Host, session: Session, began_s: float) -> None:
         with host.changed:

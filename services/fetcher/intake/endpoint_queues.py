@@ -7,7 +7,6 @@ from threading import Lock
 from typing import Generic, NamedTuple, TypeVar
 
 from services.fetcher.intake.host_share import share_of_host
-from shared.messages import File
 
 ItemT = TypeVar("ItemT")
 
@@ -19,11 +18,6 @@ class EndpointOfPool(NamedTuple):
     host: str
     system: str
     endpoint: str
-
-
-def name_of_endpoint(file: File) -> str:
-    """Returns a name for the host of a file if nothing is known but its endpoint."""
-    return f"{file.system}/{file.endpoint}"
 
 
 class WorkGroup(NamedTuple, Generic[ItemT]):

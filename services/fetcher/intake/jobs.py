@@ -8,7 +8,8 @@ from sys import intern
 from time import time
 
 from services.fetcher import metrics
-from services.fetcher.intake.endpoint_queues import EndpointOfPool, name_of_endpoint
+from services.fetcher.elements import name_of_endpoint
+from services.fetcher.intake.endpoint_queues import EndpointOfPool
 from services.fetcher.intake.epochs import Epochs
 from services.fetcher.intake.topic_intake import Job
 from services.fetcher.intake.waiting_files import Announced, WaitingFiles

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from time import sleep, time
 
 from services.fetcher import metrics
-from services.fetcher.intake.endpoint_queues import EndpointOfPool, name_of_endpoint
+from services.fetcher.elements import name_of_endpoint
+from services.fetcher.intake.endpoint_queues import EndpointOfPool
 from services.fetcher.intake.topic_intake import Job
 from services.fetcher.intake.waiting_commands import Commanded, WaitingCommands, commands_together
 from services.fetcher.intake.waiting_records import Ticket
@@ -20,7 +21,7 @@ from shared.messages import File, FileStatus, Settle, bounded_text
 from shared.remote.session import Denied
 
 log = logging.getLogger(__name__)
-MOVES = "moves"
+POOL_OF_MOVERS = "moves"
 """The pool of the threads that move files."""
 
 
@@ -58,7 +59,7 @@ class SettleJobs:
             BadMessage: not a command.
         """
         command = Settle.decode(record.value or b"")
-        return Ticket(MOVES, command.file_id, record.offset, self.host_of(command.status))
+        return Ticket(POOL_OF_MOVERS, command.file_id, record.offset, self.host_of(command.status))
 
     def __call__(self, record: Record, done: Callable[[], None]) -> Job:
         """Returns the job for a command.
@@ -67,16 +68,17 @@ class SettleJobs:
             BadMessage: not a command.
         """
         command = Settle.decode(record.value or b"")
-        at = EndpointOfPool(MOVES, self.host_of(command.status), command.status.system, command.status.endpoint)
+        status = command.status
+        at = EndpointOfPool(POOL_OF_MOVERS, self.host_of(status), status.system, status.endpoint)
         self.waiting.put(at, Commanded(command, done, record))
-        return Job(MOVES, self._execute_waiting)
+        return Job(POOL_OF_MOVERS, self._execute_waiting)
 
     def _execute_waiting(self) -> None:
         contained = Contained(
             self._execute, self.renew, self._fail, self.budget, lambda c: c.record.origin, NO_RECORDS_FAULT
         )
         more = True
-        while more and (group := self.waiting.take(MOVES)):
+        while more and (group := self.waiting.take(POOL_OF_MOVERS)):
             try:
                 contained(group.items)
             finally:

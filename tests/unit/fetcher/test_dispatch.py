@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
@@ -277,3 +278,42 @@ def test_a_record_that_is_refused_or_discarded_waits_for_nothing() -> None:
         work.done.get(timeout=WAIT_S)
     assert letters.written == [1]
     assert topic.committed == {TopicPartition(TOPIC, 0): 3}
+
+
+def test_neither_topic_holds_up_the_other_while_as_many_of_its_records_wait_as_may() -> None:
+    """All moves are done although no download ends and the announcements wait; those are read on afterwards."""
+    announced = [record(n, "4ga") for n in range(100)]
+    commands = [replace(record(n, "5ga"), topic="settle") for n in range(50)]
+    topic, work = Topic([*announced[:30], *commands, *announced[30:]]), Work("4ga")
+    fetch = taking(TOPIC, work, max_waiting=20, in_flight_of=lambda _: 4)
+    move = taking("settle", work, max_waiting=20, in_flight_of=lambda _: 4)
+    with dispatching(topic, [fetch, move], work):
+        for _ in commands:
+            assert work.done.get(timeout=WAIT_S) == "5ga"
+        assert topic.held == {TOPIC}
+        work.leave.set()
+        for _ in announced:
+            assert work.done.get(timeout=WAIT_S) == "4ga"
+    assert topic.held == set()
+    assert topic.committed == {TopicPartition(TOPIC, 0): 100, TopicPartition("settle", 0): 50}
+
+
+def test_a_host_that_hangs_with_a_backlog_leaves_most_of_its_system_to_the_others() -> None:
+    """Of 20 threads it has 4 and of 40 records in progress 8, although all of its records came first."""
+    work = Work()
+    of_hanging, of_others = [record(n, "hangs") for n in range(500)], [record(500 + n, "ends") for n in range(200)]
+
+    def ticket(one: Record) -> Ticket:
+        host = "hanging" if one.value == b"hangs" else f"h{one.offset}"
+        return Ticket("4ga", one.key_text, one.offset, host)
+
+    def job(one: Record, done: Callable[[], None]) -> Job:
+        return replace(work.job(one, done), pool="4ga")
+
+    work.hanging = ("hangs",)
+    topic = Topic([*of_others[:4], *of_hanging, *of_others[4:]])
+    pools = Pools(lambda: {"4ga": 20})
+    with running(topic, work, pools=pools, ticket_of=ticket, job_of=job, in_flight_of=lambda _: 40) as intake:
+        for _ in of_others:
+            assert work.done.get(timeout=WAIT_S) == "ends"
+        assert intake.in_flight_at["4ga", "hanging"] == 8

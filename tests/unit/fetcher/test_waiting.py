@@ -1,9 +1,12 @@
-"""Files that wait for one endpoint are taken together, within bounds; each is taken once, in order."""
+"""Files that wait for one endpoint are taken together, in order, and no host occupies all threads."""
+
+from collections import Counter, deque
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.intake.endpoint_queues import EndpointOfPool
+from services.fetcher.intake.endpoint_queues import EndpointOfPool, EndpointQueues, WorkGroup
+from services.fetcher.intake.host_share import MOST_SHARES, share_of_host
 from services.fetcher.intake.waiting_files import Announced, FilesTogether, WaitingFiles
 from shared.messages import FileFound
 
@@ -53,3 +56,64 @@ def test_files_within_the_bounds_are_taken_as_one_group() -> None:
     waiting = WaitingFiles(FilesTogether(max_files=3, max_bytes=100), lambda _: 1)
     put(waiting, *(announced("a", 30) for _ in range(4)))
     assert [len(taken(waiting)) for _ in range(3)] == [3, 1, 0]
+
+
+@given(total=st.integers(1, 1000), hosts=st.integers(0, 1000))
+def test_a_host_that_hangs_leaves_the_others_their_shares(total: int, hosts: int) -> None:
+    share = share_of_host(total, hosts)
+    assert 1 <= share <= total
+    others = max(0, hosts - 1)
+    assert total == 1 or total < MOST_SHARES or total - share >= min(0.8 * total, others * share)
+    assert share_of_host(total, 1) == total
+
+
+def at(host: str, endpoint: str) -> EndpointOfPool:
+    return EndpointOfPool("moves", host, "4ga", endpoint)
+
+
+def queues(threads: int, *, one_thread_per_endpoint: bool = False) -> EndpointQueues[int]:
+    def split(waiting: deque[int]) -> list[int]:
+        return [waiting.popleft()]
+
+    return EndpointQueues(split, lambda _: threads, one_thread_per_endpoint)
+
+
+def test_a_host_that_hangs_with_many_elements_leaves_four_fifths_of_the_threads_to_the_others() -> None:
+    """Thread by thread: as many as there are take work that does not end, until nobody finds any."""
+    waiting = queues(20)
+    for n in range(100):
+        waiting.put(at("hanging", f"e{n}"), n)
+    for n in range(40):
+        waiting.put(at(f"h{n}", f"f{n}"), n)
+    held = Counter(group.at.host for _ in range(20) if (group := waiting.take("moves")))
+    assert held.total() == 20
+    assert held["hanging"] == 4
+    assert len(held) == 17
+
+
+def test_a_thread_that_leaves_a_host_takes_what_others_passed_over() -> None:
+    waiting = queues(4)
+    for n in range(3):
+        waiting.put(at("a", f"e{n}"), n)
+    waiting.put(at("b", "f"), 9)
+    taken_groups: list[WorkGroup[int]] = [group for _ in range(4) if (group := waiting.take("moves"))]
+    assert [group.items for group in taken_groups] == [[0], [1], [9]]  # two hosts: half of the threads each
+    assert waiting.release(taken_groups[0])
+    last = waiting.take("moves")
+    assert last is not None
+    assert last.items == [2]
+    assert not any(waiting.release(group) for group in (*taken_groups[1:], last))
+    assert waiting.take("moves") is None
+
+
+def test_one_thread_at_a_time_works_for_an_endpoint_where_the_order_counts() -> None:
+    waiting = queues(4, one_thread_per_endpoint=True)
+    for n in range(2):
+        waiting.put(at("a", "e"), n)
+    first = waiting.take("moves")
+    assert first is not None
+    assert waiting.take("moves") is None
+    assert waiting.release(first)
+    second = waiting.take("moves")
+    assert second is not None
+    assert second.items == [1]

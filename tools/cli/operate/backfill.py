@@ -20,6 +20,7 @@ from shared.inventory import Endpoint, endpoints
 from shared.kafka.consume import Consumer, follow_all
 from shared.kafka.produce import Producer, about_element, announcement_of
 from shared.messages import File, FileFound, FileStatus, path_bytes, path_text, status_of
+from shared.remote.connection_shares import ConnectionShares
 from shared.remote.service_manager import FtpServiceManager
 from shared.remote.session import Denied, Entry, Gone, Session, child
 from shared.settings import BadSettings, Settings, System, load
@@ -109,7 +110,7 @@ def find_files(
     settings: Settings, system: System, times: TimeRangeS, known: Collection[File]
 ) -> tuple[list[FileFound], list[str]]:
     """Returns the files on all elements, and the elements that do not answer, with the reason."""
-    manager = FtpServiceManager(settings.elements)
+    manager = FtpServiceManager(settings.elements, limit=ConnectionShares(lambda: settings).scanner)
 
     def on(endpoint: Endpoint) -> list[FileFound] | str:
         try:
