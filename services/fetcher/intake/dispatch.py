@@ -78,7 +78,7 @@ class Dispatch:
         self.partitions.update(partitions)
         paused = {intake.topic for intake in self.intakes if intake.is_paused}
         self.consumer.pause([partition for partition in partitions if partition.topic in paused])
-        self.on_partitions(self.partitions)
+        self._report_partitions()
 
     def _revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Forgets the partitions: another fetcher continues from the last commit, so work on them no longer counts."""
@@ -87,6 +87,13 @@ class Dispatch:
             self.in_order.pop(partition, None)
         for intake in self.intakes:
             intake.drop(set(partitions))
+        self._report_partitions()
+
+    def _report_partitions(self) -> None:
+        numbers = {
+            i.topic: [at.partition for at in sorted(self.partitions) if at.topic == i.topic] for i in self.intakes
+        }
+        log.info("partitions changed", extra={"partitions": numbers})
         self.on_partitions(self.partitions)
 
     def _read(self) -> None:

@@ -299,7 +299,7 @@ def test_neither_topic_holds_up_the_other_while_as_many_of_its_records_wait_as_m
 
 
 def test_a_host_that_hangs_with_a_backlog_leaves_most_of_its_system_to_the_others() -> None:
-    """Of 20 threads it has 4 and of 40 records in progress 8, although all of its records came first."""
+    """It has 4 of 20 threads and 8 of 40 records in progress, although nearly all of its records came first."""
     work = Work()
     of_hanging, of_others = [record(n, "hangs") for n in range(500)], [record(500 + n, "ends") for n in range(200)]
 
