@@ -33,6 +33,7 @@ from shared.configuration.resolve import (
     zone,
 )
 from shared.configuration.secret_files import secret
+from shared.messages import partition_of
 from shared.settings import BadSettings, System
 
 Protocol = Literal["sftp", "ftp", "ftps", "ftps-implicit", "local"]
@@ -66,7 +67,9 @@ class Endpoint:
     time_zone: Annotated[str, "Time zone of times and dates without one, a name in the tz database"] = "UTC"
     aliases: Annotated[tuple[str, ...], "Other names of the element in its files"] = ()
     connections: Annotated[
-        ThreadsOrZero, "Largest number of connections to its host in each process; 0: elements.connections-per-host"
+        ThreadsOrZero,
+        "Largest number of connections to its host, over all processes; of the entries with that host, the smallest "
+        "counts; 0: elements.connections-per-host",
     ] = 0
     idle_s: Annotated[
         SecondsOrZero,
@@ -80,6 +83,20 @@ class Endpoint:
         for field in ("name", "host", "username", "password", "directory"):
             if CONTROL_CHARACTERS.search(getattr(self, field)):
                 raise BadSettings(f"{field} must not contain control characters, such as line ends")
+
+    @property
+    def address(self) -> str:
+        """The host and the port, which several endpoints may share."""
+        return f"{self.host}:{self.port}"
+
+    def announcement_partition(self, element: str) -> int:
+        """Returns the partition in which the files of an element are announced.
+
+        It is the same for all elements behind one address, so that one fetcher has all of them and its limit of
+        connections holds for the host. Files on the fetchers' own disks need no connection: those of each element have
+        a partition of their own.
+        """
+        return partition_of(element if self.protocol == "local" else self.address)
 
     @property
     def zone(self) -> ZoneInfo:

@@ -56,7 +56,9 @@ class Remote:
         300.0
     )
     connections_per_host: Annotated[
-        Threads, "Largest number of connections per host in each process, however many elements the host serves"
+        Threads,
+        "Largest number of connections per host, however many elements it serves and however many fetchers and "
+        "scanners run; at least one more than the systems with elements there, as each process needs one",
     ] = 8
     idle_s: Annotated[
         Seconds, "Seconds after which an unused connection is closed; longer than the interval between two scans"

@@ -11,12 +11,8 @@ import pymysql
 from services.mysql_writer.ddl import quoted_identifier
 from services.mysql_writer.error_codes import ERROR_CLASSES, NO_SUCH_DATABASE
 from services.mysql_writer.settings import Mysql
-<<<<<<< HEAD
-from services.mysql_writer.upgrade import prepare_database
-from shared.configuration.secret_files import secret
-=======
 from services.mysql_writer.upgrade import create_missing_tables, prepare_database
->>>>>>> wt-share
+from shared.configuration.secret_files import secret
 from shared.errors import Hopeless, Unreachable
 from shared.sinks.failures import Failures
 

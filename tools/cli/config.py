@@ -13,6 +13,7 @@ from services.fetcher.operate import Preprocessing, read_preprocessing
 from services.scanner.operate import ScannerSettings, check_configuration, elements_to_scan, trial_listing
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
+from shared.remote.connection_shares import ConnectionShares
 from shared.remote.service_manager import FtpServiceManager
 from shared.settings import BadSettings, Settings, System, load
 from tools.cli.dev.docs import OWN_SECTIONS
@@ -72,7 +73,7 @@ def try_elements(
     settings: Settings, own: ScannerSettings, system: System, tried: Mapping[str, Endpoint]
 ) -> Iterator[ElementTrial]:
     """Logs in to each element and lists it twice, as a scan would."""
-    manager = FtpServiceManager(settings.elements)
+    manager = FtpServiceManager(settings.elements, limit=ConnectionShares(lambda: settings).scanner)
 
     def trial(endpoint: Endpoint) -> ElementTrial:
         try:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from threading import Condition, Event
 
-from services.fetcher.intake.dispatch import Job
+from services.fetcher.intake.topic_intake import Job
 from shared.kafka.record import Record
 from tests.unit.fetcher.test_dispatch import WAIT_S, Topic, Work, record, running
 
