@@ -32,7 +32,7 @@ FETCHER_ORDER = (
     "intake", "download", "reports", "worker", "wiring", "__main__", "operate",
 )  # fmt: skip
 """The fetcher's modules and folders: each imports only those before it."""
-AT_MOST_LINES = {"shared": 2200, "configuration": 810, "kafka": 1280, "remote": 3380, "sinks": 2000}
+AT_MOST_LINES = {"shared": 2210, "configuration": 810, "kafka": 1280, "remote": 3380, "sinks": 2000}
 """Lines of code that services share, by folder; a limit for each keeps `shared/` from growing."""
 
 
