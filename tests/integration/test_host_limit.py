@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -233,12 +233,11 @@ def test_no_host_has_more_connections_than_it_allows_and_who_fetched_a_file_move
     assert site.elements.finished() == files
     assert max(site.elements.peaks.values()) <= MOST, site.elements.peaks
     assert site.elements.peaks[OSS] == MOST  # all that is allowed is used, too
-    fetched = defaultdict[str, set[str]](set)
+    site.until(lambda: sum(len(fetcher.files("file processed")) for fetcher in fetchers) == files)
     for fetcher in fetchers:
-        fetched[fetcher.name] = fetcher.files("file processed")
-        assert fetched[fetcher.name], f"{fetcher.name} had no work"
-        assert fetcher.files("file settled") == fetched[fetcher.name]
-    assert sum(map(len, fetched.values())) == files
+        fetched = fetcher.files("file processed")
+        assert fetched, f"{fetcher.name} had no work"
+        assert fetcher.files("file settled") == fetched
     assert not scanner.events("element not scanned")
 
 
