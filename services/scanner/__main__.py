@@ -1,7 +1,8 @@
 """Builds the scanner from its settings and runs it until SIGTERM: `python -m services.scanner`."""
 
-from services.scanner.settings import ScannerSettings
+from services.scanner.settings import ScannerSettings, zookeeper_of
 from services.scanner.system_manager import SystemManager
+from services.scanner.zookeeper import require_zookeeper
 from shared import log
 from shared.crash import exit_on_error, stop_on_signals
 from shared.kafka.permissions import require_access
@@ -16,6 +17,7 @@ def main() -> None:
     own = settings.section("scanner", ScannerSettings)
     log.setup("scanner", settings.log)
     require_access(settings.kafka, "scanner", (system.name for system in settings.systems))
+    require_zookeeper(zookeeper_of(settings))
     stop = stop_on_signals()
     with exit_on_error("scan"):
         manager = SystemManager(settings, own)

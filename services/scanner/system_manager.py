@@ -120,7 +120,7 @@ class SystemManager:
         self.producer = Producer(brokers)
         self.ledger = LedgerFollower(brokers, self.producer, budget_of(settings.defects))
         self.elements = FtpServiceManager(settings.elements, at_most_s=own.listing_s)
-        self.leadership = Leadership(zookeeper_of(settings).connection_string, f"{socket.gethostname()}-{os.getpid()}")
+        self.leadership = Leadership(zookeeper_of(settings), f"{socket.gethostname()}-{os.getpid()}")
         self.heartbeat = Heartbeat(settings.health.file)
         self.runs: dict[str, SystemRun] = {}
         self.reported_refusal = ""

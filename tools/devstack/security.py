@@ -1,4 +1,4 @@
-"""Secures a dev stack: certificates and passwords of each service, and two more listeners of the broker."""
+"""Secures a dev stack: certificates and passwords of each service, and secured ports of the servers."""
 
 import os
 import secrets
@@ -16,8 +16,9 @@ PRINCIPALS = ("scanner", "fetcher", "tracker", "mysql_writer", "ch_bridge", "ope
 """The services, and the person who uses `pmflow`; each has a password and a certificate of its own."""
 SERVER = "server"
 VALID_DAYS = 365
-SECURED_PORTS = {"kafka_scram": 19094, "kafka_mtls": 19095}
-"""Further ports of a secured stack: login with a password over TLS, and with a certificate."""
+SECURED_PORTS = {"kafka_scram": 19094, "kafka_mtls": 19095, "zookeeper_tls": 12182, "clickhouse_tls": 18443}
+"""Further ports of a secured stack; Kafka has one for passwords over TLS, and one for certificates."""
+DIGEST_LOGIN = "org.apache.zookeeper.server.auth.DigestLoginModule"
 SERVER_NAMES: Sequence[x509.GeneralName] = (x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1")))
 
 Issued = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
@@ -91,6 +92,11 @@ def _write_secret(file: Path, content: bytes) -> None:
     file.write_bytes(content)
 
 
+def is_secured(ports: Mapping[str, int]) -> bool:
+    """Returns True for a stack with TLS and logins."""
+    return SECURED_PORTS.keys() <= ports.keys()
+
+
 def identities(data: Path) -> Path:
     """Returns the folder of the certificates and passwords that belongs to a server's data."""
     return data.parents[1] / "identities"
@@ -98,7 +104,7 @@ def identities(data: Path) -> Path:
 
 def scram_users(ports: Mapping[str, int], data: Path) -> list[str]:
     """Returns the options that create the users while Kafka's storage is formatted; none without security."""
-    if not SECURED_PORTS.keys() <= ports.keys():
+    if not is_secured(ports):
         return []
     users = ((name, password(identities(data), name)) for name in PRINCIPALS)
     return [part for name, word in users for part in ("--add-scram", f"SCRAM-SHA-512=[name={name},password={word}]")]
@@ -109,10 +115,9 @@ def listeners(ports: Mapping[str, int], data: Path) -> dict[str, object]:
 
     Whoever uses the plain listener is a super user: everything that does not ask for security works as before.
     """
-    if not SECURED_PORTS.keys() <= ports.keys():
+    if not is_secured(ports):
         return {}
     folder = identities(data)
-    make_identities(folder)
     protocols = {"PLAINTEXT": "kafka", "CONTROLLER": "kafka_controller", "SCRAM": "kafka_scram", "MTLS": "kafka_mtls"}
     return {
         "listeners": ",".join(f"{name}://127.0.0.1:{ports[port]}" for name, port in protocols.items()),
@@ -131,3 +136,45 @@ def listeners(ports: Mapping[str, int], data: Path) -> dict[str, object]:
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:ANONYMOUS",
     }
+
+
+def zookeeper_settings(ports: Mapping[str, int], data: Path) -> tuple[dict[str, object], list[str]]:
+    """Returns ZooKeeper's settings of its port with TLS and logins, and options of its JVM; none without security.
+
+    A certificate of the client is asked for, but not required.
+    """
+    if not is_secured(ports):
+        return {}, []
+    folder, users = identities(data), data.parent / "zookeeper.jaas"
+    logins = " ".join(f'user_{name}="{password(folder, name)}"' for name in PRINCIPALS)
+    _write_secret(users, f"Server {{ {DIGEST_LOGIN} required {logins}; }};\n".encode())
+    settings = {
+        "secureClientPort": ports["zookeeper_tls"],
+        "secureClientPortAddress": "127.0.0.1",
+        "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory",
+        "ssl.keyStore.type": "PEM",
+        "ssl.keyStore.location": folder / f"{SERVER}.pem",
+        "ssl.trustStore.type": "PEM",
+        "ssl.trustStore.location": folder / "ca.crt",
+        "ssl.clientAuth": "want",
+        "ssl.clientHostnameVerification": "false",
+        "authProvider.sasl": "org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
+        "authProvider.x509": "org.apache.zookeeper.server.auth.X509AuthenticationProvider",
+    }
+    return settings, [f"-Djava.security.auth.login.config={users}"]
+
+
+def mysql_options(ports: Mapping[str, int], data: Path) -> list[str]:
+    """Returns the options by which MySQL has the stack's certificate; without security, it makes one of its own."""
+    if not is_secured(ports):
+        return []
+    folder = identities(data)
+    return [f"--ssl-ca={folder}/ca.crt", f"--ssl-cert={folder}/{SERVER}.crt", f"--ssl-key={folder}/{SERVER}.key"]
+
+
+def clickhouse_options(ports: Mapping[str, int], data: Path) -> list[str]:
+    """Returns the options by which the front of the engine also serves TLS; none without security."""
+    if not is_secured(ports):
+        return []
+    folder = identities(data)
+    return [f"--tls-port={ports['clickhouse_tls']}", f"--certificate={folder}/{SERVER}.pem", f"--ca={folder}/ca.crt"]

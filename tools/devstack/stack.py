@@ -67,6 +67,18 @@ class Stack:
     def zookeeper(self) -> str:
         return f"127.0.0.1:{self.ports['zookeeper']}"
 
+    def zookeeper_section(self, name: str) -> dict[str, Any]:
+        """Returns the section `zookeeper` by which an identity of a secured stack connects with TLS and its login."""
+        folder = self.home / "identities"
+        return {
+            "connection-string": f"127.0.0.1:{self.ports['zookeeper_tls']}",
+            "tls": True,
+            "ca-file": str(folder / "ca.crt"),
+            "authentication": "digest",
+            "username": name,
+            "password-file": str(folder / f"{name}.password"),
+        }
+
     @property
     def mysql_host(self) -> str:
         return "127.0.0.1"

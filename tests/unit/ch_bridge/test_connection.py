@@ -1,7 +1,7 @@
 import pytest
 
-from services.ch_bridge.connection import Connection, address
-from services.ch_bridge.settings import Clickhouse
+from services.ch_bridge.connection import Connection
+from services.ch_bridge.settings import Clickhouse, address
 from shared.errors import Unreachable
 from shared.settings import BadSettings
 
