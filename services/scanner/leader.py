@@ -17,7 +17,7 @@ from kazoo.protocol.states import KeeperState
 
 from services.scanner.settings import Zookeeper
 from services.scanner.state import SystemState
-from services.scanner.zookeeper import ROOT_PATH, SESSION_S, client_of, explained, protect, session
+from services.scanner.zookeeper import ROOT_PATH, SESSION_S, protect, session, why_refused, zookeeper_client
 
 log = logging.getLogger(__name__)
 LOCKS_PATH = f"{ROOT_PATH}/leader"
@@ -47,7 +47,7 @@ class Leadership:
         self.is_protected = False
         self.is_closed = False
         self.lock = Lock()
-        self.client = client_of(settings)
+        self.client = zookeeper_client(settings)
         self.client.start_async().wait(CONNECT_S)  # it continues to connect in the background
 
     def hold(
@@ -70,7 +70,7 @@ class Leadership:
                 return
             term = Term(client.exists(f"{LOCKS_PATH}/{system}/{lock.node}").czxid)
         except KazooException as error:
-            reason = str(explained(self.settings, error))
+            reason = str(why_refused(self.settings, error))
             log.warning("leader election failed", extra={"system": system, "reason": reason})
             stop.wait(1.0)
             return
@@ -100,7 +100,7 @@ class Leadership:
             self.client.ensure_path(path)
             self.client.set(path, b"%d" % raised.epoch)
         except KazooException as error:
-            raise explained(self.settings, error) from error
+            raise why_refused(self.settings, error) from error
         if raised != term:
             log.warning("epoch raised, ZooKeeper was wiped", extra={"system": system, "epoch": raised.epoch})
         return raised
@@ -115,7 +115,7 @@ class Leadership:
             if client is self.client and client.client_state in GIVEN_UP and not self.is_closed:
                 client.stop()
                 client.close()
-                self.client = client_of(self.settings)
+                self.client = zookeeper_client(self.settings)
                 self.client.start_async().wait(CONNECT_S)
             if not self.is_protected and self.client.connected:
                 protect(self.client, self.settings)

@@ -32,7 +32,7 @@ class ZookeeperRefused(Unreachable):
     """ZooKeeper refused the login, the certificate or a right; the text names the setting to change."""
 
 
-def client_of(settings: Zookeeper, timeout_s: float = SESSION_S) -> KazooClient:
+def zookeeper_client(settings: Zookeeper, timeout_s: float = SESSION_S) -> KazooClient:
     """Returns a client that is not started yet; nodes that it creates get the ACL of its login.
 
     Raises:
@@ -80,12 +80,12 @@ def session(settings: Zookeeper, timeout_s: float = SESSION_S) -> Iterator[Kazoo
         Unreachable: no server answers in time.
         BadSettings: a file that the settings name cannot be used.
     """
-    client = client_of(settings, timeout_s)
+    client = zookeeper_client(settings, timeout_s)
     try:
         client.start(timeout_s)
         yield client
     except (KazooException, client.handler.timeout_exception) as error:
-        raise explained(settings, error) from error
+        raise why_refused(settings, error) from error
     finally:
         client.stop()
         client.close()
@@ -146,7 +146,7 @@ def _nodes(client: KazooClient, path: str) -> Iterator[str]:
         yield from _nodes(client, f"{path}/{name}")
 
 
-def explained(settings: Zookeeper, error: Exception) -> Unreachable:
+def why_refused(settings: Zookeeper, error: Exception) -> Unreachable:
     """Returns an error in words that say who was refused what, and what to do."""
     servers, who = f"ZooKeeper {settings.connection_string}", settings.principal
     if isinstance(error, AuthFailedError):

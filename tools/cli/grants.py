@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from services.ch_bridge import operate as clickhouse
-from services.mysql_writer import operate as mysql
+import services.ch_bridge.operate as clickhouse
+import services.mysql_writer.operate as mysql
 from shared.settings import BadSettings, load, secret
 from tools.cli.output import say
 

@@ -164,17 +164,17 @@ def main(
     path: Annotated[Path, typer.Option(help="folder of the engine's data")],
     port: Annotated[int, typer.Option(help="port on loopback")],
     tls_port: Annotated[int, typer.Option(help="second port on loopback, with TLS")] = 0,
-    certificate: Annotated[Path | None, typer.Option(help="certificate and key of the second port (PEM)")] = None,
-    ca: Annotated[Path | None, typer.Option(help="authority of the clients' certificates")] = None,
+    config: Annotated[Path | None, typer.Option(help="configuration file of the engine, such as for rights")] = None,
+    identities: Annotated[Path | None, typer.Option(help="folder of the second port's server.pem and ca.crt")] = None,
 ) -> None:
     """Serve until SIGTERM."""
     path.mkdir(parents=True, exist_ok=True)
-    engine = Engine(path)
+    engine = Engine(path, config)
     servers = [Server(port, engine)]
-    if certificate is not None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca)
+    if identities is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=identities / "ca.crt")
         context.verify_mode = ssl.CERT_OPTIONAL
-        context.load_cert_chain(certificate)
+        context.load_cert_chain(identities / "server.pem")
         servers.append(Server(tls_port, engine, context))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: Thread(target=end, args=(servers,)).start())
