@@ -24,6 +24,14 @@ SECURED_PORTS = {
     "clickhouse_tls": 18443,
 }
 """Further ports of a secured stack; Kafka has one for passwords over TLS, for certificates, and for passwords alone."""
+LISTENERS = {
+    "PLAINTEXT": ("kafka", "PLAINTEXT"),
+    "CONTROLLER": ("kafka_controller", "PLAINTEXT"),
+    "SCRAM": ("kafka_scram", "SASL_SSL"),
+    "MTLS": ("kafka_mtls", "SSL"),
+    "SASL": ("kafka_sasl", "SASL_PLAINTEXT"),
+}
+"""Listener of the broker -> the name of its port, and its protocol."""
 SCRAM_MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256")
 SCRAM_LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 PLAIN_LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
@@ -128,19 +136,17 @@ def scram_users(ports: Mapping[str, int], data: Path) -> list[str]:
 
 
 def listeners(ports: Mapping[str, int], data: Path) -> dict[str, object]:
-    """Returns the broker's settings of both listeners and of the authorizer; none without security.
+    """Returns the broker's settings of all listeners and of the authorizer; none without security.
 
     Whoever uses the plain listener is a super user: everything that does not ask for security works as before.
     """
     if not is_secured(ports):
         return {}
     folder = identities(data)
-    protocols = {"PLAINTEXT": "kafka", "CONTROLLER": "kafka_controller", "SCRAM": "kafka_scram", "MTLS": "kafka_mtls"}
-    protocols["SASL"] = "kafka_sasl"
     users = " ".join(f'user_{name}="{password(folder, name)}"' for name in PRINCIPALS)
     return {
-        "listeners": ",".join(f"{name}://127.0.0.1:{ports[port]}" for name, port in protocols.items()),
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SCRAM:SASL_SSL,MTLS:SSL,SASL:SASL_PLAINTEXT",
+        "listeners": ",".join(f"{name}://127.0.0.1:{ports[port]}" for name, (port, _) in LISTENERS.items()),
+        "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, (_, protocol) in LISTENERS.items()),
         "inter.broker.listener.name": "PLAINTEXT",
         "listener.name.scram.sasl.enabled.mechanisms": "SCRAM-SHA-512",
         "listener.name.scram.scram-sha-512.sasl.jaas.config": SCRAM_LOGIN,

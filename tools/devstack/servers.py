@@ -87,6 +87,7 @@ def _prepare_kafka(ports: Mapping[str, int], data: Path) -> list[str]:
     """Prepares a single node that is both broker and controller (KRaft)."""
     data.mkdir(parents=True, exist_ok=True)
     config = data.parent / "kafka.properties"
+    config.touch(mode=0o600)  # it contains the passwords of a secured stack
     config.write_text("".join(f"{key}={value}\n" for key, value in _kafka_settings(ports, data).items()))
     log4j = f"-Dlog4j2.configurationFile={Path(__file__).parent / 'log4j2.properties'}"
     jvm = [downloads.java(), log4j, "-cp", f"{downloads.jars('kafka')}/*"]
