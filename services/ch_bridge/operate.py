@@ -9,6 +9,7 @@ from functools import partial
 
 from services.ch_bridge.connection import client_of
 from services.ch_bridge.ddl import quoted_identifier
+from services.ch_bridge.grants import ClickhouseUser, grant_statements
 from services.ch_bridge.repository import ClickhouseRepository
 from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, clickhouse_of, without_password
 from services.ch_bridge.sink import ClickhouseBridge
@@ -18,8 +19,10 @@ from shared.sinks.rules import storage_rules
 __all__ = [
     "ChBridgeSettings",
     "Clickhouse",
+    "ClickhouseUser",
     "clickhouse_of",
     "client_of",
+    "grant_statements",
     "quoted_identifier",
     "replay_sink",
     "without_password",

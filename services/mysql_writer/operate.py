@@ -7,13 +7,24 @@ the settings for the reference page; `replay_sink` stores messages again.
 from functools import partial
 
 from services.mysql_writer.connection import connect
+from services.mysql_writer.grants import MysqlUser, Role, grant_statements
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
 from services.mysql_writer.settings import Mysql, MysqlWriterSettings, mysql_of, mysql_rules
 from services.mysql_writer.sink import MysqlWriterWorker
 from shared.settings import Settings
 
-__all__ = ["Mysql", "MysqlWriterSettings", "Retention", "connect", "mysql_of", "replay_sink"]
+__all__ = [
+    "Mysql",
+    "MysqlUser",
+    "MysqlWriterSettings",
+    "Retention",
+    "Role",
+    "connect",
+    "grant_statements",
+    "mysql_of",
+    "replay_sink",
+]
 
 
 def replay_sink(settings: Settings) -> MysqlWriterWorker:

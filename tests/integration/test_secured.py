@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared import topics
-from shared.configuration.kafka import Kafka
+from shared.configuration.kafka import Kafka, SaslMechanism
 from shared.errors import Unreachable
 from shared.kafka import admin
 from shared.kafka.consume import Consumer
@@ -156,3 +156,16 @@ def test_a_producer_without_the_right_to_write_says_so(secured: Stack) -> None:
         with pytest.raises(Unreachable, match="authorization failed"):
             producer.deliver(Outgoing(topic.name, 0, "key", b"{}"))
         producer.close()
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
+def test_a_password_without_tls_has_the_same_rights(secured: Stack, mechanism: SaslMechanism) -> None:
+    login = secured.kafka_without_tls_as("fetcher", mechanism)
+    assert reach(login) == 1
+    assert lacking(login, "fetcher", ["4ga"]) == []
+    assert "Read on group pmflow-tracker" in lacking(login, "tracker", ["4ga"])
+    producer = Producer(login)
+    producer.deliver(Outgoing(topics.FILES_FOUND.dead_letters.name, 0, "key", b"{}"))
+    producer.close()
+    assert "refused the login of user 'fetcher'" in why_not(replace(login, password_file="", password="wrong"))
+    assert "sasl-mechanism" in why_not(replace(login, sasl_mechanism="SCRAM-SHA-512"))

@@ -9,6 +9,7 @@ from shared import settings
 from shared.errors import Hopeless, Unreachable
 from shared.kafka.record import KafkaFailure
 from tools.cli import config as config_
+from tools.cli import grants as grants_
 from tools.cli import topics as topics_
 from tools.cli.dev import demo as demo_
 from tools.cli.dev import docs as docs_
@@ -44,6 +45,7 @@ app.add_typer(
     dev, name="dev", help="Run the dev stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine, on loopback."
 )
 app.add_typer(topics_.app, name="topics")
+app.add_typer(grants_.app, name="grants")
 app.add_typer(config_.app, name="config")
 app.add_typer(quarantine_.app, name="quarantine")
 app.command("simulate")(simulate)

@@ -22,7 +22,7 @@ def show_status() -> None:
     """Show which scanner scans each system, how many files are in each stage, and how many values they contain."""
     settings = load()
     try:
-        show(systems_table(reported_states(zookeeper_of(settings).connection_string)))
+        show(systems_table(reported_states(zookeeper_of(settings))))
     except Unreachable as error:
         say(f"systems: {error}")
     show(files_table(ledger.read_ledger(settings.kafka).files.values()))
