@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 # Test files run side by side, each worker with servers of its own; most of their time is waiting.
 TEST_WORKERS ?= 3
-.PHONY: setup demo down test fuzz lock
+.PHONY: setup demo down test fuzz chaos lock
 
 setup: $(VENV)/.ready  ## create .venv with everything
 
@@ -36,6 +36,12 @@ test: setup  ## style, types, unit, contract, integration and end-to-end tests, 
 fuzz: setup  ## fuzz the parser for ten minutes; findings are written to .pmflow/fuzz
 	mkdir -p .pmflow/fuzz
 	$(VENV)/bin/python -m tests.fuzz -max_total_time=600 -artifact_prefix=.pmflow/fuzz/ .pmflow/fuzz
+
+SEED ?= 1
+SECONDS ?= 120
+chaos: setup  ## run everything under faults, then compare every value with the truth: SEED=1 SECONDS=120
+	$(VENV)/bin/pmflow dev download
+	$(VENV)/bin/python -m tests.chaos --seed $(SEED) --seconds $(SECONDS)
 
 lock:  ## update requirements.lock after a change of dependencies; requires uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
