@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Self
 
-from tests.chaos.actions import ACTIONS
+from tests.chaos.actions import ACTIONS, NoEffect
 from tests.chaos.plan import Fault
 from tests.chaos.world import SERVERS, World
 from tools.devstack import processes
@@ -66,6 +66,8 @@ class Nemesis:
             began_s, problem = time.time(), ""
             try:
                 ACTIONS[fault.kind](self.world, fault, self.ending)
+            except NoEffect:
+                return
             except Exception as error:  # noqa: BLE001 - reported with the verdict
                 problem = repr(error)
             self.carried_out.append(CarriedOut(fault, began_s, time.time(), problem))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal, get_args
 
-LineKind = Literal["cut", "stall", "mute", "throttle", "delay", "half-close"]
+LineKind = Literal["cut", "stall", "mute", "throttle", "delay", "half-close", "garble"]
 """A fault of the connections between one kind of client and one server.
 
 cut         all connections break, and new ones are refused
@@ -14,14 +14,17 @@ mute        requests arrive, and no answer comes back
 throttle    few bytes pass per second
 delay       every piece of data is late
 half-close  one direction of every connection is closed, the other stays open
+garble      answers are random bytes; for elements only, as the other protocols trust TCP
 """
-ProcessKind = Literal["kill", "terminate", "freeze"]
-"""A fault of one process: SIGKILL, SIGTERM, or SIGSTOP and later SIGCONT; the first two end with a restart."""
 LINE_KINDS: tuple[LineKind, ...] = get_args(LineKind)
 LONGEST_S = 24.0
 """Longest planned fault: a process frozen for so long is replaced in every group, and wakes up as a zombie."""
 REST_S = 1.0
 """Pause between two faults of the same target."""
+ELEMENTS = "elements"
+"""The SFTP server of all elements."""
+FILES = "files"
+"""The files that lie on the elements."""
 ROLL_S = 12.0
 """Time that a plan allows for the restarts of all instances of a service, one after the other."""
 
@@ -100,13 +103,23 @@ def usual_kinds(services: Mapping[str, Sequence[str]], servers: Sequence[str], l
         lines: names of the lines.
     """
     instances = [name for names in services.values() for name in names]
-    processes = {name: (name,) for name in (*instances, *servers)}
-    each_line = {name: (name,) for name in lines}
+    processes = _alone(*instances, *servers)
     return [
         FaultKind("kill", processes, 5, 0.1, 8.0),
         FaultKind("terminate", processes, 3, 0.1, 8.0),
         FaultKind("freeze", processes, 4, 0.5, LONGEST_S),
         FaultKind("roll", dict(services), 1, ROLL_S, ROLL_S),
-        *(FaultKind(kind, each_line, 2, 0.5, 15.0) for kind in LINE_KINDS),
-        FaultKind("wipe", {"zookeeper": ("zookeeper",)}, 1, 0.1, 3.0),
+        *(FaultKind(kind, _alone(*lines), 2, 0.5, 15.0) for kind in LINE_KINDS if kind != "garble"),
+        FaultKind("garble", _alone(*(name for name in lines if name.endswith(f">{ELEMENTS}"))), 1, 0.5, 15.0),
+        FaultKind("wipe", _alone("zookeeper"), 0.5, 0.1, 3.0),
+        FaultKind("forget-groups", {name: of for name, of in services.items() if name != "scanner"}, 0.5, 0.1, 3.0),
+        FaultKind("clock", _alone(*instances), 2, 0.5, 15.0),
+        FaultKind("disk-full", _alone(*(name for name in processes if name != ELEMENTS)), 2, 0.5, 8.0),
+        FaultKind("vanish", _alone(FILES), 2, 0.5, 12.0),
+        FaultKind("host-key", _alone(ELEMENTS), 0.5, 0.5, 8.0),
     ]
+
+
+def _alone(*names: str) -> dict[str, tuple[str, ...]]:
+    """Returns targets that are their only victims."""
+    return {name: (name,) for name in names}

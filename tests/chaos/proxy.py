@@ -1,6 +1,7 @@
 """TCP proxies between services and servers, whose lines can be cut, stalled, muted, throttled, delayed, half-closed."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -20,13 +21,14 @@ CALL_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a line does to the bytes that pass."""
+    """The treatment of the bytes that pass a line."""
 
     is_cut: bool = False
     stalled: frozenset[Direction] = frozenset()
     bytes_per_s: float = 0.0
     """0: no limit."""
     delay_s: float = 0.0
+    is_garbled: bool = False
 
 
 HEALTHY = Condition()
@@ -37,6 +39,7 @@ CONDITIONS: dict[LineKind, Condition] = {
     "throttle": Condition(bytes_per_s=8 << 10),
     "delay": Condition(delay_s=0.3),
     "half-close": HEALTHY,  # only the connections at its begin
+    "garble": Condition(is_garbled=True),
 }
 
 
@@ -86,22 +89,28 @@ class Line:
             return
         connection = Connection(client, server)
         self.connections.add(connection)
-        with suppress(OSError):  # reset by either side
+        try:
             await asyncio.gather(
                 self._pump(requests, connection, "to server"), self._pump(answers, connection, "to client")
             )
-        self.connections.discard(connection)
-        connection.abort()
+        except OSError:
+            pass  # reset by either side
+        finally:
+            self.connections.discard(connection)
+            connection.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, connection: Connection, direction: Direction) -> None:
         writer = connection.towards(direction)
         while data := await reader.read(SLOW_PIECE_BYTES if self.condition.bytes_per_s else PIECE_BYTES):
             await self._delayed(len(data), direction)
             if direction not in connection.closed:
-                writer.write(data)
+                writer.write(os.urandom(len(data)) if self._garbles(direction) else data)
                 await writer.drain()
         await self._delayed(0, direction)
         connection.close(direction)
+
+    def _garbles(self, direction: Direction) -> bool:
+        return self.condition.is_garbled and direction == "to client"
 
     async def _delayed(self, size: int, direction: Direction) -> None:
         if self.condition.bytes_per_s:
@@ -138,13 +147,14 @@ class Proxy:
         self._thread = Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
         self._lines: dict[str, Line] = {}
+        self._listeners: list[asyncio.Server] = []
 
     def add(self, name: str, listener: socket.socket, server: tuple[str, int]) -> None:
         """Adds a line from a bound socket to a server."""
 
         async def listen() -> None:
             line = self._lines[name] = Line(name, server)
-            await asyncio.start_server(line.accept, sock=listener, limit=PIECE_BYTES)
+            self._listeners.append(await asyncio.start_server(line.accept, sock=listener, limit=PIECE_BYTES))
 
         self._call(listen)
 
@@ -162,10 +172,18 @@ class Proxy:
 
     def close(self) -> None:
         """Breaks all connections and ends the thread."""
-        for name in self.names:
-            self.apply(name, "cut")
+        self._call(self._end)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CALL_S)
+        self._loop.close()
+
+    async def _end(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def _call(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         asyncio.run_coroutine_threadsafe(work(), self._loop).result(CALL_S)

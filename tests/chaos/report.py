@@ -44,6 +44,7 @@ class Report:
     set_aside: Mapping[str, int]
     own_exits: Mapping[str, int]
     """Exits of processes that no fault ended, by service and reason."""
+    carried_out: Sequence[CarriedOut]
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,6 +72,7 @@ def report_of(
         caught_up_s=round(found.caught_up_s, 1),
         set_aside=found.set_aside,
         own_exits=dict(Counter(f"{e.name.rpartition('-')[0] or e.name}: {e.reason}" for e in exits).most_common()),
+        carried_out=carried_out,
     )
 
 

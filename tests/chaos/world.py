@@ -3,18 +3,23 @@
 import os
 import shutil
 import socket
+import struct
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from time import monotonic
 from typing import Any
 
 from shared import topics
 from shared.kafka import admin
 from shared.settings import SERVICES, Settings
+from tests.chaos.load import Load
+from tests.chaos.plan import ELEMENTS
 from tests.chaos.proxy import Proxy
 from tools.cli.dev.demo import DEMO_SCHEDULE
 from tools.cli.dev.pipeline import Pipeline
@@ -24,7 +29,7 @@ from tools.devstack import stack as devstack
 from tools.devstack.stack import COMPONENTS, REPOSITORY, Stack
 
 INSTANCES = 2
-ELEMENTS = "elements"
+CLOCK_FOLDER = Path(__file__).parent / "clock"
 SERVERS = (*COMPONENTS, ELEMENTS)
 SYSTEMS = ("4ga", "5ga")
 USES: Mapping[str, tuple[str, ...]] = {
@@ -39,13 +44,13 @@ OVERRIDES: Mapping[str, Any] = {
     **DEMO_SCHEDULE,
     "elements": {"timeout-s": 10, "wait-s": 30},
     "scanner": {"lease_s": 15, "longest_wait_s": 5, "unreachable_s": 20, "listing_s": 30},
-    "fetcher": {"parsers": 1},
+    "fetcher": {"parsers": 1, "spool-bytes": 4096},
     "tracker": {"lateness_s": 1, "lease_s": 15},
     "4ga": {"complete-on": ["mysql", "clickhouse"]},
     "5ga": {"isUsingClickhouse": True},
 }
 """Short schedules and leases, so that a run of minutes goes through them; everything else is the default."""
-CONNECTION_WITHIN_S = 60.0
+SERVE_WITHIN_S = 60.0
 POLL_S = 0.1
 
 
@@ -59,10 +64,11 @@ class World:
 
     home: Path
     stack: Stack
+    load: Load
     proxy: Proxy = field(default_factory=Proxy)
     views: dict[str, Pipeline] = field(default_factory=dict)
     """Service -> its configuration, in which every server is behind a proxy."""
-    locks: dict[str, Lock] = field(default_factory=dict)
+    locks: defaultdict[str, Lock] = field(default_factory=partial(defaultdict, Lock))
     """A lock for each process and line: whoever holds it may stop and start it."""
 
     @property
@@ -86,11 +92,28 @@ class World:
         if name == ELEMENTS:
             return self._start_elements()
         service = name.rpartition("-")[0]
-        env = {**self.views[service].env, "PMFLOW_HEALTH__FILE": str(self.health_file(name))}
+        env = {
+            **self.views[service].env,
+            "PMFLOW_HEALTH__FILE": str(self.health_file(name)),
+            "PYTHONPATH": str(CLOCK_FOLDER),
+            "CHAOS_CLOCK": str(self.clock_file(name)),
+        }
+        self.set_clock(name, 0.0)
         return processes.start(self.home, name, service_command(service), env=env, cwd=REPOSITORY)
 
     def health_file(self, instance: str) -> Path:
         return self.home / "run" / f"{instance}.health"
+
+    def clock_file(self, instance: str) -> Path:
+        return self.home / "run" / f"{instance}.clock"
+
+    def set_clock(self, instance: str, shift_s: float) -> None:
+        """Shifts the clock of an instance from the true time, at once if it runs."""
+        descriptor = os.open(self.clock_file(instance), os.O_WRONLY | os.O_CREAT)
+        try:
+            os.write(descriptor, struct.pack("<d", shift_s))
+        finally:
+            os.close(descriptor)
 
     def _start_server(self, name: str) -> processes.Process:
         argv = servers.prepared(name, self.stack.ports, self.home / "data" / name)
@@ -135,6 +158,15 @@ class World:
             keys = (self.elements / "known_hosts").read_text()
             _replace(view.simulator / "known_hosts", keys.replace(f"]:{port} ", f"]:{behind} "))
 
+    def elements_serve(self, within_s: float) -> bool:
+        """Waits until the elements' server answers and has published inventory and host keys."""
+        last, until_s = self.elements / "inventory" / f"{SYSTEMS[-1]}.yaml", monotonic() + within_s
+        while not last.exists() or not self.answers(ELEMENTS):
+            if monotonic() > until_s:
+                return False
+            Event().wait(POLL_S)
+        return True
+
     def wipe_zookeeper(self) -> None:
         """Removes all data of ZooKeeper, which does not run."""
         shutil.rmtree(self.home / "data" / "zookeeper")
@@ -152,20 +184,15 @@ class World:
 
 
 @contextmanager
-def running_world(home: Path, simulator: Path) -> Iterator[tuple[World, Settings]]:
-    """Starts servers, elements and services behind their proxies; yields them with settings that pass no proxy.
-
-    Args:
-        home: an empty folder.
-        simulator: the folder of a load, whose elements exist.
-    """
+def running_world(home: Path, load: Load) -> Iterator[tuple[World, Settings]]:
+    """Starts servers, elements and services behind their proxies; yields them with settings that pass no proxy."""
     downloads.download_all()
-    world = World(home, Stack(home=home, ports={}))
+    world = World(home, Stack(home=home, ports={}), load)
     try:
         _open_lines(world)
         for name in COMPONENTS:
             world.start(name)
-        _serve_elements(world, simulator)
+        _serve_elements(world)
         for name in COMPONENTS:
             devstack.wait_ready(world.stack, name)
         settings = Pipeline(home, world.stack, OVERRIDES).configure()
@@ -191,7 +218,6 @@ def _open_lines(world: World) -> None:
         service = name.partition(">")[0]
         port = ports[f"kafka_{service}" if server == "kafka" else server]
         world.proxy.add(name, listeners[name], ("127.0.0.1", port))
-    world.locks = {name: Lock() for name in (*world.instances, *SERVERS, *lines)}
 
 
 def _listener() -> socket.socket:
@@ -201,14 +227,12 @@ def _listener() -> socket.socket:
     return found
 
 
-def _serve_elements(world: World, simulator: Path) -> None:
+def _serve_elements(world: World) -> None:
     world.elements.mkdir(parents=True)
-    (world.elements / "files").symlink_to(simulator / "files")
+    (world.elements / "files").symlink_to(world.load.elements.directory / "files")
     process = world.start(ELEMENTS)
-    until_s = monotonic() + CONNECTION_WITHIN_S
-    while not (world.elements / "inventory" / f"{SYSTEMS[-1]}.yaml").exists() or not world.answers(ELEMENTS):
-        if not process.alive() or monotonic() > until_s:
-            raise servers.NotReady(f"the elements' server did not start, see its log {process.log_path}")
+    if not world.elements_serve(SERVE_WITHIN_S):
+        raise servers.NotReady(f"the elements' server did not start, see its log {process.log_path}")
 
 
 def _configure_services(world: World) -> None:
