@@ -143,6 +143,7 @@ def vanish(world: World, fault: Fault, ending: Event) -> None:
     for file in vanishing(world.load.elements):
         with suppress(FileNotFoundError):  # collected meanwhile
             gone.append((file, file.rename(away / f"{fault.number}-{len(gone)}")))
+            world.vanished.add(file)
     ending.wait(fault.lasts_s)
     for file, kept in gone:
         kept.rename(file)

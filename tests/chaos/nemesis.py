@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -107,21 +107,18 @@ class Supervisor:
             self.world.start(name)
 
 
-def last_reason(lines: Iterable[str]) -> str:
-    """Returns the reason in the last line of a log that tells one, or else its last line.
+def last_reason(lines: Sequence[str]) -> str:
+    """Returns the last event of a log with its reason, or the last line if it is no JSON.
 
-    >>> last_reason(['{"event": "process exits", "doing": "scan", "reason": "no answer"}', "", "bye"])
+    >>> last_reason(['{"event": "process exits", "doing": "scan", "reason": "no answer"}', ""])
     'process exits, scan: no answer'
     """
-    told = ""
-    for text in lines:
-        told = text.strip() or told
-    for text in reversed(list(lines)):
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and str(line.get("event", "")).startswith("process exits"):
-            reason = line.get("reason") or str(line.get("traceback", "")).strip().rpartition("\n")[2]
-            return f"{line['event']}, {line.get('doing', '')}: {reason}"[:LONGEST_REASON]
-    return told[-LONGEST_REASON:]
+    told = [line for line in lines if line.strip()]
+    if not told:
+        return "no log"
+    try:
+        line = json.loads(told[-1])
+    except ValueError:
+        return told[-1][-LONGEST_REASON:]
+    reason = line.get("reason") or str(line.get("traceback", "")).strip().rpartition("\n")[2]
+    return ", ".join(filter(None, (line.get("event"), line.get("doing")))) + (f": {reason}" if reason else "")

@@ -41,6 +41,8 @@ class Report:
     values: Sequence[Mapping[str, Any]]
     cycles: int
     caught_up_s: float
+    returned: int
+    """Stored files that were away when they were to be moved, and came back later."""
     set_aside: Mapping[str, int]
     own_exits: Mapping[str, int]
     """Exits of processes that no fault ended, by service and reason."""
@@ -70,6 +72,7 @@ def report_of(
         values=found.outcomes,
         cycles=found.cycles,
         caught_up_s=round(found.caught_up_s, 1),
+        returned=found.returned,
         set_aside=found.set_aside,
         own_exits=dict(Counter(f"{e.name.rpartition('-')[0] or e.name}: {e.reason}" for e in exits).most_common()),
         carried_out=carried_out,
@@ -137,6 +140,8 @@ def _lines(report: Report) -> Iterator[str]:
     stages = ", ".join(f"{count:,} {stage}" for stage, count in sorted(report.files.items()))
     yield f"files: {stages}; {report.cycles} cycles; all finished {report.caught_up_s} s after the load ended"
     yield f"from written to finished: p50 {latency.p50_s}, p95 {latency.p95_s}, max {latency.max_s} s"
+    if report.returned:
+        yield f"stored files that were away when they were to be moved, and came back: {report.returned}"
     for o in report.values:
         yield (
             f"values in {o['sink']} {o['system']}: {o['stored']:,} of {o['expected']:,}; "

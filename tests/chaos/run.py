@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from threading import Event
 
-from tests.chaos.load import Load, load_elements, written_files
+from tests.chaos.load import Load, load_elements
 from tests.chaos.nemesis import Nemesis, Supervisor
 from tests.chaos.plan import planned, usual_kinds
 from tests.chaos.report import Report, report_of
@@ -30,7 +30,7 @@ def run(home: Path, seed: int, seconds: float, gap_s: float, cycle_s: float) -> 
             if not load.finish(within_s=120.0):
                 problems.append(f"corrections are still due: {sorted(map(str, load.elements.pending))[:5]}")
             problems += [load.failure] if load.failure else []
-            found = judge(settings, home / "simulator", written_files(home / "simulator"), within_s=120.0)
+            found = judge(settings, home / "simulator", world.vanished, within_s=120.0)
         found.problems[:0] = problems
         report = report_of(seed, seconds, nemesis.carried_out, supervisor.exits, found)
         (home / "report.json").write_text(json.dumps(report.as_json(), indent=1))

@@ -13,6 +13,7 @@ from shared.cycle_figures import CycleFigures
 from shared.messages import FileStatus
 from shared.settings import Settings
 from shared.topics import FILES_STATUS
+from tests.chaos.load import written_files
 from tools.cli.operate import cycles, errors, ledger, quarantine, verify
 from tools.simulator.anomalies import ExpectedFigures
 from tools.simulator.truth import Written
@@ -34,28 +35,33 @@ class Finished:
     cycles: int = 0
     set_aside: dict[str, int] = field(default_factory=dict)
     """Number of files and values that were set aside, by reason."""
+    returned: int = 0
+    """Number of stored files that lie on their elements because they were away when they were to be moved."""
     caught_up_s: float = 0.0
     """Time from the end of the load until every file was finished."""
     finished_s: dict[str, tuple[int, float]] = field(default_factory=dict)
     """File -> the time at which it was written, and that at which it was finished."""
 
 
-def judge(settings: Settings, simulator: Path, written: Sequence[Written], within_s: float) -> Finished:
+def judge(settings: Settings, simulator: Path, vanished: Collection[Path], within_s: float) -> Finished:
     """Returns the state at the end, with all problems.
 
     Args:
         settings: settings that name the servers.
         simulator: folder of the load.
-        written: all files that the elements wrote.
+        vanished: files that were away from their elements for a while.
         within_s: time until every file must be finished.
     """
+    written = written_files(simulator)
     found, began_s = Finished(), monotonic()
     wanted = Counter("error" if line.kind == "corrupt" else "done" for line in written)
     files = _files_when(settings, lambda files: Counter(f.stage for f in files) == wanted, within_s)
     found.caught_up_s = monotonic() - began_s
     found.files = dict(Counter(file.stage for file in files))
     found.problems += file_problems(files, written)
-    found.problems += [f"left on its element: {path.relative_to(simulator)}" for path in left_files(simulator)]
+    left = left_files(simulator)
+    found.returned = sum(file in vanished for file in left)
+    found.problems += [f"left on its element: {file.relative_to(simulator)}" for file in left if file not in vanished]
     for outcome in verify.settled_outcomes(settings, simulator, within_s=60.0):
         found.outcomes.append(asdict(outcome))
         if not outcome.right or not outcome.expected:

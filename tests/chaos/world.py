@@ -70,6 +70,8 @@ class World:
     """Service -> its configuration, in which every server is behind a proxy."""
     locks: defaultdict[str, Lock] = field(default_factory=partial(defaultdict, Lock))
     """A lock for each process and line: whoever holds it may stop and start it."""
+    vanished: set[Path] = field(default_factory=set)
+    """Files that a fault took from their elements for a while."""
 
     @property
     def services(self) -> dict[str, list[str]]:
