@@ -88,6 +88,9 @@ class Line:
             client.transport.abort()
             return
         connection = Connection(client, server)
+        if self.condition.is_cut:  # meanwhile
+            connection.abort()
+            return
         self.connections.add(connection)
         try:
             await asyncio.gather(
@@ -180,10 +183,9 @@ class Proxy:
     async def _end(self) -> None:
         for listener in self._listeners:
             listener.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        for line in self._lines.values():
+            await line.apply("cut")
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
 
     def _call(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         asyncio.run_coroutine_threadsafe(work(), self._loop).result(CALL_S)

@@ -28,6 +28,8 @@ class Ends:
         client = self.held.enter_context(socket.create_connection(self.address, WITHIN_S))
         accepted = self.held.enter_context(self.server.accept()[0])
         accepted.settimeout(WITHIN_S)
+        client.sendall(b"!")
+        assert accepted.recv(1) == b"!"  # the proxy knows the connection
         return client, accepted
 
 
