@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.cycle_figures import CycleFigures
+from shared.errors import Unreachable
+from shared.kafka.record import KafkaFailure
 from shared.messages import FileStatus
 from shared.settings import Settings
 from shared.topics import FILES_STATUS
@@ -20,6 +22,7 @@ from tools.simulator.truth import Written
 
 FINISHED = frozenset({"done", "error"})
 MOST_EXAMPLES = 5
+_Found = TypeVar("_Found")
 
 
 @dataclass
@@ -55,7 +58,7 @@ def judge(settings: Settings, simulator: Path, vanished: Collection[Path], withi
     written = written_files(simulator)
     found, began_s = Finished(), monotonic()
     wanted = Counter("error" if line.kind == "corrupt" else "done" for line in written)
-    files = _files_when(settings, lambda files: Counter(f.stage for f in files) == wanted, within_s)
+    files = _when(lambda: _files(settings), lambda files: Counter(f.stage for f in files) == wanted, within_s)
     found.caught_up_s = monotonic() - began_s
     found.files = dict(Counter(file.stage for file in files))
     found.problems += file_problems(files, written)
@@ -67,7 +70,7 @@ def judge(settings: Settings, simulator: Path, vanished: Collection[Path], withi
         if not outcome.right or not outcome.expected:
             found.problems.append(f"values: {outcome}")
     answers = json.loads((simulator / "answers.json").read_text())
-    told = _cycles_when(settings, lambda told: not list(cycle_problems(told, answers)), within_s=60.0)
+    told = _when(lambda: cycles.read_cycles(settings.kafka), lambda told: not [*cycle_problems(told, answers)], 60.0)
     found.cycles = len(told)
     found.problems += islice(cycle_problems(told, answers), MOST_EXAMPLES)
     found.set_aside = reasons_set_aside(settings)
@@ -75,24 +78,27 @@ def judge(settings: Settings, simulator: Path, vanished: Collection[Path], withi
     return found
 
 
-def _files_when(
-    settings: Settings, true: Callable[[Collection[FileStatus]], bool], within_s: float
-) -> Collection[FileStatus]:
+def _when(read: Callable[[], _Found], is_right: Callable[[_Found], bool], within_s: float) -> _Found:
+    """Reads until what was read is right or the time is over; returns the last that was read.
+
+    Raises:
+        Unreachable: Kafka does not answer when the time is over.
+        KafkaFailure: see above.
+    """
     until_s = monotonic() + within_s
     while True:
-        files = ledger.read_ledger(settings.kafka).files.values()
-        if true(files) or monotonic() > until_s:
-            return files
+        try:
+            found = read()
+        except (Unreachable, KafkaFailure):  # it still recovers
+            if monotonic() > until_s:
+                raise
+            continue
+        if is_right(found) or monotonic() > until_s:
+            return found
 
 
-def _cycles_when(
-    settings: Settings, true: Callable[[Sequence[CycleFigures]], bool], within_s: float
-) -> Sequence[CycleFigures]:
-    until_s = monotonic() + within_s
-    while True:
-        told = cycles.read_cycles(settings.kafka)
-        if true(told) or monotonic() > until_s:
-            return told
+def _files(settings: Settings) -> Collection[FileStatus]:
+    return ledger.read_ledger(settings.kafka).files.values()
 
 
 def file_problems(files: Iterable[FileStatus], written: Sequence[Written]) -> Iterator[str]:
