@@ -143,7 +143,7 @@ def _tls(settings: Clickhouse) -> dict[str, Any]:
 
     With a certificate of ours and no password, the certificate is the login.
     """
-    has_password = bool(urlsplit(settings.url).password)
+    has_password = bool(settings.password_file or urlsplit(settings.url).password)
     named = {
         "ca_cert": settings.ca_file,
         "client_cert": settings.cert_file,
