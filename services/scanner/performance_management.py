@@ -50,7 +50,7 @@ def run_after_s(schedule: str, was_due_s: float, now_s: float, zone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class WaitForScan:
     """A wait for a time of the wall clock, which a clock that is set back does not prolong."""
 
     due_s: float
@@ -120,7 +120,7 @@ class PerformanceManagement:
 
     def _waited_until(self, due_s: float, term: Term) -> bool:
         """Returns True at the due time, False if the term or the process ended before it."""
-        wait = Wait(due_s, latest_s=monotonic() + due_s - time())
+        wait = WaitForScan(due_s, latest_s=monotonic() + due_s - time())
         while not self.stopping.is_set():
             self.heartbeat.progress()
             left_s = wait.left_s(time(), monotonic())

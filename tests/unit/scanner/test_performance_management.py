@@ -4,7 +4,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scanner.performance_management import Wait, next_run_s, run_after_s
+from services.scanner.performance_management import WaitForScan, next_run_s, run_after_s
 
 SCHEDULE = "50 */5 * * * *"
 
@@ -42,7 +42,7 @@ def test_a_daily_schedule_follows_the_clock_of_its_zone() -> None:
 
 @given(shift_s=st.integers(-1_000_000, 1_000_000), passed_s=st.integers(0, 300))
 def test_a_clock_that_is_set_never_prolongs_the_wait_for_a_scan(shift_s: int, passed_s: int) -> None:
-    wait = Wait(due_s=1_300.0, latest_s=350.0)  # the clocks show 1000 and 50: 300 s to wait
+    wait = WaitForScan(due_s=1_300.0, latest_s=350.0)  # the clocks show 1000 and 50: 300 s to wait
     assert wait.left_s(1000.0 + passed_s, 50.0 + passed_s) == 300.0 - passed_s
     assert wait.left_s(1000.0 + passed_s + shift_s, 50.0 + passed_s) <= 300.0 - passed_s
 
