@@ -105,9 +105,17 @@ class Elements:
     def finished(self) -> int:
         return len(list(self.home.glob("*/*/pm/done/*.xml")))
 
+    async def end(self) -> None:
+        self.server.close()
+        await self.server.wait_closed()
+        await asyncio.gather(*self.closings)
+
     def close(self) -> None:
+        """Ends the server, after its clients have."""
+        asyncio.run_coroutine_threadsafe(self.end(), self.loop).result(30)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
+        self.loop.close()
 
 
 @dataclass
