@@ -195,6 +195,7 @@ def _tls_context(settings: Zookeeper) -> ssl.SSLContext:
     """
     try:
         context = ssl.create_default_context()
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if settings.ca_file:
             context.load_verify_locations(settings.ca_file)
         if settings.cert_file:

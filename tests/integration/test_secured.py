@@ -20,6 +20,7 @@ from shared.kafka.reach import reach
 from shared.kafka.record import KafkaFailure
 from shared.rights import KAFKA_OPERATOR, rights
 from shared.settings import SERVICES, BadSettings
+from tests.fakes.token_endpoint import token_endpoint
 from tools.devstack import stack as devstack
 from tools.devstack.security import make_identities
 from tools.devstack.stack import Stack, login_environment
@@ -169,3 +170,12 @@ def test_a_password_without_tls_has_the_same_rights(secured: Stack, mechanism: S
     producer.close()
     assert "refused the login of user 'fetcher'" in why_not(replace(login, password_file="", password="wrong"))
     assert "sasl-mechanism" in why_not(replace(login, sasl_mechanism="SCRAM-SHA-512"))
+
+
+def test_a_token_of_an_oidc_endpoint_has_the_same_rights(secured: Stack) -> None:
+    with token_endpoint(secured.home / "identities") as url:
+        login = secured.kafka_by_token_as("fetcher", url)
+        assert reach(login) == 1
+        assert lacking(login, "fetcher", ["4ga"]) == []
+        assert "Read on group pmflow-tracker" in lacking(login, "tracker", ["4ga"])
+        assert "refused the login of user 'fetcher'" in why_not(replace(login, password_file="", password="wrong"))

@@ -1,5 +1,7 @@
 """Secures a dev stack: certificates and passwords of each service, and secured ports of the servers."""
 
+import base64
+import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -22,20 +24,26 @@ SECURED_PORTS = {
     "kafka_scram": 19094,
     "kafka_mtls": 19095,
     "kafka_sasl": 19096,
+    "kafka_oauth": 19097,
     "zookeeper_tls": 12182,
     "clickhouse_tls": 18443,
 }
-"""Further ports of a secured stack; Kafka has one for passwords over TLS, for certificates, and for passwords alone."""
+"""Further ports of a secured stack; Kafka has one for each kind of login."""
 LISTENERS = {
     "PLAINTEXT": ("kafka", "PLAINTEXT"),
     "CONTROLLER": ("kafka_controller", "PLAINTEXT"),
     "SCRAM": ("kafka_scram", "SASL_SSL"),
     "MTLS": ("kafka_mtls", "SSL"),
     "SASL": ("kafka_sasl", "SASL_PLAINTEXT"),
+    "OAUTH": ("kafka_oauth", "SASL_SSL"),
 }
 """Listener of the broker -> the name of its port, and its protocol."""
 SCRAM_MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256")
 SCRAM_LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+OAUTH = "org.apache.kafka.common.security.oauthbearer"
+ALLOWED = "org.apache.kafka.sasl.oauthbearer.allowed"
+TOKEN_KEY, PUBLIC_KEYS, AUDIENCE = "tokens.key", "jwks.json", "kafka"
+"""The key that signs the tokens of OAUTHBEARER, the file by which the broker checks them, and whom they are for."""
 PLAIN_LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 SASL_PLAINTEXT_MECHANISMS = ("PLAIN", "SCRAM-SHA-256")
 DIGEST_LOGIN = "org.apache.zookeeper.server.auth.DigestLoginModule"
@@ -59,7 +67,22 @@ def make_identities(folder: Path) -> None:
         save_secret(partial / f"{name}.pem", _pkcs8(key) + _pem(certificate))
         (partial / f"{name}.crt").write_bytes(_pem(certificate))
         save_secret(partial / f"{name}.password", secrets.token_urlsafe(16).encode())
+    _make_token_key(partial)
     partial.replace(folder)
+
+
+def _make_token_key(folder: Path) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    save_secret(folder / TOKEN_KEY, _pkcs8(key))
+    numbers = key.public_key().public_numbers()
+    public = {"kty": "RSA", "kid": TOKEN_KEY, "alg": "RS256", "use": "sig"}
+    public |= {"n": _base64_number(numbers.n), "e": _base64_number(numbers.e)}
+    (folder / PUBLIC_KEYS).write_text(json.dumps({"keys": [public]}))
+
+
+def _base64_number(number: int) -> str:
+    """Returns a number as JSON Web Keys (RFC 7518) contain it."""
+    return base64.urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8, "big")).rstrip(b"=").decode()
 
 
 def password(folder: Path, name: str) -> str:
@@ -150,6 +173,13 @@ def listeners(ports: Mapping[str, int], data: Path) -> dict[str, object]:
         "listener.name.sasl.sasl.enabled.mechanisms": ",".join(SASL_PLAINTEXT_MECHANISMS),
         "listener.name.sasl.scram-sha-256.sasl.jaas.config": SCRAM_LOGIN,
         "listener.name.sasl.plain.sasl.jaas.config": f"{PLAIN_LOGIN} required {users};",
+        "listener.name.oauth.sasl.enabled.mechanisms": "OAUTHBEARER",
+        "listener.name.oauth.oauthbearer.sasl.jaas.config": f"{OAUTH}.OAuthBearerLoginModule required;",
+        "listener.name.oauth.oauthbearer.sasl.server.callback.handler.class": (
+            f"{OAUTH}.OAuthBearerValidatorCallbackHandler"
+        ),
+        "sasl.oauthbearer.jwks.endpoint.url": (folder / PUBLIC_KEYS).as_uri(),
+        "sasl.oauthbearer.expected.audience": AUDIENCE,
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": folder / f"{SERVER}.pem",
         "ssl.truststore.type": "PEM",
@@ -159,6 +189,14 @@ def listeners(ports: Mapping[str, int], data: Path) -> dict[str, object]:
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:ANONYMOUS",
     }
+
+
+def kafka_options(ports: Mapping[str, int], data: Path) -> list[str]:
+    """Returns the options of Kafka's JVM by which it may read the file of public keys; none without security."""
+    if not is_secured(ports):
+        return []
+    file = identities(data) / PUBLIC_KEYS
+    return [f"-D{ALLOWED}.urls={file.as_uri()}", f"-D{ALLOWED}.files={file}"]
 
 
 def zookeeper_settings(ports: Mapping[str, int], data: Path) -> tuple[dict[str, object], list[str]]:

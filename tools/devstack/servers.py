@@ -90,7 +90,7 @@ def _prepare_kafka(ports: Mapping[str, int], data: Path) -> list[str]:
     config.touch(mode=0o600)  # it contains the passwords of a secured stack
     config.write_text("".join(f"{key}={value}\n" for key, value in _kafka_settings(ports, data).items()))
     log4j = f"-Dlog4j2.configurationFile={Path(__file__).parent / 'log4j2.properties'}"
-    jvm = [downloads.java(), log4j, "-cp", f"{downloads.jars('kafka')}/*"]
+    jvm = [downloads.java(), log4j, *security.kafka_options(ports, data), "-cp", f"{downloads.jars('kafka')}/*"]
     if not (data / "meta.properties").exists():
         shutil.rmtree(data)  # an interrupted format may have left parts
         storage = [*jvm, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(config)]
@@ -100,7 +100,15 @@ def _prepare_kafka(ports: Mapping[str, int], data: Path) -> list[str]:
             raise NotReady(
                 f"Kafka's storage cannot be formatted:\n{formatted.stdout[-1000:]}{formatted.stderr[-2000:]}"
             )
-    return [*jvm[:1], "-Xmx512m", "-Xms256m", *jvm[1:], "kafka.Kafka", str(config)]
+    return [
+        *jvm[:1],
+        "-Xmx512m",
+        "-Xms256m",
+        *security.kafka_options(ports, data),
+        *jvm[1:],
+        "kafka.Kafka",
+        str(config),
+    ]
 
 
 def _kafka_settings(ports: Mapping[str, int], data: Path) -> dict[str, object]:

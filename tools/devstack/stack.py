@@ -73,6 +73,15 @@ class Stack:
             password_file=str(self.home / "identities" / f"{name}.password"),
         )
 
+    def kafka_by_token_as(self, name: str, token_endpoint: str) -> Kafka:
+        """Returns the login of an identity of a secured stack with a token of an endpoint (OIDC)."""
+        return replace(
+            self.kafka_as(name),
+            bootstrap_servers=f"127.0.0.1:{self.ports['kafka_oauth']}",
+            sasl_mechanism="OAUTHBEARER",
+            token_endpoint=token_endpoint,
+        )
+
     @property
     def zookeeper(self) -> str:
         return f"127.0.0.1:{self.ports['zookeeper']}"
