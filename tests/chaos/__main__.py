@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import signal
+import sys
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Annotated
@@ -22,7 +24,10 @@ def main(  # noqa: PLR0917 - each is an option
     as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:
     """Run two instances of every service under faults; exit with 1 unless every value and every figure is right."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # stops what was started
     folder = (home or Path(mkdtemp(prefix="pmflow-chaos-"))).resolve()
+    if folder.exists() and any(folder.iterdir()):
+        raise typer.BadParameter(f"{folder} is not empty: choose a new folder", param_hint="--home")
     report = run(folder, seed, seconds, gap_s, cycle_s)
     typer.echo(json.dumps(report.as_json(), indent=1) if as_json else page(report))
     if report.is_right and home is None:

@@ -47,17 +47,20 @@ class Nemesis:
 
     world: World
     ending: Event = field(default_factory=Event)
-    """Ends the whole plan early: faults that have begun are healed, others do not begin."""
+    """Ends the faults that have begun early."""
     carried_out: list[CarriedOut] = field(default_factory=list)
 
     def run(self, plan: Sequence[Fault]) -> None:
-        """Returns when every fault of the plan is over."""
+        """Returns when every fault of the plan is over; an interruption ends them early."""
         began_s = time.monotonic()
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for fault in plan:
-                if self.ending.wait(max(0.0, began_s + fault.at_s - time.monotonic())):
-                    break
-                pool.submit(self._carry_out, fault)
+            try:
+                for fault in plan:
+                    self.ending.wait(max(0.0, began_s + fault.at_s - time.monotonic()))
+                    pool.submit(self._carry_out, fault)
+            except BaseException:
+                self.ending.set()
+                raise
 
     def _carry_out(self, fault: Fault) -> None:
         with ExitStack() as held:

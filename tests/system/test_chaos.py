@@ -16,9 +16,8 @@ SECONDS, SEED = 60, 17
 def test_everything_is_right_after_a_minute_of_faults(tmp_path: Path) -> None:
     options = ["--seconds", str(SECONDS), "--seed", str(SEED), "--json", "--home", str(tmp_path / "chaos")]
     try:
-        ran = subprocess.run(
-            [sys.executable, "-m", "tests.chaos", *options], stdout=subprocess.PIPE, text=True, check=False
-        )
+        command = [sys.executable, "-m", "tests.chaos", *options]
+        ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=500)
     finally:
         devstack.down(tmp_path / "chaos")
     report = json.loads(ran.stdout)
