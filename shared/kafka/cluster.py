@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import ConfigResource
 from confluent_kafka.admin._acl import AclBindingFilter, AclOperation, AclPermissionType
+from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from shared.configuration.kafka import Kafka
@@ -29,7 +29,7 @@ class Granted:
     """A topic or a group as one login sees it."""
 
     operations: frozenset[str] | None = frozenset()
-    """What the login may do with it, such as READ; none if the broker refuses to describe it; None: it does not say."""
+    """The operations that it may use, such as READ; none if the broker does not describe it; None: unknown."""
     replicas: tuple[int, ...] = ()
     """Topic: the number of replicas of each partition."""
     in_sync: tuple[int, ...] = ()
@@ -128,8 +128,10 @@ def rights_by_user(brokers: Kafka) -> dict[str, frozenset[Right]]:
         Unreachable: no answer in time.
     """
     client = admin_client(brokers)
+    anyone: Any = None  # the library's types do not know that None matches everything
     anything = AclBindingFilter(
-        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ALLOW
+        *(ResourceType.ANY, anyone, ResourcePatternType.ANY, anyone, anyone),
+        *(AclOperation.ANY, AclPermissionType.ALLOW),
     )
     try:
         bindings = client.describe_acls(anything, request_timeout=ANSWER_S).result()

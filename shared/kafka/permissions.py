@@ -16,7 +16,7 @@ from shared.kafka.admin import admin_client
 from shared.kafka.cluster import acl_operation, groups_as_seen, topics_as_seen
 from shared.kafka.reach import reach
 from shared.kafka.record import KafkaFailure
-from shared.rights import Right, rights
+from shared.rights import Operation, Right, rights
 from shared.topics import provisioned
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def lacking(brokers: Kafka, service: str, systems: Iterable[str]) -> list[str]:
 
 
 def _of_topics(brokers: Kafka, needed: Iterable[Right], systems: Iterable[str]) -> Iterator[str]:
-    wanted: dict[str, set[str]] = {}
+    wanted: dict[str, set[Operation]] = {}
     names = [topic.name for topic in provisioned(systems)]
     for right in (right for right in needed if right.resource == "topic"):
         for name in names:
@@ -75,7 +75,7 @@ def _of_groups(brokers: Kafka, needed: Iterable[Right]) -> Iterator[str]:
         yield from _refused({"Read"}, seen.operations, f"group {name}")
 
 
-def _refused(wanted: Iterable[str], granted: frozenset[str] | None, where: str) -> Iterator[str]:
+def _refused(wanted: Iterable[Operation], granted: frozenset[str] | None, where: str) -> Iterator[str]:
     for operation in sorted(wanted) if granted is not None else ():
         if acl_operation(operation).name not in (granted or ()):
             yield f"{operation} on {where}"

@@ -8,12 +8,12 @@ from typer.core import TyperGroup
 from shared import settings
 from shared.errors import Hopeless, Unreachable
 from shared.kafka.record import KafkaFailure
-from tools.cli import config as config_
 from tools.cli import topics as topics_
 from tools.cli.dev import demo as demo_
 from tools.cli.dev import docs as docs_
 from tools.cli.dev import parse as parse_
 from tools.cli.dev import run as run_
+from tools.cli.doctor import command as doctor_
 from tools.cli.operate import backfill as backfill_
 from tools.cli.operate import cycles as cycles_
 from tools.cli.operate import errors as errors_
@@ -44,10 +44,10 @@ app.add_typer(
     dev, name="dev", help="Run the dev stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine, on loopback."
 )
 app.add_typer(topics_.app, name="topics")
-app.add_typer(config_.app, name="config")
 app.add_typer(quarantine_.app, name="quarantine")
 app.command("simulate")(simulate)
 app.command("run")(run_.run_service)
+app.command("doctor")(doctor_.doctor_command)
 app.command("status")(status_.show_status)
 app.command("cycles")(cycles_.show_cycles)
 app.command("trace")(trace_.trace_files)
