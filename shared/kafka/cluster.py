@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from time import monotonic, sleep
 from typing import Any, Literal, get_args
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection
@@ -14,6 +15,7 @@ from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from shared.configuration.kafka import Kafka
 from shared.errors import Unreachable
 from shared.kafka.admin import admin_client
+from shared.kafka.consume import COORDINATOR_CHANGES, COORDINATOR_WAIT_S
 from shared.kafka.reach import RIGHTS
 from shared.kafka.record import TopicPartition
 from shared.rights import Operation, Right
@@ -57,8 +59,23 @@ def groups_as_seen(brokers: Kafka, names: Iterable[str]) -> dict[str, Granted]:
         Unreachable: no answer in time.
     """
     client = admin_client(brokers)
-    answers = client.describe_consumer_groups(list(names), include_authorized_operations=True, request_timeout=ANSWER_S)
+    asked = list(names)
+    answers = _answers_of_coordinators(
+        lambda: client.describe_consumer_groups(asked, include_authorized_operations=True, request_timeout=ANSWER_S)
+    )
     return _each(answers, "groups", lambda group: Granted(_operations(group), members=len(group.members)))
+
+
+def _answers_of_coordinators(ask: Callable[[], Mapping[str, Future[Any]]]) -> Mapping[str, Future[Any]]:
+    """Asks until every group has a coordinator, for a limited time: on a new cluster, it takes a moment."""
+    until_s = monotonic() + ANSWER_S
+    while True:
+        answers = ask()
+        failures = [answer.exception() for answer in answers.values()]
+        codes = {failure.args[0].code() for failure in failures if isinstance(failure, KafkaException)}
+        if codes.isdisjoint(COORDINATOR_CHANGES) or monotonic() > until_s:
+            return answers
+        sleep(COORDINATOR_WAIT_S)
 
 
 def _each(answers: Mapping[str, Future[Any]], what: str, seen: Callable[[Any], Granted]) -> dict[str, Granted]:
@@ -110,7 +127,9 @@ def committed_offsets(brokers: Kafka, group: str) -> dict[TopicPartition, int]:
         Unreachable: no answer in time, or the right is missing.
     """
     client = admin_client(brokers)
-    answers = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=ANSWER_S)
+    answers = _answers_of_coordinators(
+        lambda: client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=ANSWER_S)
+    )
     try:
         (found,) = (answer.result().topic_partitions for answer in answers.values())
     except KafkaException as error:

@@ -1,5 +1,6 @@
 """A broker with TLS, login and an authorizer: who may do what, and what the clients say when they may not."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from shared import topics
 from shared.configuration.kafka import Kafka
@@ -21,6 +23,7 @@ from shared.kafka.reach import reach
 from shared.kafka.record import KafkaFailure
 from shared.rights import KAFKA_OPERATOR, rights
 from shared.settings import SERVICES, BadSettings
+from tools.cli.main import app
 from tools.devstack import stack as devstack
 from tools.devstack.security import make_identities
 from tools.devstack.stack import Stack, login_environment
@@ -159,3 +162,41 @@ def test_a_producer_without_the_right_to_write_says_so(secured: Stack) -> None:
         with pytest.raises(Unreachable, match="authorization failed"):
             producer.deliver(Outgoing(topic.name, 0, "key", b"{}"))
         producer.close()
+
+
+def doctor(login: Kafka, *options: str) -> list[dict[str, str]]:
+    env = {**login_environment(login), "PMFLOW_CONFIG": "deploy/pmflow.yaml"}
+    only = ["doctor", "--json", "--only", "brokers,topics,rights,groups", *options]
+    return [json.loads(line) for line in CliRunner().invoke(app, only, env=env).stdout.splitlines()]
+
+
+def test_the_doctor_tells_a_login_what_it_lacks_and_what_each_service_lacks(secured: Stack) -> None:
+    admin.provision(secured.kafka, topics.provisioned(["4ga", "5ga"]))
+    of_operator = doctor(secured.kafka_as(KAFKA_OPERATOR))
+    assert [one for one in of_operator if one["severity"] == "error"] == []
+    found = "\n".join(one["found"] for one in of_operator)
+    assert "user 'operator' has the rights of operator" in found
+    assert "sasl_ssl: encrypted" in found
+    assert "right to read the configuration" not in found
+    assert doctor(secured.kafka_as("tracker"), "--service", "tracker")[0]["severity"] == "ok"
+    (lacks,) = (
+        one for one in doctor(secured.kafka_as("scanner"), "--service", "tracker")
+        if one["area"] == "rights" and one["severity"] == "error"
+    )  # fmt: skip
+    assert "Read on group pmflow-tracker" in lacks["found"]
+    assert "pmflow topics acls" in lacks["remedy"]
+    of_admin = [one["found"] for one in doctor(secured.kafka) if one["area"] == "rights"]
+    assert [f"User:{service} has the rights of {service}" for service in SERVICES] == of_admin[1:]
+
+
+def test_the_doctor_tells_a_wrong_password_from_an_unknown_authority(secured: Stack, tmp_path: Path) -> None:
+    login = secured.kafka_as("fetcher")
+    make_identities(tmp_path / "others")
+    for broken, remedy in (
+        (replace(login, password_file="", password="wrong"), "password-file"),
+        (replace(login, ca_file=str(tmp_path / "others" / "ca.crt")), "kafka.ca-file"),
+    ):
+        refused, *rest = doctor(broken)
+        assert (refused["area"], refused["severity"]) == ("brokers", "error")
+        assert remedy in refused["remedy"]
+        assert {one["severity"] for one in rest} == {"skipped"}

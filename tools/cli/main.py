@@ -1,5 +1,6 @@
 """The commands of `pmflow`, each from the module that implements it."""
 
+import logging
 from typing import Any
 
 import typer
@@ -32,6 +33,7 @@ class PlainErrors(TyperGroup):
     """The commands; an error that has another cause than a defect is printed as one line."""
 
     def invoke(self, ctx: Any) -> Any:
+        logging.getLogger().addHandler(logging.NullHandler())  # libraries log what the commands say themselves
         try:
             return super().invoke(ctx)
         except (settings.BadSettings, Hopeless, Unreachable, KafkaFailure) as error:

@@ -14,7 +14,7 @@ from shared.kafka.record import KafkaFailure
 from tools.cli.doctor.findings import Finding, Installation, of_error
 
 REACH_S = 8.0
-ANSWER_S = 5.0
+BROKER_ANSWER_S = 5.0
 PRODUCE, FETCH, API_VERSIONS = 0, 1, 18
 """Keys of requests in Kafka's protocol."""
 ZSTD_PRODUCE = 7
@@ -23,7 +23,7 @@ VERSIONS = ((18, "4.1"), (17, "3.9"), (16, "3.7"), (14, "3.5"), (13, "3.1"), (12
 """Highest version of Fetch -> the first version of Kafka that has it."""
 OLDEST_FETCH = 12
 """Version of Fetch of the oldest Kafka that is worth trying."""
-TESTED = "4.3"
+TESTED_KAFKA = "4.3"
 
 
 def check_brokers(installation: Installation) -> Iterator[Finding]:
@@ -75,13 +75,13 @@ def is_loopback(server: str) -> bool:
 def _version(brokers: Kafka) -> Finding:
     for server in brokers.bootstrap_servers.split(","):
         try:
-            return version_finding(request_versions(brokers, server.strip()))
+            return kafka_version_finding(request_versions(brokers, server.strip()))
         except (OSError, ValueError, struct.error):
             continue
     return Finding("ok", "version of the brokers: unknown, as none told it")
 
 
-def version_finding(highest: Mapping[int, int]) -> Finding:
+def kafka_version_finding(highest: Mapping[int, int]) -> Finding:
     """Returns what the versions of the requests that a broker accepts tell about it.
 
     Args:
@@ -91,15 +91,17 @@ def version_finding(highest: Mapping[int, int]) -> Finding:
     version = next((version for number, version in VERSIONS if fetch >= number), "")
     if highest.get(PRODUCE, 0) < ZSTD_PRODUCE or not version:
         meaning = "brokers refuse the messages, which are compressed with zstd"
-        return Finding("error", "the brokers are older than Kafka 2.1", meaning, f"update Kafka; {TESTED} is tested")
+        return Finding(
+            "error", "the brokers are older than Kafka 2.1", meaning, f"update Kafka; {TESTED_KAFKA} is tested"
+        )
     if fetch < OLDEST_FETCH:
         return Finding(
             "warning",
             f"the brokers are Kafka {version} or a little newer",
             "pmflow is not tested with it",
-            f"update Kafka; {TESTED} is tested",
+            f"update Kafka; {TESTED_KAFKA} is tested",
         )
-    return Finding("ok", f"the brokers are Kafka {version} or newer; {TESTED} is tested")
+    return Finding("ok", f"the brokers are Kafka {version} or newer; {TESTED_KAFKA} is tested")
 
 
 def request_versions(brokers: Kafka, server: str) -> dict[int, int]:
@@ -109,7 +111,7 @@ def request_versions(brokers: Kafka, server: str) -> dict[int, int]:
         OSError, ValueError, struct.error: no answer, or none that can be understood.
     """
     host, _, port = server.rpartition(":")
-    with closing(socket.create_connection((host.strip("[]"), int(port)), ANSWER_S)) as plain:
+    with closing(socket.create_connection((host.strip("[]"), int(port)), BROKER_ANSWER_S)) as plain:
         line = plain
         if brokers.security_protocol.endswith("ssl"):
             line = tls_context(brokers.client()).wrap_socket(plain, server_hostname=host.strip("[]"))

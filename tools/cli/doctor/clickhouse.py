@@ -20,16 +20,16 @@ from tools.cli.doctor.clocks import clock_finding
 from tools.cli.doctor.findings import Finding, Installation
 from tools.cli.doctor.mysql import space_finding
 
-NEEDED_RIGHTS = frozenset(("SELECT", "INSERT", "ALTER", "CREATE TABLE", "CREATE VIEW", "DROP VIEW"))
-OLDEST = (24, 3)
-TESTED = "26.9"
-REMEDIES = {
+CLICKHOUSE_RIGHTS = frozenset(("SELECT", "INSERT", "ALTER", "CREATE TABLE", "CREATE VIEW", "DROP VIEW"))
+OLDEST_CLICKHOUSE = (24, 3)
+TESTED_CLICKHOUSE = "26.9"
+CLICKHOUSE_REMEDIES = {
     "AUTHENTICATION_FAILED": "check user and password in clickhouse.url",
     "UNKNOWN_DATABASE": "CREATE DATABASE, or give the user the right to create it",
     "ACCESS_DENIED": "GRANT the rights in the database to this user",
 }
 """Name of the server's error -> what to do."""
-LONGEST_TEXT = 300
+LONGEST_ERROR = 300
 
 
 def check_clickhouse(installation: Installation) -> Iterator[Finding]:
@@ -46,18 +46,18 @@ def check_clickhouse(installation: Installation) -> Iterator[Finding]:
             yield Finding("ok", f"ClickHouse admits this login at {without_password(settings.url)}")
             yield from _server(client, settings)
     except (ClickHouseError, OSError) as failure:
-        yield refusal(settings, failure)
+        yield clickhouse_refusal(settings, failure)
 
 
-def refusal(settings: Clickhouse, failure: Exception) -> Finding:
+def clickhouse_refusal(settings: Clickhouse, failure: Exception) -> Finding:
     """Returns why the server cannot be used."""
     text = " ".join(str(failure).split())
     if reason := re.search(r"\[Errno -?\d+\] [^\"')]+|[Cc]onnect timeout|certificate verify failed[^\"')]*", text):
         text = reason[0]
-    name = next((name for name in REMEDIES if name in text), "")
-    remedy = REMEDIES.get(name, "check clickhouse.url, and that the server runs")
+    name = next((name for name in CLICKHOUSE_REMEDIES if name in text), "")
+    remedy = CLICKHOUSE_REMEDIES.get(name, "check clickhouse.url, and that the server runs")
     meaning = "counters wait in Kafka; files wait too, if complete-on names clickhouse"
-    return Finding("error", f"ClickHouse {without_password(settings.url)}: {text[:LONGEST_TEXT]}", meaning, remedy)
+    return Finding("error", f"ClickHouse {without_password(settings.url)}: {text[:LONGEST_ERROR]}", meaning, remedy)
 
 
 def _server(client: Any, settings: Clickhouse) -> Iterator[Finding]:
@@ -65,7 +65,7 @@ def _server(client: Any, settings: Clickhouse) -> Iterator[Finding]:
     ((server_s, version, zone),) = client.query(
         "SELECT toUnixTimestamp64Milli(now64(3)), version(), timezone()"
     ).result_rows
-    yield version_finding(str(version))
+    yield clickhouse_version_finding(str(version))
     yield clock_finding("ClickHouse", float(server_s) / 1000, asked_s)
     yield Finding("ok", f"time zone of the server: {zone}; columns of times name UTC themselves")
     for name, free, total in client.query("SELECT name, free_space, total_space FROM system.disks").result_rows:
@@ -74,11 +74,11 @@ def _server(client: Any, settings: Clickhouse) -> Iterator[Finding]:
     yield database_finding(settings, client)
 
 
-def version_finding(version: str) -> Finding:
+def clickhouse_version_finding(version: str) -> Finding:
     """Returns whether pmflow works with a version."""
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
-    text = f"the server is ClickHouse {version}; {TESTED} is tested"
-    if numbers < OLDEST:
+    text = f"the server is ClickHouse {version}; {TESTED_CLICKHOUSE} is tested"
+    if numbers < OLDEST_CLICKHOUSE:
         return Finding("warning", text, "statements may be refused", "update ClickHouse")
     return Finding("ok", text)
 
@@ -86,8 +86,8 @@ def version_finding(version: str) -> Finding:
 def database_finding(settings: Clickhouse, client: Any) -> Finding:
     """Returns whether the user may do in the database what the bridge does."""
     database = address(settings.url)[1]
-    granted = granted_rights([str(grant) for (grant,) in client.query("SHOW GRANTS").result_rows], database)
-    missing = sorted(NEEDED_RIGHTS - granted)
+    granted = clickhouse_granted([str(grant) for (grant,) in client.query("SHOW GRANTS").result_rows], database)
+    missing = sorted(CLICKHOUSE_RIGHTS - granted)
     if missing:
         remedy = f"GRANT {', '.join(missing)} ON {database}.* TO the user of clickhouse.url"
         return Finding(
@@ -108,10 +108,10 @@ def database_finding(settings: Clickhouse, client: Any) -> Finding:
     return Finding("ok", f"database {database!r} exists, and the user has the rights in it")
 
 
-def granted_rights(grants: Iterable[str], database: str) -> set[str]:
+def clickhouse_granted(grants: Iterable[str], database: str) -> set[str]:
     """Returns the rights in a database that SHOW GRANTS lists; a group such as CREATE or ALL as its members.
 
-    >>> sorted(granted_rights(["GRANT SELECT, CREATE ON pm.* TO x"], "pm"))
+    >>> sorted(clickhouse_granted(["GRANT SELECT, CREATE ON pm.* TO x"], "pm"))
     ['CREATE DATABASE', 'CREATE TABLE', 'CREATE VIEW', 'SELECT']
     """
     found: set[str] = set()
@@ -121,7 +121,7 @@ def granted_rights(grants: Iterable[str], database: str) -> set[str]:
             continue
         for right in re.sub(r"\([^)]*\)", "", match[1]).split(","):
             found.add(right.strip())
-    every = {*NEEDED_RIGHTS, "CREATE DATABASE"}
+    every = {*CLICKHOUSE_RIGHTS, "CREATE DATABASE"}
     groups = {name: {one for one in every if one.startswith(f"{name} ")} for name in ("CREATE", "DROP")}
     for name in ("ALL", "ALL PRIVILEGES", "CURRENT GRANTS"):
         groups[name] = every

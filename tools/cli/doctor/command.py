@@ -15,7 +15,7 @@ from shared.settings import SERVICES, BadSettings, load
 from tools.cli.doctor.access import check_access
 from tools.cli.doctor.brokers import check_brokers
 from tools.cli.doctor.clickhouse import check_clickhouse
-from tools.cli.doctor.configuration import REFUSED, check_settings
+from tools.cli.doctor.configuration import NOT_STARTED, check_settings
 from tools.cli.doctor.elements import check_elements
 from tools.cli.doctor.findings import Area, Finding, Installation, examine
 from tools.cli.doctor.groups import check_groups
@@ -92,7 +92,7 @@ def _chosen(only: str) -> Sequence[Area]:
 
 def _without_settings(areas: Sequence[Area], reason: str) -> Iterator[tuple[str, Sequence[Finding]]]:
     remedy = "correct the configuration that PMFLOW_CONFIG and PMFLOW_... name"
-    yield "settings", [Finding("error", reason, REFUSED, remedy)]
+    yield "settings", [Finding("error", reason, NOT_STARTED, remedy)]
     skipped = Finding("skipped", "not checked, as it needs settings, which must be mended first")
     yield from ((area.name, [skipped]) for area in areas if area.name != "settings")
 

@@ -13,7 +13,7 @@ from shared.settings import BadSettings, Settings, System
 from tools.cli.dev.docs import OWN_SECTIONS
 from tools.cli.doctor.findings import Finding, Installation, of_error
 
-REFUSED = "services that use it do not start; running ones keep the previous configuration"
+NOT_STARTED = "services that use it do not start; running ones keep the previous configuration"
 
 
 def check_settings(installation: Installation) -> Iterator[Finding]:
@@ -37,7 +37,7 @@ def _refusals(read: Callable[[], object]) -> Iterator[Finding]:
     try:
         read()
     except BadSettings as error:
-        yield of_error(error, REFUSED)
+        yield of_error(error, NOT_STARTED)
 
 
 def _of_system(settings: Settings, system: System) -> Iterator[Finding]:
@@ -47,7 +47,7 @@ def _of_system(settings: Settings, system: System) -> Iterator[Finding]:
         known = read_preprocessing(system).dictionary
         elements = len(elements_to_scan(system))
     except BadSettings as error:
-        yield of_error(error, REFUSED)
+        yield of_error(error, NOT_STARTED)
         return
     if not elements:
         remedy = f"list its elements in the file of {system.name}.inventory, or widen {system.name}.rollout"

@@ -13,11 +13,11 @@ from shared.remote.service_manager import FtpServiceManager
 from shared.settings import BadSettings, Settings, System
 from tools.cli.doctor.findings import Finding, Installation
 
-LONGEST_WAIT_S = 8.0
+PATIENCE_S = 8.0
 """Longest wait for an element, whatever `elements.timeout-s` says: the doctor does not wait like a service."""
 AHEAD_S = 60
 """A file that seems to be written in the future by more than this comes from a wrong clock or time zone."""
-REMEDIES = (
+ELEMENT_REMEDIES = (
     ("host key", "compare the fingerprint, then: ssh-keyscan -p {port} {host} >> the file of elements.known-hosts"),
     ("known-hosts", "set elements.known-hosts to a file with the keys of the elements: ssh-keyscan -p {port} {host}"),
     ("uthentication", "check username, password-file or key-file of the element in the inventory"),
@@ -80,10 +80,10 @@ def try_elements(
     """Logs in to each element and lists it twice, as a scan would."""
     limits = replace(
         settings.elements,
-        timeout_s=min(settings.elements.timeout_s, LONGEST_WAIT_S),
-        wait_s=min(settings.elements.wait_s, LONGEST_WAIT_S),
+        timeout_s=min(settings.elements.timeout_s, PATIENCE_S),
+        wait_s=min(settings.elements.wait_s, PATIENCE_S),
     )
-    manager = FtpServiceManager(limits, at_most_s=LONGEST_WAIT_S + own.settle_s)
+    manager = FtpServiceManager(limits, at_most_s=PATIENCE_S + own.settle_s)
 
     def trial(endpoint: Endpoint) -> ElementTrial:
         try:
@@ -108,7 +108,7 @@ def trial_findings(system: str, trial: ElementTrial, now_s: float) -> Iterator[F
     at = trial.endpoint
     whose = f"{system}, {at.name} ({at.host}:{at.port})"
     if trial.trouble:
-        remedy = next(remedy for part, remedy in REMEDIES if part in trial.trouble)
+        remedy = next(remedy for part, remedy in ELEMENT_REMEDIES if part in trial.trouble)
         yield Finding(
             "error",
             f"{whose}: {trial.trouble}",

@@ -9,7 +9,7 @@ from shared.errors import Unreachable
 from shared.settings import Schedule
 from tools.cli.doctor.findings import Finding, Installation
 
-ANSWER_S = 8.0
+ZOOKEEPER_ANSWER_S = 8.0
 MISSED_SCANS = 3
 """Intervals of the schedule without a scan after which something is wrong."""
 
@@ -19,7 +19,7 @@ def check_leadership(installation: Installation) -> Iterator[Finding]:
     settings = installation.settings
     servers = zookeeper_of(settings).connection_string
     try:
-        states = reported_states(servers, ANSWER_S)
+        states = reported_states(servers, ZOOKEEPER_ANSWER_S)
     except Unreachable as failure:
         meaning = "no scanner can lead a system, so nothing is collected"
         remedy = "check zookeeper.connection-string, and that the servers run and admit this login"

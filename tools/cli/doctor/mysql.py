@@ -14,17 +14,17 @@ from tools.cli.doctor.brokers import is_loopback
 from tools.cli.doctor.clocks import clock_finding
 from tools.cli.doctor.findings import Finding, Installation
 
-ANSWER_S = 10.0
-NEEDED_RIGHTS = frozenset(("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP"))
+MYSQL_ANSWER_S = 10.0
+MYSQL_RIGHTS = frozenset(("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP"))
 """Rights in the database: the writer creates tables, columns and partitions, drops partitions, and upserts rows."""
 VIEW_RIGHT = "CREATE VIEW"
 """Right without which all rows are stored, and only the views of groups with several tables are missing."""
-OLDEST = {"MySQL": (8, 0), "MariaDB": (10, 6)}
-TESTED = {"MySQL": "8.0", "MariaDB": "10.11"}
+OLDEST_MYSQL = {"MySQL": (8, 0), "MariaDB": (10, 6)}
+TESTED_MYSQL = {"MySQL": "8.0", "MariaDB": "10.11"}
 SAFE_PACKET_BYTES = 16 << 20
 """A row of a group with thousands of counters, some of them long texts, is one statement."""
 LEAST_FREE_SHARE = 0.1
-REMEDIES = {
+MYSQL_REMEDIES = {
     1044: "GRANT the rights in the database to this user, or name another one in mysql.database",
     1045: "check mysql.user and mysql.password or password-file; the server must admit the user from this host",
     1049: "CREATE DATABASE {database} CHARACTER SET utf8mb4, or give the user the right to create it",
@@ -44,9 +44,9 @@ def check_mysql(installation: Installation) -> Iterator[Finding]:
     settings = mysql_of(installation.settings)
     server = f"MySQL {settings.host}:{settings.port}"
     try:
-        connection = connect(settings, None, ANSWER_S)
+        connection = connect(settings, None, MYSQL_ANSWER_S)
     except (pymysql.Error, OSError) as failure:
-        yield refusal(settings, failure)
+        yield mysql_refusal(settings, failure)
         return
     with connection, connection.cursor() as cursor:
         asked_s = time()
@@ -66,19 +66,21 @@ def check_mysql(installation: Installation) -> Iterator[Finding]:
     yield _space(settings, str(variables["datadir"]))
 
 
-def refusal(settings: Mysql, failure: Exception) -> Finding:
+def mysql_refusal(settings: Mysql, failure: Exception) -> Finding:
     """Returns why the server cannot be used."""
-    code = failure.args[0] if isinstance(failure, pymysql.Error) and failure.args else 0
-    text = failure.args[-1] if failure.args else repr(failure)
-    remedy = REMEDIES.get(code, "check the section mysql, and that the server runs").format(database=settings.database)
+    is_of_server = isinstance(failure, pymysql.Error) and failure.args
+    code, text = (failure.args[0], failure.args[-1]) if is_of_server else (0, str(failure))
+    remedy = MYSQL_REMEDIES.get(code, "check the section mysql, and that the server runs").format(
+        database=settings.database
+    )
     meaning = "counters wait in Kafka, and files stay parsed"
     return Finding("error", f"MySQL {settings.host}:{settings.port}, user {settings.user!r}: {text}", meaning, remedy)
 
 
 def database_findings(settings: Mysql, grants: Iterable[str], *, exists: bool) -> Iterator[Finding]:
     """Yields whether the user may do in the database what the writer does."""
-    granted, has_roles = granted_rights(grants, settings.database)
-    missing = sorted(NEEDED_RIGHTS - granted)
+    granted, has_roles = mysql_granted(grants, settings.database)
+    missing = sorted(MYSQL_RIGHTS - granted)
     if not exists and "CREATE" not in granted:
         text = f"database {settings.database!r} does not exist, or user {settings.user!r} may not see it"
         remedy = f"CREATE DATABASE {settings.database} CHARACTER SET utf8mb4, and grant the rights in it"
@@ -99,10 +101,10 @@ def database_findings(settings: Mysql, grants: Iterable[str], *, exists: bool) -
         yield Finding("ok", f"database {settings.database!r} {state}, and the user has the rights in it")
 
 
-def granted_rights(grants: Iterable[str], database: str) -> tuple[set[str], bool]:
+def mysql_granted(grants: Iterable[str], database: str) -> tuple[set[str], bool]:
     """Returns the rights in a database that SHOW GRANTS lists, and whether the user also has roles.
 
-    >>> sorted(granted_rights(["GRANT SELECT, INSERT ON `pm%`.* TO `x`@`%`"], "pmflow")[0])
+    >>> sorted(mysql_granted(["GRANT SELECT, INSERT ON `pm%`.* TO `x`@`%`"], "pmflow")[0])
     ['INSERT', 'SELECT']
     """
     found: set[str] = set()
@@ -113,7 +115,7 @@ def granted_rights(grants: Iterable[str], database: str) -> tuple[set[str], bool
             has_roles = has_roles or " ON " not in grant
         elif match[2] == "*" or _matches(match[2].strip("`"), database):
             found |= {right.strip() for right in match[1].split(",")}
-    return ({*found, *NEEDED_RIGHTS, VIEW_RIGHT} if "ALL PRIVILEGES" in found else found), has_roles
+    return ({*found, *MYSQL_RIGHTS, VIEW_RIGHT} if "ALL PRIVILEGES" in found else found), has_roles
 
 
 def _matches(pattern: str, database: str) -> bool:
@@ -146,8 +148,8 @@ def variable_findings(variables: Mapping[str, Any], settings: Mysql) -> Iterator
 def _version(version: str) -> Finding:
     kind = "MariaDB" if "mariadb" in version.lower() else "MySQL"
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
-    text = f"the server is {kind} {version}; {kind} {TESTED[kind]} is tested"
-    if numbers < OLDEST[kind]:
+    text = f"the server is {kind} {version}; {kind} {TESTED_MYSQL[kind]} is tested"
+    if numbers < OLDEST_MYSQL[kind]:
         return Finding("error", text, "statements of the writer are refused", f"update {kind}")
     return Finding("ok", text)
 
