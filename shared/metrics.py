@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, MetricsHandler, ProcessCollector
 from prometheus_client.registry import Collector
 
-from shared.health import not_ready, stale
+from shared.health import OBSTACLES, not_ready, stale
 from shared.settings import BadSettings, Settings
 
 M = TypeVar("M", Counter, Gauge, Histogram)
@@ -76,7 +76,7 @@ class _Handler(MetricsHandler):
             case "/healthz":
                 self._respond(stale(self.health_file, time.time()))
             case "/readyz":
-                self._respond(not_ready(self.health_file, time.time(), self.began_s))
+                self._respond(OBSTACLES.text or not_ready(self.health_file, time.time(), self.began_s))
             case _:
                 self.send_error(HTTPStatus.NOT_FOUND, "not found; available: /metrics, /healthz, /readyz")
 

@@ -83,7 +83,7 @@ def main() -> None:
     own, database = settings.section("ch_bridge", ChBridgeSettings), clickhouse_of(settings)
     brokers = settings.kafka
     log.setup("ch_bridge", settings.log)
-    require_access(settings.kafka, "ch_bridge", (system.name for system in settings.systems))
+    require_access(settings, "ch_bridge")
     serve_metrics("ch_bridge", settings)
     stop = stop_on_signals()
     watch = Watch(settings)

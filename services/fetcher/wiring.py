@@ -187,7 +187,7 @@ def main() -> None:
     settings = load()
     own = settings.section("fetcher", FetcherSettings)
     log.setup("fetcher", settings.log)
-    require_access(settings.kafka, "fetcher", (system.name for system in settings.systems))
+    require_access(settings, "fetcher")
     stop = stop_on_signals()
     check_preprocessing(settings)
     watch = Watch(settings, check_preprocessing)

@@ -15,7 +15,7 @@ def main() -> None:
     settings = load()
     own = settings.section("scanner", ScannerSettings)
     log.setup("scanner", settings.log)
-    require_access(settings.kafka, "scanner", (system.name for system in settings.systems))
+    require_access(settings, "scanner")
     stop = stop_on_signals()
     with exit_on_error("scan"):
         manager = SystemManager(settings, own)

@@ -16,6 +16,7 @@ from kazoo.exceptions import KazooException, LockTimeout, NoNodeError
 
 from services.scanner.state import SystemState
 from shared.errors import Unreachable
+from shared.health import OBSTACLES
 
 log = logging.getLogger(__name__)
 LOCKS_PATH = "/pmflow/leader"
@@ -41,7 +42,14 @@ class Leadership:
     def __init__(self, hosts: str, name: str) -> None:
         self.name = name
         self.client = KazooClient(hosts, timeout=10.0)
+        self.hosts = hosts
+        self._report_connection(self.client.state)
+        self.client.add_listener(self._report_connection)
         self.client.start_async().wait(CONNECT_S)  # it continues to connect in the background
+
+    def _report_connection(self, state: str) -> None:
+        silent = f"ZooKeeper {self.hosts} does not answer; check zookeeper.connection-string, or run `pmflow doctor`"
+        OBSTACLES.report("zookeeper", "" if state == KazooState.CONNECTED else silent)
 
     def hold(
         self, system: str, work: Callable[[Term], None], stop: Event, on_standby: Callable[[], None] = lambda: None

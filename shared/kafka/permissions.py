@@ -3,6 +3,10 @@
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from time import sleep
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin._acl import AclBinding, AclPermissionType
@@ -12,29 +16,44 @@ from shared.configuration.kafka import Kafka
 from shared.configuration.resolve import BadSettings
 from shared.crash import EXIT_CRASHED
 from shared.errors import Unreachable
+from shared.health import OBSTACLES, process_ends
 from shared.kafka.admin import admin_client
 from shared.kafka.cluster import acl_operation, groups_as_seen, topics_as_seen
-from shared.kafka.reach import reach
+from shared.kafka.reach import reach, watch_brokers
 from shared.kafka.record import KafkaFailure
+from shared.metrics import serve_metrics
 from shared.rights import Operation, Right, rights
+from shared.settings import Settings
 from shared.topics import provisioned
 
 log = logging.getLogger(__name__)
+REFUSAL_SHOWN_S = 20.0
+"""Time for which /readyz tells why the process exits: longer than the interval of most probes."""
 
 
-def require_access(brokers: Kafka, service: str, systems: Iterable[str]) -> None:
-    """Ends the process if Kafka refuses its login or a right that it needs.
+def require_access(settings: Settings, service: str) -> None:
+    """Ends the process if Kafka refuses its login or a right that it needs; from then on, watches the brokers.
 
-    Brokers that do not answer are only warned of: they may start later, and all clients go on trying.
+    The reason of a refusal stays in the health file, and for a while at /readyz. Brokers that do not answer are only
+    reported: they may start later, and all clients go on trying.
     """
+    brokers, report = settings.kafka, partial(OBSTACLES.report, "kafka")
+    OBSTACLES.file = Path(settings.health.file) if settings.health.file else None
     try:
         reach(brokers)
-        _require(lacking(brokers, service, systems), brokers)
+        _require(lacking(brokers, service, (system.name for system in settings.systems)), brokers)
     except Unreachable as error:
         log.warning("no broker answers yet", extra={"reason": str(error)})
+        report(str(error))
     except (KafkaFailure, BadSettings) as error:
         log.error("process exits, as Kafka refused it", extra={"reason": str(error)})  # noqa: TRY400 - the reason suffices
+        report(str(error))
+        process_ends(str(error))
+        if settings.metrics.port:
+            serve_metrics(service, settings)
+            sleep(REFUSAL_SHOWN_S)
         sys.exit(EXIT_CRASHED)
+    Thread(target=watch_brokers, args=(brokers, report), name="watch-brokers", daemon=True).start()
 
 
 def _require(refused: Sequence[str], brokers: Kafka) -> None:

@@ -53,7 +53,7 @@ CASES = {
     "no folder, simulate --dir /proc/nowhere": "/proc/nowhere",
     f"no folder, backfill --system {SYSTEM} --files @/nowhere": "/nowhere: No such file or directory",
 }
-"""What is broken and the command -> a part of the line."""
+"""Fault and command -> a part of the line."""
 
 
 def configurations(stack: Stack, folder: Path) -> dict[str, str]:

@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import pytest
 from typer.testing import CliRunner
@@ -14,6 +17,7 @@ from typer.testing import CliRunner
 from shared import topics
 from shared.configuration.kafka import Kafka
 from shared.errors import Unreachable
+from shared.health import stale
 from shared.kafka import admin
 from shared.kafka.cluster import acl_operation, topics_as_seen
 from shared.kafka.consume import Consumer
@@ -26,7 +30,7 @@ from shared.settings import SERVICES, BadSettings
 from tools.cli.main import app
 from tools.devstack import stack as devstack
 from tools.devstack.security import make_identities
-from tools.devstack.stack import Stack, login_environment
+from tools.devstack.stack import Stack, free_ports, login_environment
 
 PRINCIPALS = (*SERVICES, KAFKA_OPERATOR)
 
@@ -200,3 +204,39 @@ def test_the_doctor_tells_a_wrong_password_from_an_unknown_authority(secured: St
         assert (refused["area"], refused["severity"]) == ("brokers", "error")
         assert remedy in refused["remedy"]
         assert {one["severity"] for one in rest} == {"skipped"}
+
+
+def test_a_fetcher_with_a_wrong_password_says_why_at_readyz_and_has_no_fresh_health_file(
+    secured: Stack, tmp_path: Path
+) -> None:
+    health_file = tmp_path / "health"
+    health_file.touch()  # the process before this one was healthy a moment ago
+    port = free_ports({"metrics": 0})["metrics"]
+    login = replace(secured.kafka_as("fetcher"), password_file="", password="wrong")
+    env = {**os.environ, **login_environment(login), "PMFLOW_CONFIG": "", "PMFLOW_METRICS__PORT": str(port)}
+    env["PMFLOW_HEALTH__FILE"] = str(health_file)
+    process = subprocess.Popen([sys.executable, "-m", "services.fetcher"], env=env, stderr=subprocess.DEVNULL)
+    try:
+        said = refused_at_readyz(port)
+        assert "refused the login of user 'fetcher'" in said
+        assert "password-file" in said
+        assert said.strip() in stale(health_file, time.time())
+        assert process.wait(60) == 70
+    finally:
+        process.kill()
+        process.wait(20)
+    assert "it reported: Kafka" in stale(health_file, time.time())
+
+
+def refused_at_readyz(port: int) -> str:
+    """Waits for half a minute at most until /readyz tells why the service is not ready."""
+    until_s = time.monotonic() + 30
+    while time.monotonic() < until_s:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
+                pass
+        except HTTPError as answer:
+            return answer.read().decode()
+        except URLError:
+            continue
+    raise AssertionError("/readyz did not answer within 30 s")

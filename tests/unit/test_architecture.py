@@ -31,7 +31,7 @@ FETCHER_ORDER = (
     "intake", "download", "reports", "worker", "wiring", "__main__", "operate",
 )  # fmt: skip
 """The fetcher's modules and folders: each imports only those before it."""
-AT_MOST_LINES = {"shared": 2250, "configuration": 780, "kafka": 1350, "remote": 3350, "sinks": 1800}
+AT_MOST_LINES = {"shared": 2250, "configuration": 780, "kafka": 1400, "remote": 3350, "sinks": 1800}
 """Lines of code that services share, by folder; a limit for each keeps `shared/` from growing."""
 
 

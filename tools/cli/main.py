@@ -52,7 +52,7 @@ app = typer.Typer(cls=PlainErrors, no_args_is_help=True, add_completion=False, p
 
 
 @app.callback()
-def options(
+def global_options(
     *, debug: Annotated[bool, typer.Option("--debug", help="show logs, and the traceback of an error")] = False
 ) -> None:
     """Operate pmflow: find out what is wrong, see what it does, and repair what needs a person."""
