@@ -122,7 +122,7 @@ def _metrics() -> Iterator[str]:
     yield ""
     yield "Generated from the `metrics.py` of the services and of `shared` by `pmflow docs`. Each service serves"
     yield "`/metrics`, `/healthz` (whether it makes progress) and `/readyz` (whether it has made progress since its"
-    yield "start) at `metrics: {port}`. The alert rules are in"
+    yield "start and waits for no server; if not, why) at `metrics: {port}`. The alert rules are in"
     yield "[deploy/prometheus/alerts.yaml](../deploy/prometheus/alerts.yaml), the dashboards in"
     yield "[deploy/grafana](../deploy/grafana)."
     yield ""
