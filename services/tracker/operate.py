@@ -1,6 +1,6 @@
 """The part of the tracker that operators' tools use. They import nothing else of it."""
 
-from services.tracker.credentials import faust_credentials
+from services.tracker.honoured import require_honoured
 from services.tracker.settings import TrackerSettings
 
-__all__ = ["TrackerSettings", "faust_credentials"]
+__all__ = ["TrackerSettings", "require_honoured"]

@@ -8,7 +8,8 @@ from time import time
 
 from services.fetcher.operate import read_preprocessing
 from services.scanner.operate import ScannerSettings, check_configuration, elements_to_scan, next_run_s
-from services.tracker.operate import faust_credentials
+from services.tracker.operate import require_honoured
+from shared.configuration.kafka import Kafka, tls_context
 from shared.settings import BadSettings, Settings, System
 from tools.cli.dev.docs import OWN_SECTIONS
 from tools.cli.doctor.findings import Finding, Installation, of_error
@@ -23,14 +24,21 @@ def check_settings(installation: Installation) -> Iterator[Finding]:
         named = os.environ.get("PMFLOW_CONFIG", "")
         text = f"no system is configured in {named}" if named else "PMFLOW_CONFIG names no file, so defaults apply"
         remedy = "export PMFLOW_CONFIG=pmflow.yaml, with a section for each system"
-        yield Finding("error", text, "nothing is collected", remedy)
+        yield Finding("warning", text, "nothing is collected", remedy)
     for name, cls in OWN_SECTIONS.items():
         yield from _refusals(lambda name=name, cls=cls: settings.section(name, cls))  # type: ignore[misc]
-    yield from _refusals(lambda: faust_credentials(settings.kafka.client()))
+    yield from _refusals(lambda: _check_kafka(settings.kafka))
     for system in settings.systems:
         if installation.system in {"", system.name}:
             yield from _of_system(settings, system)
     yield from contradictions(settings)
+
+
+def _check_kafka(brokers: Kafka) -> None:
+    properties = brokers.client()
+    require_honoured(properties)
+    if brokers.security_protocol.endswith("ssl"):
+        tls_context(properties)
 
 
 def _refusals(read: Callable[[], object]) -> Iterator[Finding]:
