@@ -25,9 +25,7 @@ def test_a_check_of_the_configuration_refuses_whatever_any_service_refuses(
     tmp_path: Path, text: str, says: str
 ) -> None:
     (tmp_path / "pmflow.yaml").write_text(text)
-    ran = CliRunner().invoke(
-        app, ["doctor", "--only", "settings"], env={"PMFLOW_CONFIG": str(tmp_path / "pmflow.yaml")}
-    )
+    code, findings = checked(tmp_path)
     assert code == 1
     assert says in [f"{one['found']}; {one['remedy']}".rstrip("; ") for one in findings]
 
