@@ -103,14 +103,14 @@ def _with_obstacle(trouble: str, file: Path) -> str:
     return f"{trouble}; it reported: {reason}" if reason else trouble
 
 
-def not_ready(file: Path, now_s: float, began_s: float) -> str:
-    """Returns why a service started at `began_s` is not ready, or an empty string.
+def not_started(file: Path, now_s: float, began_s: float) -> str:
+    """Returns why a service that began at `began_s` has not started yet, or an empty string.
 
-    A health file older than the start was written by the previous process.
+    A health file older than that was written by the previous process.
     """
     trouble = stale(file, now_s)
     if trouble or file.stat().st_mtime >= began_s:
-        return trouble or obstacle(file)
+        return trouble
     return _with_obstacle(f"{file}: no progress since the start", file)
 
 

@@ -23,6 +23,8 @@ def failure_text(error: Exception) -> str:
     """Returns one line about a failure."""
     if isinstance(error, PLANNED_FAILURES):
         text = str(error)
+        if isinstance(error, Unreachable) and "; " not in text:
+            text += "; run pmflow doctor to find out what is wrong"
     elif server := SERVERS.get(type(error).__module__.partition(".")[0]):
         name, remedy = server
         text = f"{name}: {_reason(error)}; {remedy}, or run pmflow doctor"
