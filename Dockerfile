@@ -1,12 +1,16 @@
 # The image of one service, a folder of services/: docker build --build-arg SERVICE=fetcher -t pmflow-fetcher:0.2.0 .
-FROM python:3.11-slim AS libraries
-RUN pip install --no-cache-dir uv==0.13.9
+# For a release, name it by digest: --build-arg PYTHON_IMAGE=python:3.11-slim@sha256:... (docs/operations.md)
+ARG PYTHON_IMAGE=python:3.11-slim
+
+FROM ${PYTHON_IMAGE} AS libraries
 WORKDIR /build
+COPY tools/setup/uv.lock ./
+RUN pip install --no-cache-dir --require-hashes -r uv.lock
 ARG SERVICE
 COPY requirements.lock services/$SERVICE/pyproject.toml ./
 RUN uv venv /venv && uv pip install --python /venv --no-cache --require-hashes -c requirements.lock -r pyproject.toml
 
-FROM python:3.11-slim
+FROM ${PYTHON_IMAGE}
 ARG SERVICE
 COPY --from=libraries /venv /venv
 WORKDIR /app

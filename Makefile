@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 # Test files run side by side, each worker with servers of its own; most of their time is waiting.
 TEST_WORKERS ?= 3
-.PHONY: setup demo down test fuzz lock
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+.PHONY: setup demo down test fuzz lock audit
 
 setup: $(VENV)/.ready  ## create .venv with everything
 
@@ -37,9 +38,13 @@ fuzz: setup  ## fuzz the parser for ten minutes; findings are written to .pmflow
 	mkdir -p .pmflow/fuzz
 	$(VENV)/bin/python -m tests.fuzz -max_total_time=600 -artifact_prefix=.pmflow/fuzz/ .pmflow/fuzz
 
-lock:  ## update requirements.lock after a change of dependencies; requires uv
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-	  pyproject.toml --group pyproject.toml:dev services/*/pyproject.toml -o requirements.lock
+lock:  ## update the lock files after a change of dependencies; requires uv
+	$(COMPILE) pyproject.toml --group pyproject.toml:dev services/*/pyproject.toml tools/pyproject.toml -o requirements.lock
+	$(COMPILE) tools/setup/uv.in -o tools/setup/uv.lock
+	$(COMPILE) tools/setup/audit.in -o tools/setup/audit.lock
+
+audit:  ## ask OSV for known vulnerabilities of the locked packages; requires the internet
+	@sh tools/setup/audit.sh $(PYTHON)
 
 .PHONY: check help
 help:  ## list the targets

@@ -1,70 +1,57 @@
 """Measures the whole flow on real servers: python -m bench.flow --load small|small-local|large|burst
 
-Elements get a first burst of files before fresh services start (cold), then a second one (warm). The rate is files per
-second from the first announcement to the last status `done`; both sinks must have stored a file before it is done. CPU
-is that of each process with its children, during the burst. The last line is JSON: `files_s` and `values_s` of the warm
-burst, the same with the prefix `cold_`, and more. The simulator's CPU does not include the writing of files.
+Elements get a first burst of files before fresh services start (cold), then a second one (warm). The files are made
+before a burst is measured; in a warm one they appear together two seconds before a scan. The rate is files per second
+from the first announcement to the last status `done`; both sinks must have stored a file before it is done. CPU is that
+of each process with its children, from the appearance of the files until all are done and the scans of the load (three
+for `burst`) have ended. The last line is JSON: `files_s` and `values_s` of the warm burst, the same with the prefix
+`cold_`, and more.
 
-Loads of up to MOST_COMPARED values are verified value by value in both databases. For larger ones only the number of
-values that the parser counted is checked, not what the databases hold; `verified` in the JSON is then null.
+Loads of up to MOST_COMPARED values are verified value by value in both databases. For larger ones, the rows of each
+element and group are counted, and the values of each counter are counted and added up, again in both.
 """
 
 import argparse
 import json
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep, time
 from urllib.request import urlopen
 
-import yaml
-
+from bench.flow_files import (
+    GP_S,
+    LOADS,
+    SYSTEMS,
+    Load,
+    period_ends,
+    publish,
+    seconds_until,
+    stage,
+    write_local_inventory,
+)
+from bench.flow_sums import Sums, differences, in_clickhouse, in_mysql
+from bench.flow_watch import CannotSucceed, FileKey, Ledger, Progress, log_tails
 from bench.process_tree import cpu_s, peak_mb
 from shared import topics
 from shared.kafka import admin
-from shared.kafka.consume import Consumer, follow_all
-from shared.ledger import decode_status
-from shared.messages import BadMessage, FileStatus
+from shared.kafka.consume import follow_all
+from shared.messages import FileStatus
 from shared.settings import SERVICES, Settings
-from shared.topics import FILES_STATUS
 from tools.cli.dev.demo import wait_for_inventory
 from tools.cli.dev.pipeline import Pipeline
 from tools.cli.operate import verify
 from tools.devstack import stack as devstack
 from tools.simulator.elements import SimulatedElements
-from tools.simulator.generate import Shape
-from tools.simulator.truth import Written
 
-MOST_COMPARED = 5_000_000
-LONGEST_S = 900.0
-SYSTEMS = ("4ga", "5ga")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """The files of one burst."""
-
-    elements: int
-    files: int
-    """Files of each element in a burst."""
-    cells: int = 3
-    groups: int = 3
-    counters: int = 20
-    protocol: str = "sftp"
-    scan: str = "*/10 * * * * *"
-    """Cron of the scans."""
-
-
-LOADS = {
-    "small": Load(elements=1000, files=4),
-    "small-local": Load(elements=1000, files=4, protocol="local"),
-    "large": Load(elements=40, files=14, cells=35, groups=7, counters=200),
-    "burst": Load(elements=1000, files=1, scan="*/20 * * * * *"),
-}
+MOST_COMPARED = 3_000_000
+BEFORE_SCAN_S = 2.0
+"""Files of a warm burst appear this long before a scan."""
+FIRST_END_S = 1_780_000_200
+"""End of the first period: a multiple of GP_S."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +63,8 @@ class Burst:
     took_s: float
     cpu_s: Mapping[str, float]
     """Process -> CPU seconds during the burst."""
+    counted_s: float
+    """Time during which CPU was counted."""
     latencies_s: Sequence[float]
     """Time of each file from written to stored."""
     connections: float
@@ -89,21 +78,15 @@ class Burst:
     def values_s(self) -> float:
         return self.values / self.took_s
 
+    @property
+    def product_s(self) -> float:
+        """CPU seconds of the services."""
+        return product_of(self.cpu_s)
 
-class Ledger:
-    """Follows the ledger and keeps the newest status of each file."""
 
-    def __init__(self, reader: Consumer) -> None:
-        self.reader = reader
-        self.files: dict[str, FileStatus] = {}
-
-    def read(self) -> None:
-        """Takes what has arrived, or waits half a second for it."""
-        for record in self.reader.poll(5000, 0.5):
-            with suppress(BadMessage):
-                status = decode_status(record.value) if record.value else None
-                if isinstance(status, FileStatus):
-                    self.files[status.file_id] = status
+def product_of(spent_s: Mapping[str, float]) -> float:
+    """Returns what the services spent of the CPU seconds by process."""
+    return sum(spent_s.get(service, 0.0) for service in SERVICES)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -115,16 +98,22 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))] if values else 0.0
 
 
-def burst_of(statuses: Sequence[FileStatus], written: Mapping[tuple[str, str], float]) -> tuple[float, list[float]]:
-    """Returns how long the files took, and the time of each from written to stored.
+def times_of(
+    statuses: Mapping[FileKey, FileStatus], written_s: Mapping[FileKey, float]
+) -> tuple[float, Sequence[float]]:
+    """Returns how long a burst took from the first announcement, and the time of each file from written to stored."""
+    found_s = min(status.found_s for status in statuses.values())
+    took_s = max(status.at_s for status in statuses.values()) - found_s
+    return took_s, [status.stored_s - written_s[key] for key, status in statuses.items() if status.stored_s]
 
-    Args:
-        statuses: the last status of each file.
-        written: endpoint and file name -> time at which it was written.
+
+def spent_between(before_s: Mapping[str, float], now_s: Mapping[str, float]) -> dict[str, float]:
+    """Returns the CPU seconds between two readings; a process that was not there had spent none.
+
+    >>> spent_between({"a": 1.0}, {"a": 3.5, "b": 2.0})
+    {'a': 2.5, 'b': 2.0}
     """
-    took_s = max(s.at_s for s in statuses) - min(s.found_s for s in statuses)
-    names = ((s, (s.endpoint, s.path.rpartition("/")[2])) for s in statuses)
-    return took_s, [s.stored_s - written[name] for s, name in names if s.stored_s and name in written]
+    return {name: spent_s - before_s.get(name, 0.0) for name, spent_s in now_s.items()}
 
 
 @dataclass
@@ -136,17 +125,9 @@ class Flow:
     elements: SimulatedElements
     settings: Settings
     ledger: Ledger
-    next_end_s: int
-
-    def write(self) -> dict[tuple[str, str], float]:
-        """Writes the files of a burst; returns endpoint and file name -> time."""
-        written: dict[tuple[str, str], float] = {}
-        for _ in range(self.load.files):
-            self.elements.write_cycle(self.next_end_s)
-            self.next_end_s += self.elements.shape.gp_s
-            lines = (line for line in self.elements.written if isinstance(line, Written))
-            written |= {(line.element, line.file().name): line.written_s for line in lines}
-        return written
+    next_end_s: int = FIRST_END_S
+    written: Sums = field(default_factory=Sums)
+    """Sums over all values written so far."""
 
     def processes(self) -> dict[str, int]:
         """Returns the process id of each service and server."""
@@ -156,51 +137,81 @@ class Flow:
         """Returns the CPU seconds so far, by process."""
         return {name: cpu_s(pid) for name, pid in self.processes().items()}
 
+    def idle(self, seconds: float) -> dict[str, float]:
+        """Returns the CPU seconds for each second in which nothing happens, by process.
+
+        It ends before the files of a burst would appear, so that no scan is included if scans are rare enough.
+        """
+        sleep(max(0.0, seconds_until(time(), self.load.scan_s, BEFORE_SCAN_S) - seconds - 1.0))
+        before_s, began_s = self.cpu(), monotonic()
+        sleep(seconds)
+        took_s = monotonic() - began_s
+        return {name: spent_s / took_s for name, spent_s in spent_between(before_s, self.cpu()).items()}
+
     def connections(self) -> float:
         """Returns how many connections scanner and fetcher have opened so far."""
-        ports = (self.pipeline.ports[service] for service in ("scanner", "fetcher"))
-        return sum(metric(port, "pmflow_host_sessions_opened_total") for port in ports)
+        return sum(self.metric(service, "pmflow_host_sessions_opened_total") for service in ("scanner", "fetcher"))
+
+    def scans(self) -> float:
+        """Returns how many scans of a system have ended so far.
+
+        It asks for this metric only: a page with those of a thousand hosts takes 0.1 s of the scanner's CPU.
+        """
+        return self.metric("scanner", "pmflow_scan_seconds_count", "?name[]=pmflow_scan_seconds_count")
+
+    def metric(self, service: str, name: str, query: str = "") -> float:
+        """Returns the sum of a metric of a service over all labels; 0 while the service does not answer."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.pipeline.ports[service]}/metrics{query}", timeout=10) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:
+            return 0.0
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
     def burst(self, *, cold: bool) -> Burst:
         """Runs one burst; in a cold one the services start after the files are written."""
-        known, cpu_before, opened_before = set(self.ledger.files), self.cpu(), 0.0 if cold else self.connections()
-        values_before = self.elements.values
-        written = self.write()
+        ends = period_ends(self.next_end_s + (self.load.files - 1) * GP_S, self.load.files)
+        self.next_end_s = ends[-1] + GP_S
+        files, sums = stage(self.elements, self.pipeline.home / "staged", ends)
+        self.written.add(sums)
+        opened = self.connections()
+        if not cold:
+            sleep(seconds_until(time(), self.load.scan_s, BEFORE_SCAN_S))
+        scans, before_s, began_s = self.scans(), self.cpu(), monotonic()
+        written_s = publish(files)
         if cold:
             self.pipeline.start()
-        self._wait(known, len(written))
-        took_s, latencies_s = burst_of(self.new(known), written)
-        spent = {name: now_s - cpu_before.get(name, 0.0) for name, now_s in self.cpu().items()}
-        values = self.elements.values - values_before
-        return Burst(len(written), values, took_s, spent, latencies_s, self.connections() - opened_before)
+        statuses = self._done(written_s, scans + self.load.scans * len(SYSTEMS))
+        spent_s, counted_s = spent_between(before_s, self.cpu()), monotonic() - began_s
+        took_s, latencies_s = times_of(statuses, written_s)
+        opened = self.connections() - opened
+        return Burst(len(files), sums.values, took_s, spent_s, counted_s, latencies_s, opened)
 
-    def _wait(self, known: set[str], files: int) -> None:
-        """Follows the ledger until so many new files are done; exits if a service ends or it takes too long."""
-        until_s = monotonic() + LONGEST_S
-        while (stages := Counter(status.stage for status in self.new(known)))["done"] < files:
-            ended = self.pipeline.ended(SERVICES)
-            if ended or monotonic() > until_s:
-                sys.exit(f"{files} files were written, found in the ledger: {dict(stages)}; services ended: {ended}")
+    def _done(self, wanted: Collection[FileKey], scans: float) -> Mapping[FileKey, FileStatus]:
+        """Returns the last statuses of the files as soon as all are done and so many scans have ended.
+
+        Raises:
+            CannotSucceed: a service has exited, files are given up, or nothing changes any more.
+        """
+        progress = Progress(monotonic())
+        while True:
+            found = self.ledger.newest(wanted)
+            if ended := self.pipeline.ended((*devstack.COMPONENTS, *SERVICES)):
+                raise CannotSucceed(log_tails(ended))
+            all_done = len(found) == len(wanted) and all(status.stage == "done" for status in found.values())
+            if not all_done:
+                progress.check(wanted, found, monotonic())
+            elif self.load.scans == 1 or self.scans() >= scans:
+                return found
             self.ledger.read()
 
-    def new(self, known: set[str]) -> list[FileStatus]:
-        """Returns the statuses of the files that were not known before."""
-        return [status for file_id, status in self.ledger.files.items() if file_id not in known]
-
-    def verified(self) -> str:
-        """Returns how the stored values compare with the written ones; empty if all are right."""
-        if self.elements.values > MOST_COMPARED:
-            counted = sum(status.values for status in self.ledger.files.values())
-            return "" if counted == self.elements.values else f"{counted:,} of {self.elements.values:,} values stored"
+    def wrong(self) -> list[str]:
+        """Returns what differs between the stored values and the written ones; empty if all are right."""
+        if self.written.values > MOST_COMPARED:
+            stored = {"mysql": in_mysql(self.settings), "clickhouse": in_clickhouse(self.settings)}
+            return [f"{sink} {line}" for sink, found in stored.items() for line in differences(self.written, found)]
         outcomes = verify.settled_outcomes(self.settings, self.pipeline.simulator, within_s=30)
-        return "; ".join(str(outcome) for outcome in outcomes if not outcome.right)
-
-
-def metric(port: int, name: str) -> float:
-    """Returns the sum of a metric of a service over all labels."""
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+        return [str(outcome) for outcome in outcomes if not outcome.right]
 
 
 @contextmanager
@@ -208,99 +219,102 @@ def running(load: Load, home: Path) -> Iterator[Flow]:
     """Starts servers and elements; at the end, everything is stopped."""
     try:
         stack = devstack.up(home)
-        sizes = dict.fromkeys(SYSTEMS, load.elements // len(SYSTEMS))
-        shape = Shape(cells=load.cells, groups=load.groups, counters=load.counters)
-        elements = SimulatedElements(stack.simulator, sizes, shape, in_place_share=0.0)
+        elements = SimulatedElements(stack.simulator, load.sizes, load.shape, in_place_share=0.0)
         ports = devstack.free_ports(dict.fromkeys(SERVICES, 0))
-        pipeline = Pipeline(home, stack, overrides(load, elements), ports)
+        pipeline = Pipeline(home, stack, overrides(load), ports)
         settings = pipeline.configure()
         start_elements(load, pipeline, elements)
         admin.provision(settings.kafka, topics.provisioned(SYSTEMS))
-        ledger = Ledger(follow_all(settings.kafka, FILES_STATUS))
-        gp_s = shape.gp_s
-        yield Flow(load, pipeline, elements, settings, ledger, 1_780_000_000 // gp_s * gp_s)
+        ledger = Ledger(follow_all(settings.kafka, topics.FILES_STATUS))
+        yield Flow(load, pipeline, elements, settings, ledger)
         ledger.reader.close()
     finally:
         devstack.down(home, timeout_s=10)
 
 
-def overrides(load: Load, elements: SimulatedElements) -> dict[str, dict[str, object]]:
+def overrides(load: Load) -> dict[str, dict[str, object]]:
     """Returns the sections of the configuration that the measurement needs."""
     system = {"isUsingClickhouse": True, "complete-on": ["mysql", "clickhouse"], "in-flight-limit": 100_000}
     return {
-        "spring": {"pm": {"cron": {"schedule-scan": load.scan}, "immediate-run-delay": 1}},
+        "spring": {"pm": {"cron": {"schedule-scan": load.schedule}, "immediate-run-delay": 1}},
         "scanner": {"settle_s": 1.0},
-        **dict.fromkeys(elements.systems, system),
+        **dict.fromkeys(SYSTEMS, system),
     }
 
 
 def start_elements(load: Load, pipeline: Pipeline, elements: SimulatedElements) -> None:
     """Starts the server of the elements, or lists their folders in the inventory where they are local."""
-    sizes = ",".join(f"{name}:{many}" for name, many in elements.systems.items())
-    if load.protocol == "sftp":
-        wait_for_inventory(pipeline, pipeline.simulate("--systems", sizes, "--serve-only"))
+    if load.protocol == "local":
+        write_local_inventory(elements)
         return
-    folder = pipeline.simulator / "inventory"
-    folder.mkdir(exist_ok=True)
-    for system in elements.systems:
-        entries = [
-            {"name": name, "protocol": "local", "host": name, "directory": str(elements.folder(system, name))}
-            for of, name in elements.names()
-            if of == system
-        ]
-        (folder / f"{system}.yaml").write_text(yaml.safe_dump(entries))
+    sizes = ",".join(f"{name}:{many}" for name, many in load.sizes.items())
+    wait_for_inventory(pipeline, pipeline.simulate("--systems", sizes, "--serve-only"))
 
 
 def report(name: str, burst: Burst) -> None:
     """Prints the figures of one burst."""
-    spent, wait_s = sum(burst.cpu_s.values()), burst.latencies_s
+    spent_s, latencies_s = sum(burst.cpu_s.values()), burst.latencies_s
     print(
         f"\n{name}: {burst.files:,} files, {burst.values:,} values in {burst.took_s:.1f} s: "
         f"{burst.files_s:,.0f} files/s, {burst.values_s:,.0f} values/s; "
-        f"written to stored p50 {percentile(wait_s, 0.5):.1f} s, p95 {percentile(wait_s, 0.95):.1f} s; "
-        f"{burst.connections / burst.files:.2f} connections a file"
+        f"written to stored p50 {percentile(latencies_s, 0.5):.1f} s, p95 {percentile(latencies_s, 0.95):.1f} s; "
+        f"{burst.connections / burst.files:.2f} connections a file; CPU counted for {burst.counted_s:.0f} s"
     )
     print(f"{'process':14} {'CPU ms/file':>12} {'CPU s/million values':>22}")
-    for process, cpu in (*sorted(burst.cpu_s.items(), key=lambda item: -item[1]), ("all", spent)):
+    rows = sorted(burst.cpu_s.items(), key=lambda item: -item[1])
+    for process, cpu in (*rows, ("all services", burst.product_s), ("everything", spent_s)):
         print(f"{process:14} {1000 * cpu / burst.files:12.2f} {1e6 * cpu / burst.values:22.2f}")
 
 
-def product_ms(burst: Burst) -> float:
-    """Returns the CPU milliseconds of the services for each file."""
-    return 1000 * sum(burst.cpu_s.get(service, 0.0) for service in SERVICES) / burst.files
+def figures(burst: Burst, prefix: str = "") -> dict[str, float]:
+    """Returns the figures of one burst for the last line."""
+    found = {
+        "files_s": burst.files_s,
+        "values_s": burst.values_s,
+        "product_ms_per_file": 1000 * burst.product_s / burst.files,
+        "ms_per_file": 1000 * sum(burst.cpu_s.values()) / burst.files,
+        "s_per_million_values": 1e6 * sum(burst.cpu_s.values()) / burst.values,
+        "p95_s": percentile(burst.latencies_s, 0.95),
+    }
+    return {prefix + name: round(value, 2) for name, value in found.items()}
 
 
-def main() -> None:
-    """Runs both bursts and prints their figures."""
+def idle_ms(burst: Burst, idle: Mapping[str, float]) -> float:
+    """Returns the CPU milliseconds for each file that the services would have spent without any file."""
+    return 1000 * product_of(idle) * burst.counted_s / burst.files
+
+
+def load_of(arguments: Sequence[str] | None) -> Load:
+    """Returns the load that the command line names, with its size changed by the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--load", choices=LOADS, default="small-local")
     for name in ("elements", "files", "groups", "counters", "cells"):
         parser.add_argument(f"--{name}", type=int)
-    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
     named = LOADS[given.pop("load")]
-    load = Load(**{name: given.get(name, getattr(named, name)) for name in Load.__dataclass_fields__})
+    return Load(**{name: given.get(name, getattr(named, name)) for name in Load.__dataclass_fields__})
+
+
+def main() -> None:
+    """Runs both bursts and prints their figures."""
+    load = load_of(None)
     with tempfile.TemporaryDirectory(prefix="pmflow-flow-") as home, running(load, Path(home)) as flow:
-        bursts = {"cold": flow.burst(cold=True), "warm": flow.burst(cold=False)}
-        for name, burst in bursts.items():
-            report(name, burst)
+        try:
+            cold = flow.burst(cold=True)
+            idle = flow.idle(min(15.0, load.scan_s / 2))
+            warm = flow.burst(cold=False)
+        except CannotSucceed as error:
+            sys.exit(str(error))
+        report("cold", cold)
+        report("warm", warm)
+        print(f"\nidle, the services use {product_of(idle):.3f} cores: {idle_ms(warm, idle):.2f} ms of each warm file")
         peaks = {name: peak_mb(pid) for name, pid in flow.processes().items()}
         print("\npeak memory, MB:", ", ".join(f"{name} {mb:.0f}" for name, mb in sorted(peaks.items())))
-        wrong = flow.verified()
-    cold, warm = bursts["cold"], bursts["warm"]
-    compared = flow.elements.values <= MOST_COMPARED
-    right = "every value is right" if compared else "the parser counted every value; the databases were not compared"
-    print(f"verified: {wrong or right}")
-    figures = {"files_s": warm.files_s, "values_s": warm.values_s, "product_ms_per_file": product_ms(warm)}
-    figures |= {
-        "cold_files_s": cold.files_s,
-        "cold_values_s": cold.values_s,
-        "cold_product_ms_per_file": product_ms(cold),
-    }
-    print(
-        json.dumps(
-            {name: round(value, 2) for name, value in figures.items()} | {"verified": not wrong if compared else None}
-        )
-    )
+        wrong = flow.wrong()
+    compared = "value" if flow.written.values <= MOST_COMPARED else "sum"
+    print("\n".join(wrong[:20]) or f"verified: every {compared} in both databases is right")
+    last = figures(warm) | figures(cold, "cold_") | {"idle_ms_per_file": round(idle_ms(warm, idle), 2)}
+    print(json.dumps(last | {"verified": not wrong}))
     sys.exit(bool(wrong))
 
 

@@ -30,7 +30,8 @@ def usage_of(stat: str) -> Usage:
 def tree(root: int) -> dict[int, Usage]:
     """Returns the usage of a process and of its living descendants."""
     all_of = dict(_all())
-    found, parents = {}, {root}
+    found: dict[int, Usage] = {}
+    parents = {root}
     while parents:
         found |= {pid: all_of[pid] for pid in parents if pid in all_of}
         parents = {pid for pid, usage in all_of.items() if usage.parent in parents and pid not in found}

@@ -6,7 +6,8 @@ An inventory is a YAML list or a CSV file. An entry is one element, or a templat
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from io import BytesIO, TextIOWrapper
@@ -31,7 +32,9 @@ from shared.configuration.resolve import (
     resolve_texts,
     zone,
 )
-from shared.settings import BadSettings, System, secret
+from shared.configuration.secret_files import secret
+from shared.messages import partition_of
+from shared.settings import BadSettings, System
 
 Protocol = Literal["sftp", "ftp", "ftps", "ftps-implicit", "local"]
 PROTOCOL_PORTS: Mapping[Protocol, int] = {"sftp": 22, "ftp": 21, "ftps": 21, "ftps-implicit": 990, "local": 0}
@@ -64,7 +67,9 @@ class Endpoint:
     time_zone: Annotated[str, "Time zone of times and dates without one, a name in the tz database"] = "UTC"
     aliases: Annotated[tuple[str, ...], "Other names of the element in its files"] = ()
     connections: Annotated[
-        ThreadsOrZero, "Largest number of connections to its host in each process; 0: elements.connections-per-host"
+        ThreadsOrZero,
+        "Largest number of connections to its host, over all processes; of the entries with that host, the smallest "
+        "counts; 0: elements.connections-per-host",
     ] = 0
     idle_s: Annotated[
         SecondsOrZero,
@@ -78,6 +83,20 @@ class Endpoint:
         for field in ("name", "host", "username", "password", "directory"):
             if CONTROL_CHARACTERS.search(getattr(self, field)):
                 raise BadSettings(f"{field} must not contain control characters, such as line ends")
+
+    @property
+    def address(self) -> str:
+        """The host and the port, which several endpoints may share."""
+        return f"{self.host}:{self.port}"
+
+    def announcement_partition(self, element: str) -> int:
+        """Returns the partition in which the files of an element are announced.
+
+        It is the same for all elements behind one address, so that one fetcher has all of them and its limit of
+        connections holds for the host. Files on the fetchers' own disks need no connection: those of each element have
+        a partition of their own.
+        """
+        return partition_of(element if self.protocol == "local" else self.address)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -142,6 +161,20 @@ def endpoints(system: System, max_age_s: float = 0.0) -> Mapping[str, Endpoint]:
     if found.refusal:
         raise BadSettings(found.refusal)
     return found.endpoints
+
+
+def files_with_logins(systems: Iterable[System]) -> set[str]:
+    """Returns the files that contain secrets of elements: those that inventories name, and inventories with passwords.
+
+    An inventory that cannot be read is left out.
+    """
+    found: set[str] = set()
+    for system in systems:
+        with suppress(BadSettings):
+            for one in endpoints(system).values():
+                own_file = system.inventory if one.password else ""
+                found |= {own_file, one.password_file, one.passphrase_file, one.key_file}
+    return found - {""}
 
 
 def _inventory(file: Path, content: bytes) -> _Inventory:

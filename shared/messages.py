@@ -58,7 +58,7 @@ class BadMessage(ValueError):  # noqa: N818
 
 
 def partition_of(element: str) -> int:
-    """Returns the partition of all messages about an element, the same in every topic."""
+    """Returns the partition of an element's batches and statuses; see also `File.fetcher_partition`."""
     return crc32(element.encode()) % PARTITIONS
 
 
@@ -163,11 +163,18 @@ class File(Message):
     """Time of the first announcement by the scanner's clock; 0: unknown."""
     lies_at: Text = ""
     """Path from which a backfill reads the file, and where it stays; empty: the file is at `path`."""
+    announced_in: Annotated[int, Meta(ge=-1, lt=PARTITIONS)] = -1
+    """Partition of the announcement, which the host determines; -1: that of the element, as in earlier versions."""
 
     @property
     def place(self) -> str:
         """The path where the file is now."""
         return self.lies_at or self.path
+
+    @property
+    def fetcher_partition(self) -> int:
+        """The partition of the announcement and of the command to move the file, so that one fetcher gets both."""
+        return partition_of(self.element) if self.announced_in < 0 else self.announced_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,7 +70,7 @@ class _Handler(MetricsHandler):
     began_s: float
 
     def do_GET(self) -> None:  # noqa: N802 - name given by http.server
-        match self.path:
+        match self.path.partition("?")[0]:  # ?name[]= picks metrics: one per host has thousands of lines
             case "/metrics":
                 super().do_GET()
             case "/healthz":
@@ -103,25 +103,25 @@ def registry(service: str, systems: Iterable[str], *collectors: Collector) -> Co
     return found
 
 
-def server(port: int, exposed: CollectorRegistry, health_file: Path) -> ThreadingHTTPServer:
-    """Creates the HTTP server for /metrics, /healthz, /readyz and /startupz; the caller starts it."""
+def server(address: tuple[str, int], exposed: CollectorRegistry, health_file: Path) -> ThreadingHTTPServer:
+    """Creates the HTTP server for metrics and health at a host and port; the caller starts it."""
     known = {"registry": exposed, "health_file": health_file, "began_s": time.time()}
-    return ThreadingHTTPServer(("", port), type("Handler", (_Handler,), known))
+    return ThreadingHTTPServer(address, type("Handler", (_Handler,), known))
 
 
 def serve_metrics(service: str, settings: Settings, *collectors: Collector) -> None:
-    """Serves the metrics and health of a service at `metrics: {port}` until the process ends.
+    """Serves the metrics and health of a service at `metrics: {host, port}` until the process ends.
 
     Raises:
-        BadSettings: the port is in use, or health.file is not set.
+        BadSettings: the host is not an address of this machine, the port is in use, or health.file is not set.
     """
-    port = settings.metrics.port
+    host, port = settings.metrics.host, settings.metrics.port
     if not port:
         return
     if not settings.health.file:
         raise BadSettings("metrics.port is set but health.file is not: set it too, /healthz checks that file")
     exposed = registry(service, [system.name for system in settings.systems], *collectors)
     try:
-        Thread(target=server(port, exposed, Path(settings.health.file)).serve_forever, daemon=True).start()
+        Thread(target=server((host, port), exposed, Path(settings.health.file)).serve_forever, daemon=True).start()
     except OSError as error:
-        raise BadSettings(f"metrics.port: cannot listen on port {port}: {error}") from error
+        raise BadSettings(f"metrics: cannot listen on host {host}, port {port}: {error}") from error

@@ -10,7 +10,7 @@ Operation = Literal["Read", "Write", "Describe", "DescribeConfigs", "Create"]
 KAFKA_OPERATOR = "operator"
 """The person who uses `pmflow`: replays, retries, backfills, and creates topics."""
 JOINED_GROUPS: Mapping[str, tuple[str, ...]] = {
-    "fetcher": ("pmflow-fetcher", "pmflow-fetcher-settle"),
+    "fetcher": ("pmflow-fetcher",),
     "mysql_writer": ("pmflow-mysql-writer", "pmflow-mysql-writer-cycles", "pmflow-mysql-writer-files"),
     "ch_bridge": ("pmflow-ch-bridge", "pmflow-ch-bridge-cycles", "pmflow-ch-bridge-files"),
     "tracker": ("pmflow-tracker",),
@@ -18,7 +18,7 @@ JOINED_GROUPS: Mapping[str, tuple[str, ...]] = {
 """Service -> the consumer groups whose member it is."""
 NAMED_GROUPS: Mapping[str, tuple[str, ...]] = {
     "scanner": ("pmflow-reader-of-pm.files.status", "pmflow-reader-of-pm.files.status.dlq"),
-    "fetcher": ("pmflow-fetcher-lookup",),
+    "fetcher": ("pmflow-fetcher-lookup", "pmflow-fetcher-settle"),
     "tracker": (
         "pmflow-reader-of-pm.files.status",
         "pmflow-reader-of-pm.files.status.dlq",

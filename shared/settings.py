@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from msgspec import Meta
 
 from shared.configuration.kafka import Kafka
-from shared.configuration.layers import read_layers
+from shared.configuration.layers import read_layer, read_layers
 from shared.configuration.resolve import BadSettings as BadSettings  # noqa: PLC0414 - code that reads settings catches it
 from shared.configuration.resolve import (
     Days,
@@ -32,6 +32,7 @@ from shared.configuration.resolve import (
     resolve,
     zone,
 )
+from shared.configuration.secret_files import has_secret
 
 _T = TypeVar("_T")
 SinkName = Literal["mysql", "clickhouse"]
@@ -55,7 +56,9 @@ class Remote:
         300.0
     )
     connections_per_host: Annotated[
-        Threads, "Largest number of connections per host in each process, however many elements the host serves"
+        Threads,
+        "Largest number of connections per host, however many elements it serves and however many fetchers and "
+        "scanners run; at least one more than the systems with elements there, as each process needs one",
     ] = 8
     idle_s: Annotated[
         Seconds, "Seconds after which an unused connection is closed; longer than the interval between two scans"
@@ -103,8 +106,11 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """The metrics of a service for Prometheus, and its health."""
+    """The metrics of a service for Prometheus, and its health; without authentication."""
 
+    host: Annotated[Name, "Address to listen on; 0.0.0.0: all of the machine, where a network policy protects it"] = (
+        "127.0.0.1"
+    )
     port: Annotated[
         Port, "Port of /metrics, /healthz and /readyz, different for each service on a machine; 0: none"
     ] = 0
@@ -285,7 +291,7 @@ def load(files: tuple[Path, ...] | None = None) -> Settings:
     Raises:
         BadSettings: a file is missing, a key is unknown, or a value is invalid.
     """
-    named = files if files is not None else tuple(Path(f) for f in os.environ.get("PMFLOW_CONFIG", "").split(",") if f)
+    named = files if files is not None else _configured_files()
     spelled = {plain_key(name): name for name in (*SECTIONS, *OWN)}
     return _settings({spelled.get(plain_key(name), name): section for name, section in read_layers(named).items()})
 
@@ -323,6 +329,10 @@ def _system(name: str, section: Any, usual: Mapping[str, Any]) -> System:
         raise BadSettings(f"{error}{hint and f' ({name} was read as a system{hint})'}") from None
 
 
-def secret(text: str, file: str) -> str:
-    """Returns a secret, from a file if one is named (such as a mounted Kubernetes secret)."""
-    return Path(file).read_text().strip() if file else text
+def files_with_secrets() -> list[str]:
+    """Returns the configuration files that contain a password."""
+    return [str(file) for file in _configured_files() if has_secret(read_layer(file))]
+
+
+def _configured_files() -> tuple[Path, ...]:
+    return tuple(Path(file) for file in os.environ.get("PMFLOW_CONFIG", "").split(",") if file)

@@ -86,7 +86,7 @@ FILES_FOUND = Topic(
     messages=(FileFound,),
     writers=("scanner",),
     readers=("fetcher",),
-    key="element",
+    key="element; in the partition of the host, or of the element if it is read from the fetcher's own disk",
 )
 FILES_STATUS = Topic(
     name="pm.files.status",
@@ -107,7 +107,7 @@ FILES_SETTLE = Topic(
     messages=(Settle,),
     writers=("tracker",),
     readers=("fetcher",),
-    key="file_id; in the partition of the element",
+    key="file_id; in the partition of the file's announcement",
 )
 CYCLES = Topic(
     name="pm.cycles",

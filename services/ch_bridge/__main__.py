@@ -11,6 +11,7 @@ from services.ch_bridge.repository import ClickhouseRepository
 from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, clickhouse_of
 from services.ch_bridge.sink import ClickhouseBridge
 from shared import log, topics
+from shared.configuration.secret_files import secret_files, warn_of_readable
 from shared.crash import exit_on_error, stop_on_signals
 from shared.defects import DefectBudget, budget_of
 from shared.health import Heartbeat, heartbeats
@@ -19,7 +20,7 @@ from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.permissions import require_access
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
-from shared.settings import load
+from shared.settings import files_with_secrets, load
 from shared.sinks.cycles import KEPT_CYCLES
 from shared.sinks.files import KEPT_STATUSES
 from shared.sinks.keeper import TableKeeper
@@ -83,6 +84,7 @@ def main() -> None:
     own, database = settings.section("ch_bridge", ChBridgeSettings), clickhouse_of(settings)
     brokers = settings.kafka
     log.setup("ch_bridge", settings.log)
+    warn_of_readable([*files_with_secrets(), *secret_files(brokers, database)])
     require_access(settings, "ch_bridge")
     serve_metrics("ch_bridge", settings)
     stop = stop_on_signals()
@@ -102,8 +104,7 @@ def main() -> None:
             watch=watch, database=database, producer=Producer(brokers), budget=budget_of(settings.defects), stop=stop
         )
         keepers = start_keepers(parts, own_heartbeats)
-        consumer = Consumer(brokers, "pmflow-ch-bridge")
-        sink = ClickhouseBridge(repository)
+        consumer, sink = Consumer(brokers, "pmflow-ch-bridge"), ClickhouseBridge(repository)
         SinkWorker(sink, consumer, parts.producer, own, heartbeat, parts.budget).run(wanted, stop)
         for thread in keepers:
             thread.join()

@@ -17,6 +17,7 @@ from services.ch_bridge.ddl import Deployment, create_database, quoted_identifie
 from services.ch_bridge.error_codes import ERROR_CLASSES, UNKNOWN_DATABASE
 from services.ch_bridge.settings import Clickhouse, without_password
 from services.ch_bridge.upgrade import prepare_database
+from shared.configuration.secret_files import secret
 from shared.errors import Unreachable
 from shared.settings import BadSettings
 from shared.sinks.failures import Failures
@@ -133,6 +134,7 @@ def _client(settings: Clickhouse, dsn: str, **options: Any) -> Client:
     scheme = urlsplit(dsn).scheme
     if scheme != "chdb":
         options["interface"] = scheme  # else the client uses https for some ports only
+        options["password"] = secret("", settings.password_file)  # empty: the URL's
         options |= {"autogenerate_session_id": False, "compress": False, "send_receive_timeout": STATEMENT_TIMEOUT_S}
     try:
         return clickhouse_connect.get_client(dsn=dsn, **options)

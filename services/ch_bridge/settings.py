@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from shared.configuration.resolve import Name, Number, Seconds
 from shared.settings import BadSettings, Settings
 from shared.sinks.failures import UNKNOWN_ERROR
-from shared.sinks.loop import SinkLimits
+from shared.sinks.limits import SinkLimits
 
 HARMLESS_OPTIONS = frozenset(
     ("database", "user", "username", "secure", "verify", "ca_cert", "client_cert", "client_cert_key", "compress")
@@ -30,6 +30,7 @@ class Clickhouse:
     """Section `clickhouse`: the database of systems with isUsingClickhouse."""
 
     url: Annotated[Name, "http(s)://user:password@host:port/database?ca_cert=..."] = "http://localhost:8123/pmflow"
+    password_file: Annotated[str, "a file that holds the password of the URL's user; wins over the URL's"] = ""
     cluster: Annotated[str, "whose servers all get the tables (ON CLUSTER); none: the server of the URL"] = ""
     unknown_error_s: Annotated[Seconds, UNKNOWN_ERROR] = 600.0
     engine: Annotated[str, "of the tables; else ReplacingMergeTree, in a cluster ReplicatedReplacingMergeTree"] = ""

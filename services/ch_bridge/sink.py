@@ -11,7 +11,7 @@ from shared.sinks.retention import within_retention
 
 
 class ClickhouseBridge:
-    """Stores batches through a ClickhouseRepository; both belong to one thread. See `shared.sinks.loop.Sink`.
+    """Stores batches through a ClickhouseRepository; both belong to one thread. See `shared.sinks.sink.Sink`.
 
     It stores no positions of its own: the consumer group's are enough, as storing a batch again changes nothing.
     """

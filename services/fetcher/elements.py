@@ -1,15 +1,21 @@
 """Opens sessions with elements as the configuration and the inventories describe them now."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from zoneinfo import ZoneInfo
 
 from shared.errors import Unreachable
 from shared.inventory import Endpoint, endpoints
 from shared.messages import File
+from shared.remote.connection_shares import ConnectionShares
 from shared.remote.service_manager import FtpServiceManager
 from shared.remote.session import Session
 from shared.settings import BadSettings, Settings, System
+
+
+def name_of_endpoint(file: File) -> str:
+    """Returns a name for the host of a file if nothing is known but its endpoint."""
+    return f"{file.system}/{file.endpoint}"
 
 
 class ConfiguredElements:
@@ -22,7 +28,8 @@ class ConfiguredElements:
     def __init__(self, settings: Callable[[], Settings]) -> None:
         """Args: settings: returns the current settings."""
         self.settings = settings
-        self.manager = FtpServiceManager(settings().elements)
+        self.shares = ConnectionShares(settings)
+        self.manager = FtpServiceManager(settings().elements, limit=self.shares.fetcher)
         self.inventories: dict[str, Mapping[str, Endpoint]] = {}
         """Inventory file -> its endpoints by name; read without a lock."""
 
@@ -47,6 +54,28 @@ class ConfiguredElements:
         """Returns alias of the file's element -> its name in the inventory."""
         endpoint = self._endpoint(file)
         return dict.fromkeys(endpoint.aliases, endpoint.name)
+
+    def host(self, file: File) -> str:
+        """Returns the host of a file's element; a name for the element alone if it is not in the inventory."""
+        endpoint = self.shares.inventories.get(file.system, {}).get(file.endpoint)
+        return name_of_endpoint(file) if endpoint is None or endpoint.protocol == "local" else endpoint.address
+
+    def keep_only(self, partitions: Collection[int]) -> None:
+        """Keeps sessions only with hosts of which the files are announced in these partitions.
+
+        Those of all other hosts are closed as soon as they are unused, as another fetcher connects to these.
+        """
+
+        def keeps(endpoint: Endpoint) -> bool:
+            return endpoint.protocol == "local" or endpoint.announcement_partition(endpoint.name) in partitions
+
+        self.manager.keeps = keeps
+        self.manager.close_idle(lambda endpoint: not keeps(endpoint))
+
+    def refresh(self) -> None:
+        """Follows a change of the configuration or of an inventory."""
+        self.forget()
+        self.shares.refresh()
 
     def forget(self) -> None:
         """Makes the next use of each inventory compare it with its file; what did not change is not parsed again."""

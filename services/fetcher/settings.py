@@ -31,7 +31,10 @@ class FetcherSettings:
         "announcements of a file that is on its element but cannot be fetched; after the last, it moves to error/",
     ] = 100
     first_wait_s: Annotated[FirstWait, "wait after the first failed attempt; doubles each time, with jitter"] = 0.5
-    movers: Annotated[Threads, "number of elements whose files are moved to done/ or error/ in parallel"] = 4
+    movers: Annotated[
+        Threads,
+        "number of elements whose files are moved to done/ or error/ in parallel; of several hosts, each has its share",
+    ] = 20
     in_flight_per_thread: Annotated[
         Threads, "files of a system in progress for each of its download threads; more announcements wait in memory"
     ] = 32
@@ -62,7 +65,7 @@ class FetcherSettings:
 
     def memory_mb(self, parsers: int) -> int:
         """Returns the most memory that the fetcher and so many parser processes need."""
-        queues = self.producers * PRODUCER_QUEUE_MB + 2 * CONSUMER_QUEUE_MB
+        queues = self.producers * PRODUCER_QUEUE_MB + CONSUMER_QUEUE_MB
         waiting = 2 * self.max_waiting // 1000  # announcements and commands, 1 kB each
         received = THREADS_PER_PARSER * parsers * self.parsed_memory_mb
         own = IDLE_MB + queues + waiting + received + (self.bytes_in_flight >> 20)

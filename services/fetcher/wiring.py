@@ -1,7 +1,7 @@
 """Builds the fetcher from its settings and runs it until SIGTERM."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -16,9 +16,9 @@ from services.fetcher.intake.backlog import Backlog
 from services.fetcher.intake.dispatch import Dispatch
 from services.fetcher.intake.jobs import FetchJobs
 from services.fetcher.intake.pools import Pools
-from services.fetcher.intake.settle_jobs import SettleJobs
-from services.fetcher.intake.waiting_files import WaitingFiles
-from services.fetcher.intake.waiting_records import ticket_of_command
+from services.fetcher.intake.settle_jobs import POOL_OF_MOVERS, SettleJobs
+from services.fetcher.intake.topic_intake import TopicIntake
+from services.fetcher.intake.waiting_files import FilesTogether, WaitingFiles
 from services.fetcher.parse.tables import profile
 from services.fetcher.parse_pool.child import ParserMemory
 from services.fetcher.parse_pool.container import content_of, memory_limit_mb
@@ -31,23 +31,29 @@ from services.fetcher.settings import THREADS_PER_PARSER, FetcherSettings
 from services.fetcher.settle.settler import Settler
 from services.fetcher.worker import FileProcessorWorker
 from shared import log
+from shared.configuration.secret_files import secret_files, warn_of_readable
 from shared.crash import exit_on_error, stop_on_signals
 from shared.defects import DefectBudget, budget_of
-from shared.health import Heartbeat, heartbeats
-from shared.kafka.consume import Consumer
+from shared.health import Heartbeat
+from shared.inventory import files_with_logins
+from shared.kafka.co_partitioned import CoPartitionedConsumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.permissions import require_access
 from shared.kafka.produce import Producer
+from shared.kafka.record import TopicPartition
 from shared.metrics import serve_metrics
 from shared.remote.metrics import HostCollector
-from shared.settings import load
-from shared.topics import DAY_MS, FILES_FOUND, FILES_SETTLE, Topic
+from shared.settings import files_with_secrets, load
+from shared.topics import DAY_MS, FILES_FOUND, FILES_SETTLE
 from shared.watch import Watch
+
+FORMER_SETTLE_GROUP = "pmflow-fetcher-settle"
+"""The group that read the commands in earlier versions: what it left unread is carried out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The objects that the fetcher's two loops share."""
+    """The objects that both kinds of work share."""
 
     watch: Watch
     own: FetcherSettings
@@ -57,6 +63,10 @@ class Parts:
     threads: FairThreads
     settler: Settler
     budget: DefectBudget
+
+    def download_threads(self) -> dict[str, int]:
+        """Returns the number of download threads of each system."""
+        return {system.name: system.consumer_threads for system in self.watch.settings.systems}
 
 
 def file_processor(parts: Parts, publisher: KafkaProducerWorker) -> FileProcessorWorker:
@@ -82,67 +92,79 @@ def file_processor(parts: Parts, publisher: KafkaProducerWorker) -> FileProcesso
     )
 
 
-def fetch_jobs(
-    parts: Parts, publisher: KafkaProducerWorker, backlog: Backlog, knows: Callable[[str], bool]
-) -> FetchJobs:
+def fetch_jobs(parts: Parts, publisher: KafkaProducerWorker, backlog: Backlog) -> FetchJobs:
     """Returns what turns announcements into work."""
+    watch, threads = parts.watch, parts.download_threads
+
+    def knows(system: str) -> bool:
+        return system in threads() or (watch.look() is not None and system in threads())  # the scanner may be ahead
+
     return FetchJobs(
         process=file_processor(parts, publisher),
         knows=knows,
-        waiting=WaitingFiles(parts.own.files_per_session, parts.own.spool_bytes),
+        waiting=WaitingFiles(
+            FilesTogether(parts.own.files_per_session, parts.own.spool_bytes), lambda system: threads().get(system, 1)
+        ),
         publish=publisher.answer,
         letters=DeadLetters(parts.producers[0]),
         budget=parts.budget,
         renew=parts.elements.forget,
         on_read=backlog.on_read,
         may_be_repeated=backlog.includes,
+        host_of=parts.elements.host,
     )
 
 
-def fetch_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
-    """Returns the loop that reads announcements and fetches files."""
-    own, watch = parts.own, parts.watch
-
-    def threads() -> dict[str, int]:
-        return {system.name: system.consumer_threads for system in watch.settings.systems}
-
-    def is_configured(system: str) -> bool:
-        return system in threads() or (watch.look() is not None and system in threads())  # the scanner may be ahead
-
-    publisher, pools = KafkaProducerWorker(parts.producers), Pools(threads)
-    consumer = Consumer(watch.settings.kafka, "pmflow-fetcher")
-    jobs = fetch_jobs(parts, publisher, Backlog(consumer.lag), is_configured)
-    return Dispatch(
-        consumer=consumer,
+def announcements(parts: Parts, publisher: KafkaProducerWorker, backlog: Backlog) -> TopicIntake:
+    """Returns what is done with announcements: their files are fetched."""
+    own, jobs, pools = parts.own, fetch_jobs(parts, publisher, backlog), Pools(parts.download_threads)
+    return TopicIntake(
+        topic=FILES_FOUND.name,
         letters=jobs.letters,
         pools=pools,
         ticket_of=jobs.ticket,
         job_of=jobs,
         in_flight_of=lambda system: pools.threads(system) * own.in_flight_per_thread,
-        flush=publisher.flush,
         max_waiting=own.max_waiting,
-        heartbeat=heartbeat,
-        budget=parts.budget,
-        renew=parts.elements.forget,
     )
 
 
-def settle_loop(parts: Parts, heartbeat: Heartbeat) -> Dispatch:
-    """Returns the loop that reads commands and moves finished files away."""
-    own, publisher, forget = parts.own, KafkaProducerWorker(parts.producers), parts.elements.forget
-    letters = DeadLetters(parts.producers[0])
-    return Dispatch(
-        consumer=Consumer(parts.watch.settings.kafka, "pmflow-fetcher-settle"),
+def commands(parts: Parts, publisher: KafkaProducerWorker) -> TopicIntake:
+    """Returns what is done with commands: finished files are moved away."""
+    own, elements, letters = parts.own, parts.elements, DeadLetters(parts.producers[0])
+    jobs = SettleJobs(
+        own, parts.settler.settle, publisher.answer, letters, parts.budget, elements.forget, elements.host
+    )
+    return TopicIntake(
+        topic=FILES_SETTLE.name,
         letters=letters,
-        pools=Pools(lambda: {"moves": own.movers}),
-        ticket_of=ticket_of_command,
-        job_of=SettleJobs(own, parts.settler.settle, publisher.answer, letters, parts.budget, forget),
+        pools=Pools(lambda: {POOL_OF_MOVERS: own.movers}),
+        ticket_of=jobs.ticket,
+        job_of=jobs,
         in_flight_of=lambda _: own.commands_in_flight,
-        flush=publisher.flush,
         max_waiting=own.max_waiting,
-        heartbeat=heartbeat,
+    )
+
+
+def dispatch_of(parts: Parts) -> Dispatch:
+    """Returns the loop that reads announcements and commands.
+
+    One consumer reads both, so that the process that fetched a file also moves it, over the same connections.
+    """
+    publisher = KafkaProducerWorker(parts.producers)
+    consumer = CoPartitionedConsumer(parts.watch.settings.kafka, "pmflow-fetcher", {FILES_SETTLE: FORMER_SETTLE_GROUP})
+
+    def on_partitions(partitions: Collection[TopicPartition]) -> None:
+        parts.elements.keep_only({at.partition for at in partitions if at.topic == FILES_FOUND.name})
+
+    return Dispatch(
+        consumer=consumer,
+        intakes=(announcements(parts, publisher, Backlog(consumer.lag)), commands(parts, publisher)),
+        flush=publisher.flush,
+        heartbeat=Heartbeat(parts.watch.settings.health.file),
         budget=parts.budget,
-        renew=forget,
+        renew=parts.elements.forget,
+        on_partitions=on_partitions,
     )
 
 
@@ -168,10 +190,10 @@ def build_parts(watch: Watch, own: FetcherSettings) -> Parts:
     )
 
 
-def run_loop(topic: Topic, dispatch: Dispatch, stop: Event) -> None:
-    """Runs a loop until stopped; an unexpected error ends the process."""
-    with exit_on_error(f"dispatch {topic.name}"):
-        dispatch.run(topic.name, stop)
+def run_dispatch(dispatch: Dispatch, stop: Event) -> None:
+    """Runs the loop until stopped; an unexpected error ends the process."""
+    with exit_on_error("dispatch"):
+        dispatch.run(stop)
 
 
 def check_memory(own: FetcherSettings, parsers: int, limit_mb: int | None) -> None:
@@ -187,6 +209,7 @@ def main() -> None:
     settings = load()
     own = settings.section("fetcher", FetcherSettings)
     log.setup("fetcher", settings.log)
+    warn_of_readable([*files_with_secrets(), *secret_files(settings.kafka), *files_with_logins(settings.systems)])
     require_access(settings, "fetcher")
     stop = stop_on_signals()
     check_preprocessing(settings)
@@ -195,17 +218,13 @@ def main() -> None:
     metrics.PARSERS.set(parts.parsers.count)
     check_memory(own, parts.parsers.count, memory_limit_mb(content_of))
     serve_metrics("fetcher", settings, HostCollector(parts.elements.manager.statistics))
-    fetch_heartbeat, settle_heartbeat = heartbeats(settings.health.file, 2)
-    loops = ((FILES_FOUND, fetch_loop(parts, fetch_heartbeat)), (FILES_SETTLE, settle_loop(parts, settle_heartbeat)))
-    threads = [Thread(target=run_loop, args=(topic, dispatch, stop)) for topic, dispatch in loops]
-    for thread in threads:
-        thread.start()
+    thread = Thread(target=run_dispatch, args=(dispatch_of(parts), stop))
+    thread.start()
     logging.getLogger(__name__).info("fetcher started", extra={"systems": [system.name for system in settings.systems]})
     while not stop.wait(own.config_look_s):
         watch.look()
-        parts.elements.forget()
-    for thread in threads:
-        thread.join()
+        parts.elements.refresh()
+    thread.join()
     close(parts)
 
 

@@ -11,6 +11,7 @@ from services.mysql_writer.retention import Retention
 from services.mysql_writer.settings import Mysql, MysqlWriterSettings, mysql_of, mysql_rules
 from services.mysql_writer.sink import MysqlWriterWorker
 from shared import log, topics
+from shared.configuration.secret_files import secret_files, warn_of_readable
 from shared.crash import exit_on_error, stop_on_signals
 from shared.defects import DefectBudget, budget_of
 from shared.health import Heartbeat, heartbeats
@@ -19,7 +20,7 @@ from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.permissions import require_access
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
-from shared.settings import load
+from shared.settings import files_with_secrets, load
 from shared.sinks.cycles import KEPT_CYCLES
 from shared.sinks.files import KEPT_STATUSES
 from shared.sinks.keeper import TableKeeper
@@ -94,6 +95,7 @@ def main() -> None:
     settings = load()
     own, database = settings.section("mysql_writer", MysqlWriterSettings), mysql_of(settings)
     log.setup("mysql_writer", settings.log)
+    warn_of_readable([*files_with_secrets(), *secret_files(settings.kafka, database)])
     require_access(settings, "mysql_writer")
     serve_metrics("mysql_writer", settings)
     stop = stop_on_signals()

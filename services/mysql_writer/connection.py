@@ -11,14 +11,17 @@ import pymysql
 from services.mysql_writer.ddl import quoted_identifier
 from services.mysql_writer.error_codes import ERROR_CLASSES, NO_SUCH_DATABASE
 from services.mysql_writer.settings import Mysql
-from services.mysql_writer.upgrade import prepare_database
+from services.mysql_writer.upgrade import create_missing_tables, prepare_database
+from shared.configuration.secret_files import secret
 from shared.errors import Hopeless, Unreachable
-from shared.settings import secret
 from shared.sinks.failures import Failures
 
 log = logging.getLogger(__name__)
 STATEMENT_TIMEOUT_S = 60.0
 """A statement without any answer for this long is tried again, as writers must show progress (shared/health.py)."""
+LOCK_WAIT_S = 20
+"""Longest wait for a lock. It is shorter than the wait for an answer: after that, the server would wait on by itself,
+with the locks that the transaction has."""
 
 
 class Execute:
@@ -77,7 +80,8 @@ def connect(
         ssl_disabled=settings.tls == "off",
         # rowcount counts matched rows: a position set to its present value still is ours
         client_flag=pymysql.constants.CLIENT.FOUND_ROWS,
-        init_command="SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 20",
+        init_command="SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES', "
+        f"innodb_lock_wait_timeout = {LOCK_WAIT_S}, lock_wait_timeout = {LOCK_WAIT_S}",
     )
 
 
@@ -104,7 +108,7 @@ class Connection:
     def __init__(
         self, settings: Mysql, own_tables: Sequence[str], timeout_s: float | None = STATEMENT_TIMEOUT_S
     ) -> None:
-        """Opens nothing yet. `own_tables` are statements that create tables; they run on each new connection."""
+        """Opens nothing yet. `own_tables`: see `create_missing_tables`; a new connection creates them."""
         self.settings = settings
         self.own_tables = own_tables
         self.timeout_s = timeout_s
@@ -188,8 +192,7 @@ class Connection:
             ((self.most_bytes,),) = cursor.fetchall()
         execute = Execute(self.session, self.most_bytes)
         prepare_database(execute)
-        for statement in self.own_tables:
-            execute(statement)
+        create_missing_tables(self.own_tables, execute)
         self.session.begin()
         return self.session
 

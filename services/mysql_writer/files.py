@@ -62,11 +62,15 @@ UPSERT_FILES = (
 )
 CONFLICTS = (
     "SELECT f.file_id, f.`system`, f.managed_element, f.endpoint, other.endpoint "
-    f"FROM {FILE_TABLE} f JOIN {FILE_TABLE} other "
+    f"FROM {FILE_TABLE} f FORCE INDEX (file_id) STRAIGHT_JOIN {FILE_TABLE} other FORCE INDEX (system_2) "
     "ON other.`system` = f.`system` AND other.ts = f.ts AND other.managed_element = f.managed_element "
     "AND other.endpoint <> f.endpoint WHERE f.file_id IN ({files}) AND f.managed_element <> ''"
 )
-"""Finds files whose element another endpoint delivered for the same period: their rows have the same keys."""
+"""Finds files whose element another endpoint delivered for the same period: their rows have the same keys.
+
+It names the indexes, by the names that the server gave them: while the table grows fast, its statistics are old, and by
+these the server would read all files of the system for each file. `system_2` is that of system, ts and managed_element.
+"""
 DROP_FILES = f"DELETE FROM {FILE_TABLE} WHERE `system` = %s AND changed < %s LIMIT 10000"
 """Deletes in steps, so that no transaction becomes large."""
 

@@ -13,8 +13,8 @@ from shared.sinks.dn import dn_components
 from shared.sinks.names import OBJECT_TABLE, name_digest
 
 OBJECTS_PER_STATEMENT = 1000
-OBJECTS_IN_MEMORY = 200_000
-"""Objects that a writer remembers unless the settings say otherwise."""
+OBJECTS_IN_MEMORY = 3_000_000
+"""Limit of the objects that a writer remembers unless the settings say otherwise."""
 MOST_COLUMNS = 100
 """Most columns for components of names: InnoDB's row has no space for many more. The ldn itself has all components."""
 LONGEST_CLASS = 255

@@ -8,7 +8,7 @@ from msgspec import Meta
 from shared.configuration.resolve import Name, Number, Seconds, Threads
 from shared.settings import BadSettings, Settings
 from shared.sinks.failures import UNKNOWN_ERROR
-from shared.sinks.loop import SinkLimits
+from shared.sinks.limits import SinkLimits
 from shared.sinks.rules import StorageRules, storage_rules
 
 UsedPort = Annotated[int, Meta(ge=1, le=65535)]
@@ -21,8 +21,8 @@ class MysqlWriterSettings(SinkLimits):
     writers: Annotated[Threads, "writer threads; each has its own Kafka partitions and database connections"] = 4
     partition_look_s: Annotated[Seconds, "interval between checks of the day partitions"] = 300.0
     objects_in_memory: Annotated[
-        Number, "objects whose numbers each writer thread remembers, about 300 bytes each; others are looked up again"
-    ] = 200_000
+        Number, "most objects whose numbers each writer thread remembers, about 20 bytes each; a third of them for sure"
+    ] = 3_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

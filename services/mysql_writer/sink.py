@@ -20,7 +20,7 @@ NO_LIMIT: Final = 1_000_000
 
 
 class MysqlWriterWorker:
-    """Stores batches through a Repository; both belong to one thread. See `shared.sinks.loop.Sink`."""
+    """Stores batches through a Repository; both belong to one thread. See `shared.sinks.sink.Sink`."""
 
     name = "mysql"
 

@@ -33,6 +33,17 @@ def prepare_database(execute: Statements, upgrades: Upgrades = UPGRADES) -> None
     execute("COMMIT")
 
 
+def create_missing_tables(statements: Sequence[str], execute: Statements) -> None:
+    """Executes statements `CREATE TABLE IF NOT EXISTS <name> ..` for the tables that do not exist.
+
+    For a table that exists, MySQL would wait for locks on every view that shows it, and on the tables behind the view:
+    a lock on one table of one system would keep every new connection waiting.
+    """
+    for statement in statements:
+        if not _exists(statement.split()[5], execute):
+            execute(statement)
+
+
 def _upgrade(upgrades: Upgrades, execute: Statements) -> None:
     """Upgrades step by step under a lock; a step that was cut off is repeated, so its statements must allow that."""
     ((got,),) = execute("SELECT GET_LOCK('pmflow upgrade', 10)")

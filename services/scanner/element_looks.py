@@ -51,12 +51,11 @@ class ElementLooks:
     lister: Lister
     elements: FtpServiceManager
     silent: SilentElements
-    connections_per_host: int
     end: ScanEnd
 
     def connections(self, endpoint: Endpoint) -> int:
-        """Returns how many connections to the host of an element are allowed."""
-        return endpoint.connections or self.connections_per_host
+        """Returns how many connections to the host of an element this process may have."""
+        return self.elements.limit(endpoint)
 
     def look(self, look: Look) -> None:
         """Lists an element once. Its files are in the listing afterwards, or the trouble is."""

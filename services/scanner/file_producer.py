@@ -17,11 +17,11 @@ from services.scanner.settings import ScannerSettings
 from services.scanner.silent_elements import SilentElements
 from services.scanner.state import ScanSummary
 from shared.inventory import Endpoint
-from shared.kafka.produce import Producer, about_element
+from shared.kafka.produce import Producer, about_element, announcement_of
 from shared.messages import FileFound, status_of
 from shared.remote.service_manager import FtpServiceManager
 from shared.settings import System
-from shared.topics import FILES_FOUND, FILES_STATUS
+from shared.topics import FILES_STATUS
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,6 @@ class FileProducer:
     elements: FtpServiceManager
     producer: Producer
     ledger: LedgerFollower
-    connections_per_host: int = 8
     silent: SilentElements = field(default_factory=SilentElements)
 
     def scan(
@@ -56,7 +55,7 @@ class FileProducer:
         began_s, in_flight = time(), self._in_flight()
         end = ScanEnd(term, progress)
         lister = Lister(self.system, self.settings, self.ledger.files, term.epoch, end.proceed)
-        looks = ElementLooks(self.system.name, lister, self.elements, self.silent, self.connections_per_host, end)
+        looks = ElementLooks(self.system.name, lister, self.elements, self.silent, end)
         trials_until_s = monotonic() + min(self.settings.unreachable_s, max(0.0, next_s - time()))
         announcing = Announcing(
             lambda: self._allowance(endpoints), lambda files: self._announced(files, term), self.system.backlog_share
@@ -96,7 +95,7 @@ class FileProducer:
         for status in statuses:
             self.ledger.record(status)
         if not term.over.is_set():
-            self.producer.deliver(*(about_element(FILES_FOUND, f.element, f.element, f.encode()) for f in files))
+            self.producer.deliver(*(announcement_of(file) for file in files))
             for file in files:
                 log.info("file announced", extra=_log_fields(file))
         return len(files)

@@ -42,16 +42,18 @@ def is_due(known: KnownFile | None, now_s: float, settings: ScannerSettings) -> 
 def announcement(system: str, endpoint: Endpoint, path: bytes, entry: Entry, epoch: int) -> FileFound:
     """Returns the announcement of a listed file."""
     text, name = path_text(path), parse_file_name(entry.name, endpoint.zone)
+    element = endpoint.element(name.unique_id if name else "")
     return FileFound(
         file_id=_identity(system, endpoint, text, entry),
         system=system,
         endpoint=endpoint.name,
-        element=endpoint.element(name.unique_id if name else ""),
+        element=element,
         path=text,
         size=entry.size,
         mtime_s=entry.mtime_s,
         end_s=name.end_s if name else 0,
         epoch=epoch,
+        announced_in=endpoint.announcement_partition(element),
     )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import Event
@@ -66,6 +67,7 @@ class PerformanceManagement:
         self._report_standby()
         while not self.stopping.is_set():
             self.leadership.hold(self.system, self._lead, self.stopping, self.heartbeat.progress)
+            self._disconnect()
             _clear_gauges(self.system)
             self.heartbeat.progress()
 
@@ -93,6 +95,12 @@ class PerformanceManagement:
             due_s = run_after_s(self.schedule.schedule_scan, due_s, time(), self.schedule.time_zone)
         if not self.stopping.is_set():
             self._report_standby()
+
+    def _disconnect(self) -> None:
+        """Closes the unused sessions with the system's hosts: the next leader may be another process."""
+        with suppress(BadSettings):
+            hosts = {endpoint.address for endpoint in self.inventory().values()}
+            self.files.elements.close_idle(lambda endpoint: endpoint.address in hosts)
 
     def _waited_until(self, due_s: float, term: Term) -> bool:
         """Returns True at the due time, False if the term or the process ended before it."""

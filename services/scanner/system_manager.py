@@ -23,6 +23,7 @@ from shared.crash import exit_on_error
 from shared.defects import budget_of
 from shared.health import Heartbeat
 from shared.kafka.produce import Producer
+from shared.remote.connection_shares import ConnectionShares
 from shared.remote.service_manager import FtpServiceManager
 from shared.settings import BadSettings, Schedule, Settings, System, load
 from shared.watch import Watch
@@ -119,7 +120,8 @@ class SystemManager:
         self.watch = Watch(settings, self._check, read)
         self.producer = Producer(brokers)
         self.ledger = LedgerFollower(brokers, self.producer, budget_of(settings.defects))
-        self.elements = FtpServiceManager(settings.elements, at_most_s=own.listing_s)
+        self.shares = ConnectionShares(lambda: self.watch.settings)
+        self.elements = FtpServiceManager(settings.elements, at_most_s=own.listing_s, limit=self.shares.scanner)
         self.leadership = Leadership(zookeeper_of(settings).connection_string, f"{socket.gethostname()}-{os.getpid()}")
         self.heartbeat = Heartbeat(settings.health.file)
         self.runs: dict[str, SystemRun] = {}
@@ -132,6 +134,7 @@ class SystemManager:
         self._apply(self.watch.settings)
         while not stop.wait(self.own.config_look_s):
             changed = self.watch.look()
+            self.shares.refresh()
             if changed is not None:
                 self._apply(changed)
             self._report_configuration()
@@ -183,14 +186,7 @@ class SystemManager:
             plan.system.name,
             plan.schedule,
             self.leadership,
-            FileProducer(
-                plan.system,
-                self.own,
-                self.elements,
-                self.producer,
-                self.ledger,
-                self.elements.settings.connections_per_host,
-            ),
+            FileProducer(plan.system, self.own, self.elements, self.producer, self.ledger),
             Inventory(plan.system).current,
             self.ledger.catch_up,
             self.ledger.highest_epoch,

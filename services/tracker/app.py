@@ -1,4 +1,4 @@
-"""The Faust app that passes pm.files.status through the tracker. This module and `wiring` are those that import faust.
+"""The Faust app that passes pm.files.status through the tracker.
 
 Faust acknowledges an event also if its handling failed or was cut short by a stop. Therefore events are acknowledged by
 hand, after the changes of the tables and the commands are durable, and no exception unwinds the agent
@@ -16,6 +16,7 @@ import faust
 from faust.types import TableT
 
 from services.tracker.credentials import faust_credentials
+from services.tracker.ledger_consumer import hand_out_every_record
 from services.tracker.progress import GROUP, Progress
 from services.tracker.publisher import outgoing
 from services.tracker.settings import TrackerSettings
@@ -110,6 +111,7 @@ def build_app(watch: Watch, own: TrackerSettings, heartbeat: Heartbeat, budget: 
     brokers = watch.settings.kafka
     pending = PendingAcks(Producer(brokers))
     app = _bare_app(brokers, own, pending)
+    hand_out_every_record(app)
     files = app.Table("files", key_type=str, value_type=None, partitions=FILES_STATUS.partitions)
     positions = app.Table("positions", key_type=str, value_type=int, partitions=FILES_STATUS.partitions)
     tracker = FileProcessingTracker(partial(complete_on, watch), TrackedFiles(files), SinkPositions(positions))

@@ -7,7 +7,13 @@ TRACKER_LAG = gauge("tracker", "tracker_lag_records", "Ledger records not proces
 NOT_MOVED = gauge(
     "tracker", "files_not_moved", "Files that could not be moved to done/ or error/ at the last attempt.", "system"
 )
-COMMANDS_AGAIN = counter("tracker", "commands_again_total", "Repeated commands to move a file.")
+COMMANDS_AGAIN = counter(
+    "tracker",
+    "commands_again_total",
+    "Repeated commands to move a file (refused: by its element; unanswered: within its lease), and files in a gap that "
+    "were collected again by the second reading of the ledger only (gap).",
+    "reason",
+)
 POSTPONED_ENDED = counter(
     "tracker", "postponed_ended_total", "Postponed files that are lost: replaced, or no longer on their element."
 )

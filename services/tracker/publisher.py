@@ -22,12 +22,12 @@ from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, no
 from shared.health import Heartbeat
 from shared.kafka.consume import Consumer
 from shared.kafka.dead_letters import DeadLetters, contained_records
-from shared.kafka.produce import Outgoing, Producer, about_element
+from shared.kafka.produce import Outgoing, Producer, about_element, command_of
 from shared.kafka.record import Record
 from shared.ledger import OffsetGap, decode_status
 from shared.messages import BadMessage, FileStatus, Settle, digest_of
 from shared.settings import System
-from shared.topics import CYCLES, FILES_SETTLE, FILES_STATUS
+from shared.topics import CYCLES, FILES_STATUS
 
 log = logging.getLogger(__name__)
 PUBLISHER_READER = "tracker's second reader"
@@ -141,11 +141,14 @@ class CyclePublisher:
     def _command(self) -> None:
         repeated = list(self.leases.ended(time()))
         for settle in repeated:
-            log.warning("file not moved yet, command repeated", extra={"file": settle.file_id, "to": settle.to})
-        metrics.COMMANDS_AGAIN.inc(len(repeated))
+            reason = "refused" if settle.status.moves_refused else "unanswered"
+            extra = {"file": settle.file_id, "to": settle.to, "reason": reason}
+            log.warning("file not moved yet, command repeated", extra=extra)
+            metrics.COMMANDS_AGAIN.labels(reason).inc()
         lost = list(self.leases.lost(time()))
         for status in lost:
             log.error("file to be collected again", extra={"file": status.file_id, "reason": status.reason})
+            metrics.COMMANDS_AGAIN.labels("gap").inc()
         gone = list(self.postponed.ended(time()))
         for status in gone:
             where = {"system": status.system, "element": status.endpoint, "path": status.path}
@@ -187,7 +190,7 @@ def _report(cycle: Cycle, defect: Defect) -> None:
 def outgoing(message: Settle | FileStatus) -> Outgoing:
     """Returns a command or a status as a record for the partition of its element."""
     if isinstance(message, Settle):
-        return about_element(FILES_SETTLE, message.status.element, message.file_id, message.encode())
+        return command_of(message)
     return about_element(FILES_STATUS, message.element, message.file_id, message.encode())
 
 

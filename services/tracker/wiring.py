@@ -21,6 +21,7 @@ from services.tracker.sweep import LedgerSweep
 from shared import log
 from shared.configuration.file_snapshots import COMPARE_AFTER_S
 from shared.configuration.kafka import Kafka
+from shared.configuration.secret_files import secret_files, warn_of_readable
 from shared.crash import exit_on_error
 from shared.cycle_figures import readable
 from shared.defects import DefectBudget, budget_of
@@ -31,7 +32,7 @@ from shared.kafka.dead_letters import EarlierDefects
 from shared.kafka.permissions import require_access
 from shared.kafka.produce import Producer
 from shared.metrics import serve_metrics
-from shared.settings import BadSettings, load
+from shared.settings import BadSettings, files_with_secrets, load
 from shared.topics import CYCLES, FILES_SETTLE, FILES_STATUS, TRACKER_TABLES
 from shared.watch import Watch
 
@@ -114,6 +115,7 @@ def main() -> None:
     """Runs the tracker until SIGTERM; exits if a topic is missing."""
     settings = load()
     log.setup("tracker", settings.log)
+    warn_of_readable([*files_with_secrets(), *secret_files(settings.kafka)])
     require_access(settings, "tracker")
     serve_metrics("tracker", settings)
     # A Faust worker never consumes a topic that was created after it started, and still appears healthy.

@@ -7,10 +7,10 @@ all clients of a process are the same principal.
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Literal
 
 from shared.configuration.resolve import BadSettings, Name
+from shared.configuration.secret_files import secret
 
 SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 SaslMechanism = Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
@@ -77,7 +77,7 @@ class Kafka:
     @property
     def principal(self) -> str:
         """The name of the login, for messages."""
-        if self.username:
+        if self.username and self.security_protocol.startswith("sasl"):
             return f"user {self.username!r}"
         return f"the owner of {self.cert_file}" if self.cert_file else "an anonymous client"
 
@@ -94,8 +94,8 @@ class Kafka:
             "ssl.ca.location": self.ca_file,
             "ssl.certificate.location": self.cert_file,
             "ssl.key.location": self.key_file or self.cert_file,
-            "ssl.key.password": _text(self.key_passphrase_file),
-            **self._login(_text(self.password_file) if self.password_file else self.password),
+            "ssl.key.password": _secret("", self.key_passphrase_file),
+            **self._login(_secret(self.password, self.password_file)),
         }
         given = {ALIASES.get(name, name): value for name, value in self.properties.items()}
         return {name: value for name, value in named.items() if value} | given
@@ -138,11 +138,8 @@ def _oauth(given: set[str]) -> bool:
     return any(name.startswith("sasl.oauthbearer.") for name in given)
 
 
-def _text(file: str) -> str:
-    """Returns the content of a file of one secret, without the end of its line; empty if no file is named."""
-    if not file:
-        return ""
+def _secret(text: str, file: str) -> str:
     try:
-        return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSettings(f"kafka: {file}: {getattr(error, 'strerror', None) or error}") from None
+        return secret(text, file)
+    except OSError as error:
+        raise BadSettings(f"kafka: {file}: {error.strerror or error}") from None

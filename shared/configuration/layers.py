@@ -1,4 +1,4 @@
-"""Reads configuration files and the environment with dynaconf, and merges them.
+"""Reads configuration files with dynaconf and the environment without it, and merges them.
 
 No error shows a line of a file or a value, because it may be a secret.
 """
@@ -17,6 +17,8 @@ from shared.configuration.resolve import BadSettings, Given, plain_key
 PREFIX = "PMFLOW"
 SUFFIXES = (".yaml", ".yml", ".toml", ".json")
 _REASONS = {"AttributeError": "must be a mapping of sections", "RecursionError": "nested too deep"}
+_QUOTED = re.compile(r"""(?s)\A(["'])(.*)\1\Z""")
+"""Matches a text in quotation marks, which are removed so that `"007"` is text also where a number is possible."""
 _HARMLESS = re.compile(r"""(?:[^'"]|'(?:\\?.|<[a-z ]+>)'|',' or '.')*""")
 """Matches an explanation up to its first quotation of more than one character, which may be a secret."""
 
@@ -28,13 +30,18 @@ def read_layers(files: tuple[Path, ...]) -> dict[str, Any]:
         BadSettings: a file is missing or cannot be read.
     """
     found: dict[str, Any] = {}
-    for layer in (*map(_file, files), _environment()):
+    for layer in (*map(read_layer, files), _environment()):
         for name, section in layer.items():
             found[name] = _overlaid(found.get(name), section)
     return found
 
 
-def _file(file: Path) -> dict[str, Any]:
+def read_layer(file: Path) -> dict[str, Any]:
+    """Returns the sections of a configuration file.
+
+    Raises:
+        BadSettings: the file is missing or cannot be read.
+    """
     if not file.is_file():
         raise BadSettings(f"{file}: no such configuration file (PMFLOW_CONFIG names it)")
     if file.suffix not in SUFFIXES:
@@ -60,26 +67,20 @@ def _command_in(value: Any) -> str:
 
 
 def _environment() -> dict[str, Any]:
-    """Returns the settings from variables PMFLOW_<SECTION>__<KEY>; other variables are not settings."""
-    texts = {name.upper(): text for name, text in os.environ.items()}
-    names = {name.partition("__")[0] for name in os.environ if name.startswith(f"{PREFIX}_") and "__" in name}
-    try:
-        found = Dynaconf(envvar_prefix=PREFIX, settings_files=[]).as_dict()
-    except Exception:  # noqa: BLE001 - its text may contain a secret
-        raise BadSettings(f"environment: a value {PREFIX}_<SECTION>__<KEY>=@... cannot be converted") from None
-    return {
-        name.removeprefix(f"{PREFIX}_").lower(): _as_written(found[section], name.upper(), texts)
-        for name in sorted(names)
-        if (section := name.removeprefix(f"{PREFIX}_").upper()) in found
-    }
+    """Returns the settings from variables PMFLOW_<SECTION>__<KEY>; other variables are not settings.
 
-
-def _as_written(value: Any, name: str, texts: Mapping[str, str]) -> Any:
-    """Returns a variable's own text, whatever dynaconf made of it; only quotation marks around it are removed."""
-    if isinstance(value, Mapping) and name not in texts:
-        return {key: _as_written(inner, f"{name}__{key}".upper(), texts) for key, inner in value.items()}
-    text = texts.get(name, str(value))
-    return Given(value if isinstance(value, str) and not text.startswith("@") else text)
+    dynaconf never sees them: it would turn a password such as `1e3` or `true` into something else, and run `@format`.
+    """
+    found: dict[str, Any] = {}
+    for name, text in sorted(os.environ.items()):
+        prefix, _, path = name.partition("_")
+        if prefix == PREFIX and "__" in path:
+            section, *keys = path.lower().split("__")
+            value: Any = Given(_QUOTED.sub(r"\2", text))
+            for key in reversed(keys):
+                value = {key: value}
+            found[section] = _overlaid(found.get(section), value)
+    return found
 
 
 def _overlaid(below: Any, above: Any) -> Any:

@@ -42,7 +42,7 @@ Rebalanced = Callable[[Sequence[TopicPartition]], None]
 class Consumer:
     """A consumer, owned by one thread. The callbacks of `subscribe` run inside `poll`, `wait_paused` and `close`."""
 
-    def __init__(self, brokers: Kafka, group: str) -> None:
+    def __init__(self, brokers: Kafka, group: str, assignor: str = "cooperative-sticky") -> None:
         """Creates a consumer that starts at the committed offset of its group, or at the first offset."""
         self._group = group
         self._errors = ClientErrors(brokers)
@@ -55,7 +55,7 @@ class Consumer:
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "earliest",
-                "partition.assignment.strategy": "cooperative-sticky",
+                "partition.assignment.strategy": assignor,
                 "session.timeout.ms": SESSION_TIMEOUT_MS,
                 "heartbeat.interval.ms": 2_000,
                 "fetch.max.bytes": 16 << 20,

@@ -10,8 +10,8 @@ from confluent_kafka import KafkaError, KafkaException
 from shared.configuration.kafka import Kafka
 from shared.errors import Hopeless, MustExit, Unreachable
 from shared.kafka.reach import LOG_LEVEL, ClientErrors
-from shared.messages import partition_of
-from shared.topics import LETTER_MAX_BYTES, Topic
+from shared.messages import FileFound, Settle, partition_of
+from shared.topics import FILES_FOUND, FILES_SETTLE, LETTER_MAX_BYTES, Topic
 
 
 class TooLarge(Hopeless):
@@ -104,6 +104,16 @@ class Outgoing:
 def about_element(topic: Topic, element: str, key: str, value: bytes) -> Outgoing:
     """Returns a record for the partition of an element, which has the same number in every topic."""
     return Outgoing(topic.name, partition_of(element), key, value)
+
+
+def announcement_of(file: FileFound) -> Outgoing:
+    """Returns the record that announces a file to the fetcher that has the file's host."""
+    return Outgoing(FILES_FOUND.name, file.fetcher_partition, file.element, file.encode())
+
+
+def command_of(settle: Settle) -> Outgoing:
+    """Returns the record that commands the move of a file to the fetcher that has the file's host."""
+    return Outgoing(FILES_SETTLE.name, settle.status.fetcher_partition, settle.file_id, settle.encode())
 
 
 class Producer:

@@ -101,9 +101,21 @@ class FtpServiceManager:
         now_s: Callable[[], float] = time.monotonic,
         connect: Callable[[Endpoint, Remote], Session] = open_session,
         at_most_s: float | None = None,
+        limit: Callable[[Endpoint], int] | None = None,
     ) -> None:
-        """Args: at_most_s: a session lent for longer is aborted, whatever its element does."""
+        """Creates a pool without sessions.
+
+        Args:
+            settings: the section `elements`.
+            now_s: the clock.
+            connect: opens a session.
+            at_most_s: a session lent for longer is aborted, whatever its element does.
+            limit: returns how many connections to the host of an endpoint this process may have; by default all.
+        """
         self.settings = settings
+        self.limit = limit or (lambda endpoint: endpoint.connections or settings.connections_per_host)
+        self.keeps: Callable[[Endpoint], bool] = lambda _: True
+        """Returns False for an endpoint with which unused sessions are closed at once."""
         self.deadlines = None if at_most_s is None else Deadlines(at_most_s)
         self.now_s = now_s
         self.connect = connect
@@ -147,6 +159,10 @@ class FtpServiceManager:
                 host.statistics.in_use = host.open - len(host.idle)
                 host.statistics.waiting = len(host.waiting)
         return {f"{at[0]}:{at[1]}": (host.breaker.state(self.now_s()), host.statistics) for at, host in hosts}
+
+    def close_idle(self, is_closed: Callable[[Endpoint], bool]) -> None:
+        """Closes the idle sessions with some endpoints, so that another process may connect to them."""
+        self._close_all([idle for idle in self.idle.all() if is_closed(idle.endpoint)])
 
     def close(self) -> None:
         """Closes the idle sessions. Sessions in use are not affected."""
@@ -202,10 +218,9 @@ class FtpServiceManager:
     def _host(self, endpoint: Endpoint) -> _Host:
         with self.lock:
             at = endpoint.host, endpoint.port
-            host = self.hosts.setdefault(at, _Host(self.settings.connections_per_host))
+            host = self.hosts.setdefault(at, _Host(0))
             host.used_s = self.now_s()
-            if endpoint.connections:
-                host.limit = endpoint.connections  # the last inventory entry that sets a limit wins
+            host.limit = self.limit(endpoint)
             return host
 
     def _take(self, host: _Host, endpoint: Endpoint) -> Session:
@@ -253,7 +268,7 @@ class FtpServiceManager:
                 host.changed.notify_all()
 
     def _has_slot(self, host: _Host) -> bool:
-        self._close_stale(host)
+        self._close_unwanted(host)
         return host.open < host.limit or bool(host.idle)
 
     def _occupy(self, host: _Host, endpoint: Endpoint) -> IdleSession | None:
@@ -289,10 +304,12 @@ class FtpServiceManager:
             host.breaker.succeeded()
         return session
 
-    def _close_stale(self, host: _Host) -> None:
+    def _close_unwanted(self, host: _Host) -> None:
+        """Closes the idle sessions that are too old, and the oldest beyond a limit that has fallen."""
         now_s, idle_s = self.now_s(), self.settings.idle_s
-        for idle in [idle for idle in host.idle if idle.is_stale(idle_s, now_s)]:
-            self._close_idle(host, idle)
+        for idle in list(host.idle):
+            if idle.is_stale(idle_s, now_s) or host.open > host.limit:
+                self._close_idle(host, idle)
 
     def _count(self, host: _Host, session: Session, began_s: float) -> None:
         with host.changed:
@@ -301,6 +318,9 @@ class FtpServiceManager:
         session.traffic = Traffic()
 
     def _give_back(self, host: _Host, endpoint: Endpoint, session: Session) -> None:
+        if host.open > host.limit or not self.keeps(endpoint):
+            self._discard(host, session)
+            return
         idle = IdleSession(endpoint, (endpoint.host, endpoint.port), session, self.now_s())
         with host.changed:
             host.idle.append(idle)

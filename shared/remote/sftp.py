@@ -12,6 +12,7 @@ from typing import BinaryIO
 import paramiko
 
 from shared.configuration.file_snapshots import COMPARE_AFTER_S
+from shared.configuration.secret_files import secret
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
 from shared.remote import sftp_requests as wire
@@ -23,7 +24,7 @@ from shared.remote.sftp_reads import Download, Downloads, ServerCapabilities
 from shared.remote.sftp_requests import Requests, Response, refusal, text, u32, u64
 from shared.remote.sftp_walk import Walk
 from shared.remote.tcp import enable_keepalive
-from shared.settings import Remote, secret
+from shared.settings import Remote
 
 KEEPALIVE_S = 15
 """Interval of SSH keepalive messages, which detect a broken connection."""

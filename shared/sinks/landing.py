@@ -190,8 +190,8 @@ def _halves(pieces: Sequence[Piece]) -> tuple[Sequence[Piece], ...]:
     if piece.batch is None or piece.rows < 2:
         return ()
     rows, middle = piece.batch.rows, piece.rows // 2
-    first = Piece(piece.record, replace(piece.batch, rows=rows[:middle]), piece.starts, ends=False)
-    return [first], [Piece(piece.record, replace(piece.batch, rows=rows[middle:]), starts=False, ends=piece.ends)]
+    first = replace(piece, batch=replace(piece.batch, rows=rows[:middle]), ends=False)
+    return [first], [replace(piece, batch=replace(piece.batch, rows=rows[middle:]), starts=False)]
 
 
 def split_counters(batch: CounterBatch, counters: Collection[str]) -> tuple[CounterBatch, CounterBatch]:

@@ -11,11 +11,22 @@ WRITE_SECONDS = seconds(SINKS, "write_seconds", "Duration of one write, includin
 WRITE_RETRIES = counter(
     SINKS, "write_retries_total", "Retries because the database did not answer or asked to try again.", "sink"
 )
+TOPIC_WAITS = counter(
+    SINKS, "topic_waits_total", "Writes of one topic that failed while the database answered.", "sink", "topic"
+)
+HELD_MESSAGES = gauge(
+    SINKS,
+    "sink_held_back_messages",
+    "Messages in memory that wait for their topic's share of a write, or because the database does not take the topic.",
+    "sink",
+    "topic",
+    "partition",
+)
 LAG = gauge(SINKS, "sink_lag_messages", "Messages in the topic that are not stored yet.", "sink", "topic", "partition")
 BEHIND = gauge(
     SINKS,
     "sink_behind_seconds",
-    "Age of the newest message read while messages are waiting; 0 when none are waiting.",
+    "Age of the newest message taken into a write, while messages are waiting; 0 when none are waiting.",
     "sink",
     "topic",
     "partition",

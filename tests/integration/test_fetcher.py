@@ -14,7 +14,8 @@ from services.fetcher.history import LedgerLookup
 from services.fetcher.intake.dispatch import Dispatch
 from services.fetcher.intake.jobs import FetchJobs
 from services.fetcher.intake.pools import Pools
-from services.fetcher.intake.waiting_files import WaitingFiles
+from services.fetcher.intake.topic_intake import TopicIntake
+from services.fetcher.intake.waiting_files import FilesTogether, WaitingFiles
 from services.fetcher.parse.blocks import shipped
 from services.fetcher.parse_pool.child import ParserMemory
 from services.fetcher.parse_pool.pool import ParserPool, ParserPoolLimits
@@ -25,7 +26,7 @@ from shared.defects import DefectBudget
 from shared.health import Heartbeat
 from shared.inventory import Endpoint
 from shared.kafka import admin
-from shared.kafka.consume import Consumer
+from shared.kafka.co_partitioned import CoPartitionedConsumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.produce import Outgoing, Producer, about_element
 from shared.messages import partition_of, status_of
@@ -107,19 +108,23 @@ def test_a_line_cut_in_the_midst_of_a_group_leaves_over_only_what_was_not_read(e
 def dispatching(stack: Stack, topic: str, group: str, work: Fetching) -> Iterator[None]:
     """A fetcher's reading side with two threads, until the end of the context."""
     producer, stop = Producer(stack.kafka), Event()
-    letters, waiting = DeadLetters(producer), WaitingFiles(16, 16 << 20)
+    letters, waiting = DeadLetters(producer), WaitingFiles(FilesTogether(16, 16 << 20), lambda _: 2)
     jobs = FetchJobs(work.worker, lambda system: system == "5ga", waiting, work.answer, letters)
-    dispatch = Dispatch(
-        consumer=Consumer(stack.kafka, group),
+    intake = TopicIntake(
+        topic=topic,
         letters=letters,
         pools=Pools(lambda: {"5ga": 2}),
         ticket_of=jobs.ticket,
         job_of=jobs,
         in_flight_of=lambda _: 16,
+    )
+    dispatch = Dispatch(
+        consumer=CoPartitionedConsumer(stack.kafka, group),
+        intakes=[intake],
         flush=lambda _: True,
         heartbeat=Heartbeat(""),
     )
-    thread = Thread(target=dispatch.run, args=(topic, stop))
+    thread = Thread(target=dispatch.run, args=(stop,))
     thread.start()
     try:
         yield

@@ -16,6 +16,8 @@ from services.ch_bridge.connection import Connection, client_of
 from services.ch_bridge.files import FileTable as ClickhouseFiles
 from services.ch_bridge.settings import Clickhouse
 from services.mysql_writer.connection import connect
+from services.mysql_writer.ddl import placeholders
+from services.mysql_writer.files import CONFLICTS
 from services.mysql_writer.files import FileTable as MysqlFiles
 from services.mysql_writer.settings import Mysql
 from shared.errors import Hopeless
@@ -152,6 +154,25 @@ def test_rows_older_than_the_retention_are_dropped_and_do_not_come_back(history:
     history.keep(old)
     count = "SELECT count(*) FROM pm_file WHERE `system` = '{}'"
     assert [history.ask(count.format(name))[0][0] for name in (system, other)] == [2, 1]
+
+
+@pytest.mark.parametrize("server", ["mysql", *mariadb.IF_THERE])
+def test_a_file_is_compared_with_the_files_of_its_element_and_period_only(
+    server: str, stack: Stack, request: pytest.FixtureRequest
+) -> None:
+    port = request.getfixturevalue("mariadb_port") if server == "mariadb" else stack.mysql_port
+    mysql = Mysql(host=stack.mysql_host, port=port, user="root", database=f"files_{uuid.uuid4().hex[:8]}")
+    life = [replace(statuses()[2], endpoint=f"e{n}", managed_element=f"ManagedElement={n}") for n in range(1000)]
+    table = MysqlFiles(mysql)
+    asked = [status.file_id for status in life[:20]]
+    table.keep([replace(status, stage="found", managed_element="") for status in life])
+    with connect(mysql, mysql.database) as line, line.cursor() as cursor:
+        cursor.execute("ANALYZE TABLE pm_file")  # statistics of a moment at which no element is known
+        table.keep(life)
+        assert cursor.execute(CONFLICTS.format(files=placeholders(asked)), asked) == 0
+        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read_%'")
+        assert sum(int(reads) for _, reads in cursor.fetchall()) < 10 * len(asked)
+    table.close()
 
 
 def test_only_statuses_of_files_are_rows() -> None:

@@ -17,7 +17,7 @@ from shared.kafka import admin
 from shared.kafka.produce import Outgoing, Producer
 from shared.messages import CounterBatch, SetAside, SinkPosition, digest_of
 from shared.settings import Settings, load
-from shared.sinks.loop import Sink
+from shared.sinks.sink import Sink
 from shared.topics import FILES_STATUS
 from tests.integration.test_sink_loop import PARTITION, Running, eventually
 from tools.cli.operate import ledger

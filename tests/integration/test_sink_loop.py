@@ -17,8 +17,11 @@ from shared.kafka.consume import Consumer, follow_all
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import Record, TopicPartition
 from shared.messages import CounterBatch, SetAside, SinkPosition
+from shared.sinks.gather import MESSAGES_PER_POLL
 from shared.sinks.landing import RefusedCounters
-from shared.sinks.loop import MESSAGES_PER_POLL, Sink, SinkLimits, SinkWorker
+from shared.sinks.limits import SinkLimits
+from shared.sinks.loop import SinkWorker
+from shared.sinks.sink import Sink
 from shared.topics import FILES_STATUS, Topic
 from tools.cli.operate import ledger
 from tools.devstack.stack import Stack

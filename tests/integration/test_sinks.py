@@ -25,9 +25,9 @@ from shared.kafka.record import Record, TopicPartition
 from shared.messages import CounterBatch
 from shared.sinks.dn import dn_components
 from shared.sinks.landing import Piece, RefusedCounters, land, split_counters
-from shared.sinks.loop import Sink
 from shared.sinks.names import KEY_COLUMNS
 from shared.sinks.rules import StorageRules
+from shared.sinks.sink import Sink
 from tests.integration import mariadb
 from tools.cli.operate.stored import StoredRow, canonical, in_clickhouse, in_mysql
 from tools.devstack.stack import Stack
@@ -389,11 +389,11 @@ def test_objects_keep_their_numbers_and_components_while_others_add_columns(serv
         with repositories[0].connection.transaction() as execute:
             there = {(element, ldn): i for i, element, ldn in execute("SELECT id, element, ldn FROM pm_object")}
         for repository in repositories:
-            cached = repository.objects.cache.recent
+            cache = repository.objects.cache
             numbers = {
                 (element, ldn): known.number
-                for (_, element), objects in cached.items()
-                for ldn, known in objects.items()
+                for element in {element for element, _ in there}
+                for ldn, known in cache.of_element("4ga", element).items()
             }
             assert numbers == {key: there[key] for key in numbers}
             assert len(numbers) == 6 * 15

@@ -38,6 +38,9 @@ zookeeper:
 CHECK_SCHEMA = [str(Path(sys.executable).with_name("check-jsonschema")), "--builtin-schema", "vendor.compose-spec"]
 
 
+DEV_SECRETS = "deploy/compose/secrets"
+
+
 def dockerfile_of(service: str) -> str:
     """Returns the Dockerfile that compose builds the service from, with the build arguments filled in."""
     built = COMPOSE[service]["build"]
@@ -116,6 +119,7 @@ def test_no_image_of_ours_runs_as_root(service: str) -> None:
 def test_an_image_gets_the_shared_code_and_its_own_only(service: str) -> None:
     copied = re.findall(r"^COPY (?!--from)(.+)$", dockerfile_of(service), re.MULTILINE)
     assert copied == [
+        "tools/setup/uv.lock ./",
         f"requirements.lock services/{service}/pyproject.toml ./",
         "shared shared",
         f"services/{service} services/{service}",
@@ -131,10 +135,20 @@ def test_a_stage_declares_the_build_argument_before_it_uses_it() -> None:
 @pytest.mark.parametrize("dockerfile", ["Dockerfile", "tools/Dockerfile"])
 def test_the_libraries_of_an_image_are_the_locked_ones_with_their_hashes(dockerfile: str) -> None:
     text = (ROOT / dockerfile).read_text()
-    assert "-c requirements.lock" in text  # uv checks the hashes that a constraint has
-    assert re.findall(r"pip install --no-cache-dir (.+)", text) == re.findall(
-        r"pip install --no-cache-dir (.+)", TOOLS_DOCKERFILE
-    )
+    installs = re.findall(r"\bpip install (?:[^\n]|(?<=\\)\n)+", text)
+    assert len(installs) == 2  # uv, and by it the libraries
+    assert all("--require-hashes" in install for install in installs)
+    assert "-r uv.lock" in installs[0]
+    assert "-c requirements.lock" in installs[1]  # uv checks the hashes that a constraint has
+
+
+@pytest.mark.parametrize("dockerfile", ["Dockerfile", "tools/Dockerfile"])
+def test_the_base_of_an_image_can_be_named_by_its_digest(dockerfile: str) -> None:
+    text = (ROOT / dockerfile).read_text()
+    bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
+    assert bases == ["${PYTHON_IMAGE}"] * 2
+    declared_before = text[: text.index("\nFROM ")]
+    assert "\nARG PYTHON_IMAGE=python:3.11-slim\n" in declared_before
 
 
 def test_topics_are_created_before_the_services_start() -> None:
@@ -145,7 +159,7 @@ def test_topics_are_created_before_the_services_start() -> None:
 
 
 def test_everything_else_in_compose_has_a_health_check_too() -> None:
-    assert {name for name, service in COMPOSE.items() if "healthcheck" not in service} == {"topics"}
+    assert {name for name, service in COMPOSE.items() if "healthcheck" not in service} == {"topics", "operator"}
 
 
 @pytest.mark.parametrize("service", ["topics", "simulator"])
@@ -198,6 +212,8 @@ def test_files_that_compose_mounts_exist() -> None:
         for volume in service.get("volumes", []):
             if volume.startswith("./"):
                 assert (ROOT / volume.split(":")[0]).is_file(), volume
+    for secret in yaml.safe_load((ROOT / "compose.yaml").read_text())["secrets"].values():
+        assert (ROOT / secret["file"].replace("${PMFLOW_SECRETS:-./deploy/compose/secrets}", DEV_SECRETS)).is_file()
 
 
 DISTRIBUTIONS = {
@@ -236,13 +252,16 @@ def test_a_service_declares_exactly_the_libraries_it_imports(service: str) -> No
 
 
 def declared(service: str) -> set[str]:
-    project = tomllib.loads((ROOT / "services" / service / "pyproject.toml").read_text())["project"]
+    """Returns the libraries of a service, or of the tools."""
+    folder = ROOT / "tools" if service == "tools" else ROOT / "services" / service
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     return {re.split(r"[\[><=]", dependency)[0] for dependency in project["dependencies"]}
 
 
 def test_the_tools_image_has_every_library_the_command_line_imports() -> None:
     (install,) = re.findall(r"uv pip install(?:[^\n]|(?<=\\)\n)+", TOOLS_DOCKERFILE)
-    services = {service for service in SERVICES if f"-r {service}/pyproject.toml" in install}
-    installed = {*install.split(), *(name for service in services for name in declared(service))}
+    folders = re.findall(r"-r (\w+)/pyproject.toml", install)
+    assert "tools" in folders
+    installed = {name for folder in folders for name in declared(folder)}
     imported = foreign(ROOT / "tools" / "cli" / "__main__.py", set())
     assert {DISTRIBUTIONS.get(name, name) for name in imported} <= installed

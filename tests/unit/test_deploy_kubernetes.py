@@ -1,6 +1,5 @@
 """`kubectl apply -k deploy/k8s` creates valid objects that run the same as Compose and the tests."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import yaml
 
 from services.fetcher.settings import FetcherSettings
 from shared.settings import SERVICES, load
-from tests.kustomize import render
+from tests.kustomize import Objects, deployed
 from tools.devstack.downloads import MissingPrerequisite
 
 ROOT = Path(__file__).parents[2]
@@ -19,20 +18,15 @@ K8S = ROOT / "deploy" / "k8s"
 FOLDERS = {service: service.replace("_", "-") for service in SERVICES}
 """The folder of a service in deploy/k8s; the names of its objects and of its image end with it."""
 TOPICS_CREATE = ["python", "-m", "tools.cli", "topics", "create"]
-Objects = dict[str, dict[str, Any]]
-"""Kubernetes objects by kind and name, as in Deployment/pmflow-scanner."""
 
 
 @pytest.fixture(scope="module")
 def objects() -> Objects:
     """Returns what `kubectl apply -k deploy/k8s` creates; without the hash at the end of generated names."""
     try:
-        rendered = render(K8S)
+        return deployed(K8S)
     except MissingPrerequisite as missing:
         pytest.skip(str(missing))
-    found = {f"{one['kind']}/{re.sub(r'-[a-z0-9]{10}$', '', one['metadata']['name'])}": one for one in rendered}
-    assert len(found) == len(rendered)
-    return found
 
 
 def deployment(objects: Objects, service: str) -> dict[str, Any]:
@@ -51,7 +45,8 @@ def job_container(objects: Objects) -> dict[str, Any]:
 
 def test_kubernetes_gets_a_deployment_for_every_service_and_the_job_of_the_topics(objects: Objects) -> None:
     deployments = {f"Deployment/pmflow-{folder}" for folder in FOLDERS.values()}
-    assert objects.keys() == {*deployments, "Job/pmflow-topics", "ConfigMap/pmflow"}
+    others = {name for name in objects if not name.startswith("NetworkPolicy/")}
+    assert others == {*deployments, "Job/pmflow-topics", "ConfigMap/pmflow"}
 
 
 def test_every_object_in_kubernetes_is_valid(objects: Objects) -> None:
@@ -122,7 +117,9 @@ def test_metrics_and_health_are_served_at_the_ports_and_paths_that_are_probed(
     service: str, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PMFLOW_CONFIG", raising=False)
-    ports = {load((ROOT / "deploy" / where / "overlay.yaml",)).metrics.port for where in ("compose", "k8s")}
+    served = [load((ROOT / "deploy" / where / "overlay.yaml",)).metrics for where in ("compose", "k8s")]
+    ports = {metrics.port for metrics in served}
+    assert {metrics.host for metrics in served} == {"0.0.0.0"}
     (port,) = container(objects, service)["ports"]
     assert ports == {port["containerPort"]} == set(map(int, COMPOSE[service]["expose"]))
     assert {

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from services.ch_bridge import render as ch_render
 from services.fetcher.intake.jobs import FetchJobs
 from services.fetcher.intake.settle_jobs import SettleJobs
-from services.fetcher.intake.waiting_files import WaitingFiles
+from services.fetcher.intake.waiting_files import FilesTogether, WaitingFiles
 from services.fetcher.settings import FetcherSettings
 from services.mysql_writer import render as mysql_render
 from services.mysql_writer.cycles import CREATE_CYCLE_TABLE
@@ -214,7 +214,8 @@ def test_the_readers_of_cycles_take_anything(values: list[bytes | None]) -> None
 def test_the_fetchers_jobs_are_made_or_refused(value: bytes | None) -> None:
     def publish(_: FileStatus) -> None: ...
 
-    jobs = FetchJobs(lambda _: None, lambda system: system == "4ga", WaitingFiles(1, 1), publish, None)  # type: ignore[arg-type]
+    waiting = WaitingFiles(FilesTogether(1, 1), lambda _: 1)
+    jobs = FetchJobs(lambda _: None, lambda system: system == "4ga", waiting, publish, None)  # type: ignore[arg-type]
 
     def answer(_: FileStatus, then: Callable[[], None]) -> None:
         then()

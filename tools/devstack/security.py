@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tools.simulator.files import save_secret
+
 PRINCIPALS = ("scanner", "fetcher", "tracker", "mysql_writer", "ch_bridge", "operator")
 """The services, and the person who uses `pmflow`; each has a password and a certificate of its own."""
 SERVER = "server"
@@ -33,10 +35,10 @@ def make_identities(folder: Path) -> None:
     (partial / "ca.crt").write_bytes(_pem(authority[0]))
     for name in (SERVER, *PRINCIPALS):
         certificate, key = _issued(name, authority, SERVER_NAMES if name == SERVER else ())
-        _write_secret(partial / f"{name}.key", _pkcs8(key))
-        _write_secret(partial / f"{name}.pem", _pkcs8(key) + _pem(certificate))
+        save_secret(partial / f"{name}.key", _pkcs8(key))
+        save_secret(partial / f"{name}.pem", _pkcs8(key) + _pem(certificate))
         (partial / f"{name}.crt").write_bytes(_pem(certificate))
-        _write_secret(partial / f"{name}.password", secrets.token_urlsafe(16).encode())
+        save_secret(partial / f"{name}.password", secrets.token_urlsafe(16).encode())
     partial.replace(folder)
 
 
@@ -84,11 +86,6 @@ def _pkcs8(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write_secret(file: Path, content: bytes) -> None:
-    file.touch(mode=0o600)
-    file.write_bytes(content)
 
 
 def identities(data: Path) -> Path:

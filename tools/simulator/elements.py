@@ -140,7 +140,7 @@ class SimulatedElements:
             entry = {"name": name, **at, "username": name, "password": login.password}
             entries.setdefault(login.root.parent.name, []).append(entry | {"directory": "/pm"})
         for system, of_system in entries.items():
-            replace(folder / f"{system}.yaml", yaml.safe_dump(of_system, sort_keys=False).encode())
+            save_secret(folder / f"{system}.yaml", yaml.safe_dump(of_system, sort_keys=False).encode())
 
     def plant(self, samples: Path, system: str, element: str) -> None:
         """Copies real files to a separate element. Their expected rows are the golden files next to the samples."""

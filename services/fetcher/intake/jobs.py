@@ -8,14 +8,16 @@ from sys import intern
 from time import time
 
 from services.fetcher import metrics
-from services.fetcher.intake.dispatch import Job
+from services.fetcher.elements import name_of_endpoint
+from services.fetcher.intake.endpoint_queues import EndpointOfPool
 from services.fetcher.intake.epochs import Epochs
+from services.fetcher.intake.topic_intake import Job
 from services.fetcher.intake.waiting_files import Announced, WaitingFiles
 from services.fetcher.intake.waiting_records import Ticket
 from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, nothing_to_renew
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.record import Record
-from shared.messages import BadMessage, FileFound, FileStatus, status_of
+from shared.messages import BadMessage, File, FileFound, FileStatus, status_of
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +26,8 @@ log = logging.getLogger(__name__)
 class FetchJobs:
     """Assigns each announced file to the pool of its system.
 
-    A thread takes a file together with others that wait for the same endpoint. If another thread has taken its file
-    that way, it finds nothing to do.
+    A thread takes files that wait for the same endpoint together. If another thread has taken its file that way, it
+    finds nothing to do. A host occupies only its share of the threads, so that one that hangs leaves the others theirs.
     """
 
     process: Callable[[Sequence[Announced]], None]
@@ -44,6 +46,8 @@ class FetchJobs:
     """Called for each record, in order."""
     may_be_repeated: Callable[[Record], bool] = lambda _: False
     """Returns True if an announcement may have been processed before."""
+    host_of: Callable[[File], str] = name_of_endpoint
+    """Returns the host of a file."""
 
     def ticket(self, record: Record) -> Ticket | None:
         """Returns where an announcement waits; None: it is discarded. Called for each record, in order.
@@ -58,7 +62,7 @@ class FetchJobs:
         file = self._decoded(record)
         # A backfill is announced without a leader.
         if file.lies_at or self.epochs.current(file.system, record.partition, file.epoch):
-            return Ticket(intern(file.system), file.file_id, file.attempt)
+            return Ticket(intern(file.system), file.file_id, file.attempt, self.host_of(file))
         # The current leader announces the file again when its lease ends.
         extra = {"file": file.file_id, "epoch": file.epoch}
         log.warning("announcement of a former leader discarded", extra=extra)
@@ -72,8 +76,9 @@ class FetchJobs:
         """
         announced = Announced(self._decoded(record), done, record, self.may_be_repeated(record))
         announced.on_defect = partial(self._on_defect, announced)
-        self.waiting.put(announced)
-        return Job(announced.file.system, partial(self._process_near, announced.file))
+        file = announced.file
+        self.waiting.put(EndpointOfPool(file.system, self.host_of(file), file.system, file.endpoint), announced)
+        return Job(file.system, partial(self._process_waiting, file.system))
 
     def _decoded(self, record: Record) -> FileFound:
         file = FileFound.decode(record.value or b"")
@@ -81,8 +86,13 @@ class FetchJobs:
             raise BadMessage(f"no system {file.system!r} is configured", record.value or b"")
         return file
 
-    def _process_near(self, file: FileFound) -> None:
-        self._contained(self._process_left)(self.waiting.take(file))
+    def _process_waiting(self, system: str) -> None:
+        contained, more = self._contained(self._process_left), True
+        while more and (group := self.waiting.take(system)):
+            try:
+                contained(group.items)
+            finally:
+                more = self.waiting.release(group)
 
     def _contained(self, handle: Callable[[Sequence[Announced]], None]) -> Contained[Announced]:
         return Contained(handle, self.renew, self._fail, self.budget, lambda a: a.origin, NO_RECORDS_FAULT)

@@ -6,27 +6,32 @@ from dataclasses import dataclass, field, replace
 from time import sleep, time
 
 from services.fetcher import metrics
-from services.fetcher.intake.dispatch import Job
-from services.fetcher.intake.waiting_commands import Commanded, WaitingCommands
+from services.fetcher.elements import name_of_endpoint
+from services.fetcher.intake.endpoint_queues import EndpointOfPool
+from services.fetcher.intake.topic_intake import Job
+from services.fetcher.intake.waiting_commands import Commanded, WaitingCommands, commands_together
+from services.fetcher.intake.waiting_records import Ticket
 from services.fetcher.settings import LONGEST_WAIT_S, FetcherSettings
 from shared.backoff import backoff_s
 from shared.defects import NO_RECORDS_FAULT, Contained, Defect, DefectBudget, nothing_to_renew
 from shared.errors import Unreachable
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.record import Record
-from shared.messages import FileStatus, Settle, bounded_text
+from shared.messages import File, FileStatus, Settle, bounded_text
 from shared.remote.session import Denied
 
 log = logging.getLogger(__name__)
-MOST_TOGETHER = 64
-"""Most commands that are executed over one session before another endpoint has its turn."""
+POOL_OF_MOVERS = "moves"
+"""The pool of the threads that move files."""
 
 
 @dataclass(frozen=True)
 class SettleJobs:
     """Assigns each command to a pool of threads that all endpoints share.
 
-    A thread takes the commands of an endpoint that wait. If its own was taken that way, it finds nothing to do.
+    A thread takes the commands of an endpoint that wait. If its own was taken that way, it finds nothing to do. One
+    thread at a time works for an endpoint, and a host occupies only its share of the threads, so that one that hangs
+    leaves the others theirs.
     """
 
     settings: FetcherSettings
@@ -38,7 +43,23 @@ class SettleJobs:
     budget: DefectBudget = field(default_factory=DefectBudget)
     renew: Callable[[], None] = nothing_to_renew
     """Forgets what may be outdated of elements."""
-    waiting: WaitingCommands = field(default_factory=lambda: WaitingCommands(MOST_TOGETHER))
+    host_of: Callable[[File], str] = name_of_endpoint
+    """Returns the host of a file."""
+    waiting: WaitingCommands = field(init=False)
+
+    def __post_init__(self) -> None:
+        threads = self.settings.movers
+        waiting = WaitingCommands(commands_together, lambda _: threads, one_thread_per_endpoint=True)
+        object.__setattr__(self, "waiting", waiting)
+
+    def ticket(self, record: Record) -> Ticket:
+        """Returns where a command waits: a later one for the same file replaces it.
+
+        Raises:
+            BadMessage: not a command.
+        """
+        command = Settle.decode(record.value or b"")
+        return Ticket(POOL_OF_MOVERS, command.file_id, record.offset, self.host_of(command.status))
 
     def __call__(self, record: Record, done: Callable[[], None]) -> Job:
         """Returns the job for a command.
@@ -46,19 +67,22 @@ class SettleJobs:
         Raises:
             BadMessage: not a command.
         """
-        self.waiting.put(Commanded(Settle.decode(record.value or b""), done, record))
-        return Job("moves", self._execute_waiting)
+        command = Settle.decode(record.value or b"")
+        status = command.status
+        at = EndpointOfPool(POOL_OF_MOVERS, self.host_of(status), status.system, status.endpoint)
+        self.waiting.put(at, Commanded(command, done, record))
+        return Job(POOL_OF_MOVERS, self._execute_waiting)
 
     def _execute_waiting(self) -> None:
         contained = Contained(
             self._execute, self.renew, self._fail, self.budget, lambda c: c.record.origin, NO_RECORDS_FAULT
         )
         more = True
-        while more and (taken := self.waiting.take()):
+        while more and (group := self.waiting.take(POOL_OF_MOVERS)):
             try:
-                contained(taken)
+                contained(group.items)
             finally:
-                more = self.waiting.release(taken)
+                more = self.waiting.release(group)
 
     def _execute(self, commands: Sequence[Commanded]) -> None:
         """Tries a few times. If all fail, the answer says so, and the tracker repeats the command later."""

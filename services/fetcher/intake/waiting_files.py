@@ -2,9 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from threading import Lock
+from dataclasses import dataclass
 
+from services.fetcher.intake.endpoint_queues import EndpointQueues
 from shared.kafka.record import Record
 from shared.messages import FileFound
 
@@ -40,34 +40,22 @@ class Announced:
         return self.record.origin if self.record else self.file.file_id
 
 
-@dataclass
-class WaitingFiles:
-    """The queue of each endpoint. Shared by the thread that reads announcements and the threads that download."""
+@dataclass(frozen=True, slots=True)
+class FilesTogether:
+    """The bounds of the files of one endpoint that are taken together."""
 
     max_files: int
-    """Most files that are taken together."""
     max_bytes: int
-    """Most bytes that are taken together; a single file may be larger."""
-    of_endpoint: dict[tuple[str, str], deque[Announced]] = field(default_factory=dict)
-    lock: Lock = field(default_factory=Lock)
+    """A single file may be larger."""
 
-    def put(self, announced: Announced) -> None:
-        with self.lock:
-            self.of_endpoint.setdefault(_endpoint(announced.file), deque()).append(announced)
-
-    def take(self, near: FileFound) -> list[Announced]:
-        """Removes and returns the oldest files that wait for the endpoint of this one; none if all were taken."""
+    def __call__(self, waiting: deque[Announced]) -> list[Announced]:
+        """Removes and returns the first files that wait."""
         taken: list[Announced] = []
         left_bytes = self.max_bytes
-        with self.lock:
-            waiting = self.of_endpoint.get(_endpoint(near), deque())
-            while waiting and len(taken) < self.max_files and (not taken or waiting[0].file.size <= left_bytes):
-                taken.append(waiting.popleft())
-                left_bytes -= taken[-1].file.size
-            if not waiting:
-                self.of_endpoint.pop(_endpoint(near), None)
+        while waiting and len(taken) < self.max_files and (not taken or waiting[0].file.size <= left_bytes):
+            taken.append(waiting.popleft())
+            left_bytes -= taken[-1].file.size
         return taken
 
 
-def _endpoint(file: FileFound) -> tuple[str, str]:
-    return file.system, file.endpoint
+WaitingFiles = EndpointQueues[Announced]

@@ -1,5 +1,6 @@
 """The parser process, `python -m services.fetcher.parse_pool.child FD LIMITS`: receives files and returns messages."""
 
+import ctypes
 import resource
 import signal
 import sys
@@ -22,6 +23,10 @@ from shared.errors import Hopeless, Unreachable
 
 _LONGEST_WHAT = 1000
 """Maximum length of an error's description in characters: it may contain parts of the file."""
+MOST_DESCRIPTORS = 64
+"""Files that a parser process may have open: the connection, a file, what is spooled, modules and time zones."""
+PR_SET_NO_NEW_PRIVS = 38
+"""Option of prctl(2): no program that this process starts gets more rights, not even one that is setuid."""
 READ_BYTES = 1 << 20
 """Bytes that are read at once of a file on disk."""
 
@@ -85,11 +90,25 @@ def receive_result(connection: Connection) -> Parsed | Exception:
     return result
 
 
+def restrict(memory_bytes: int) -> None:
+    """Limits what this process can do, for good: its memory, its open files, no core file and no new rights."""
+    for limit, most in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_NOFILE, MOST_DESCRIPTORS),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(limit)
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(limit, (allowed, allowed))
+    if ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError("prctl(PR_SET_NO_NEW_PRIVS) failed")
+
+
 def main(descriptor: int, memory: ParserMemory) -> None:
     """Parses files until the fetcher closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the fetcher ends this process
     if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (memory.memory_mb << 20, memory.memory_mb << 20))
+        restrict(memory.memory_mb << 20)
     known: dict[str, Preprocessing] = {}
     with Connection(descriptor) as connection:
         while True:

@@ -1,9 +1,10 @@
 """ParserPool parses files in separate processes: it uses all cores, and a poison file kills nothing but its parser."""
 
 import logging
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import Pipe
@@ -26,8 +27,15 @@ from shared.errors import Hopeless
 log = logging.getLogger(__name__)
 
 
+NEEDED = frozenset({"LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "TMPDIR", "TZ"})
+"""Variables that Python and its libraries read, besides those that begin with PYTHON."""
 _TRIES = 2
 """Attempts to parse a file on which a parser fails, each in a fresh process."""
+
+
+def bare_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Returns the variables that a parser process needs: nothing that holds a secret, in case a file takes it over."""
+    return {name: text for name, text in environment.items() if name in NEEDED or name.startswith("PYTHON")}
 
 
 class _Died(Exception):  # noqa: N818
@@ -41,7 +49,13 @@ class _Process:
         self.connection, theirs = Pipe()
         limits = orjson.dumps(asdict(memory)).decode()
         argv = [sys.executable, "-m", "services.fetcher.parse_pool.child", str(theirs.fileno()), limits]
-        self.child = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        self.child = subprocess.Popen(
+            argv,
+            env=bare_environment(os.environ),
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
         theirs.close()
         self.sent: dict[str, Preprocessing | None] = {}
         """System -> the preprocessing that was sent last."""

@@ -19,7 +19,7 @@ from shared import topics
 from shared.configuration.kafka import Kafka
 from shared.errors import Unreachable
 from shared.kafka.cluster import Granted
-from shared.rights import Right, rights
+from shared.rights import JOINED_GROUPS, Right, rights
 from shared.settings import Schedule, Settings, load
 from tools.cli.doctor import clickhouse, mysql
 from tools.cli.doctor.access import is_granted
@@ -28,7 +28,7 @@ from tools.cli.doctor.clocks import clock_finding
 from tools.cli.doctor.command import AREAS, report_lines
 from tools.cli.doctor.configuration import check_settings
 from tools.cli.doctor.findings import Area, Finding, Installation, examine
-from tools.cli.doctor.groups import lag, lag_findings
+from tools.cli.doctor.groups import lag, lag_findings, topics_read_by
 from tools.cli.doctor.leadership import findings_of_system
 from tools.cli.doctor.machine import files_finding, files_needed, parser_findings
 from tools.cli.doctor.topics import problems_of
@@ -121,6 +121,11 @@ def test_a_right_is_granted_by_itself_by_a_prefix_and_by_one_that_implies_it() -
     of_all = Right("topic", "pm.counters.", "Read", is_prefix=True)
     assert not is_granted(of_all, [replace(of_all, is_prefix=False)])
     assert all(is_granted(right, rights("tracker")) for right in rights("tracker"))
+
+
+def test_every_group_that_a_service_joins_is_looked_at(tmp_path: Path) -> None:
+    groups = topics_read_by(configured(tmp_path, **{"4ga": {"isUsingClickhouse": True}}))
+    assert groups.keys() == {group for joined in JOINED_GROUPS.values() for group in joined}
 
 
 def test_lag_counts_what_is_left_to_read() -> None:
@@ -293,6 +298,16 @@ def test_each_mistake_in_the_settings_is_found(tmp_path: Path, sections: Any, se
     (trouble,) = troubles(configured(tmp_path, **sections))
     assert trouble.severity == severity
     assert found in trouble.found
+
+
+def test_a_secret_that_others_may_read_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("secret")
+    (tmp_path / "word").chmod(0o644)
+    settings = configured(tmp_path, mysql={"password-file": str(tmp_path / "word")})
+    (warning,) = troubles(settings)
+    assert (warning.severity, warning.remedy) == ("warning", f"chmod go= {tmp_path}/word")
+    (tmp_path / "word").chmod(0o600)
+    assert troubles(settings) == []
 
 
 def test_two_systems_that_collect_the_same_files_are_a_warning(tmp_path: Path) -> None:

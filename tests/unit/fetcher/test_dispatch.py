@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any
 
-from services.fetcher.intake.dispatch import Dispatch, Job
+from services.fetcher.intake.dispatch import Dispatch
 from services.fetcher.intake.pools import Pools
+from services.fetcher.intake.topic_intake import Job, TopicIntake
 from services.fetcher.intake.waiting_records import Ticket
 from shared.health import Heartbeat
 from shared.kafka.record import Record, TopicPartition
@@ -34,10 +36,23 @@ class Topic:
         self.committed: dict[TopicPartition, int] = {}
         self.to_revoke: SimpleQueue[tuple[list[TopicPartition], Event]] = SimpleQueue()
         self.on_revoke: Callable[[Sequence[TopicPartition]], None] = lambda _: None
+        self.held: set[str] = set()
         self.closed_with: dict[TopicPartition, int] = {}
 
-    def subscribe(self, _topics: Sequence[str], on_revoke: Callable[[Sequence[TopicPartition]], None]) -> None:
+    def subscribe(
+        self,
+        topics: Sequence[str],
+        on_assign: Callable[[Sequence[TopicPartition]], None],
+        on_revoke: Callable[[Sequence[TopicPartition]], None],
+    ) -> None:
         self.on_revoke = on_revoke
+        on_assign([TopicPartition(topic, partition) for topic in topics for partition in (0, 1)])
+
+    def pause(self, partitions: Sequence[TopicPartition]) -> None:
+        self.held |= {partition.topic for partition in partitions}
+
+    def resume(self, partitions: Sequence[TopicPartition]) -> None:
+        self.held -= {partition.topic for partition in partitions}
 
     def poll(self, most: int, _timeout_s: float) -> list[Record]:
         while not self.to_revoke.empty():
@@ -114,26 +129,44 @@ class Letters:
 
 
 @contextmanager
-def running(topic: Topic, work: Work, **options: Any) -> Iterator[Dispatch]:
+def running(
+    topic: Topic, work: Work, flush: Callable[[float], bool] = lambda _: True, **options: Any
+) -> Iterator[TopicIntake]:
     """A dispatch that reads the topic, until the end of the context."""
-    stop = Event()
-    dispatch = Dispatch(
+    intake = taking(TOPIC, work, **options)
+    with dispatching(topic, [intake], work, flush):
+        yield intake
+
+
+def taking(topic: str, work: Work, **options: Any) -> TopicIntake:
+    return TopicIntake(
         **{
-            "consumer": topic,
+            "topic": topic,
             "letters": Letters(),
             "pools": Pools(lambda: {"4ga": 2, "5ga": 2, "later": 1}),
             "ticket_of": work.ticket,
             "job_of": work.job,
             "in_flight_of": lambda _: 16,
-            "flush": lambda _: True,
-            "heartbeat": Heartbeat(""),
             **options,
         }
     )
-    thread = Thread(target=dispatch.run, args=(TOPIC, stop))
+
+
+@contextmanager
+def dispatching(
+    topic: Topic, intakes: Sequence[TopicIntake], work: Work, flush: Callable[[float], bool] = lambda _: True
+) -> Iterator[None]:
+    stop = Event()
+    dispatch = Dispatch(
+        consumer=topic,  # type: ignore[arg-type]
+        intakes=intakes,
+        flush=flush,
+        heartbeat=Heartbeat(""),
+    )
+    thread = Thread(target=dispatch.run, args=(stop,))
     thread.start()
     try:
-        yield dispatch
+        yield
     finally:
         stop.set()
         work.leave.set()
@@ -145,13 +178,13 @@ def test_a_system_that_hangs_behind_100_000_announcements_costs_the_others_nothi
     flood = [record(offset, "4ga") for offset in range(100_000)]
     others = [record(100_000 + offset, "5ga") for offset in range(2_000)]
     topic, work = Topic([*flood[:50_000], *others[:1_000], *flood[50_000:], *others[1_000:]]), Work("4ga")
-    with running(topic, work) as dispatch:
+    with running(topic, work) as intake:
         for _ in others:
             assert work.done.get(timeout=WAIT_S) == "5ga"
         assert topic.all_read.wait(WAIT_S)
         assert not topic.paused.is_set()
         assert work.begun == {"4ga": 2, "5ga": 2_000}
-        assert dispatch.waiting.count == 100_000 - 16
+        assert intake.waiting.count == 100_000 - 16
         assert topic.committed == {}
 
 
@@ -170,9 +203,9 @@ def test_two_systems_with_much_to_do_are_worked_on_side_by_side() -> None:
 def test_reading_pauses_while_as_many_records_wait_as_may_and_goes_on_then() -> None:
     records = [record(n, "4ga") for n in range(100)]
     topic, work = Topic(records), Work("4ga")
-    with running(topic, work, max_waiting=20, in_flight_of=lambda _: 4) as dispatch:
+    with running(topic, work, max_waiting=20, in_flight_of=lambda _: 4) as intake:
         assert topic.paused.wait(WAIT_S)
-        assert (dispatch.waiting.count, work.begun.total() <= 4) == (20, True)
+        assert (intake.waiting.count, work.begun.total() <= 4) == (20, True)
         work.leave.set()
         for _ in records:
             work.done.get(timeout=WAIT_S)
@@ -194,18 +227,18 @@ def test_of_two_announcements_of_a_file_that_wait_the_later_one_is_worked_on_and
 def test_what_waits_of_a_partition_that_went_to_another_fetcher_is_not_begun() -> None:
     records = [record(n, "4ga", partition=n % 2) for n in range(40)]
     topic, work, revoked = Topic(records), Work("4ga"), Event()
-    with running(topic, work, in_flight_of=lambda _: 2) as dispatch:
+    with running(topic, work, in_flight_of=lambda _: 2) as intake:
         assert topic.all_read.wait(WAIT_S)
         topic.to_revoke.put(([TopicPartition(TOPIC, 1)], revoked))
         assert revoked.wait(WAIT_S)
-        assert dispatch.waiting.count == 19
+        assert intake.waiting.count == 19
         work.leave.set()
         for _ in range(21):
             work.done.get(timeout=WAIT_S)
     assert work.keys.count("4ga-1-1") == 1  # was begun before
     assert {key for key in work.keys if key.startswith("4ga-1-")} == {"4ga-1-1"}
     assert topic.committed == {TopicPartition(TOPIC, 0): 39}
-    assert dispatch.in_flight.total() == 0
+    assert intake.in_flight.total() == 0
 
 
 def test_what_is_still_on_its_way_at_a_stop_is_waited_for_and_then_committed() -> None:
@@ -227,11 +260,11 @@ def test_what_is_still_on_its_way_at_a_stop_is_waited_for_and_then_committed() -
 
 def test_a_pool_has_no_more_in_progress_than_it_may_and_the_wait_for_kafka_counts() -> None:
     topic, work = Topic([record(n, "later") for n in range(50)]), Work()
-    with running(topic, work, in_flight_of=lambda _: 5) as dispatch:
+    with running(topic, work, in_flight_of=lambda _: 5) as intake:
         for _ in range(5):
             work.done.get(timeout=WAIT_S)
         assert topic.all_read.wait(WAIT_S)
-        assert (work.begun.total(), dispatch.waiting.count) == (5, 45)
+        assert (work.begun.total(), intake.waiting.count) == (5, 45)
         for done in work.unfinished[:3]:
             done()
         for _ in range(3):
@@ -245,3 +278,42 @@ def test_a_record_that_is_refused_or_discarded_waits_for_nothing() -> None:
         work.done.get(timeout=WAIT_S)
     assert letters.written == [1]
     assert topic.committed == {TopicPartition(TOPIC, 0): 3}
+
+
+def test_neither_topic_holds_up_the_other_while_as_many_of_its_records_wait_as_may() -> None:
+    """All moves are done although no download ends and the announcements wait; those are read on afterwards."""
+    announced = [record(n, "4ga") for n in range(100)]
+    commands = [replace(record(n, "5ga"), topic="settle") for n in range(50)]
+    topic, work = Topic([*announced[:30], *commands, *announced[30:]]), Work("4ga")
+    fetch = taking(TOPIC, work, max_waiting=20, in_flight_of=lambda _: 4)
+    move = taking("settle", work, max_waiting=20, in_flight_of=lambda _: 4)
+    with dispatching(topic, [fetch, move], work):
+        for _ in commands:
+            assert work.done.get(timeout=WAIT_S) == "5ga"
+        assert topic.held == {TOPIC}
+        work.leave.set()
+        for _ in announced:
+            assert work.done.get(timeout=WAIT_S) == "4ga"
+    assert topic.held == set()
+    assert topic.committed == {TopicPartition(TOPIC, 0): 100, TopicPartition("settle", 0): 50}
+
+
+def test_a_host_that_hangs_with_a_backlog_leaves_most_of_its_system_to_the_others() -> None:
+    """It has 4 of 20 threads and 8 of 40 records in progress, although nearly all of its records came first."""
+    work = Work()
+    of_hanging, of_others = [record(n, "hangs") for n in range(500)], [record(500 + n, "ends") for n in range(200)]
+
+    def ticket(one: Record) -> Ticket:
+        host = "hanging" if one.value == b"hangs" else f"h{one.offset}"
+        return Ticket("4ga", one.key_text, one.offset, host)
+
+    def job(one: Record, done: Callable[[], None]) -> Job:
+        return replace(work.job(one, done), pool="4ga")
+
+    work.hanging = ("hangs",)
+    topic = Topic([*of_others[:4], *of_hanging, *of_others[4:]])
+    pools = Pools(lambda: {"4ga": 20})
+    with running(topic, work, pools=pools, ticket_of=ticket, job_of=job, in_flight_of=lambda _: 40) as intake:
+        for _ in of_others:
+            assert work.done.get(timeout=WAIT_S) == "ends"
+        assert intake.in_flight_at["4ga", "hanging"] == 8

@@ -49,3 +49,17 @@ def test_a_files_zone_is_that_of_its_element(tmp_path: Path) -> None:
     for mtime_s in (0, -62_135_596_800, 253_402_300_799, 2**42):
         assert elements.zone(replace(FILE, mtime_s=mtime_s)).key == "Europe/Rome"
     elements.close()
+
+
+def test_elements_behind_one_address_have_one_host_and_those_on_the_own_disk_one_each(tmp_path: Path) -> None:
+    inventory, config = tmp_path / "4ga.yaml", tmp_path / "pmflow.yaml"
+    config.write_text(f"4ga: {{inventory: {inventory}}}")
+    inventory.write_text("- {name: e1, host: oss}\n- {name: e2, host: oss}\n- {name: e3, protocol: local}\n")
+    elements = ConfiguredElements(lambda: load((config,)))
+    hosts = [elements.host(replace(FILE, endpoint=name)) for name in ("e1", "e2", "e3", "unknown")]
+    assert hosts == ["oss:22", "oss:22", "4ga/e3", "4ga/unknown"]
+    assert elements.host(replace(FILE, system="removed")) == "removed/e1"
+    inventory.write_text("- {name: e1, host: alone}\n")
+    elements.refresh()
+    assert elements.host(FILE) == "alone:22"
+    elements.close()

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from services.fetcher.intake.jobs import FetchJobs
-from services.fetcher.intake.waiting_files import Announced, WaitingFiles
-from services.fetcher.intake.waiting_records import Ticket, ticket_of_command
+from services.fetcher.intake.settle_jobs import SettleJobs
+from services.fetcher.intake.waiting_files import Announced, FilesTogether, WaitingFiles
+from services.fetcher.intake.waiting_records import Ticket
+from services.fetcher.settings import FetcherSettings
 from shared.defects import DefectBudget, TooManyDefects
 from shared.errors import Unreachable
 from shared.kafka.dead_letters import DeadLetters
@@ -63,7 +65,7 @@ def test_a_file_on_which_the_work_fails_ends_as_failed_and_every_other_file_of_i
             announced.done()
 
     jobs = FetchJobs(
-        process, lambda _: True, WaitingFiles(100, 100), out.answer, DeadLetters(broker),  # type: ignore[arg-type]
+        process, lambda _: True, WaitingFiles(FilesTogether(100, 100), lambda _: 1), out.answer, DeadLetters(broker),  # type: ignore[arg-type]
         DefectBudget(most=1), lambda: renewed.append(1),
     )  # fmt: skip
     files = [
@@ -92,7 +94,7 @@ def fetch_jobs(
     broker: Broker, out: Out, process: Callable[[Sequence[Announced]], None] = lambda _: None, most_defects: int = 10
 ) -> FetchJobs:
     return FetchJobs(
-        process, lambda system: system == "4ga", WaitingFiles(100, 100), out.answer,
+        process, lambda system: system == "4ga", WaitingFiles(FilesTogether(100, 100), lambda _: 1), out.answer,
         DeadLetters(broker), DefectBudget(most=most_defects),  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -145,18 +147,19 @@ def test_a_file_on_which_the_code_fails_after_it_was_sent_is_set_aside_and_ends_
 
 def test_an_announcement_waits_for_its_system_and_one_of_a_former_leader_for_nothing() -> None:
     fetching = fetch_jobs(Broker(), Out())
-    assert fetching.ticket(announcement(1, epoch=2, attempt=3)) == Ticket("4ga", f"{1:016x}", 3)
+    assert fetching.ticket(announcement(1, epoch=2, attempt=3)) == Ticket("4ga", f"{1:016x}", 3, "4ga/e")
     assert fetching.ticket(announcement(2, epoch=1)) is None
-    assert fetching.ticket(announcement(3, epoch=1, lies_at="/pm/done/3")) == Ticket("4ga", f"{3:016x}", 1)
+    assert fetching.ticket(announcement(3, epoch=1, lies_at="/pm/done/3")) == Ticket("4ga", f"{3:016x}", 1, "4ga/e")
     with pytest.raises(BadMessage, match="no system '5ga' is configured"):
         fetching.ticket(announcement(4, system="5ga"))
-    assert fetching.waiting.of_endpoint == {}  # waits in the dispatch, not for a download thread yet
+    assert fetching.waiting.pools == {}  # waits in the dispatch, not for a download thread yet
 
 
 def test_a_later_command_for_a_file_replaces_one_that_waits(tmp_path: Path) -> None:
     (tmp_path / "A.xml").write_text("a")
     given = command(tmp_path / "A.xml").encode()
-    tickets = [ticket_of_command(Record("pm.files.settle", 0, offset, b"", given, 1.0)) for offset in (3, 8)]
-    assert tickets == [Ticket("moves", "0123456789abcdef", rank) for rank in (3, 8)]
+    jobs = SettleJobs(FetcherSettings(), lambda _: [], Out().answer, DeadLetters(Broker()))  # type: ignore[arg-type]
+    tickets = [jobs.ticket(Record("pm.files.settle", 0, offset, b"", given, 1.0)) for offset in (3, 8)]
+    assert tickets == [Ticket("moves", "0123456789abcdef", rank, "4ga/e1") for rank in (3, 8)]
     with pytest.raises(BadMessage):
-        ticket_of_command(Record("pm.files.settle", 0, 1, b"", b"{}", 1.0))
+        jobs.ticket(Record("pm.files.settle", 0, 1, b"", b"{}", 1.0))

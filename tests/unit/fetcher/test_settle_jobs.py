@@ -2,17 +2,18 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
 
-from services.fetcher.intake.settle_jobs import MOST_TOGETHER, SettleJobs
+from services.fetcher.intake.settle_jobs import SettleJobs
+from services.fetcher.intake.waiting_commands import MOST_TOGETHER
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.settle.settler import Settler
 from shared.defects import DefectBudget
@@ -193,6 +194,33 @@ def test_an_element_that_hangs_occupies_one_thread_and_what_comes_for_it_meanwhi
         first.result(10)
     assert out.stages == {f"{kind}{n}": "done" for kind in "SE" for n in range(5)}
     assert len(out.done) == 10
+
+
+def test_a_host_that_hangs_with_many_elements_leaves_sixteen_of_twenty_threads_to_the_others(tmp_path: Path) -> None:
+    """Sixteen commands for other hosts are carried out at the same time while forty of a hanging one wait."""
+    settler, goes_on, together = Settler(Sessions(), lambda _: System(name="4ga"), lambda _: UTC), Event(), Barrier(16)
+
+    def settle(group: Sequence[Settle]) -> list[FileStatus | Unreachable]:
+        if host_of(group[0].status) == "oss":
+            assert goes_on.wait(30)
+        else:
+            together.wait(30)
+        return settler.settle(group)
+
+    def host_of(file: File) -> str:
+        return "oss" if file.endpoint.startswith("oss") else file.endpoint
+
+    out = Out()
+    made = SettleJobs(FetcherSettings(), settle, out.publish, DeadLetters(out), host_of=host_of)  # type: ignore[arg-type]
+    hanging = [commands(tmp_path / f"oss{n}", [f"H{n}"], f"oss{n}")[0] for n in range(40)]
+    others = [commands(tmp_path / f"e{n}", [f"E{n}"], f"e{n}")[0] for n in range(32)]
+    with ThreadPoolExecutor(FetcherSettings().movers) as pool:
+        ends = [pool.submit(work) for work in works(made, out, [*hanging, *others])]
+        while len(out.statuses) < len(others) and not together.broken:
+            wait(ends, timeout=0.01)
+        assert out.stages == {f"E{n}": "done" for n in range(32)}
+        goes_on.set()
+    assert len(out.done) == len(hanging) + len(others)
 
 
 def test_endpoints_are_served_in_turn_however_many_commands_one_of_them_has(tmp_path: Path) -> None:

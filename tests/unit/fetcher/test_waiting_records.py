@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.fetcher.intake.offsets import OffsetOrder
-from services.fetcher.intake.waiting_records import TakenRecord, Ticket, WaitingRecords
+from services.fetcher.intake.waiting_records import MOST_PER_TURN, TakenRecord, Ticket, WaitingRecords
 from shared.kafka.record import Record, TopicPartition
 
 RECORDS = st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from("ABCDE"), st.integers(1, 3)), max_size=40)
@@ -48,3 +48,18 @@ def test_what_waits_of_a_lost_partition_is_dropped_and_nothing_else(records: lis
     left = [one.record.offset for pool in "xy" for one in waiting.take(pool, 100)]
     assert sorted(left) == [offset for offset in range(len(records)) if offset % 2 == 0]
     assert (waiting.count, waiting.of_pool) == (0, {})
+
+
+def test_the_hosts_of_a_pool_have_turns_and_one_that_has_its_share_is_passed_over() -> None:
+    waiting = WaitingRecords()
+    for offset in range(100):
+        waiting.put(Ticket("x", str(offset), 1, "flooding"), taken(offset))
+    for offset in range(100, 105):
+        waiting.put(Ticket("x", str(offset), 1, f"h{offset}"), taken(offset))
+    first = [one.record.offset for one in waiting.take("x", 20)]
+    assert first == [*range(MOST_PER_TURN), 100, 101, 102, 103]
+    room = {"flooding": 3}
+    second = [one.record.offset for one in waiting.take("x", 20, lambda host: room.get(host, 20))]
+    assert second == [104, *range(MOST_PER_TURN, MOST_PER_TURN + 3)]
+    assert waiting.take("x", 20, lambda _: 0) == []
+    assert waiting.count == 100 - MOST_PER_TURN - 3 == waiting.counts()["x"]

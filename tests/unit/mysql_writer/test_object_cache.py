@@ -1,3 +1,6 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
 from services.mysql_writer.object_cache import KnownObject, ObjectCache
 
 
@@ -43,3 +46,36 @@ def test_an_element_with_more_objects_than_the_limit_leaves_the_others_known() -
         cache.add("4ga", "huge", str(number), KnownObject(number, ()))
     assert len(cache.of_element("4ga", "huge")) == 50
     assert set(cache.of_element("4ga", "small")) == {"cell"}
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+steps = st.lists(st.tuples(st.sampled_from(["e1", "e2", "e3", "e4"]), names, st.booleans()), max_size=60)
+
+
+@given(steps=steps, most=st.integers(0, 40))
+def test_what_is_remembered_is_what_was_added_last_whatever_the_names_are(
+    steps: list[tuple[str, str, bool]], most: int
+) -> None:
+    cache, added = ObjectCache(most), dict[tuple[str, str], KnownObject]()
+    for number, (element, ldn, is_added) in enumerate(steps):
+        if is_added:
+            added[element, ldn] = KnownObject(number, (ldn, "A"))
+            cache.add("4ga", element, ldn, added[element, ldn])
+            assert cache.of_element("4ga", element)[ldn] == added[element, ldn]
+        found = cache.of_element("4ga", element)
+        assert {ldn: added[element, ldn] for ldn in found} == found
+
+
+def test_nothing_is_forgotten_below_the_limit() -> None:
+    cache = filled(3000, 100)
+    assert len(cache) == 1000
+    for element in range(100):
+        objects = cache.of_element("4ga", f"e{element}")
+        assert [known.number for known in objects.values()] == list(range(element * 10, element * 10 + 10))
+
+
+def test_what_is_forgotten_on_purpose_is_gone() -> None:
+    cache = filled(100, 50)
+    cache.clear()
+    assert len(cache) == 0
+    assert cache.of_element("4ga", "e49") == {}

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import time
 from typing import Any
@@ -12,7 +13,7 @@ from services.scanner.ledger import KnownFile
 from services.scanner.lister import ElementListing, Lister, announcement, cycle_of, is_due, with_attempt
 from services.scanner.settings import ScannerSettings
 from shared.inventory import Endpoint
-from shared.messages import path_bytes
+from shared.messages import partition_of, path_bytes
 from shared.remote.local import LocalSession
 from shared.remote.session import Entry
 from shared.settings import System
@@ -63,6 +64,17 @@ def test_the_cycle_is_that_of_the_name_or_else_the_time_of_writing() -> None:
     assert cycle_of(announcement("4ga", endpoint, b"/pm/A.xml", Entry(b"A.xml", 1, 2), epoch=7)) == 2
     alias = b"A20230715.0700-0715_gnb-7.xml"
     assert announcement("4ga", endpoint, b"/pm/" + alias, Entry(alias, 1, 2), epoch=7).element == "e1"
+
+
+def test_the_files_of_all_elements_behind_a_host_are_announced_in_its_partition() -> None:
+    oss = Endpoint(name="oss", host="oss.example.org")
+    named = [b"A20230715.0700-0715_enb-%d.xml" % n for n in range(30)]
+    files = [announcement("4ga", oss, b"/pm/" + name, Entry(name, 1, 2), epoch=7) for name in named]
+    assert len({file.element for file in files}) == 30
+    assert {file.announced_in for file in files} == {partition_of("oss.example.org:22")}
+    of_disk = replace(oss, protocol="local")
+    on_disk = [announcement("4ga", of_disk, b"/pm/" + name, Entry(name, 1, 2), epoch=7) for name in named]
+    assert [file.announced_in for file in on_disk] == [partition_of(file.element) for file in on_disk]
 
 
 def lister(ledger: Mapping[str, KnownFile] | None = None, **settings: Any) -> Lister:

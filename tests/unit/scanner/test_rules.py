@@ -76,6 +76,11 @@ def test_the_newest_come_first_the_oldest_have_their_share_and_the_limit_is_neve
         ("%Y/%m/%d/done", b"/pm/site/2026/11/27/done", True),
         ("%Y%m%d.done", b"/pm/20261127.done", True),
         ("%Y%m%d.done", b"/pm/20261127xdone", False),
+        ("%j-%b/done", b"/pm/331-Nov/done", True),
+        ("%b%Y", b"/pm/Nov2026", True),
+        ("%b%Y", b"/pm/2026", False),
+        ("%b%Y", b"/pm/Nov/2026", False),
+        ("%Y", b"/pm/Nov", False),
         ("done/%Y%m%d", b"/pm/done/20261127", False),  # the scan does not enter done
         ("done", b"/pm/done", False),
     ],

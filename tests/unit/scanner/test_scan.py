@@ -99,6 +99,9 @@ class Surroundings:
     def beat(self) -> None:
         self.beats += 1
 
+    def limit(self, _endpoint: Endpoint) -> int:
+        return 8
+
     @contextmanager
     def session(self, endpoint: Endpoint) -> Iterator[Any]:
         session = self.sessions[endpoint.name]
@@ -245,8 +248,8 @@ def test_a_look_that_ends_is_a_sign_of_life_and_waiting_for_one_is_none() -> Non
             return self.looks
 
     beats: list[int] = []
-    nothing = cast("Any", None)
-    looks = ElementLooks("4ga", nothing, nothing, SilentElements(), 8, ScanEnd(Term(1), lambda: beats.append(1)))
+    nothing, elements = cast("Any", None), cast("FtpServiceManager", Surroundings({}))
+    looks = ElementLooks("4ga", nothing, elements, SilentElements(), ScanEnd(Term(1), lambda: beats.append(1)))
     announcing = Announcing(lambda: InFlightAllowance(1, lambda _host: 1), len, 0.0)
     scan = Scan({"e1": Endpoint(name="e1")}, ScannerSettings(), announcing, looks, inf)
     scan._fill()

@@ -1,10 +1,14 @@
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from traceback import format_exception
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from shared.inventory import endpoints
+from shared.inventory import Endpoint, endpoints
+from shared.messages import PARTITIONS, partition_of
 from shared.settings import BadSettings, System
 
 
@@ -170,3 +174,38 @@ def test_entries_may_share_keys_by_yamls_anchors(tmp_path: Path) -> None:
     a, b = endpoints(system(tmp_path, text)).values()
     assert (a.host, a.port, a.aliases) == (b.host, b.port, ("x", "7"))
     assert b.aliases == ("y", "z")
+
+
+HOSTS = st.sampled_from(["10.0.0.1", "oss", "OSS-2.example.org", "fe80::1"])
+REMOTE = st.builds(
+    Endpoint,
+    name=st.text("abc", min_size=1),
+    host=HOSTS,
+    port=st.sampled_from([0, 22, 2222]),
+    protocol=st.sampled_from(["sftp", "ftp", "ftps", "ftps-implicit"]),
+    username=st.sampled_from(["", "pm"]),
+    directory=st.sampled_from(["/", "/pm/%Y%m%d"]),
+)
+
+
+@given(one=REMOTE, other=REMOTE, element=st.text(), another=st.text())
+def test_all_elements_behind_one_address_are_announced_in_one_partition(
+    one: Endpoint, other: Endpoint, element: str, another: str
+) -> None:
+    """Whatever their system, login and directory are: one fetcher has all of them."""
+    assert 0 <= one.announcement_partition(element) < PARTITIONS
+    if (one.host, one.port) == (other.host, other.port):
+        assert one.announcement_partition(element) == other.announcement_partition(another)
+
+
+@given(element=st.text())
+def test_elements_on_the_fetchers_own_disks_are_announced_each_in_the_partition_of_its_name(element: str) -> None:
+    endpoint = Endpoint(name="e", protocol="local")
+    assert endpoint.announcement_partition(element) == partition_of(element)
+
+
+def test_a_thousand_hosts_are_spread_over_all_partitions() -> None:
+    hosts = [Endpoint(name="e", host=f"10.1.{n >> 8}.{n & 255}") for n in range(1000)]
+    found = Counter(host.announcement_partition("e") for host in hosts)
+    assert len(found) == PARTITIONS
+    assert max(found.values()) < 1000 / PARTITIONS * 1.5

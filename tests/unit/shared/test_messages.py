@@ -1,5 +1,5 @@
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import orjson
@@ -23,6 +23,7 @@ from shared.messages import (
     partition_of,
     path_bytes,
     path_text,
+    status_of,
 )
 from shared.versions import version_of
 
@@ -42,6 +43,28 @@ def test_any_path_survives_a_message(path: bytes) -> None:
 def test_all_of_an_element_goes_to_one_partition(element: str) -> None:
     assert 0 <= partition_of(element) < PARTITIONS
     assert partition_of(element) == partition_of(element)
+
+
+@given(element=TEXT, partition=st.integers(0, PARTITIONS - 1))
+def test_the_status_of_a_file_and_the_command_to_move_it_know_where_it_was_announced(
+    element: str, partition: int
+) -> None:
+    found = replace(FOUND, element=element, announced_in=partition)
+    status = status_of(FileFound.decode(found.encode()), "parsed", 1.5)
+    command = Settle.decode(Settle(file_id=found.file_id, to="done", status=status).encode())
+    assert found.fetcher_partition == status.fetcher_partition == command.status.fetcher_partition == partition
+
+
+def test_a_file_that_an_earlier_version_announced_is_moved_by_the_fetcher_of_its_element() -> None:
+    fields = orjson.loads(FOUND.encode())
+    del fields["announced_in"]
+    assert FileFound.decode(orjson.dumps(fields)).fetcher_partition == partition_of(FOUND.element)
+
+
+@pytest.mark.parametrize("partition", [-2, PARTITIONS])
+def test_a_partition_that_no_topic_has_is_refused(partition: int) -> None:
+    with pytest.raises(BadMessage, match="announced_in"):
+        FileFound.decode(orjson.dumps({**orjson.loads(FOUND.encode()), "announced_in": partition}))
 
 
 @given(element=TEXT, size=COUNT, epoch=COUNT)

@@ -1,6 +1,7 @@
 """Metrics and health over HTTP, as Prometheus and Kubernetes see them."""
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import fields
@@ -20,6 +21,7 @@ from shared.remote.metrics import HostCollector
 from shared.remote.service_manager import HostStatistics
 from shared.remote.session import Traffic
 from shared.settings import SERVICES, BadSettings, load
+from tests.fakes.elements import free_port
 from tools.cli.dev.docs import declared_metrics
 
 HOSTS = {
@@ -42,7 +44,7 @@ BOUNDED = {"system", "sink", "topic", "partition", "host", "code", "class"} | {
 class Served:
     def __init__(self, health_file: Path) -> None:
         exposed = metrics.registry("fetcher", ["4ga"], HostCollector(lambda: HOSTS))
-        self.server = metrics.server(0, exposed, health_file)
+        self.server = metrics.server(("127.0.0.1", 0), exposed, health_file)
         self.thread = Thread(target=self.server.serve_forever)
         self.thread.start()
 
@@ -91,6 +93,11 @@ def test_what_is_counted_shows_at_the_next_scrape(served: Served) -> None:
     before = served.samples().get(("pmflow_files_processed_total", ("parsed", "4ga")), 0.0)
     PROCESSED.labels("4ga", "parsed").inc()
     assert served.samples()["pmflow_files_processed_total", ("parsed", "4ga")] == before + 1
+
+
+def test_a_reader_may_ask_for_one_metric_only(served: Served) -> None:
+    _, text = served.get("/metrics?name[]=pmflow_file_seconds_count")
+    assert {family.name for family in text_string_to_metric_families(text)} == {"pmflow_file_seconds"}
 
 
 def test_hosts_are_read_at_the_scrape(served: Served) -> None:
@@ -150,4 +157,27 @@ def test_names_follow_prometheus_and_labels_are_bounded() -> None:
 def test_a_port_without_a_health_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PMFLOW_METRICS__PORT", "9464")
     with pytest.raises(BadSettings, match=r"health\.file"):
+        metrics.serve_metrics("fetcher", load(()))
+
+
+@pytest.mark.parametrize(("told", "answers"), [({}, False), ({"PMFLOW_METRICS__HOST": "0.0.0.0"}, True)])
+def test_metrics_are_served_to_this_machine_only_unless_told_otherwise(
+    told: dict[str, str], answers: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    settings = {"PMFLOW_METRICS__PORT": str(port), "PMFLOW_HEALTH__FILE": str(tmp_path / "health")}
+    for name, value in (settings | told).items():
+        monkeypatch.setenv(name, value)
+    metrics.serve_metrics("fetcher", load(()))
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert answer.status == 200
+    with socket.socket() as client:  # 127.0.0.2 stands for every other address of the machine
+        assert (client.connect_ex(("127.0.0.2", port)) == 0) == answers
+
+
+def test_an_address_that_cannot_be_listened_on_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PMFLOW_METRICS__HOST", "192.0.2.1")
+    monkeypatch.setenv("PMFLOW_METRICS__PORT", "9464")
+    monkeypatch.setenv("PMFLOW_HEALTH__FILE", str(tmp_path / "health"))
+    with pytest.raises(BadSettings, match=r"metrics: cannot listen on host 192\.0\.2\.1, port 9464: "):
         metrics.serve_metrics("fetcher", load(()))

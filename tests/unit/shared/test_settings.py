@@ -2,6 +2,7 @@ from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from traceback import format_exception
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -9,9 +10,10 @@ from hypothesis import strategies as st
 
 from services.mysql_writer.settings import MysqlWriterSettings, mysql_of
 from services.scanner.settings import zookeeper_of
-from shared.configuration.resolve import resolve
+from shared.configuration.layers import read_layers
+from shared.configuration.resolve import checked, resolve
 from shared.inventory import Endpoint
-from shared.settings import STEPS, BadSettings, Schedule, Settings, System, load
+from shared.settings import SECTIONS, STEPS, BadSettings, Schedule, Settings, System, load
 from tools.cli.dev.docs import OWN_SECTIONS
 
 NAMED = (System, Endpoint)
@@ -222,9 +224,12 @@ def test_no_error_shows_a_secret(tmp_path: Path, text: str) -> None:
     assert "s3cret" not in "".join(format_exception(refused.value))
 
 
-def test_no_error_of_the_environment_shows_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PMFLOW_MYSQL__PASSWORD", "@int s3cret")
-    with pytest.raises(BadSettings, match=r"=@\.\.\. cannot be converted") as refused:
+@pytest.mark.parametrize(
+    "name", ["PMFLOW_MYSQL__PASSWROD", "PMFLOW_MYSQL__PASSWORD__X", "PMFLOW_MYSQL__", "PMFLOW_X__Y"]
+)
+def test_no_error_of_the_environment_shows_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "@int s3cret")
+    with pytest.raises(BadSettings) as refused:
         everything(tmp_path, USERS)
     assert "s3cret" not in "".join(format_exception(refused.value))
 
@@ -249,19 +254,41 @@ def test_a_section_of_a_service_is_known_in_any_spelling(tmp_path: Path, name: s
 
 AS_WRITTEN = (
     "1e5", "0x1F", "1_000", "007", "0123", "true", "null", "~", "1.0", "+5", "2026-11-27", "a,b", "[a]", "[1,2]",
-    "{a=1}", "{a: b}", "@format {env}", "@int 5", "@bool x", "@none", "@merge a", "@del", "@@x",
-    "@path /", " sp ", "\u00b2",
+    "{a=1}", "{a: b}", "@format {env}", "@int 5", "@int x", "@bool x", "@none", "@merge a", "@del", "@@x",
+    "@path /", "@jinja {{ 1 }}", "@read_file /etc/passwd", " sp ", "\u00b2", "1e3", '"', "a'", "a\\tb",
 )  # fmt: skip
+ALL_SECTIONS: dict[str, Any] = {**SECTIONS, **OWN_SECTIONS}
+SECRETS = [
+    (section, field.name)
+    for section, cls in ALL_SECTIONS.items()
+    for field in fields(cls)
+    if field.name in {"password", "secret", "passphrase", "token", "url"}
+]
+"""Section and key of everything that the environment can set and that may be a secret."""
+VARIABLES = [*((text, text) for text in AS_WRITTEN), ("12345", "12345"), ('"007"', "007")]
 
 
-@pytest.mark.parametrize(
-    ("variable", "password"), [*((text, text) for text in AS_WRITTEN), ("12345", "12345"), ('"007"', "007")]
-)
-def test_a_password_of_the_environment_is_taken_as_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, password: str
+@pytest.mark.parametrize(("section", "key"), SECRETS)
+@pytest.mark.parametrize(("variable", "password"), VARIABLES)
+def test_a_secret_of_the_environment_is_taken_as_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, section: str, key: str, variable: str, password: str
 ) -> None:
-    monkeypatch.setenv("PMFLOW_MYSQL__PASSWORD", variable)
-    assert mysql_of(read(tmp_path, USERS)).password == password
+    monkeypatch.setenv(f"PMFLOW_{section}__{key}".upper(), variable)
+    kind = get_type_hints(ALL_SECTIONS[section], include_extras=True)[key]
+    assert checked(read_layers(())[section][key], kind, key) == password
+
+
+def test_the_secrets_that_are_tested_are_not_none() -> None:
+    assert {("mysql", "password"), ("kafka", "password"), ("clickhouse", "url")} <= {*SECRETS}
+
+
+@pytest.mark.parametrize("name", ["SASL.PASSWORD", "ssl.key.password", "sasl.oauthbearer.client.secret"])
+@pytest.mark.parametrize(("variable", "password"), VARIABLES)
+def test_a_secret_in_a_nested_key_of_the_environment_is_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, variable: str, password: str
+) -> None:
+    monkeypatch.setenv(f"PMFLOW_KAFKA__PROPERTIES__{name}", variable)
+    assert read(tmp_path, USERS).kafka.client()[name.lower()] == password
 
 
 def test_numbers_booleans_and_lists_come_from_the_environment_too(

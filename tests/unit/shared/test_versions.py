@@ -1,9 +1,10 @@
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.messages import file_identity
+from shared.messages import digest_of, file_identity
 from shared.versions import content_digest, version_of
 from tests.unit.shared.test_messages import BATCH
 
@@ -28,3 +29,24 @@ def test_the_digest_of_a_batch_is_the_same_when_its_file_is_parsed_again() -> No
     named = replace(BATCH, counters=["parsed_s", '"parsed_s":7'])
     assert content_digest(named.encode()) != content_digest(replace(named, counters=["a", "b"]).encode())
     assert content_digest(first) != content_digest(replace(BATCH, ver=2).encode())
+
+
+@pytest.mark.parametrize(
+    ("file_id", "mtime_s", "ver"),
+    [
+        ("0000000000000000", 0, 0),
+        ("ffffffffffffffff", 0, (1 << 29) - 1),
+        ("0000000000000010", 5, (5 << 29) + 16),
+        ("ffffffffffffffff", (1 << 33) - 1, (1 << 62) - 1),
+        ("ffffffffffffffff", 1 << 33, (1 << 62) + (1 << 18) - 1),
+        ("0000000000000000", (1 << 33) + 1, (1 << 62) + (1 << 18)),
+        ("ffffffffffffffff", -1, -1),
+        ("0000000000000000", -2, -2 << 20),
+    ],
+)
+def test_versions_stay_what_they_were_because_stored_rows_have_them(file_id: str, mtime_s: int, ver: int) -> None:
+    assert version_of(file_id, mtime_s) == ver
+
+
+def test_the_digest_stays_what_it_was_because_the_ledger_has_it() -> None:
+    assert content_digest(b'{"parsed_s":1700000000,"ver":1}') == digest_of(b'{"parsed_s":0,"ver":1}')

@@ -214,6 +214,7 @@ def test_the_inventory_names_every_element_with_a_password_of_its_own(tmp_path: 
     every = entries["4ga"] + entries["5ga"]
     assert len({entry["host"] for entry in every}) == 5
     assert len({entry["password"] for entry in every}) == 5
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "sim" / "inventory").iterdir()} == {0o600}
     passwords = {name: login.password for name, login in elements(tmp_path / "sim").logins().items()}
     assert passwords == {entry["username"]: entry["password"] for entry in every}
     fixed = {key: value for key, value in every[0].items() if key != "password"}

@@ -19,7 +19,7 @@ NOW_S = 1000.0
 
 
 def tracker(*sinks: str) -> FileProcessingTracker:
-    return FileProcessingTracker(lambda _: sinks, TrackedFiles({}), SinkPositions())
+    return FileProcessingTracker({"4ga": sinks}.__getitem__, TrackedFiles({}), SinkPositions())
 
 
 def position(sink: str, next_offset: int, partition: int = 5) -> SinkPosition:
@@ -51,13 +51,16 @@ def test_it_waits_for_every_required_sink_and_for_no_other() -> None:
 def test_a_position_that_arrives_before_the_file_counts() -> None:
     t = tracker("mysql")
     list(t.on_position(position("mysql", 10), NOW_S))
-    assert [moved(c) for c in t.on_status(PARSED, NOW_S)] == ["done"]
+    (command,) = t.on_status(PARSED, NOW_S)
+    assert isinstance(command, Settle)
+    assert (command.to, command.status) == ("done", replace(PARSED, stored_s=NOW_S))
 
 
-def test_a_failed_file_goes_to_error_at_once() -> None:
-    assert [moved(c) for c in tracker("mysql").on_status(replace(PARSED, stage="failed", reason="line 3"), NOW_S)] == [
-        "error"
-    ]
+def test_a_failed_file_goes_to_error_at_once_and_is_not_stored() -> None:
+    failed = replace(PARSED, stage="failed", reason="line 3")
+    (command,) = tracker("mysql").on_status(failed, NOW_S)
+    assert isinstance(command, Settle)
+    assert (command.to, command.status) == ("error", failed)
 
 
 def test_a_file_that_was_parsed_and_then_failed_goes_to_error_only() -> None:
@@ -143,6 +146,22 @@ def test_a_file_parsed_again_waits_for_its_new_last_offset() -> None:
     assert [c.status.last_offset for c in t.on_position(position("mysql", 21), NOW_S)] == [20]
 
 
+def test_a_position_at_the_last_offset_of_a_file_parsed_again_does_not_pass_it() -> None:
+    t = tracker("mysql")
+    list(t.on_status(PARSED, NOW_S))
+    list(t.on_status(replace(PARSED, last_offset=10), NOW_S))
+    assert list(t.on_position(position("mysql", 10), NOW_S)) == []
+    assert [moved(c) for c in t.on_position(position("mysql", 11), NOW_S)] == ["done"]
+
+
+def test_after_a_recovery_the_files_of_the_table_are_found_by_offset() -> None:
+    t = tracker("mysql")
+    list(t.on_status(PARSED, NOW_S))
+    t.files.put(replace(PARSED, file_id="f2"))  # as a restored changelog does
+    t.on_recovered()
+    assert [c.file_id for c in t.on_position(position("mysql", 10), NOW_S)] == ["f1", "f2"]
+
+
 def test_a_table_of_another_version_is_read() -> None:
     t = tracker("mysql")
     list(t.on_status(PARSED, NOW_S))
@@ -173,6 +192,7 @@ def test_a_file_in_a_gap_of_a_required_sink_is_collected_again(first: int, next_
     (again,) = t.on_gap(gap(first, next_offset), NOW_S)
     assert isinstance(again, FileStatus)
     assert (again.file_id, again.stage, again.topic, again.last_offset) == ("f1", "postponed", "", -1)
+    assert again.at_s == NOW_S
     assert again.reason == "batches left pm.counters.4ga before mysql stored them"
     assert list(t.on_position(position("mysql", 100), NOW_S)) == []
 
@@ -204,7 +224,16 @@ def test_a_file_whose_status_comes_after_the_gap_is_collected_again_too() -> Non
     list(t.on_position(position("mysql", 100), NOW_S))
     (again,) = t.on_status(PARSED, NOW_S)
     assert isinstance(again, FileStatus)
-    assert again.stage == "postponed"
+    assert (again.stage, again.at_s) == ("postponed", NOW_S)
+    assert again.reason == "batches left pm.counters.4ga before mysql stored them"
+
+
+def test_a_file_kept_before_is_no_longer_kept_when_it_is_parsed_into_a_gap() -> None:
+    t = tracker("mysql")
+    list(t.on_status(PARSED, NOW_S))
+    list(t.on_gap(gap(20, 30), NOW_S))
+    assert [m.file_id for m in t.on_status(replace(PARSED, first_offset=25, last_offset=25), NOW_S)] == ["f1"]
+    assert t.files.table == {}
 
 
 def test_of_a_topic_created_anew_only_files_of_the_former_topic_are_collected_again() -> None:

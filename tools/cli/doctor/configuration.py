@@ -10,7 +10,9 @@ from services.fetcher.operate import read_preprocessing
 from services.scanner.operate import ScannerSettings, check_configuration, elements_to_scan, next_run_s
 from services.tracker.operate import require_honoured
 from shared.configuration.kafka import Kafka, tls_context
-from shared.settings import BadSettings, Settings, System
+from shared.configuration.secret_files import rights_of_others, secret_files
+from shared.inventory import files_with_logins
+from shared.settings import BadSettings, Settings, System, files_with_secrets
 from tools.cli.dev.docs import OWN_SECTIONS
 from tools.cli.doctor.findings import Finding, Installation, of_error
 
@@ -71,9 +73,19 @@ def contradictions(settings: Settings) -> Iterator[Finding]:
         yield Finding("error", "metrics.port is set but health.file is not", "services do not start", remedy)
     try:
         yield from _of_elements(settings)
+        yield from _readable_secrets(settings)
         yield from _of_times(settings)
     except BadSettings:
         return  # shown already
+
+
+def _readable_secrets(settings: Settings) -> Iterator[Finding]:
+    sections = [settings.kafka, *(settings.section(name, cls) for name, cls in OWN_SECTIONS.items())]
+    files = {*files_with_secrets(), *secret_files(*sections), *files_with_logins(settings.systems)}
+    for file in sorted(files):
+        if rights_of_others(Path(file), os.getuid()):
+            text = f"others have rights to {file}, which contains secrets"
+            yield Finding("warning", text, "every user of this machine may read them", f"chmod go= {file}")
 
 
 def _of_elements(settings: Settings) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from time import time
 from services.scanner.operate import ScannerSettings, elements_to_scan, trial_listing
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint
+from shared.remote.connection_shares import ConnectionShares
 from shared.remote.service_manager import FtpServiceManager
 from shared.settings import BadSettings, Settings, System
 from tools.cli.doctor.findings import Finding, Installation
@@ -83,7 +84,8 @@ def try_elements(
         timeout_s=min(settings.elements.timeout_s, PATIENCE_S),
         wait_s=min(settings.elements.wait_s, PATIENCE_S),
     )
-    manager = FtpServiceManager(limits, at_most_s=PATIENCE_S + own.settle_s)
+    shares = ConnectionShares(lambda: settings)
+    manager = FtpServiceManager(limits, at_most_s=PATIENCE_S + own.settle_s, limit=shares.scanner)
 
     def trial(endpoint: Endpoint) -> ElementTrial:
         try:

@@ -21,8 +21,7 @@ def topics_read_by(settings: Settings) -> dict[str, list[Topic]]:
     in_clickhouse = [counters_topic(system.name) for system in settings.systems if system.is_using_clickhouse]
     own = {"cycles": [CYCLES], "files": [FILES_STATUS]}
     found = {
-        "pmflow-fetcher": [FILES_FOUND],
-        "pmflow-fetcher-settle": [FILES_SETTLE],
+        "pmflow-fetcher": [FILES_FOUND, FILES_SETTLE],
         "pmflow-tracker": [FILES_STATUS],
         "pmflow-mysql-writer": counters,
         **{f"pmflow-mysql-writer-{name}": topics for name, topics in own.items()},

@@ -18,8 +18,9 @@ from services.scanner.operate import announcement, cycle_of
 from shared.errors import Hopeless, Unreachable
 from shared.inventory import Endpoint, endpoints
 from shared.kafka.consume import Consumer, follow_all
-from shared.kafka.produce import Producer, about_element
+from shared.kafka.produce import Producer, about_element, announcement_of
 from shared.messages import File, FileFound, FileStatus, path_bytes, path_text, status_of
+from shared.remote.connection_shares import ConnectionShares
 from shared.remote.service_manager import FtpServiceManager
 from shared.remote.session import Denied, Entry, Gone, Session, child
 from shared.settings import BadSettings, Settings, System, load
@@ -110,7 +111,7 @@ def find_files(
     settings: Settings, system: System, times: TimeRangeS, known: Collection[File]
 ) -> tuple[list[FileFound], list[str]]:
     """Returns the files on all elements, and the elements that do not answer, with the reason."""
-    manager = FtpServiceManager(settings.elements)
+    manager = FtpServiceManager(settings.elements, limit=ConnectionShares(lambda: settings).scanner)
 
     def on(endpoint: Endpoint) -> list[FileFound] | str:
         try:
@@ -173,7 +174,7 @@ class Backfill:
             files.append(self.waiting.popleft()[1])
         statuses = [status_of(file, "found", time()) for file in files]
         self.producer.deliver(*(about_element(FILES_STATUS, s.element, s.file_id, s.encode()) for s in statuses))
-        self.producer.deliver(*(about_element(FILES_FOUND, f.element, f.element, f.encode()) for f in files))
+        self.producer.deliver(*(announcement_of(file) for file in files))
         self.in_flight |= {file.file_id: file for file in files}
 
     def _take(self, status: FileStatus) -> None:

@@ -28,7 +28,7 @@ from shared.kafka.record import Record
 from shared.messages import CounterBatch
 from shared.settings import Settings, load
 from shared.sinks.landing import Piece, land, pieces_of
-from shared.sinks.loop import Sink
+from shared.sinks.sink import Sink
 from tools.cli.operate.ready import require_ready
 from tools.cli.output import say
 

@@ -6,7 +6,8 @@ import pytest
 from confluent_kafka import KafkaError
 
 from shared.errors import Unreachable
-from shared.kafka.produce import Deliveries, ProducerFailed, TooLarge
+from shared.kafka.produce import Deliveries, ProducerFailed, TooLarge, announcement_of, command_of
+from shared.messages import FileFound, Settle, partition_of, status_of
 
 
 class Stored:
@@ -70,3 +71,15 @@ def test_one_failure_fails_all_and_says_whether_it_helps_to_send_again(
         deliveries.offsets()
     with pytest.raises(raised):
         deliveries.wait()
+
+
+@pytest.mark.parametrize("announced_in", [-1, 0, 7])
+def test_the_command_to_move_a_file_goes_to_the_partition_number_of_its_announcement(announced_in: int) -> None:
+    file = FileFound(
+        file_id="0" * 16, system="4ga", endpoint="oss", element="e1", path="/pm/A", size=1, mtime_s=2, epoch=3,
+        announced_in=announced_in,
+    )  # fmt: skip
+    command = command_of(Settle(file_id=file.file_id, to="done", status=status_of(file, "parsed", 1.5)))
+    announced = announcement_of(file)
+    assert (announced.topic, command.topic) == ("pm.files.found", "pm.files.settle")
+    assert announced.partition == command.partition == (partition_of("e1") if announced_in < 0 else announced_in)

@@ -355,3 +355,36 @@ def test_no_session_is_closed_while_it_is_lent_whatever_is_closed_around_it() ->
     assert sum(one.evicted for one in states) > 0
     assert [one.in_use for one in states] == [0] * hosts
     assert network.open() == sum(one.idle for one in states) <= 5
+
+
+def test_a_host_whose_limit_falls_has_no_more_sessions_than_that_once_they_are_given_back() -> None:
+    network = Network(limit=4)
+    limits = [4]
+    network.manager.limit = lambda _: limits[0]
+    together = Barrier(4)
+
+    def visit(name: str) -> None:
+        with network.manager.session(element(name)):
+            together.wait(10)
+            limits[0] = 2
+            together.wait(10)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(visit, "abcd"))
+    network.visit(element("a"))
+    assert network.open() == 2
+    assert len(network.sessions) == 4  # one of those was used again
+
+
+def test_unused_sessions_are_not_kept_with_what_another_process_has_now() -> None:
+    network = Network(limit=4)
+    ours, theirs = element("a", "h1"), element("b", "h2")
+    network.visit(ours)
+    network.visit(theirs)
+    with network.manager.session(theirs):
+        network.manager.keeps = lambda endpoint: endpoint.host == "h1"
+        network.manager.close_idle(lambda endpoint: endpoint.host == "h2")
+        assert network.open() == 2  # in use; it is not cut
+    assert [session.up for session in network.sessions] == [True, False]
+    network.visit(ours)
+    assert len(network.sessions) == 2

@@ -4,13 +4,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Hopeless
 from shared.kafka.record import Record
 from shared.messages import CounterBatch
-from shared.sinks.landing import MOST_FAILED_WRITES, Piece, RefusedCounters, land, refuse
+from shared.sinks.landing import (
+    MOST_FAILED_WRITES,
+    Piece,
+    RefusedBatches,
+    RefusedCounters,
+    fitting,
+    land,
+    pieces_of,
+    refuse,
+    split_counters,
+)
 from shared.topics import MESSAGE_MAX_BYTES
 
 POISON = -1
@@ -101,15 +112,20 @@ def test_a_message_refused_as_a_whole_costs_one_write_and_one_letter() -> None:
 
 def test_a_message_whose_rows_are_all_refused_costs_a_bounded_number_of_writes() -> None:
     rows = [[f"o{n}", 0, POISON] for n in range(4_000)]
-    database, writes = Database(), 0
+    database, failed = Database(), 0
 
     def write(pieces: Sequence[Piece]) -> None:
-        nonlocal writes
-        writes += 1
-        database.write(pieces)
+        nonlocal failed
+        try:
+            database.write(pieces)
+        except Hopeless:
+            failed += 1
+            raise
 
     land(write, [piece(0, ["a"], rows), piece(1, ["a"], [["o", 0, 1]])], database.set_aside)
-    assert writes < 3 * MOST_FAILED_WRITES
+    splits = MOST_FAILED_WRITES  # of the bad message; one more part fails, then each part that was still to come
+    assert failed == 1 + splits + 1 + 8
+    assert {reason for _, reason in database.aside} == {"poison"}
     assert sum(len(batch.rows) for batch, _ in database.aside) == 4_000
     assert [batch.rows for batch in database.stored] == [[["o", 0, 1]]]
     assert database.positions[-1] == 2
@@ -138,3 +154,71 @@ def test_a_message_set_aside_whole_keeps_its_bytes() -> None:
     one = piece(7, ["a"], [["o", 0, POISON]])
     land(Database().write, [one], lambda _, content, __: told.append(content))
     assert told == [one.record.value]
+
+
+def test_a_position_that_is_refused_alone_is_an_error() -> None:
+    def write(_: Sequence[Piece]) -> None:
+        raise Hopeless("read-only")
+
+    told: list[str] = []
+    alone = replace(piece(0, ["a"], [["o", 0, 1]]), batch=None)
+    with pytest.raises(Hopeless, match="read-only"):
+        land(write, [alone], lambda _, __, reason: told.append(reason))
+    assert told == []
+
+
+def test_refused_counters_are_set_aside_with_their_record_names_and_reasons() -> None:
+    counters = [f"c{n:02}" for n in range(11)]
+    one, told, written = piece(3, counters, [["o", 0, *range(11)]]), list[tuple[Record, str]](), list[Piece]()
+
+    def write(pieces: Sequence[Piece]) -> None:
+        written[:] = pieces
+        if any(p.batch for p in pieces):
+            raise RefusedCounters({("s", "G", name): "too wide" if name > "c05" else "no column" for name in counters})
+
+    land(write, [one], lambda record, _, reason: told.append((record, reason)))
+    names = ", ".join(counters[:10])
+    assert told == [(one.record, f"counters {names}: no column; too wide")]
+    assert written == [replace(one, batch=None, starts=False)]
+
+
+def test_a_row_of_refused_values_too_large_for_a_topic_keeps_its_bytes() -> None:
+    told: list[bytes] = []
+    one = piece(0, ["a", "unknown"], [["o", 0, 1, "x" * (MESSAGE_MAX_BYTES + 1)]])
+    land(Database().write, [one], lambda _, content, __: told.append(content))
+    assert told == [one.record.value]
+
+
+def test_batches_and_counters_that_are_refused_are_named_in_the_error() -> None:
+    assert str(RefusedCounters({("s", "G", "a"): "y", ("s", "G", "b"): "x"})) == "2 counters refused: x; y"
+    batch = piece(0, ["a"], [["o", 0, 1]]).batch
+    assert batch is not None
+    assert str(RefusedBatches([(batch, "y"), (batch, "x")])) == "2 batches refused: x; y"
+
+
+def test_messages_are_halved_until_they_fit() -> None:
+    batch = piece(0, ["a"], [[f"o{n}", 0, 1] for n in range(4)]).batch
+    assert batch is not None
+    whole, half = batch.encode(), replace(batch, rows=batch.rows[:2]).encode()
+    assert fitting(batch, len(whole)) == [whole]
+    assert fitting(batch, len(whole) - 1) == [half, replace(batch, rows=batch.rows[2:]).encode()]
+    assert all(len(content) < len(half) for content in fitting(batch, len(half) - 1))
+    assert len(fitting(batch, len(half) - 1)) == 4
+
+
+def test_rows_without_a_value_of_the_chosen_counters_are_not_among_them() -> None:
+    batch = piece(0, ["a", "b"], [["o", 0, None, 1], ["p", 1, 0, 2]]).batch
+    assert batch is not None
+    chosen, rest = split_counters(batch, {"a"})
+    assert (chosen.counters, chosen.rows) == (["a"], [["p", 1, 0]])
+    assert (rest.counters, rest.rows) == (["b"], [["o", 0, 1], ["p", 1, 2]])
+
+
+def test_a_record_that_is_no_batch_is_set_aside_and_only_its_position_is_left() -> None:
+    good = piece(0, ["a"], [["o", 0, 1]])
+    bad, empty = Record("t", 0, 1, b"e", b"{}", 1.0), Record("t", 0, 2, b"e", None, 1.0)
+    told: list[tuple[Record, bytes, str]] = []
+    found = pieces_of([good.record, bad, empty], lambda *what: told.append(what))
+    assert found == [good, Piece(bad, None), Piece(empty, None)]
+    assert [(record, content) for record, content, _ in told] == [(bad, b"{}"), (empty, b"")]
+    assert all(reason and reason != "None" for _, _, reason in told)

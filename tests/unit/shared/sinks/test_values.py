@@ -31,6 +31,13 @@ declared = st.none() | st.sampled_from(("number", "integer", "vector", "text"))
     [
         ([], "count"),
         ([None, 1, 2**53], "count"),
+        ([-(2**53)], "count"),
+        ([0.5, None], "fraction"),
+        ([2**53, 1e300], "fraction"),
+        ([-(2**53), -1e300], "fraction"),
+        ([2**63 - 1], "large"),
+        ([-(2**63) + 1], "large"),
+        ([-(2**63)], "mixed"),
         ([1, 2.5, None], "fraction"),
         ([1, 1e300], "fraction"),
         ([2**53 + 1, None, 1], "large"),
@@ -52,6 +59,10 @@ def test_a_column_has_the_declared_type_if_it_holds_the_values_exactly() -> None
     assert column_kind("fraction", "integer") == "number"
     assert column_kind("count", "vector") == "number"
     assert column_kind("vector", "text") == "text"
+
+
+def test_a_column_that_holds_the_values_does_not_change() -> None:
+    assert all(widened(column, kind) == column for kind, columns in HELD_BY.items() for column in columns)
 
 
 def held(kind: ColumnKind, value: Any) -> bool:

@@ -1,0 +1,1 @@
+"""Names the images of a release by their digests."""
