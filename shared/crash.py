@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from threading import Event
 
 from shared.configuration.resolve import BadSettings
+from shared.health import process_ends
 from shared.kafka.record import KafkaFailure
 
 EXIT_CRASHED = 70
@@ -24,6 +25,7 @@ def exit_on_error(doing: str) -> Iterator[None]:
         yield
     except (KafkaFailure, BadSettings) as error:
         log.error("process exits", extra={"doing": doing, "reason": str(error)})  # noqa: TRY400 - the reason suffices
+        process_ends(str(error))
         logging.shutdown()
         os._exit(EXIT_CRASHED)
     except Exception:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, MetricsHandler, ProcessCollector
 from prometheus_client.registry import Collector
 
-from shared.health import not_ready, stale
+from shared.health import OBSTACLES, not_started, stale
 from shared.settings import BadSettings, Settings
 
 M = TypeVar("M", Counter, Gauge, Histogram)
@@ -76,9 +76,11 @@ class _Handler(MetricsHandler):
             case "/healthz":
                 self._respond(stale(self.health_file, time.time()))
             case "/readyz":
-                self._respond(not_ready(self.health_file, time.time(), self.began_s))
+                self._respond(OBSTACLES.text or not_started(self.health_file, time.time(), self.began_s))
+            case "/startupz":
+                self._respond(not_started(self.health_file, time.time(), self.began_s))
             case _:
-                self.send_error(HTTPStatus.NOT_FOUND, "not found; available: /metrics, /healthz, /readyz")
+                self.send_error(HTTPStatus.NOT_FOUND, "not found; available: /metrics, /healthz, /readyz, /startupz")
 
     def _respond(self, trouble: str) -> None:
         self.send_response(HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK)
@@ -102,7 +104,7 @@ def registry(service: str, systems: Iterable[str], *collectors: Collector) -> Co
 
 
 def server(address: tuple[str, int], exposed: CollectorRegistry, health_file: Path) -> ThreadingHTTPServer:
-    """Creates the HTTP server for /metrics, /healthz and /readyz at a host and port; the caller starts it."""
+    """Creates the HTTP server for metrics and health at a host and port; the caller starts it."""
     known = {"registry": exposed, "health_file": health_file, "began_s": time.time()}
     return ThreadingHTTPServer(address, type("Handler", (_Handler,), known))
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from shared.topics import CYCLES, FILES_FOUND, FILES_SETTLE, FILES_STATUS, TRACKER_TABLES, Topic, counters_topic
 
-Operation = Literal["Read", "Write", "Describe", "Create"]
+Operation = Literal["Read", "Write", "Describe", "DescribeConfigs", "Create"]
 KAFKA_OPERATOR = "operator"
 """The person who uses `pmflow`: replays, retries, backfills, and creates topics."""
 JOINED_GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -71,7 +71,8 @@ def _of_topic(service: str, topic: Topic, prefix: str = "") -> Iterator[Right]:
 
 
 def _operators() -> Iterator[Right]:
-    operations: tuple[Operation, ...] = ("Read", "Write", "Create")
+    operations: tuple[Operation, ...] = ("Read", "Write", "Create", "DescribeConfigs")
     yield from (Right("topic", "pm.", operation, is_prefix=True) for operation in operations)
-    yield from (Right("topic", "pmflow-tracker-", one, is_prefix=True) for one in ("Describe", "Create"))
+    of_tables: tuple[Operation, ...] = ("Describe", "Create", "DescribeConfigs")
+    yield from (Right("topic", "pmflow-tracker-", operation, is_prefix=True) for operation in of_tables)
     yield Right("group", "pmflow-", "Describe", is_prefix=True)

@@ -85,7 +85,7 @@ def main() -> None:
     brokers = settings.kafka
     log.setup("ch_bridge", settings.log)
     warn_of_readable([*files_with_secrets(), *secret_files(brokers, database)])
-    require_access(settings.kafka, "ch_bridge", (system.name for system in settings.systems))
+    require_access(settings, "ch_bridge")
     serve_metrics("ch_bridge", settings)
     stop = stop_on_signals()
     watch = Watch(settings)

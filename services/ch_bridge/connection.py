@@ -120,10 +120,14 @@ def _created(settings: Clickhouse, deployment: Deployment) -> Client:
     except DatabaseError as error:
         if error.code != UNKNOWN_DATABASE:
             raise
-    dsn, name = address(settings.url)
-    with _client(settings, dsn) as server:
-        server.command(create_database(name, deployment))
+    with server_client_of(settings) as server:
+        server.command(create_database(address(settings.url)[1], deployment))
     return client_of(settings)
+
+
+def server_client_of(settings: Clickhouse) -> Client:
+    """Returns a client of the server, whether the database exists or not; raises what `client_of` raises."""
+    return _client(settings, address(settings.url)[0])
 
 
 def _client(settings: Clickhouse, dsn: str, **options: Any) -> Client:

@@ -7,6 +7,7 @@ from services.fetcher.assemble.batches import read_file
 from services.fetcher.assemble.result import Origin, Parsed
 from services.fetcher.elements import ConfiguredElements
 from services.fetcher.parse.tables import profile
+from services.fetcher.parse_pool.container import content_of, cores, memory_limit_mb
 from services.fetcher.preprocess.load import read_preprocessing
 from services.fetcher.preprocess.steps import Preprocessing
 from services.fetcher.settings import FetcherSettings
@@ -20,7 +21,10 @@ __all__ = [
     "Parsed",
     "Preprocessing",
     "Settler",
+    "content_of",
+    "cores",
     "destination",
+    "memory_limit_mb",
     "profiles_of",
     "read_file",
     "read_preprocessing",

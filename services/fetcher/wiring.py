@@ -210,7 +210,7 @@ def main() -> None:
     own = settings.section("fetcher", FetcherSettings)
     log.setup("fetcher", settings.log)
     warn_of_readable([*files_with_secrets(), *secret_files(settings.kafka), *files_with_logins(settings.systems)])
-    require_access(settings.kafka, "fetcher", (system.name for system in settings.systems))
+    require_access(settings, "fetcher")
     stop = stop_on_signals()
     check_preprocessing(settings)
     watch = Watch(settings, check_preprocessing)

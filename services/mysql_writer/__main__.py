@@ -96,7 +96,7 @@ def main() -> None:
     own, database = settings.section("mysql_writer", MysqlWriterSettings), mysql_of(settings)
     log.setup("mysql_writer", settings.log)
     warn_of_readable([*files_with_secrets(), *secret_files(settings.kafka, database)])
-    require_access(settings.kafka, "mysql_writer", (system.name for system in settings.systems))
+    require_access(settings, "mysql_writer")
     serve_metrics("mysql_writer", settings)
     stop = stop_on_signals()
     parts = WriterParts(

@@ -1,13 +1,14 @@
 """The entry point for tools: everything they use of this service's code.
 
 `connect` returns a connection for reading what is stored; `Retention` partitions tables; `MysqlWriterSettings` lists
-the settings for the reference page; `replay_sink` stores messages again.
+the settings for the reference page; `replay_sink` stores messages again, in statements of BYTES_PER_STATEMENT.
 """
 
 from functools import partial
 
 from services.mysql_writer.connection import connect
 from services.mysql_writer.grants import MysqlUser, Role, grant_statements
+from services.mysql_writer.render import BYTES_PER_STATEMENT
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
 from services.mysql_writer.settings import Mysql, MysqlWriterSettings, mysql_of, mysql_rules
@@ -15,6 +16,7 @@ from services.mysql_writer.sink import MysqlWriterWorker
 from shared.settings import Settings
 
 __all__ = [
+    "BYTES_PER_STATEMENT",
     "Mysql",
     "MysqlUser",
     "MysqlWriterSettings",

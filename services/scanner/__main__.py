@@ -20,7 +20,7 @@ def main() -> None:
     log.setup("scanner", settings.log)
     own_files = secret_files(settings.kafka, zookeeper_of(settings))
     warn_of_readable([*files_with_secrets(), *own_files, *files_with_logins(settings.systems)])
-    require_access(settings.kafka, "scanner", (system.name for system in settings.systems))
+    require_access(settings, "scanner")
     require_zookeeper(zookeeper_of(settings))
     stop = stop_on_signals()
     with exit_on_error("scan"):

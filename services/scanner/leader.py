@@ -18,6 +18,7 @@ from kazoo.protocol.states import KeeperState
 from services.scanner.settings import Zookeeper
 from services.scanner.state import SystemState
 from services.scanner.zookeeper import ROOT_PATH, SESSION_S, protect, session, why_refused, zookeeper_client
+from shared.health import OBSTACLES
 
 log = logging.getLogger(__name__)
 LOCKS_PATH = f"{ROOT_PATH}/leader"
@@ -47,8 +48,18 @@ class Leadership:
         self.is_protected = False
         self.is_closed = False
         self.lock = Lock()
-        self.client = zookeeper_client(settings)
+        self.client = self._new_client()
         self.client.start_async().wait(CONNECT_S)  # it continues to connect in the background
+
+    def _new_client(self) -> KazooClient:
+        client = zookeeper_client(self.settings)
+        self._report_connection(client.state)
+        client.add_listener(self._report_connection)
+        return client
+
+    def _report_connection(self, state: str) -> None:
+        silent = f"ZooKeeper {self.settings.connection_string} does not answer; check zookeeper.connection-string, or run `pmflow doctor`"
+        OBSTACLES.report("zookeeper", "" if state == KazooState.CONNECTED else silent)
 
     def hold(
         self, system: str, work: Callable[[Term], None], stop: Event, on_standby: Callable[[], None] = lambda: None
@@ -115,7 +126,7 @@ class Leadership:
             if client is self.client and client.client_state in GIVEN_UP and not self.is_closed:
                 client.stop()
                 client.close()
-                self.client = zookeeper_client(self.settings)
+                self.client = self._new_client()
                 self.client.start_async().wait(CONNECT_S)
             if not self.is_protected and self.client.connected:
                 protect(self.client, self.settings)

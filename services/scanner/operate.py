@@ -7,6 +7,7 @@ from services.scanner.file_name import element_of
 from services.scanner.inventory import Inventory
 from services.scanner.leader import reported_states
 from services.scanner.lister import ElementListing, Lister, announcement, cycle_of
+from services.scanner.performance_management import next_run_s
 from services.scanner.settings import ScannerSettings, Zookeeper, zookeeper_of
 from services.scanner.state import ScanSummary, SystemState
 from services.scanner.system_manager import check_configuration
@@ -25,6 +26,7 @@ __all__ = [
     "cycle_of",
     "element_of",
     "elements_to_scan",
+    "next_run_s",
     "reported_states",
     "trial_listing",
     "zookeeper_of",

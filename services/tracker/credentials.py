@@ -13,18 +13,9 @@ import faust
 from aiokafka.abc import AbstractTokenProvider  # type: ignore[import-untyped]
 from faust.types.auth import CredentialsT
 
+from services.tracker.honoured import require_honoured
 from shared.configuration.kafka import tls_context
-from shared.configuration.resolve import BadSettings
 
-FAUST_HONOURS = frozenset((
-    *("security.protocol", "sasl.mechanism", "sasl.username", "sasl.password"),
-    *("ssl.ca.location", "ssl.ca.pem", "ssl.certificate.location", "ssl.key.location", "ssl.key.password"),
-    *("ssl.endpoint.identification.algorithm", "enable.ssl.certificate.verification"),
-    *("sasl.oauthbearer.method", "sasl.oauthbearer.client.id", "sasl.oauthbearer.client.secret"),
-    *("sasl.oauthbearer.token.endpoint.url", "sasl.oauthbearer.scope"),
-))  # fmt: skip
-SECURITY = ("ssl.", "sasl.", "enable.ssl", "https.")
-"""Beginnings of the properties that must mean the same to every client."""
 TOKEN_TIMEOUT_S = 10.0
 RENEWED_BEFORE_S = 10.0
 """Time before the end of a token at which a new one is requested."""
@@ -36,9 +27,7 @@ def faust_credentials(properties: Mapping[str, str]) -> CredentialsT | None:
     Raises:
         BadSettings: Faust cannot honour a security property, or a certificate cannot be read.
     """
-    lost = sorted(name for name in properties if name.startswith(SECURITY) and name not in FAUST_HONOURS)
-    if lost:
-        raise BadSettings(f"kafka.properties: {lost[0]} is unknown to Faust, which the tracker runs on; remove it")
+    require_honoured(properties)
     protocol, mechanism = properties["security.protocol"], properties.get("sasl.mechanism", "")
     tls = tls_context(properties) if protocol.endswith("ssl") else None
     if protocol == "ssl":

@@ -25,7 +25,7 @@ from shared.configuration.secret_files import secret_files, warn_of_readable
 from shared.crash import exit_on_error
 from shared.cycle_figures import readable
 from shared.defects import DefectBudget, budget_of
-from shared.health import Heartbeat, heartbeats
+from shared.health import Heartbeat, heartbeats, process_ends
 from shared.inventory import endpoints
 from shared.kafka import admin, consume
 from shared.kafka.dead_letters import EarlierDefects
@@ -116,12 +116,15 @@ def main() -> None:
     settings = load()
     log.setup("tracker", settings.log)
     warn_of_readable([*files_with_secrets(), *secret_files(settings.kafka)])
-    require_access(settings.kafka, "tracker", (system.name for system in settings.systems))
+    require_access(settings, "tracker")
     serve_metrics("tracker", settings)
     # A Faust worker never consumes a topic that was created after it started, and still appears healthy.
-    missing = admin.missing(settings.kafka, (FILES_STATUS, FILES_SETTLE, CYCLES, *TRACKER_TABLES))
+    with exit_on_error("look for its topics"):
+        missing = admin.missing(settings.kafka, (FILES_STATUS, FILES_SETTLE, CYCLES, *TRACKER_TABLES))
     if missing:
-        sys.exit(f"no topic {', '.join(missing)}: run `pmflow topics create` first")
+        reason = f"no topic {', '.join(missing)}: run `pmflow topics create` first"
+        process_ends(reason)
+        sys.exit(reason)
     own = settings.section("tracker", TrackerSettings)
     watch, budget = Watch(settings), budget_of(settings.defects)
     of_faust, of_cycles = heartbeats(settings.health.file, 2)

@@ -2,42 +2,58 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from time import sleep
 
-from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
+from confluent_kafka import KafkaException
+from confluent_kafka.admin._acl import AclBinding, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from shared.configuration.kafka import Kafka
 from shared.configuration.resolve import BadSettings
 from shared.crash import EXIT_CRASHED
 from shared.errors import Unreachable
+from shared.health import OBSTACLES, process_ends
 from shared.kafka.admin import admin_client
-from shared.kafka.reach import RIGHTS, reach
+from shared.kafka.cluster import acl_operation, groups_as_seen, topics_as_seen
+from shared.kafka.reach import reach, watch_brokers
 from shared.kafka.record import KafkaFailure
-from shared.rights import Right, rights
+from shared.metrics import serve_metrics
+from shared.rights import Operation, Right, rights
+from shared.settings import Settings
 from shared.topics import provisioned
 
 log = logging.getLogger(__name__)
-ANSWER_S = 10
+REFUSAL_SHOWN_S = 20.0
+"""Time for which /readyz tells why the process exits: longer than the interval of most probes."""
 
 
-def require_access(brokers: Kafka, service: str, systems: Iterable[str]) -> None:
-    """Ends the process if Kafka refuses its login or a right that it needs.
+def require_access(settings: Settings, service: str) -> None:
+    """Ends the process if Kafka refuses its login or a right that it needs; from then on, watches the brokers.
 
-    Brokers that do not answer are only warned of: they may start later, and all clients go on trying.
+    The reason of a refusal stays in the health file, and for a while at /readyz. Brokers that do not answer are only
+    reported: they may start later, and all clients go on trying.
     """
+    brokers, report = settings.kafka, partial(OBSTACLES.report, "kafka")
+    OBSTACLES.file = Path(settings.health.file) if settings.health.file else None
     try:
         reach(brokers)
-        _require(lacking(brokers, service, systems), brokers)
+        _require(lacking(brokers, service, (system.name for system in settings.systems)), brokers)
     except Unreachable as error:
         log.warning("no broker answers yet", extra={"reason": str(error)})
+        report(str(error))
     except (KafkaFailure, BadSettings) as error:
         log.error("process exits, as Kafka refused it", extra={"reason": str(error)})  # noqa: TRY400 - the reason suffices
+        report(str(error))
+        process_ends(str(error))
+        if settings.metrics.port:
+            serve_metrics(service, settings)
+            sleep(REFUSAL_SHOWN_S)
         sys.exit(EXIT_CRASHED)
+    Thread(target=watch_brokers, args=(brokers, report), name="watch-brokers", daemon=True).start()
 
 
 def _require(refused: Sequence[str], brokers: Kafka) -> None:
@@ -57,66 +73,31 @@ def lacking(brokers: Kafka, service: str, systems: Iterable[str]) -> list[str]:
     Raises:
         Unreachable: no answer in time.
     """
-    client = admin_client(brokers)
     needed = rights(service)
-    try:
-        return [*_of_topics(client, needed, systems), *_of_groups(client, needed)]
-    except KafkaException as error:
-        raise Unreachable(f"Kafka did not list the rights of {brokers.principal}: {error.args[0].str()}") from error
+    return [*_of_topics(brokers, needed, systems), *_of_groups(brokers, needed)]
 
 
-def _of_topics(client: AdminClient, needed: Iterable[Right], systems: Iterable[str]) -> Iterator[str]:
-    wanted: dict[str, set[str]] = {}
+def _of_topics(brokers: Kafka, needed: Iterable[Right], systems: Iterable[str]) -> Iterator[str]:
+    wanted: dict[str, set[Operation]] = {}
     names = [topic.name for topic in provisioned(systems)]
     for right in (right for right in needed if right.resource == "topic"):
         for name in names:
             if name.startswith(right.name) if right.is_prefix else name == right.name:
                 wanted.setdefault(name, set()).add(right.operation)
-    for name, granted in _granted(client, wanted).items():
-        yield from _refused(wanted[name], granted, f"topic {name}")
+    for name, seen in topics_as_seen(brokers, wanted).items():
+        yield from _refused(wanted[name], seen.operations, f"topic {name}")
 
 
-def granted_on_topics(brokers: Kafka, names: Iterable[str]) -> dict[str, set[str]]:
-    """Returns topic -> the operations that a login may do with it, such as READ; omits topics that do not exist."""
-    client = admin_client(brokers)
-    return {name: granted or set() for name, granted in _granted(client, names).items()}
-
-
-def _granted(client: AdminClient, topics: Iterable[str]) -> dict[str, set[str] | None]:
-    """Returns topic -> operations; None if the broker does not say."""
-    names = TopicCollection(list(topics))
-    return _operations(client.describe_topics(names, include_authorized_operations=True, request_timeout=ANSWER_S))
-
-
-def _operations(answers: Mapping[str, Future[Any]]) -> dict[str, set[str] | None]:
-    """Returns what the broker grants by name: nothing where it refuses to answer, None where it does not say.
-
-    What does not exist is left out.
-    """
-    found: dict[str, set[str] | None] = {}
-    for name, answer in answers.items():
-        try:
-            operations = answer.result().authorized_operations
-        except KafkaException as error:
-            if error.args[0].code() in RIGHTS:
-                found[name] = set()
-        else:
-            found[name] = None if operations is None else {operation.name for operation in operations}
-    return found
-
-
-def _of_groups(client: AdminClient, needed: Iterable[Right]) -> Iterator[str]:
+def _of_groups(brokers: Kafka, needed: Iterable[Right]) -> Iterator[str]:
     groups = [right.name for right in needed if right.resource == "group" and right.operation == "Read"]
-    if not groups:
-        return
-    answers = client.describe_consumer_groups(groups, include_authorized_operations=True, request_timeout=ANSWER_S)
-    for name, granted in _operations(answers).items():
-        yield from _refused({"Read"}, granted, f"group {name}")
+    for name, seen in groups_as_seen(brokers, groups).items() if groups else ():
+        yield from _refused({"Read"}, seen.operations, f"group {name}")
 
 
-def _refused(wanted: Iterable[str], granted: set[str] | None, where: str) -> Iterator[str]:
-    if granted is not None:
-        yield from (f"{operation} on {where}" for operation in sorted(wanted) if operation.upper() not in granted)
+def _refused(wanted: Iterable[Operation], granted: frozenset[str] | None, where: str) -> Iterator[str]:
+    for operation in sorted(wanted) if granted is not None else ():
+        if acl_operation(operation).name not in (granted or ()):
+            yield f"{operation} on {where}"
 
 
 def grant_rights(brokers: Kafka, principal: str, user: str) -> None:
@@ -136,5 +117,5 @@ def grant_rights(brokers: Kafka, principal: str, user: str) -> None:
 
 def _binding(user: str, right: Right) -> AclBinding:
     pattern = ResourcePatternType.PREFIXED if right.is_prefix else ResourcePatternType.LITERAL
-    operation, resource = AclOperation[right.operation.upper()], ResourceType[right.resource.upper()]
+    operation, resource = acl_operation(right.operation), ResourceType[right.resource.upper()]
     return AclBinding(resource, right.name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)

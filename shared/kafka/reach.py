@@ -3,14 +3,16 @@
 import logging
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from shared.configuration.kafka import Kafka, tls_context
+from shared.configuration.resolve import BadSettings
 from shared.errors import Unreachable
 from shared.kafka.record import KafkaFailure
 
@@ -28,6 +30,7 @@ LOG_LEVEL = 2
 ASK_S = 0.5
 LOG_EVERY_S = 30.0
 WITHIN_S = 10.0
+WATCH_S = 5.0
 
 
 def reach(brokers: Kafka, within_s: float = WITHIN_S) -> int:
@@ -55,6 +58,30 @@ def reach(brokers: Kafka, within_s: float = WITHIN_S) -> int:
             raise KafkaFailure(explained(brokers, refused[-1]))
         if monotonic() > until_s:
             raise Unreachable(_silence(brokers, within_s, told))
+
+
+def watch_brokers(brokers: Kafka, report: Callable[[str], object]) -> None:
+    """Reports at intervals why the brokers cannot be used, an empty text if they can; runs until the process ends.
+
+    The clients that work do not tell it: they wait, and try again for as long as it takes.
+    """
+    admin = AdminClient({**brokers.client(), "log_level": 0})
+    while True:
+        try:
+            admin.list_topics(timeout=WATCH_S)
+            reason = ""
+        except KafkaException:
+            reason = _why_not(brokers)
+        report(reason)
+        sleep(WATCH_S)
+
+
+def _why_not(brokers: Kafka) -> str:
+    try:
+        reach(brokers, WATCH_S)
+    except (KafkaFailure, Unreachable, BadSettings) as error:
+        return str(error)
+    return ""
 
 
 def _silence(brokers: Kafka, within_s: float, told: list[KafkaError]) -> str:
@@ -89,7 +116,8 @@ def explained(brokers: Kafka, error: KafkaError, what: str = "") -> str:
             f"Kafka refused {brokers.principal} the use of {what or 'a topic or group'}: {error.str()[:300]}; "
             "`pmflow topics acls` lists the rights that each service needs"
         )
-    return f"{what}: {error.str()}" if what else error.str()
+    remedy = "; run `pmflow topics create`" if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART else ""
+    return f"{what}: {error.str()}{remedy}" if what else f"{error.str()}{remedy}"
 
 
 def _tls_reason(brokers: Kafka) -> str:

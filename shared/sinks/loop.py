@@ -30,7 +30,7 @@ from shared.sinks.gaps import GapWatch
 from shared.sinks.gather import Gatherer
 from shared.sinks.landing import Piece, land, pieces_of
 from shared.sinks.limits import SinkLimits
-from shared.sinks.outcomes import report_stored, set_aside_records
+from shared.sinks.outcomes import report_stored, report_waiting, report_working, set_aside_records
 from shared.sinks.positions import PositionsMoved
 from shared.sinks.reader import OwnedPartitions
 from shared.sinks.sink import Sink
@@ -278,6 +278,7 @@ class SinkWorker:
         with metrics.WRITE_SECONDS.labels(self.sink.name).time():
             self.sink.write(batches, positions)
         self.failures = 0
+        report_working(self.sink.name)
         if positions:
             self._advance(positions)
             report_stored(self.sink.name, batches, monotonic() - began_s)
@@ -337,9 +338,8 @@ class SinkWorker:
     def _wait(self, error: Unreachable) -> None:
         """Pauses inside the consumer group: polling continues, so that the group does not take the partitions away."""
         self.failures += 1
-        metrics.WRITE_RETRIES.labels(self.sink.name).inc()
         wait_s = backoff_s(self.failures, FIRST_BACKOFF_S, self.limits.longest_backoff_s)
-        log.warning("waiting for the database", extra={"sink": self.sink.name, "reason": str(error), "wait_s": wait_s})
+        report_waiting(self.sink.name, str(error), wait_s)
         self.owned.wait(wait_s)
         self._count_lag()
         self.heartbeat.progress()

@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Sequence
+from threading import get_ident
 from time import time
 
+from shared.health import OBSTACLES
 from shared.kafka.record import Record
 from shared.messages import BadMessage, CounterBatch, SetAside, bounded_text
 from shared.sinks import metrics
@@ -32,6 +34,18 @@ def set_aside_records(sink: str, record: Record, content: bytes, reason: str) ->
             content=content_digest(content),
         )
     ]
+
+
+def report_waiting(sink: str, reason: str, wait_s: float) -> None:
+    """Reports that a writer waits for its database, for as long as `report_working` is not called in its thread."""
+    metrics.WRITE_RETRIES.labels(sink).inc()
+    OBSTACLES.report(f"{sink} {get_ident()}", f"{reason}; run `pmflow doctor` to find out what is wrong")
+    log.warning("waiting for the database", extra={"sink": sink, "reason": reason, "wait_s": wait_s})
+
+
+def report_working(sink: str) -> None:
+    """Reports that the database of a writer has answered."""
+    OBSTACLES.report(f"{sink} {get_ident()}", "")
 
 
 def report_stored(sink: str, stored: Sequence[CounterBatch], took_s: float) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
-from shared.health import not_ready
+from shared.health import not_started
 from shared.kafka.admin import admin_client
 from shared.rights import JOINED_GROUPS
 from tests.chaos.plan import ELEMENTS, LINE_KINDS, Fault, LineKind
@@ -73,7 +73,7 @@ def roll(world: World, fault: Fault, ending: Event) -> None:
             began_s = time.time()
             world.start(name)
         until_s = time.monotonic() + READY_WITHIN_S
-        while not_ready(world.health_file(name), time.time(), began_s) and time.monotonic() < until_s:
+        while not_started(world.health_file(name), time.time(), began_s) and time.monotonic() < until_s:
             if ending.wait(POLL_S):
                 break
 

@@ -1,29 +1,37 @@
 """A broker with TLS, login and an authorizer: who may do what, and what the clients say when they may not."""
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import pytest
+from typer.testing import CliRunner
 
 from shared import topics
 from shared.configuration.kafka import Kafka, SaslMechanism
 from shared.errors import Unreachable
+from shared.health import stale
 from shared.kafka import admin
+from shared.kafka.cluster import acl_operation, topics_as_seen
 from shared.kafka.consume import Consumer
-from shared.kafka.permissions import grant_rights, granted_on_topics, lacking
+from shared.kafka.permissions import grant_rights, lacking
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.reach import reach
 from shared.kafka.record import KafkaFailure
 from shared.rights import KAFKA_OPERATOR, rights
 from shared.settings import SERVICES, BadSettings
 from tests.fakes.token_endpoint import token_endpoint
+from tools.cli.main import app
 from tools.devstack import stack as devstack
 from tools.devstack.security import make_identities
-from tools.devstack.stack import Stack, login_environment
+from tools.devstack.stack import Stack, free_ports, login_environment
 
 PRINCIPALS = (*SERVICES, KAFKA_OPERATOR)
 
@@ -56,7 +64,8 @@ def expected_on_topics(principal: str) -> dict[str, set[str]]:
     for right in rights(principal):
         for name in found:
             if right.resource == "topic" and (name.startswith(right.name) if right.is_prefix else name == right.name):
-                found[name] |= {right.operation.upper(), *({"DESCRIBE"} if right.operation != "Create" else ())}
+                found[name] |= {acl_operation(right.operation).name}
+                found[name] |= {"DESCRIBE"} if right.operation in {"Read", "Write"} else set()
     return found
 
 
@@ -68,7 +77,8 @@ def test_each_principal_may_do_what_is_listed_and_nothing_else(
     login = secured.kafka_as(principal, by_certificate=by_certificate)
     assert reach(login) == 1
     names = [topic.name for topic in topics.provisioned(["4ga"])]
-    assert granted_on_topics(login, names) == expected_on_topics(principal)
+    seen = {name: set(topic.operations or ()) for name, topic in topics_as_seen(login, names).items()}
+    assert seen == expected_on_topics(principal)
 
 
 def test_a_principal_without_rights_is_told_all_that_it_lacks(secured: Stack) -> None:
@@ -179,3 +189,77 @@ def test_a_token_of_an_oidc_endpoint_has_the_same_rights(secured: Stack) -> None
         assert lacking(login, "fetcher", ["4ga"]) == []
         assert "Read on group pmflow-tracker" in lacking(login, "tracker", ["4ga"])
         assert "refused the login of user 'fetcher'" in why_not(replace(login, password_file="", password="wrong"))
+
+
+def doctor(login: Kafka, *options: str) -> list[dict[str, str]]:
+    env = {**login_environment(login), "PMFLOW_CONFIG": "deploy/pmflow.yaml"}
+    only = ["doctor", "--json", "--only", "brokers,topics,rights,groups", *options]
+    return [json.loads(line) for line in CliRunner().invoke(app, only, env=env).stdout.splitlines()]
+
+
+def test_the_doctor_tells_a_login_what_it_lacks_and_what_each_service_lacks(secured: Stack) -> None:
+    admin.provision(secured.kafka, topics.provisioned(["4ga", "5ga"]))
+    of_operator = doctor(secured.kafka_as(KAFKA_OPERATOR))
+    assert [one for one in of_operator if one["severity"] == "error"] == []
+    found = "\n".join(one["found"] for one in of_operator)
+    assert "user 'operator' has the rights of operator" in found
+    assert "sasl_ssl: encrypted" in found
+    assert "right to read the configuration" not in found
+    assert doctor(secured.kafka_as("tracker"), "--service", "tracker")[0]["severity"] == "ok"
+    (lacks,) = (
+        one for one in doctor(secured.kafka_as("scanner"), "--service", "tracker")
+        if one["area"] == "rights" and one["severity"] == "error"
+    )  # fmt: skip
+    assert "Read on group pmflow-tracker" in lacks["found"]
+    assert "pmflow topics acls" in lacks["remedy"]
+    of_admin = [one["found"] for one in doctor(secured.kafka) if one["area"] == "rights"]
+    assert [f"User:{service} has the rights of {service}" for service in SERVICES] == of_admin[1:]
+
+
+def test_the_doctor_tells_a_wrong_password_from_an_unknown_authority(secured: Stack, tmp_path: Path) -> None:
+    login = secured.kafka_as("fetcher")
+    make_identities(tmp_path / "others")
+    for broken, remedy in (
+        (replace(login, password_file="", password="wrong"), "password-file"),
+        (replace(login, ca_file=str(tmp_path / "others" / "ca.crt")), "kafka.ca-file"),
+    ):
+        refused, *rest = doctor(broken)
+        assert (refused["area"], refused["severity"]) == ("brokers", "error")
+        assert remedy in refused["remedy"]
+        assert {one["severity"] for one in rest} == {"skipped"}
+
+
+def test_a_fetcher_with_a_wrong_password_says_why_at_readyz_and_has_no_fresh_health_file(
+    secured: Stack, tmp_path: Path
+) -> None:
+    health_file = tmp_path / "health"
+    health_file.touch()  # the process before this one was healthy a moment ago
+    port = free_ports({"metrics": 0})["metrics"]
+    login = replace(secured.kafka_as("fetcher"), password_file="", password="wrong")
+    env = {**os.environ, **login_environment(login), "PMFLOW_CONFIG": "", "PMFLOW_METRICS__PORT": str(port)}
+    env["PMFLOW_HEALTH__FILE"] = str(health_file)
+    process = subprocess.Popen([sys.executable, "-m", "services.fetcher"], env=env, stderr=subprocess.DEVNULL)
+    try:
+        said = refused_at_readyz(port)
+        assert "refused the login of user 'fetcher'" in said
+        assert "password-file" in said
+        assert said.strip() in stale(health_file, time.time())
+        assert process.wait(60) == 70
+    finally:
+        process.kill()
+        process.wait(20)
+    assert "it reported: Kafka" in stale(health_file, time.time())
+
+
+def refused_at_readyz(port: int) -> str:
+    """Waits for half a minute at most until /readyz tells why the service is not ready."""
+    until_s = time.monotonic() + 30
+    while time.monotonic() < until_s:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
+                pass
+        except HTTPError as answer:
+            return answer.read().decode()
+        except URLError:
+            continue
+    raise AssertionError("/readyz did not answer within 30 s")

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 ADAPTERS = {
     "paramiko": "shared/remote/sftp.py shared/remote/known_hosts.py",
     "ftplib": "shared/remote/ftp.py shared/remote/ftp_client.py shared/remote/ftp_listing.py",
-    "confluent_kafka": "shared/kafka/admin.py shared/kafka/co_partitioned.py shared/kafka/consume.py "
+    "confluent_kafka": "shared/kafka/admin.py shared/kafka/cluster.py shared/kafka/co_partitioned.py "
+    "shared/kafka/consume.py "
     "shared/kafka/permissions.py shared/kafka/produce.py shared/kafka/reach.py",
     "dynaconf": "shared/configuration/layers.py",
     "kazoo": "services/scanner/leader.py services/scanner/zookeeper.py",
@@ -32,7 +33,7 @@ FETCHER_ORDER = (
     "intake", "download", "reports", "worker", "wiring", "__main__", "operate",
 )  # fmt: skip
 """The fetcher's modules and folders: each imports only those before it."""
-AT_MOST_LINES = {"shared": 2210, "configuration": 810, "kafka": 1280, "remote": 3380, "sinks": 2000}
+AT_MOST_LINES = {"shared": 2290, "configuration": 810, "kafka": 1480, "remote": 3380, "sinks": 2000}
 """Lines of code that services share, by folder; a limit for each keeps `shared/` from growing."""
 
 

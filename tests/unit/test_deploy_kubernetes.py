@@ -125,7 +125,7 @@ def test_metrics_and_health_are_served_at_the_ports_and_paths_that_are_probed(
     assert {
         probe: container(objects, service)[f"{probe}Probe"]["httpGet"] for probe in ("startup", "readiness", "liveness")
     } == {
-        "startup": {"path": "/readyz", "port": port["name"]},
+        "startup": {"path": "/startupz", "port": port["name"]},
         "readiness": {"path": "/readyz", "port": port["name"]},
         "liveness": {"path": "/healthz", "port": port["name"]},
     }

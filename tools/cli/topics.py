@@ -12,6 +12,7 @@ from shared.kafka.permissions import grant_rights
 from shared.kafka.reach import reach
 from shared.rights import KAFKA_OPERATOR, Right, rights
 from shared.settings import SERVICES
+from tools.cli.operate.ready import COMMAND_REACH_S
 from tools.cli.output import say, say_lines
 
 app = typer.Typer(no_args_is_help=True, help="Create the Kafka topics, and list the rights that they need.")
@@ -22,7 +23,7 @@ AclForm = Literal["commands", "strimzi"]
 def create_topics() -> None:
     """Create the topics that are missing; run this before the services start."""
     found = settings.load()
-    reach(found.kafka)
+    reach(found.kafka, COMMAND_REACH_S)
     wanted = topics.provisioned(system.name for system in found.systems)
     for name, what in admin.provision(found.kafka, wanted).items():
         say(f"{what:8} {name}")
@@ -39,7 +40,7 @@ def list_acls(
     principals = (*SERVICES, KAFKA_OPERATOR)
     if apply:
         brokers = settings.load().kafka
-        reach(brokers)
+        reach(brokers, COMMAND_REACH_S)
         for name in principals:
             grant_rights(brokers, name, f"{prefix}{name}")
             say(f"granted  {prefix}{name}: {len(rights(name))} rights")

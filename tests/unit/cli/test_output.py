@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
 
-from services.fetcher.operate import Preprocessing
 from services.scanner.operate import ScanSummary, SystemState
 from shared.kafka.record import Record
 from shared.messages import FileStatus, SetAside, SinkPosition
-from shared.settings import System, load
+from shared.settings import load
 from tests.unit.tracker.test_cycles import PLANTED, figures
-from tools.cli.config import ElementTrial, trials_table
+from tools.cli.doctor.command import report_lines
+from tools.cli.doctor.findings import Finding
 from tools.cli.main import app
 from tools.cli.operate.cycles import cycle_table, cycles_table
 from tools.cli.operate.errors import errors_table, failures, grouped
@@ -87,10 +87,6 @@ def trace(name: str) -> OutputTable:
     return hops_table(name, hops_of(records, name), load(()))
 
 
-def checked(name: str) -> OutputTable:
-    return trials_table(System(name="4ga"), 1, Preprocessing(), [ElementTrial(name, left=name, trouble=name)])
-
-
 RENDERINGS: dict[str, Callable[[str], Any]] = {
     "errors": errors,
     "status, systems": systems,
@@ -98,7 +94,6 @@ RENDERINGS: dict[str, Callable[[str], Any]] = {
     "cycles": cycles,
     "trace": trace,
     "quarantine list": lambda name: items_table(quarantined_items([status(name)], {name: letters(name)})),
-    "config check": checked,
     "verify": lambda name: outcomes_table([Outcome(name, name)]),
 }
 
@@ -164,6 +159,15 @@ def test_a_parsed_file_with_hostile_names_is_printed_as_harmless_json(tmp_path: 
     assert is_harmless(ran.output)
     if ran.exit_code == 0:
         assert {orjson.loads(line)["object"] for line in ran.stdout.splitlines()} == {name}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_finding_with_a_hostile_name_is_shown_as_text(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for line in report_lines(Finding("error", name, f"a {name}", name), 80):
+        say(line)
+        shown = capsys.readouterr().out
+        assert is_harmless(shown)
+        assert shown.count("\n") == 1
 
 
 def test_an_error_that_ends_a_command_is_one_harmless_line(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.fetcher.metrics import PROCESSED
 from shared import metrics
-from shared.health import MAX_AGE_S
+from shared.health import MAX_AGE_S, OBSTACLES
 from shared.remote import metrics as remote_metrics
 from shared.remote.metrics import HostCollector
 from shared.remote.service_manager import HostStatistics
@@ -126,6 +126,20 @@ def test_alive_means_progress_and_ready_means_progress_of_this_process(served: S
     code, why = served.get("/healthz")
     assert code == 503
     assert "no progress for" in why
+
+
+def test_a_service_that_waits_for_a_server_is_alive_and_started_but_not_ready(
+    served: Served, health_file: Path
+) -> None:
+    health_file.touch()
+    os.utime(health_file, (time.time() + 1, time.time() + 1))
+    OBSTACLES.report("mysql", "MySQL refuses the login")
+    try:
+        assert served.get("/readyz") == (503, "MySQL refuses the login\n")
+        assert [served.get(path)[0] for path in ("/healthz", "/startupz")] == [200, 200]
+    finally:
+        OBSTACLES.report("mysql", "")
+    assert served.get("/readyz") == (200, "ok\n")
 
 
 def test_an_unknown_path_is_not_found(served: Served) -> None:

@@ -24,8 +24,9 @@ from shared.remote.connection_shares import ConnectionShares
 from shared.remote.service_manager import FtpServiceManager
 from shared.remote.session import Denied, Entry, Gone, Session, child
 from shared.settings import BadSettings, Settings, System, load
-from shared.topics import FILES_STATUS
+from shared.topics import FILES_FOUND, FILES_STATUS
 from tools.cli.operate import ledger
+from tools.cli.operate.ready import require_ready
 from tools.cli.output import say
 
 CONFLICT_SUFFIX = re.compile(rb"\.[0-9a-f]{16}\Z")
@@ -285,6 +286,7 @@ def backfill_command(
             f"{system}: on-done is delete, so no files are left to collect; use pmflow replay for data still in Kafka"
         )
     chosen = _chosen(since, until, files)
+    require_ready(settings, FILES_STATUS, FILES_FOUND)
     with Progress(transient=True) as progress:
         task = progress.add_task(f"files of {system}", total=None)
         ends, troubles = backfill(

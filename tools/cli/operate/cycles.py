@@ -13,10 +13,10 @@ from pymysql.cursors import DictCursor
 from services.mysql_writer.operate import Mysql, connect, mysql_of
 from shared.configuration.kafka import Kafka
 from shared.cycle_figures import CycleFigures, readable
-from shared.settings import load
 from shared.sinks.cycles import figures_of
 from shared.topics import CYCLES
 from tools.cli.operate import ledger
+from tools.cli.operate.ready import load_ready
 from tools.cli.output import OutputTable, say, show
 
 MOST_STORED_CYCLES = 10_000
@@ -34,11 +34,11 @@ def show_cycles(
 
     Cycles that the Kafka topic no longer holds are read from MySQL.
     """
-    settings = load()
+    settings = load_ready(CYCLES)
     kept: list[CycleFigures] = []
     try:
         kept = stored_cycles(mysql_of(settings), period)
-    except pymysql.Error as error:
+    except (pymysql.Error, OSError) as error:
         say(f"older cycles are not shown because MySQL does not answer: {error}", err=True)
     known = latest_figures([*kept, *read_cycles(settings.kafka)])
     if not known:

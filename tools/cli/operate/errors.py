@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from shared.messages import FileStatus, SetAside, set_aside_key
-from shared.settings import load
 from shared.topics import system_of
 from shared.versions import content_digest
 from tools.cli.operate import ledger
 from tools.cli.operate.quarantine import (
+    RECORD_LETTERS,
     QuarantinedItem,
     quarantined_items,
     read_counters_letters,
     read_letters,
     records_set_aside,
 )
+from tools.cli.operate.ready import load_ready
 from tools.cli.output import OutputTable, show
 
 FAILURE_STAGES = frozenset({"failed", "error", "lost", "postponed"})
@@ -51,7 +52,7 @@ class FailureGroup:
 
 def show_errors() -> None:
     """Show failed files, and values and records that were set aside: reason, how often, since when, and a sample."""
-    settings = load()
+    settings = load_ready(*RECORD_LETTERS)
     found = ledger.read_ledger(settings.kafka)
     batches = not_in_ledger(quarantined_items((), read_counters_letters(settings)), found.set_aside)
     records = record_failures([*batches, *records_set_aside(found.files, read_letters(settings))])

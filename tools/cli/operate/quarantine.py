@@ -14,9 +14,10 @@ from shared.kafka.dead_letters import ORIGIN, REASON, SINK, retraction, settleme
 from shared.kafka.produce import Outgoing, Producer
 from shared.kafka.record import Record
 from shared.messages import BadMessage, CounterBatch, FileStatus, partition_of
-from shared.settings import Settings, load
+from shared.settings import Settings
 from shared.topics import CYCLES, FILES_FOUND, FILES_SETTLE, FILES_STATUS, Topic, counters_topic
 from tools.cli.operate import ledger
+from tools.cli.operate.ready import load_ready, require_ready
 from tools.cli.output import OutputTable, say, say_json, show
 
 app = typer.Typer(no_args_is_help=True, help="List, show, retry and discard what was quarantined or set aside.")
@@ -29,6 +30,7 @@ RECORD_MESSAGES: Mapping[Topic, str] = {
     CYCLES: "figures",
 }
 """Topic -> the kind of item that a record of it is; those of counters are blocks and batches."""
+RECORD_LETTERS = tuple(topic.dead_letters for topic in RECORD_MESSAGES)
 MESSAGE_KINDS = {topic.name: what for topic, what in RECORD_MESSAGES.items()}
 RECORD_TOPICS = {what: topic for topic, what in MESSAGE_KINDS.items()}
 
@@ -216,6 +218,7 @@ def read_quarantine(settings: Settings) -> Quarantine:
 def read_counters_letters(settings: Settings) -> dict[str, Iterable[Record]]:
     """Returns the dead letters of counters by system."""
     brokers, topics = settings.kafka, {s.name: counters_topic(s.name) for s in settings.systems}
+    require_ready(settings, *(topic.dead_letters for topic in topics.values()))
     return {system: ledger.topic_records(brokers, topic.dead_letters) for system, topic in topics.items()}
 
 
@@ -228,7 +231,7 @@ def read_letters(settings: Settings) -> dict[str, Iterable[Record]]:
 @app.command("list")
 def list_items(system: Annotated[str, typer.Option(help="list only items of this system")] = "") -> None:
     """List what is quarantined or set aside."""
-    items = read_quarantine(load()).items.values()
+    items = read_quarantine(load_ready(*RECORD_LETTERS)).items.values()
     show(items_table(item for item in items if system in ("", item.system)))
 
 
@@ -245,7 +248,7 @@ def show_item(
     id_: Annotated[str, typer.Argument(metavar="ID", help="id as shown by `pmflow quarantine list`")],
 ) -> None:
     """Show one item completely: a block's texts, a record's content, or a file's last status."""
-    quarantine = read_quarantine(load())
+    quarantine = read_quarantine(load_ready(*RECORD_LETTERS))
     item = _known(quarantine, id_)
     say_json(item.content or quarantine.files[item.file_id].encode())
 
@@ -263,7 +266,7 @@ def discard_items(ids: ItemIds) -> None:
 
 
 def _each(ids: list[str], do: Callable[[Quarantine, QuarantinedItem], str]) -> None:
-    quarantine = read_quarantine(load())
+    quarantine = read_quarantine(load_ready(*RECORD_LETTERS))
     failed = False
     for id_ in ids:
         item = _known(quarantine, id_)

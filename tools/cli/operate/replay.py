@@ -11,7 +11,9 @@ from uuid import uuid4
 import typer
 from rich.progress import Progress
 
+from services.ch_bridge.operate import clickhouse_of, server_client_of
 from services.ch_bridge.operate import replay_sink as clickhouse_sink
+from services.mysql_writer.operate import connect, mysql_of
 from services.mysql_writer.operate import replay_sink as mysql_sink
 from shared import topics
 from shared.backoff import backoff_s
@@ -27,6 +29,7 @@ from shared.messages import CounterBatch
 from shared.settings import Settings, load
 from shared.sinks.landing import Piece, land, pieces_of
 from shared.sinks.sink import Sink
+from tools.cli.operate.ready import require_ready
 from tools.cli.output import say
 
 RECORDS_PER_READ = 500
@@ -127,6 +130,14 @@ def sink_of(settings: Settings, name: str) -> Sink:
     return mysql_sink(settings) if name == "mysql" else clickhouse_sink(settings)
 
 
+def require_database(settings: Settings, sink: str) -> None:
+    """Raises the client library's error if the database of a sink does not answer, as the replay would wait for it."""
+    if sink == "mysql":
+        connect(mysql_of(settings), None).close()
+    else:
+        server_client_of(clickhouse_of(settings)).close()
+
+
 def _ms(time: datetime | None) -> int | None:
     return None if time is None else int(time.replace(tzinfo=UTC).timestamp() * 1000)
 
@@ -150,9 +161,11 @@ def replay_command(  # noqa: PLR0913 - the options of a command
         raise typer.BadParameter(f"no system {system!r}; configured: {', '.join(s.name for s in settings.systems)}")
     if since is not None and offset is not None:
         raise typer.BadParameter("--from and --offset exclude each other: give only one of them")
-    topic = topics.counters_topic(system)
+    topic = topics.counters_topic(system).dead_letters if set_aside else topics.counters_topic(system)
+    require_ready(settings, topic)
+    require_database(settings, sink)
     brokers = settings.kafka
-    part = offset_range(brokers, topic.dead_letters if set_aside else topic, (_ms(since), _ms(until)), offset)
+    part = offset_range(brokers, topic, (_ms(since), _ms(until)), offset)
     producer = Producer(brokers)
     on_stored = partial(take_back, producer, sink) if set_aside else lambda _: None
     with Progress(transient=True) as progress:

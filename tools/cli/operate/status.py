@@ -5,14 +5,18 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import get_args
 
+import typer
+
 from services.scanner.operate import SystemState, reported_states, zookeeper_of
 from shared.errors import Unreachable
 from shared.messages import FileStatus, Stage
-from shared.settings import load
 from tools.cli.operate import ledger
+from tools.cli.operate.ready import load_ready
 from tools.cli.output import OutputTable, say, show
 
 UNMOVED = "unmoved"
+ZOOKEEPER_S = 5.0
+"""Longest wait for ZooKeeper; the files are shown without it."""
 ALL_STAGES = (*get_args(Stage), UNMOVED)
 """The stages, and files that could not be moved at the last attempt, whatever their stage."""
 SUMMED_COUNTS = ("values", "nulls", "quarantined", "dropped")
@@ -20,12 +24,16 @@ SUMMED_COUNTS = ("values", "nulls", "quarantined", "dropped")
 
 def show_status() -> None:
     """Show which scanner scans each system, how many files are in each stage, and how many values they contain."""
-    settings = load()
+    settings = load_ready()
+    silent = ""
     try:
-        show(systems_table(reported_states(zookeeper_of(settings))))
+        show(systems_table(reported_states(zookeeper_of(settings), ZOOKEEPER_S)))
     except Unreachable as error:
-        say(f"systems: {error}")
+        silent = f"systems are not shown: {error}; check the section zookeeper, or run pmflow doctor"
     show(files_table(ledger.read_ledger(settings.kafka).files.values()))
+    if silent:
+        say(silent, err=True)
+        raise typer.Exit(1)
 
 
 def systems_table(states: Iterable[SystemState]) -> OutputTable:

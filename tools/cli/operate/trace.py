@@ -10,11 +10,12 @@ import typer
 
 from shared.ledger import LedgerRecord, OffsetGap
 from shared.messages import FileStatus, SetAside, SinkPosition
-from shared.settings import Settings, load
+from shared.settings import Settings
 from shared.sink_positions import SinkPositions
 from shared.topics import FILES_STATUS
 from tools.cli.operate import ledger
 from tools.cli.operate.file_rows import rows_of_file
+from tools.cli.operate.ready import load_ready
 from tools.cli.output import OutputTable, show
 
 TracedRecord = tuple[str, LedgerRecord]
@@ -43,7 +44,7 @@ def trace_files(
 
     Statuses that the compaction of the ledger has removed are not shown.
     """
-    settings = load()
+    settings = load_ready()
     records = ledger.ledger_records(ledger.topic_records(settings.kafka, FILES_STATUS))
     hops = list(hops_of(((record.origin, found) for record, found in records if found is not None), what))
     if not hops:

@@ -10,7 +10,7 @@ import typer
 
 from services.ch_bridge.operate import clickhouse_of
 from services.mysql_writer.operate import mysql_of
-from shared.settings import Settings, load
+from shared.settings import BadSettings, Settings, load
 from tools.cli.operate.stored import RowKey, StoredRow, canonical, in_clickhouse, in_mysql
 from tools.cli.output import OutputTable, say, show
 from tools.simulator.truth import TruthRow, expected_rows
@@ -132,6 +132,8 @@ def verify_values(
 
     Exits with 1 unless every value is stored once and correctly.
     """
+    if not directory.is_dir():
+        raise BadSettings(f"{directory}: no such folder; name the simulator's folder by --dir")
     found = settled_outcomes(load(), directory, within_s)
     show(outcomes_table(found))
     for outcome in found:
