@@ -58,7 +58,8 @@ class Leadership:
         return client
 
     def _report_connection(self, state: str) -> None:
-        silent = f"ZooKeeper {self.settings.connection_string} does not answer; check zookeeper.connection-string, or run `pmflow doctor`"
+        servers = self.settings.connection_string
+        silent = f"ZooKeeper {servers} does not answer; check zookeeper.connectionString, or run `pmflow doctor`"
         OBSTACLES.report("zookeeper", "" if state == KazooState.CONNECTED else silent)
 
     def hold(
