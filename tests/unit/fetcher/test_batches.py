@@ -22,7 +22,10 @@ from services.fetcher.parse.block import MeasInfoBlock, MeasInfoHead
 from services.fetcher.parse.blocks import read_blocks
 from services.fetcher.parse.unpack import Incomplete, UnpackLimits
 from services.fetcher.parse.values.cells import MISSING
+from services.fetcher.preprocess.declared import DeclaredType
+from services.fetcher.preprocess.dictionary import Dictionary
 from services.fetcher.preprocess.steps import Preprocessing
+from services.fetcher.rows.spool import HeldText, Spool
 from shared.messages import CounterBatch
 from shared.topics import MESSAGE_MAX_BYTES
 from tests import reference
@@ -372,3 +375,71 @@ def test_elements_of_the_same_name_behind_different_endpoints_can_be_told_apart(
     assert [message.element for parsed in found for message in messages(parsed)] == ["oss-1/S=1,M=1", "oss-2/S=1,M=1"]
     assert [parsed.facts.managed_element for parsed in found] == ["oss-1/S=1,M=1", "oss-2/S=1,M=1"]
     assert {message.parsed_s for parsed in found for message in messages(parsed)} == {1_700_000_000}
+
+
+def test_texts_that_do_not_fit_into_the_memory_of_the_spool_are_in_its_file() -> None:
+    spool = Spool(memory_bytes=0)
+    parsed = read_file(document(GOOD), ORIGIN, spool=spool)
+    assert parsed.spooled is spool.file is not None
+    assert stored(parsed) == stored(read(GOOD))
+    parsed.close()
+    assert spool.file.file.closed
+
+
+class WatchedSpool(Spool):
+    """A spool that tells what it took and what it released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[bytes] = []
+        self.released: list[HeldText] = []
+
+    def put(self, text: bytes) -> HeldText:
+        self.taken.append(text)
+        return super().put(text)
+
+    def release(self, held: HeldText) -> None:
+        self.released.append(held)
+        super().release(held)
+
+
+def test_changed_rows_take_the_place_of_the_original_ones_in_the_spool() -> None:
+    spool, body = WatchedSpool(), value("C=1", "absent", "2")
+    read_file(
+        document(info(body)), ORIGIN, preprocessing=Preprocessing(("missing-tokens",), (b'"absent"',)), spool=spool
+    )
+    original, changed = b'["C=1",0,"absent",2]', b'["C=1",0,null,2]'
+    assert spool.taken[:2] == [original, changed]
+    assert spool.released[0] == original
+
+
+def test_unchanged_rows_stay_in_the_spool_as_they_are() -> None:
+    spool = WatchedSpool()
+    read_file(document(info(value("C=1", "1", "2"))), ORIGIN, spool=spool)
+    assert spool.taken.count(b'["C=1",0,1,2]') == 1
+
+
+def test_the_dictionary_is_asked_for_the_group_of_each_counter() -> None:
+    dictionary = Dictionary(by_group={("A", "a"): DeclaredType("text"), ("B", "a"): DeclaredType("integer")})
+    infos = info(value("C=1", "1", "2"), group="A") + info(value("C=1", "1", "2"), group="B")
+    parsed = read_file(document(infos), ORIGIN, preprocessing=Preprocessing(dictionary=dictionary))
+    assert {m.group: m.types.get("a") for m in messages(parsed)} == {"A": "text", "B": "integer"}
+
+
+def test_the_values_of_nameless_counters_are_quarantined_from_every_part_of_a_measinfo() -> None:
+    names = '<measType p="1">a</measType><measType p="2"> </measType>'
+    objects = 500
+    body = "".join(value(f"C={n}", str(n), str(1000 + n)) for n in range(objects))
+    text = document(info(names + body, types=""))
+    parsed = read_file(iter([text[at : at + 2000] for at in range(0, len(text), 2000)]), ORIGIN)
+    assert {name: row["a"] for name, row in stored(parsed).items()} == {f"C={n}": n for n in range(objects)}
+    told = b"".join(block.detail for block in parsed.quarantined)
+    assert all(b"%d" % (1000 + n) in told for n in range(objects))
+    assert parsed.counts.quarantined == objects
+
+
+def test_a_measinfo_whose_counters_all_lack_a_name_still_names_its_element() -> None:
+    parsed = read(info('<measType p="1"> </measType>' + value("C=1", "5"), types=""))
+    assert parsed.counts.quarantined == 1
+    assert parsed.batches == []
+    assert parsed.facts.managed_element == "S=1,M=1"
