@@ -14,6 +14,9 @@ from services.scanner.file_progress import FileProgress
 from shared.messages import FileStatus
 from shared.sink_positions import SinkPositions
 
+TAKING_ROOM = frozenset({"found", "fetching", "parsed"})
+"""The stages in which a file may take room."""
+
 
 @dataclass(frozen=True, slots=True)
 class FilesInFlight:
@@ -58,11 +61,13 @@ class InFlight:
     def record(self, status: FileStatus | FileProgress) -> None:
         """Takes the newest status of a file."""
         self.remove(status.file_id)
+        if status.stage not in TAKING_ROOM:
+            return
         system, endpoint = intern(status.system), intern(status.endpoint)
-        if status.stage in {"found", "fetching"}:
+        if status.stage != "parsed":
             self.waiting[status.file_id] = system, endpoint
             self.of_endpoints[system][endpoint] += 1
-        elif status.stage == "parsed" and not status.moves_refused:
+        elif not status.moves_refused:
             at = OffsetsOfSystem(system, status.topic, status.partition)
             file = FileAtOffset(status.last_offset, status.file_id, endpoint)
             self.parsed[status.file_id] = at, file

@@ -42,7 +42,14 @@ def is_finished(status: FileStatus | FileProgress) -> bool:
 
     It is read, or in error/, or waits for its move to error/, or was refused to be moved.
     """
-    return status.stage in {"done", "error", "failed"} or (status.stage == "parsed" and status.moves_refused > 0)
+    stage = status.stage
+    return stage in {"done", "error", "failed"} or (stage == "parsed" and status.moves_refused > 0)
+
+
+def _day_that_counts(day: int, today: int) -> int:
+    if today - KEPT_DAYS <= day <= today:
+        return day
+    return today if day > today else today - KEPT_DAYS
 
 
 class KnownFiles(Mapping[str, KnownFile]):
@@ -86,7 +93,7 @@ class KnownFiles(Mapping[str, KnownFile]):
         with self.lock:
             if is_finished(status):
                 self.under_way.pop(file_id, None)
-                self.finished.add(number, max(today - KEPT_DAYS, min(day_of(status.at_s), today)))
+                self.finished.add(number, _day_that_counts(day_of(status.at_s), today))
                 return
             if file_id not in self.under_way:
                 self.finished.discard(number)

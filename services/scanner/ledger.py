@@ -79,17 +79,20 @@ class LedgerFollower:
                     log.warning("invalid ledger record", extra={"origin": record.origin, "reason": str(error)[:200]})
                     continue
                 if isinstance(found, STATUSES):
-                    self.record(found)
+                    self._record(found)
                 elif isinstance(found, SinkPosition):
                     self.taking_room.positions.record(found)
 
     def record(self, status: FileStatus | FileProgress) -> None:
         """Takes a status that was read from the topic, or that this scanner wrote and has not read yet."""
         with self.lock:
-            self.taking_room.record(status)
-            self.files.record(status, self.today)
-            if status.epoch > self.highest_epochs.get(status.system, 0):
-                self.highest_epochs[status.system] = status.epoch
+            self._record(status)
+
+    def _record(self, status: FileStatus | FileProgress) -> None:
+        self.taking_room.record(status)
+        self.files.record(status, self.today)
+        if status.epoch > self.highest_epochs.get(status.system, 0):
+            self.highest_epochs[status.system] = status.epoch
 
     def _remove(self, file_id: str) -> None:
         """Forgets a file that was removed from the ledger; an empty id names none."""
