@@ -4,7 +4,7 @@ VENV := .venv
 # Test files run side by side, each worker with servers of its own; most of their time is waiting.
 TEST_WORKERS ?= 3
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
-.PHONY: setup demo down test fuzz lock audit
+.PHONY: setup demo down test fuzz chaos lock audit
 
 setup: $(VENV)/.ready  ## create .venv with everything
 
@@ -37,6 +37,12 @@ test: setup  ## style, types, unit, contract, integration and end-to-end tests, 
 fuzz: setup  ## fuzz the parser for ten minutes; findings are written to .pmflow/fuzz
 	mkdir -p .pmflow/fuzz
 	$(VENV)/bin/python -m tests.fuzz -max_total_time=600 -artifact_prefix=.pmflow/fuzz/ .pmflow/fuzz
+
+SEED ?= 1
+SECONDS ?= 120
+chaos: setup  ## run everything under faults, then compare every value with the truth: SEED=1 SECONDS=120
+	$(VENV)/bin/pmflow dev download
+	$(VENV)/bin/python -m tests.chaos --seed $(SEED) --seconds $(SECONDS)
 
 lock:  ## update the lock files after a change of dependencies; requires uv
 	$(COMPILE) pyproject.toml --group pyproject.toml:dev services/*/pyproject.toml tools/pyproject.toml -o requirements.lock

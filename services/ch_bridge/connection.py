@@ -6,7 +6,7 @@ The only module that imports clickhouse_connect.
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import clickhouse_connect
 import pyarrow as pa
@@ -15,7 +15,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError,
 
 from services.ch_bridge.ddl import Deployment, create_database, quoted_identifier
 from services.ch_bridge.error_codes import ERROR_CLASSES, UNKNOWN_DATABASE
-from services.ch_bridge.settings import Clickhouse, without_password
+from services.ch_bridge.settings import Clickhouse, address, without_password
 from services.ch_bridge.upgrade import prepare_database
 from shared.configuration.secret_files import secret
 from shared.errors import Unreachable
@@ -137,29 +137,25 @@ def _client(settings: Clickhouse, dsn: str, **options: Any) -> Client:
         options["password"] = secret("", settings.password_file)  # empty: the URL's
         options |= {"autogenerate_session_id": False, "compress": False, "send_receive_timeout": STATEMENT_TIMEOUT_S}
     try:
-        return clickhouse_connect.get_client(dsn=dsn, **options)
+        return clickhouse_connect.get_client(dsn=dsn, **options, **_tls(settings))
     except (ImportError, TypeError, ProgrammingError) as error:
         raise BadSettings(f"clickhouse: url {without_password(settings.url)}: {error}") from error
 
 
-def address(url: str) -> tuple[str, str]:
-    """Splits the URL into what the client is given and the database, which the client must not name before it exists.
+def _tls(settings: Clickhouse) -> dict[str, Any]:
+    """Returns the client's options for TLS; it checks the certificate and the host name unless the URL forbids it.
 
-    >>> address("https://pm:secret@host:8443/pmflow?ca_cert=/etc/ca.pem")
-    ('https://pm:secret@host:8443?ca_cert=/etc/ca.pem', 'pmflow')
-    >>> address("chdb:///var/lib/pmflow?database=pmflow")
-    ('chdb:///var/lib/pmflow', 'pmflow')
+    With a certificate of ours and no password, the certificate is the login.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "chdb" and not parts.netloc:  # its path is the directory
-        options = dict(parse_qsl(parts.query))
-        name = options.pop("database", "")
-        return _url(parts, parts.path, urlencode(options, safe="/")), name or "default"
-    return _url(parts, "", parts.query), unquote(parts.path.strip("/")) or "default"
-
-
-def _url(parts: SplitResult, path: str, query: str) -> str:
-    return f"{parts.scheme}://{parts.netloc}{path}{'?' if query else ''}{query}"
+    has_password = bool(settings.password_file or urlsplit(settings.url).password)
+    named = {
+        "ca_cert": settings.ca_file,
+        "client_cert": settings.cert_file,
+        "client_cert_key": settings.key_file or settings.cert_file,
+        "tls_mode": ("strict" if has_password else "mutual") if settings.cert_file else "",
+        "server_host_name": settings.tls_host_name,
+    }
+    return {name: value for name, value in named.items() if value}
 
 
 def _arrow_file(table: pa.Table) -> bytes:

@@ -8,10 +8,11 @@ messages again.
 
 from functools import partial
 
-from services.ch_bridge.connection import address, client_of, server_client_of
+from services.ch_bridge.connection import client_of, server_client_of
 from services.ch_bridge.ddl import quoted_identifier
+from services.ch_bridge.grants import ClickhouseUser, grant_statements
 from services.ch_bridge.repository import ClickhouseRepository
-from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, clickhouse_of, without_password
+from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, address, clickhouse_of, without_password
 from services.ch_bridge.sink import ClickhouseBridge
 from shared.settings import Settings
 from shared.sinks.rules import storage_rules
@@ -19,9 +20,11 @@ from shared.sinks.rules import storage_rules
 __all__ = [
     "ChBridgeSettings",
     "Clickhouse",
+    "ClickhouseUser",
     "address",
     "clickhouse_of",
     "client_of",
+    "grant_statements",
     "quoted_identifier",
     "replay_sink",
     "server_client_of",

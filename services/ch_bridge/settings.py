@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from shared.configuration.resolve import Name, Number, Seconds
 from shared.settings import BadSettings, Settings
@@ -34,8 +34,16 @@ class Clickhouse:
     cluster: Annotated[str, "whose servers all get the tables (ON CLUSTER); none: the server of the URL"] = ""
     unknown_error_s: Annotated[Seconds, UNKNOWN_ERROR] = 600.0
     engine: Annotated[str, "of the tables; else ReplacingMergeTree, in a cluster ReplicatedReplacingMergeTree"] = ""
+    ca_file: Annotated[str, "https: file of trusted certificates (PEM); by default the machine's"] = ""
+    cert_file: Annotated[str, "https: file with our certificate (PEM), if the server asks for one"] = ""
+    key_file: Annotated[str, "https: file with its private key (PEM); by default the certificate's file"] = ""
+    tls_host_name: Annotated[str, "https: name in the server's certificate, if it is not the host of the URL"] = ""
 
     def __post_init__(self) -> None:
+        if not self.url.startswith("https:") and (self.ca_file or self.cert_file or self.tls_host_name):
+            raise BadSettings("ca-file, cert-file and tls-host-name need a url that begins with https:")
+        if self.key_file and not self.cert_file:
+            raise BadSettings("key-file needs cert-file")
         try:
             _ = urlsplit(self.url).port
         except ValueError:
@@ -44,6 +52,16 @@ class Clickhouse:
             ) from None
         if self.engine and not re.fullmatch(r"\w*ReplacingMergeTree(\(.*\))?", self.engine):
             raise BadSettings(f"engine must be some ReplacingMergeTree, found {self.engine!r}")
+
+    @property
+    def database(self) -> str:
+        """The database in the URL."""
+        return address(self.url)[1]
+
+    @property
+    def user(self) -> str:
+        """The user in the URL, or the server's default one."""
+        return unquote(urlsplit(self.url).username or "") or "default"
 
     @property
     def table_engine(self) -> str:
@@ -62,6 +80,26 @@ def clickhouse_of(settings: Settings) -> Clickhouse:
         BadSettings: an unknown key, or a value that is not what it must be.
     """
     return settings.section("clickhouse", Clickhouse)
+
+
+def address(url: str) -> tuple[str, str]:
+    """Splits the URL into what the client is given and the database, which the client must not name before it exists.
+
+    >>> address("https://pm:secret@host:8443/pmflow?ca_cert=/etc/ca.pem")
+    ('https://pm:secret@host:8443?ca_cert=/etc/ca.pem', 'pmflow')
+    >>> address("chdb:///var/lib/pmflow?database=pmflow")
+    ('chdb:///var/lib/pmflow', 'pmflow')
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "chdb" and not parts.netloc:  # its path is the directory
+        options = dict(parse_qsl(parts.query))
+        name = options.pop("database", "")
+        return _url(parts, parts.path, urlencode(options, safe="/")), name or "default"
+    return _url(parts, "", parts.query), unquote(parts.path.strip("/")) or "default"
+
+
+def _url(parts: SplitResult, path: str, query: str) -> str:
+    return f"{parts.scheme}://{parts.netloc}{path}{'?' if query else ''}{query}"
 
 
 def without_password(url: str) -> str:

@@ -47,6 +47,8 @@ class Mysql:
     def __post_init__(self) -> None:
         if self.tls != "verify" and (self.ca_file or self.cert_file):
             raise BadSettings("ca-file and cert-file need tls: verify")
+        if self.key_file and not self.cert_file:
+            raise BadSettings("key-file needs cert-file")
 
 
 def mysql_of(settings: Settings) -> Mysql:

@@ -2,6 +2,7 @@
 
 from services.scanner.settings import ScannerSettings, zookeeper_of
 from services.scanner.system_manager import SystemManager
+from services.scanner.zookeeper import require_zookeeper
 from shared import log
 from shared.configuration.secret_files import secret_files, warn_of_readable
 from shared.crash import exit_on_error, stop_on_signals
@@ -20,6 +21,7 @@ def main() -> None:
     own_files = secret_files(settings.kafka, zookeeper_of(settings))
     warn_of_readable([*files_with_secrets(), *own_files, *files_with_logins(settings.systems)])
     require_access(settings, "scanner")
+    require_zookeeper(zookeeper_of(settings))
     stop = stop_on_signals()
     with exit_on_error("scan"):
         manager = SystemManager(settings, own)

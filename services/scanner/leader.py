@@ -1,4 +1,4 @@
-"""Leader election of each system in ZooKeeper: the only module that imports kazoo.
+"""Leader election of each system in ZooKeeper.
 
 A lock makes duplicates rare but not impossible, as a paused leader may continue late. Therefore each term has an epoch
 that only rises, every announcement carries it, and readers discard announcements with a lower one. It is the creation
@@ -9,21 +9,24 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from threading import Event
+from threading import Event, Lock
 
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, LockTimeout, NoNodeError
+from kazoo.protocol.states import KeeperState
 
+from services.scanner.settings import Zookeeper
 from services.scanner.state import SystemState
-from shared.errors import Unreachable
+from services.scanner.zookeeper import ROOT_PATH, SESSION_S, protect, session, why_refused, zookeeper_client
 from shared.health import OBSTACLES
 
 log = logging.getLogger(__name__)
-LOCKS_PATH = "/pmflow/leader"
-STATES_PATH = "/pmflow/scanner"
-EPOCHS_PATH = "/pmflow/epoch"
+LOCKS_PATH = f"{ROOT_PATH}/leader"
+STATES_PATH = f"{ROOT_PATH}/scanner"
+EPOCHS_PATH = f"{ROOT_PATH}/epoch"
 """Holds the highest epoch of each system."""
 HIGHEST_EPOCH = 2**63 - 1
+GIVEN_UP = frozenset((KeeperState.AUTH_FAILED, KeeperState.CLOSED))
 CONNECT_S = 5.0
 """Longest wait for ZooKeeper at the start; it avoids warnings about a connection that is still being made."""
 
@@ -39,16 +42,24 @@ class Term:
 class Leadership:
     """One session with ZooKeeper, shared by all systems of a scanner."""
 
-    def __init__(self, hosts: str, name: str) -> None:
+    def __init__(self, settings: Zookeeper, name: str) -> None:
+        self.settings = settings
         self.name = name
-        self.client = KazooClient(hosts, timeout=10.0)
-        self.hosts = hosts
-        self._report_connection(self.client.state)
-        self.client.add_listener(self._report_connection)
+        self.is_protected = False
+        self.is_closed = False
+        self.lock = Lock()
+        self.client = self._new_client()
         self.client.start_async().wait(CONNECT_S)  # it continues to connect in the background
 
+    def _new_client(self) -> KazooClient:
+        client = zookeeper_client(self.settings)
+        self._report_connection(client.state)
+        client.add_listener(self._report_connection)
+        return client
+
     def _report_connection(self, state: str) -> None:
-        silent = f"ZooKeeper {self.hosts} does not answer; check zookeeper.connection-string, or run `pmflow doctor`"
+        servers = self.settings.connection_string
+        silent = f"ZooKeeper {servers} does not answer; check zookeeper.connectionString, or run `pmflow doctor`"
         OBSTACLES.report("zookeeper", "" if state == KazooState.CONNECTED else silent)
 
     def hold(
@@ -64,13 +75,15 @@ class Leadership:
             stop: ends the waiting.
             on_standby: called every second while waiting, as a heartbeat.
         """
-        lock = self.client.Lock(f"{LOCKS_PATH}/{system}", self.name)
         try:
+            client = self._prepared(self.client)
+            lock = client.Lock(f"{LOCKS_PATH}/{system}", self.name)
             if not self._acquired(lock, stop, on_standby):
                 return
-            term = Term(self.client.exists(f"{LOCKS_PATH}/{system}/{lock.node}").czxid)
+            term = Term(client.exists(f"{LOCKS_PATH}/{system}/{lock.node}").czxid)
         except KazooException as error:
-            log.warning("leader election failed", extra={"system": system, "reason": repr(error)})
+            reason = str(why_refused(self.settings, error))
+            log.warning("leader election failed", extra={"system": system, "reason": reason})
             stop.wait(1.0)
             return
         try:
@@ -99,10 +112,27 @@ class Leadership:
             self.client.ensure_path(path)
             self.client.set(path, b"%d" % raised.epoch)
         except KazooException as error:
-            raise Unreachable(f"ZooKeeper did not store the epoch: {error!r}") from error
+            raise why_refused(self.settings, error) from error
         if raised != term:
             log.warning("epoch raised, ZooKeeper was wiped", extra={"system": system, "epoch": raised.epoch})
         return raised
+
+    def _prepared(self, client: KazooClient) -> KazooClient:
+        """Returns the client to use; protects nodes that are open, once.
+
+        A client whose login was refused gives up for good, also when the server only ended during the login, so
+        another one takes its place, with the password that the file has now.
+        """
+        with self.lock:
+            if client is self.client and client.client_state in GIVEN_UP and not self.is_closed:
+                client.stop()
+                client.close()
+                self.client = self._new_client()
+                self.client.start_async().wait(CONNECT_S)
+            if not self.is_protected and self.client.connected:
+                protect(self.client, self.settings)
+                self.is_protected = True
+            return self.client
 
     def _acquired(self, lock: object, stop: Event, on_standby: Callable[[], None]) -> bool:
         while not stop.is_set():
@@ -144,29 +174,24 @@ class Leadership:
 
     def close(self) -> None:
         """Ends the session, so that other scanners can take over at once."""
-        self.client.stop()
-        self.client.close()
+        with self.lock:
+            self.is_closed = True
+            self.client.stop()
+            self.client.close()
 
 
 def _number(stored: bytes) -> int:
     return int(stored) if stored.isdigit() else 0
 
 
-def reported_states(hosts: str, timeout_s: float = 10.0) -> list[SystemState]:
+def reported_states(settings: Zookeeper, timeout_s: float = SESSION_S) -> list[SystemState]:
     """Returns what each running scanner, leading or on standby, reports about each system.
 
     Raises:
-        Unreachable: ZooKeeper does not respond.
+        Unreachable: ZooKeeper does not respond, or refuses.
     """
-    client = KazooClient(hosts, timeout=timeout_s)
-    try:
-        client.start(timeout_s)
+    with session(settings, timeout_s) as client:
         return list(_states(client))
-    except (KazooException, client.handler.timeout_exception) as error:
-        raise Unreachable(f"ZooKeeper {hosts}: {error!r}") from error
-    finally:
-        client.stop()
-        client.close()
 
 
 def _states(client: KazooClient) -> Iterator[SystemState]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import Event
-from time import time
+from time import monotonic, time
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
@@ -40,10 +40,26 @@ def next_run_s(schedule: str, after_s: float, zone: str = "UTC") -> float:
 def run_after_s(schedule: str, was_due_s: float, now_s: float, zone: str = "UTC") -> float:
     """Returns when to scan after a scan that was due at `was_due_s`: all runs missed since are made up by one, at once.
 
+    If the clock was set back since, the schedule continues from the present time.
+
     >>> run_after_s("50 */5 * * * *", 50.0, now_s=1000.0)
     1000.0
     """
-    return max(next_run_s(schedule, was_due_s, zone), now_s)
+    after_s = now_s if was_due_s > now_s + TERM_CHECK_S else was_due_s
+    return max(next_run_s(schedule, after_s, zone), now_s)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForScan:
+    """A wait for a time of the wall clock, which a clock that is set back does not prolong."""
+
+    due_s: float
+    latest_s: float
+    """Time of the monotonic clock at which the wait ends in any case."""
+
+    def left_s(self, now_s: float, monotonic_s: float) -> float:
+        """Returns the time that is left to wait."""
+        return min(self.due_s - now_s, self.latest_s - monotonic_s)
 
 
 @dataclass
@@ -104,9 +120,10 @@ class PerformanceManagement:
 
     def _waited_until(self, due_s: float, term: Term) -> bool:
         """Returns True at the due time, False if the term or the process ended before it."""
+        wait = WaitForScan(due_s, latest_s=monotonic() + due_s - time())
         while not self.stopping.is_set():
             self.heartbeat.progress()
-            left_s = due_s - time()
+            left_s = wait.left_s(time(), monotonic())
             if term.over.wait(max(0.0, min(left_s, TERM_CHECK_S))):
                 return False
             if left_s <= TERM_CHECK_S:

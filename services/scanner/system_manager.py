@@ -122,7 +122,7 @@ class SystemManager:
         self.ledger = LedgerFollower(brokers, self.producer, budget_of(settings.defects))
         self.shares = ConnectionShares(lambda: self.watch.settings)
         self.elements = FtpServiceManager(settings.elements, at_most_s=own.listing_s, limit=self.shares.scanner)
-        self.leadership = Leadership(zookeeper_of(settings).connection_string, f"{socket.gethostname()}-{os.getpid()}")
+        self.leadership = Leadership(zookeeper_of(settings), f"{socket.gethostname()}-{os.getpid()}")
         self.heartbeat = Heartbeat(settings.health.file)
         self.runs: dict[str, SystemRun] = {}
         self.reported_refusal = ""

@@ -17,6 +17,7 @@ import yaml
 from typer.testing import CliRunner
 
 from services.scanner.leader import Leadership
+from services.scanner.settings import Zookeeper
 from services.scanner.state import SystemState
 from shared import topics
 from shared.kafka.admin import provision
@@ -195,7 +196,7 @@ def test_a_password_file_that_does_not_exist_is_an_error_with_its_name(doctor: D
 
 
 def test_what_scanners_report_is_shown(doctor: Doctor, stack: Stack) -> None:
-    leadership = Leadership(stack.zookeeper, "scanner-1")
+    leadership = Leadership(Zookeeper(connection_string=stack.zookeeper), "scanner-1")
     leadership.report(SystemState(system=doctor.system, state="failed", since_s=time.time(), reason="KeyError('x')"))
     (error,) = doctor.errors("zookeeper")
     leadership.close()

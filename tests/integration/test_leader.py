@@ -9,6 +9,7 @@ import pytest
 
 from services.fetcher.intake.epochs import Epochs
 from services.scanner.leader import EPOCHS_PATH, Leadership, Term
+from services.scanner.settings import Zookeeper
 from tools.devstack.stack import Stack
 
 WAIT_S = 20.0
@@ -18,7 +19,7 @@ class Candidate:
     """A scanner's leadership of one system, held until `go` is called."""
 
     def __init__(self, zookeeper: str, system: str, name: str) -> None:
-        self.leadership = Leadership(zookeeper, name)
+        self.leadership = Leadership(Zookeeper(connection_string=zookeeper), name)
         self.terms: list[Term] = []
         self.leads = Event()
         self.waits = Event()
@@ -85,7 +86,7 @@ def test_a_lost_session_hands_over(two: tuple[Candidate, Candidate]) -> None:
 
 
 def test_an_epoch_stays_above_all_earlier_ones_even_if_zookeeper_was_wiped(stack: Stack) -> None:
-    leadership, system = Leadership(stack.zookeeper, "one"), uuid.uuid4().hex
+    leadership, system = Leadership(Zookeeper(connection_string=stack.zookeeper), "one"), uuid.uuid4().hex
     assert leadership.raised(system, Term(7), known_epoch=0).epoch == 7
     assert leadership.raised(system, Term(3), known_epoch=0).epoch == 8  # of this ZooKeeper
     ahead = 4_294_967_400

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from shared import topics
-from shared.configuration.kafka import Kafka
+from shared.configuration.kafka import Kafka, SaslMechanism
 from shared.errors import Unreachable
 from shared.health import stale
 from shared.kafka import admin
@@ -27,6 +27,7 @@ from shared.kafka.reach import reach
 from shared.kafka.record import KafkaFailure
 from shared.rights import KAFKA_OPERATOR, rights
 from shared.settings import SERVICES, BadSettings
+from tests.fakes.token_endpoint import token_endpoint
 from tools.cli.main import app
 from tools.devstack import stack as devstack
 from tools.devstack.security import make_identities
@@ -166,6 +167,28 @@ def test_a_producer_without_the_right_to_write_says_so(secured: Stack) -> None:
         with pytest.raises(Unreachable, match="authorization failed"):
             producer.deliver(Outgoing(topic.name, 0, "key", b"{}"))
         producer.close()
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
+def test_a_password_without_tls_has_the_same_rights(secured: Stack, mechanism: SaslMechanism) -> None:
+    login = secured.kafka_without_tls_as("fetcher", mechanism)
+    assert reach(login) == 1
+    assert lacking(login, "fetcher", ["4ga"]) == []
+    assert "Read on group pmflow-tracker" in lacking(login, "tracker", ["4ga"])
+    producer = Producer(login)
+    producer.deliver(Outgoing(topics.FILES_FOUND.dead_letters.name, 0, "key", b"{}"))
+    producer.close()
+    assert "refused the login of user 'fetcher'" in why_not(replace(login, password_file="", password="wrong"))
+    assert "sasl-mechanism" in why_not(replace(login, sasl_mechanism="SCRAM-SHA-512"))
+
+
+def test_a_token_of_an_oidc_endpoint_has_the_same_rights(secured: Stack) -> None:
+    with token_endpoint(secured.home / "identities") as url:
+        login = secured.kafka_by_token_as("fetcher", url)
+        assert reach(login) == 1
+        assert lacking(login, "fetcher", ["4ga"]) == []
+        assert "Read on group pmflow-tracker" in lacking(login, "tracker", ["4ga"])
+        assert "refused the login of user 'fetcher'" in why_not(replace(login, password_file="", password="wrong"))
 
 
 def doctor(login: Kafka, *options: str) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from services.scanner.leader import reported_states
-from services.scanner.settings import ScannerSettings
+from services.scanner.settings import ScannerSettings, Zookeeper
 from services.scanner.state import ScanSummary, SystemState
 from services.scanner.system_manager import SystemManager
 from shared import topics
@@ -77,7 +77,8 @@ class Site:
     def states(self) -> dict[str, SystemState]:
         """Returns the states of this site's systems; if two scanners report one, that of the leader."""
         ours = {self.one, self.two, "configuration"}
-        found = [state for state in reported_states(self.stack.zookeeper) if state.system in ours]
+        servers = Zookeeper(connection_string=self.stack.zookeeper)
+        found = [state for state in reported_states(servers) if state.system in ours]
         return {state.system: state for state in sorted(found, key=lambda state: state.state == "leading")}
 
     def scan(self, system: str) -> ScanSummary | None:

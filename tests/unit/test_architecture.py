@@ -19,7 +19,7 @@ ADAPTERS = {
     "shared/kafka/consume.py "
     "shared/kafka/permissions.py shared/kafka/produce.py shared/kafka/reach.py",
     "dynaconf": "shared/configuration/layers.py",
-    "kazoo": "services/scanner/leader.py",
+    "kazoo": "services/scanner/leader.py services/scanner/zookeeper.py",
     "pymysql": "services/mysql_writer/connection.py",
     "clickhouse_connect": "services/ch_bridge/connection.py",
     "prometheus_client": "shared/metrics.py shared/remote/metrics.py",

@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from tools.cli import grants as grants_
 from tools.cli import topics as topics_
 from tools.cli.dev import demo as demo_
 from tools.cli.dev import docs as docs_
@@ -62,6 +63,7 @@ app.add_typer(
     dev, name="dev", help="Run the dev stack: Kafka, ZooKeeper, MySQL and the ClickHouse engine, on loopback."
 )
 app.add_typer(topics_.app, name="topics")
+app.add_typer(grants_.app, name="grants")
 app.add_typer(quarantine_.app, name="quarantine")
 app.command("simulate")(simulate)
 app.command("run")(run_.run_service)

@@ -16,7 +16,7 @@ from tools.devstack.stack import DEFAULT_HOME
 
 app = typer.Typer(no_args_is_help=True)
 SecuredOption = Annotated[
-    bool, typer.Option("--secured", help="two more listeners of Kafka, with TLS and login; for a stack without data")
+    bool, typer.Option("--secured", help="further ports with TLS and logins of all servers; for a stack without data")
 ]
 HomeOption = Annotated[Path, typer.Option(help="folder of the stack's data, logs and pid files")]
 

@@ -41,8 +41,9 @@ class StatementResult:
 class Engine:
     """The only owner of a path; runs any number of statements at once."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
+    def __init__(self, path: Path, config: Path | None = None) -> None:
+        """Opens a path, with a configuration file of ClickHouse's if one is given."""
+        self.path = f"{path}?config-file={config}" if config else str(path)
         self.held = self._line()  # keeps the engine while no statement runs
 
     def run(self, statement: bytes, database: str, settings: Mapping[str, str], output: str) -> StatementResult:

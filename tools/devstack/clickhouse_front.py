@@ -8,9 +8,10 @@ import gzip
 import json
 import signal
 import socket
+import ssl
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -130,8 +131,10 @@ class Server(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 64
 
-    def __init__(self, port: int, engine: Engine) -> None:
+    def __init__(self, port: int, engine: Engine, context: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", port), type("Handler", (Front,), {"engine": engine}))
+        if context is not None:  # the handshake is left to the thread of the client
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.lines: set[socket.socket] = set()
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -144,7 +147,7 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignores clients that disconnect before their answer."""
-        if not isinstance(sys.exception(), ConnectionError):
+        if not isinstance(sys.exception(), ConnectionError | ssl.SSLError):
             super().handle_error(request, client_address)
 
     def end(self) -> None:
@@ -160,16 +163,35 @@ class Server(ThreadingHTTPServer):
 def main(
     path: Annotated[Path, typer.Option(help="folder of the engine's data")],
     port: Annotated[int, typer.Option(help="port on loopback")],
+    tls_port: Annotated[int, typer.Option(help="second port on loopback, with TLS")] = 0,
+    config: Annotated[Path | None, typer.Option(help="configuration file of the engine, such as for rights")] = None,
+    identities: Annotated[Path | None, typer.Option(help="folder of the second port's server.pem and ca.crt")] = None,
 ) -> None:
     """Serve until SIGTERM."""
     path.mkdir(parents=True, exist_ok=True)
-    engine = Engine(path)
-    server = Server(port, engine)
+    engine = Engine(path, config)
+    servers = [Server(port, engine)]
+    if identities is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=identities / "ca.crt")
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_cert_chain(identities / "server.pem")
+        servers.append(Server(tls_port, engine, context))
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: Thread(target=server.shutdown).start())
-    server.serve_forever()
-    server.end()
+        signal.signal(number, lambda *_: Thread(target=end, args=(servers,)).start())
+    serving = [Thread(target=server.serve_forever) for server in servers]
+    for thread in serving:
+        thread.start()
+    for thread in serving:
+        thread.join()
+    for server in servers:
+        server.end()
     engine.close()
+
+
+def end(servers: Iterable[Server]) -> None:
+    """Makes all servers stop serving."""
+    for server in servers:
+        server.shutdown()
 
 
 if __name__ == "__main__":

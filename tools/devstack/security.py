@@ -1,5 +1,7 @@
-"""Secures a dev stack: certificates and passwords of each service, and two more listeners of the broker."""
+"""Secures a dev stack: certificates and passwords of each service, and secured ports of the servers."""
 
+import base64
+import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -9,7 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tools.simulator.files import save_secret
@@ -18,11 +20,37 @@ PRINCIPALS = ("scanner", "fetcher", "tracker", "mysql_writer", "ch_bridge", "ope
 """The services, and the person who uses `pmflow`; each has a password and a certificate of its own."""
 SERVER = "server"
 VALID_DAYS = 365
-SECURED_PORTS = {"kafka_scram": 19094, "kafka_mtls": 19095}
-"""Further ports of a secured stack: login with a password over TLS, and with a certificate."""
+SECURED_PORTS = {
+    "kafka_scram": 19094,
+    "kafka_mtls": 19095,
+    "kafka_sasl": 19096,
+    "kafka_oauth": 19097,
+    "zookeeper_tls": 12182,
+    "clickhouse_tls": 18443,
+}
+"""Further ports of a secured stack; Kafka has one for each kind of login."""
+LISTENERS = {
+    "PLAINTEXT": ("kafka", "PLAINTEXT"),
+    "CONTROLLER": ("kafka_controller", "PLAINTEXT"),
+    "SCRAM": ("kafka_scram", "SASL_SSL"),
+    "MTLS": ("kafka_mtls", "SSL"),
+    "SASL": ("kafka_sasl", "SASL_PLAINTEXT"),
+    "OAUTH": ("kafka_oauth", "SASL_SSL"),
+}
+"""Listener of the broker -> the name of its port, and its protocol."""
+SCRAM_MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256")
+SCRAM_LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+OAUTH = "org.apache.kafka.common.security.oauthbearer"
+ALLOWED = "org.apache.kafka.sasl.oauthbearer.allowed"
+TOKEN_KEY, PUBLIC_KEYS, AUDIENCE = "tokens.key", "jwks.json", "kafka"
+"""The key that signs the tokens of OAUTHBEARER, the file by which the broker checks them, and whom they are for."""
+PLAIN_LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
+SASL_PLAINTEXT_MECHANISMS = ("PLAIN", "SCRAM-SHA-256")
+DIGEST_LOGIN = "org.apache.zookeeper.server.auth.DigestLoginModule"
 SERVER_NAMES: Sequence[x509.GeneralName] = (x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1")))
 
-Issued = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+Issued = tuple[x509.Certificate, Key]
 
 
 def make_identities(folder: Path) -> None:
@@ -39,7 +67,22 @@ def make_identities(folder: Path) -> None:
         save_secret(partial / f"{name}.pem", _pkcs8(key) + _pem(certificate))
         (partial / f"{name}.crt").write_bytes(_pem(certificate))
         save_secret(partial / f"{name}.password", secrets.token_urlsafe(16).encode())
+    _make_token_key(partial)
     partial.replace(folder)
+
+
+def _make_token_key(folder: Path) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    save_secret(folder / TOKEN_KEY, _pkcs8(key))
+    numbers = key.public_key().public_numbers()
+    public = {"kty": "RSA", "kid": TOKEN_KEY, "alg": "RS256", "use": "sig"}
+    public |= {"n": _base64_number(numbers.n), "e": _base64_number(numbers.e)}
+    (folder / PUBLIC_KEYS).write_text(json.dumps({"keys": [public]}))
+
+
+def _base64_number(number: int) -> str:
+    """Returns a number as JSON Web Keys (RFC 7518) contain it."""
+    return base64.urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8, "big")).rstrip(b"=").decode()
 
 
 def password(folder: Path, name: str) -> str:
@@ -49,7 +92,7 @@ def password(folder: Path, name: str) -> str:
 
 def _issued(name: str, by: Issued | None, names: Sequence[x509.GeneralName] = ()) -> Issued:
     """Returns a certificate with its key, signed by an authority; without one, the certificate is an authority's."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    key, now = _new_key(is_server=bool(names)), datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     issuer, issuer_key = (by[0].subject, by[1]) if by else (subject, key)
     built = (
@@ -71,6 +114,11 @@ def _issued(name: str, by: Issued | None, names: Sequence[x509.GeneralName] = ()
     return built.sign(issuer_key, hashes.SHA256()), key
 
 
+def _new_key(*, is_server: bool) -> Key:
+    """Returns a key; that of the servers is RSA, as MySQL 8.0.12 knows no other."""
+    return rsa.generate_private_key(65537, 2048) if is_server else ec.generate_private_key(ec.SECP256R1())
+
+
 _OTHER_USES = (
     *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
     *("encipher_only", "decipher_only"),
@@ -81,11 +129,16 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _pkcs8(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _pkcs8(key: Key) -> bytes:
     """Returns a key in the only form that Kafka's PEM key store reads."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def is_secured(ports: Mapping[str, int]) -> bool:
+    """Returns True for a stack with TLS and logins."""
+    return SECURED_PORTS.keys() <= ports.keys()
 
 
 def identities(data: Path) -> Path:
@@ -95,30 +148,38 @@ def identities(data: Path) -> Path:
 
 def scram_users(ports: Mapping[str, int], data: Path) -> list[str]:
     """Returns the options that create the users while Kafka's storage is formatted; none without security."""
-    if not SECURED_PORTS.keys() <= ports.keys():
+    if not is_secured(ports):
         return []
-    users = ((name, password(identities(data), name)) for name in PRINCIPALS)
-    return [part for name, word in users for part in ("--add-scram", f"SCRAM-SHA-512=[name={name},password={word}]")]
+    users = [(name, password(identities(data), name)) for name in PRINCIPALS]
+    entries = (f"{kind}=[name={name},password={word}]" for kind in SCRAM_MECHANISMS for name, word in users)
+    return [part for entry in entries for part in ("--add-scram", entry)]
 
 
 def listeners(ports: Mapping[str, int], data: Path) -> dict[str, object]:
-    """Returns the broker's settings of both listeners and of the authorizer; none without security.
+    """Returns the broker's settings of all listeners and of the authorizer; none without security.
 
     Whoever uses the plain listener is a super user: everything that does not ask for security works as before.
     """
-    if not SECURED_PORTS.keys() <= ports.keys():
+    if not is_secured(ports):
         return {}
     folder = identities(data)
-    make_identities(folder)
-    protocols = {"PLAINTEXT": "kafka", "CONTROLLER": "kafka_controller", "SCRAM": "kafka_scram", "MTLS": "kafka_mtls"}
+    users = " ".join(f'user_{name}="{password(folder, name)}"' for name in PRINCIPALS)
     return {
-        "listeners": ",".join(f"{name}://127.0.0.1:{ports[port]}" for name, port in protocols.items()),
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SCRAM:SASL_SSL,MTLS:SSL",
+        "listeners": ",".join(f"{name}://127.0.0.1:{ports[port]}" for name, (port, _) in LISTENERS.items()),
+        "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, (_, protocol) in LISTENERS.items()),
         "inter.broker.listener.name": "PLAINTEXT",
-        "sasl.enabled.mechanisms": "SCRAM-SHA-512",
-        "listener.name.scram.scram-sha-512.sasl.jaas.config": (
-            "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        "listener.name.scram.sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        "listener.name.scram.scram-sha-512.sasl.jaas.config": SCRAM_LOGIN,
+        "listener.name.sasl.sasl.enabled.mechanisms": ",".join(SASL_PLAINTEXT_MECHANISMS),
+        "listener.name.sasl.scram-sha-256.sasl.jaas.config": SCRAM_LOGIN,
+        "listener.name.sasl.plain.sasl.jaas.config": f"{PLAIN_LOGIN} required {users};",
+        "listener.name.oauth.sasl.enabled.mechanisms": "OAUTHBEARER",
+        "listener.name.oauth.oauthbearer.sasl.jaas.config": f"{OAUTH}.OAuthBearerLoginModule required;",
+        "listener.name.oauth.oauthbearer.sasl.server.callback.handler.class": (
+            f"{OAUTH}.OAuthBearerValidatorCallbackHandler"
         ),
+        "sasl.oauthbearer.jwks.endpoint.url": (folder / PUBLIC_KEYS).as_uri(),
+        "sasl.oauthbearer.expected.audience": AUDIENCE,
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": folder / f"{SERVER}.pem",
         "ssl.truststore.type": "PEM",
@@ -128,3 +189,52 @@ def listeners(ports: Mapping[str, int], data: Path) -> dict[str, object]:
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:ANONYMOUS",
     }
+
+
+def kafka_options(ports: Mapping[str, int], data: Path) -> list[str]:
+    """Returns the options of Kafka's JVM by which it may read the file of public keys; none without security."""
+    if not is_secured(ports):
+        return []
+    file = identities(data) / PUBLIC_KEYS
+    return [f"-D{ALLOWED}.urls={file.as_uri()}", f"-D{ALLOWED}.files={file}"]
+
+
+def zookeeper_settings(ports: Mapping[str, int], data: Path) -> tuple[dict[str, object], list[str]]:
+    """Returns ZooKeeper's settings of its port with TLS and logins, and options of its JVM; none without security.
+
+    A certificate of the client is asked for, but not required.
+    """
+    if not is_secured(ports):
+        return {}, []
+    folder, users = identities(data), data.parent / "zookeeper.jaas"
+    logins = " ".join(f'user_{name}="{password(folder, name)}"' for name in PRINCIPALS)
+    save_secret(users, f"Server {{ {DIGEST_LOGIN} required {logins}; }};\n".encode())
+    settings = {
+        "secureClientPort": ports["zookeeper_tls"],
+        "secureClientPortAddress": "127.0.0.1",
+        "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory",
+        "ssl.keyStore.type": "PEM",
+        "ssl.keyStore.location": folder / f"{SERVER}.pem",
+        "ssl.trustStore.type": "PEM",
+        "ssl.trustStore.location": folder / "ca.crt",
+        "ssl.clientAuth": "want",
+        "ssl.clientHostnameVerification": "false",
+        "authProvider.sasl": "org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
+        "authProvider.x509": "org.apache.zookeeper.server.auth.X509AuthenticationProvider",
+    }
+    return settings, [f"-Djava.security.auth.login.config={users}"]
+
+
+def mysql_options(ports: Mapping[str, int], data: Path) -> list[str]:
+    """Returns the options by which MySQL has the stack's certificate; without security, it makes one of its own."""
+    if not is_secured(ports):
+        return []
+    folder = identities(data)
+    return [f"--ssl-ca={folder}/ca.crt", f"--ssl-cert={folder}/{SERVER}.crt", f"--ssl-key={folder}/{SERVER}.key"]
+
+
+def clickhouse_options(ports: Mapping[str, int], data: Path) -> list[str]:
+    """Returns the options by which the front of the engine also serves TLS; none without security."""
+    if not is_secured(ports):
+        return []
+    return [f"--tls-port={ports['clickhouse_tls']}", f"--identities={identities(data)}"]

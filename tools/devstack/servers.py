@@ -33,6 +33,8 @@ def answers(component: str, ports: Mapping[str, int]) -> bool:
 
 def prepared(component: str, ports: Mapping[str, int], data: Path) -> list[str]:
     """Creates the server's data directory and configuration as needed; returns the command that starts it."""
+    if security.is_secured(ports):
+        security.make_identities(security.identities(data))
     return _PREPARE[component](ports, data)
 
 
@@ -85,9 +87,10 @@ def _prepare_kafka(ports: Mapping[str, int], data: Path) -> list[str]:
     """Prepares a single node that is both broker and controller (KRaft)."""
     data.mkdir(parents=True, exist_ok=True)
     config = data.parent / "kafka.properties"
+    config.touch(mode=0o600)  # it contains the passwords of a secured stack
     config.write_text("".join(f"{key}={value}\n" for key, value in _kafka_settings(ports, data).items()))
     log4j = f"-Dlog4j2.configurationFile={Path(__file__).parent / 'log4j2.properties'}"
-    jvm = [downloads.java(), log4j, "-cp", f"{downloads.jars('kafka')}/*"]
+    jvm = [downloads.java(), log4j, *security.kafka_options(ports, data), "-cp", f"{downloads.jars('kafka')}/*"]
     if not (data / "meta.properties").exists():
         shutil.rmtree(data)  # an interrupted format may have left parts
         storage = [*jvm, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(config)]
@@ -97,7 +100,15 @@ def _prepare_kafka(ports: Mapping[str, int], data: Path) -> list[str]:
             raise NotReady(
                 f"Kafka's storage cannot be formatted:\n{formatted.stdout[-1000:]}{formatted.stderr[-2000:]}"
             )
-    return [*jvm[:1], "-Xmx512m", "-Xms256m", *jvm[1:], "kafka.Kafka", str(config)]
+    return [
+        *jvm[:1],
+        "-Xmx512m",
+        "-Xms256m",
+        *security.kafka_options(ports, data),
+        *jvm[1:],
+        "kafka.Kafka",
+        str(config),
+    ]
 
 
 def _kafka_settings(ports: Mapping[str, int], data: Path) -> dict[str, object]:
@@ -126,13 +137,21 @@ def _kafka_settings(ports: Mapping[str, int], data: Path) -> dict[str, object]:
 def _prepare_zookeeper(ports: Mapping[str, int], data: Path) -> list[str]:
     data.mkdir(parents=True, exist_ok=True)
     config = data.parent / "zoo.cfg"
-    config.write_text(
-        f"tickTime=1000\ndataDir={data}\nclientPort={ports['zookeeper']}\nclientPortAddress=127.0.0.1\n"
-        "admin.enableServer=false\nmaxClientCnxns=0\n4lw.commands.whitelist=srvr\n"
-    )
+    secured, options = security.zookeeper_settings(ports, data)
+    settings = {
+        "tickTime": 1000,
+        "dataDir": data,
+        "clientPort": ports["zookeeper"],
+        "clientPortAddress": HOST,
+        "admin.enableServer": "false",
+        "maxClientCnxns": 0,
+        "4lw.commands.whitelist": "srvr",
+        **secured,
+    }
+    config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     classes = f"{downloads.jars('zookeeper')}/*"
     main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-    return [downloads.java(), "-Xmx128m", "-cp", classes, main, str(config)]
+    return [downloads.java(), "-Xmx128m", *options, "-cp", classes, main, str(config)]
 
 
 def _prepare_mysql(ports: Mapping[str, int], data: Path) -> list[str]:
@@ -155,13 +174,15 @@ def _prepare_mysql(ports: Mapping[str, int], data: Path) -> list[str]:
         "--innodb-buffer-pool-size=256M",
         "--innodb-log-file-size=134217728",
         "--max-connections=200",
+        *security.mysql_options(ports, data),
     ]
 
 
 def _prepare_clickhouse(ports: Mapping[str, int], data: Path) -> list[str]:
     data.mkdir(parents=True, exist_ok=True)
     port = str(ports["clickhouse"])
-    return [sys.executable, "-m", "tools.devstack.clickhouse_front", "--path", str(data), "--port", port]
+    argv = [sys.executable, "-m", "tools.devstack.clickhouse_front", "--path", str(data), "--port", port]
+    return [*argv, *security.clickhouse_options(ports, data)]
 
 
 _PREPARE: Mapping[str, Callable[[Mapping[str, int], Path], list[str]]] = {

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from shared.configuration.kafka import Kafka
+from shared.configuration.kafka import Kafka, SaslMechanism
 from tools.devstack import downloads, processes, servers
 from tools.devstack.security import SECURED_PORTS
 from tools.devstack.servers import NotReady
@@ -63,9 +63,57 @@ class Stack:
             ca_file=ca_file,
         )
 
+    def kafka_without_tls_as(self, name: str, mechanism: SaslMechanism) -> Kafka:
+        """Returns the login of an identity of a secured stack with its password, but without TLS."""
+        return Kafka(
+            bootstrap_servers=f"127.0.0.1:{self.ports['kafka_sasl']}",
+            security_protocol="sasl_plaintext",
+            sasl_mechanism=mechanism,
+            username=name,
+            password_file=str(self.home / "identities" / f"{name}.password"),
+        )
+
+    def kafka_by_token_as(self, name: str, token_endpoint: str) -> Kafka:
+        """Returns the login of an identity of a secured stack with a token of an endpoint (OIDC)."""
+        return replace(
+            self.kafka_as(name),
+            bootstrap_servers=f"127.0.0.1:{self.ports['kafka_oauth']}",
+            sasl_mechanism="OAUTHBEARER",
+            token_endpoint=token_endpoint,
+        )
+
     @property
     def zookeeper(self) -> str:
         return f"127.0.0.1:{self.ports['zookeeper']}"
+
+    def zookeeper_section(self, name: str) -> dict[str, Any]:
+        """Returns the section `zookeeper` by which an identity of a secured stack connects with TLS and its login."""
+        folder = self.home / "identities"
+        return {
+            "connection-string": f"127.0.0.1:{self.ports['zookeeper_tls']}",
+            "tls": True,
+            "ca-file": str(folder / "ca.crt"),
+            "authentication": "digest",
+            "username": name,
+            "password-file": str(folder / f"{name}.password"),
+        }
+
+    def mysql_section(self, name: str) -> dict[str, Any]:
+        """Returns the section `mysql` by which an identity of a secured stack connects; its user must be created."""
+        folder = self.home / "identities"
+        return {
+            "host": self.mysql_host,
+            "port": self.mysql_port,
+            "user": name,
+            "password-file": str(folder / f"{name}.password"),
+            "tls": "verify",
+            "ca-file": str(folder / "ca.crt"),
+        }
+
+    def clickhouse_section(self) -> dict[str, Any]:
+        """Returns the section `clickhouse` by which a secured stack is used with TLS; the engine knows no users."""
+        url = f"https://127.0.0.1:{self.ports['clickhouse_tls']}/pmflow"
+        return {"url": url, "ca-file": str(self.home / "identities" / "ca.crt")}
 
     @property
     def mysql_host(self) -> str:
@@ -119,7 +167,13 @@ class Stack:
 def login_environment(login: Kafka) -> dict[str, str]:
     """Returns the environment variables that set this section `kafka` for one process."""
     said = {field.name: getattr(login, field.name) for field in fields(login)}
-    return {f"PMFLOW_KAFKA__{name.upper()}": value for name, value in said.items() if value and name != "properties"}
+    return section_environment("kafka", {name: value for name, value in said.items() if name != "properties"})
+
+
+def section_environment(section: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the environment variables that set the values of a section for one process."""
+    texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
+    return {f"PMFLOW_{section.upper()}__{name.upper().replace('-', '_')}": text for name, text in texts.items() if text}
 
 
 def _merged(sections: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

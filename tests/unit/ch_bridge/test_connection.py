@@ -5,8 +5,8 @@ from threading import Thread
 
 import pytest
 
-from services.ch_bridge.connection import Connection, address
-from services.ch_bridge.settings import Clickhouse
+from services.ch_bridge.connection import Connection
+from services.ch_bridge.settings import Clickhouse, address
 from shared.errors import Hopeless, Unreachable
 from shared.settings import BadSettings
 

@@ -17,15 +17,15 @@ MISSED_SCANS = 3
 def check_leadership(installation: Installation) -> Iterator[Finding]:
     """Yields whether ZooKeeper answers, and who leads each system."""
     settings = installation.settings
-    servers = zookeeper_of(settings).connection_string
+    zookeeper = zookeeper_of(settings)
     try:
-        states = reported_states(servers, ZOOKEEPER_ANSWER_S)
+        states = reported_states(zookeeper, ZOOKEEPER_ANSWER_S)
     except Unreachable as failure:
         meaning = "no scanner can lead a system, so nothing is collected"
         remedy = "check zookeeper.connection-string, and that the servers run and admit this login"
         yield Finding("error", str(failure), meaning, remedy)
         return
-    yield Finding("ok", f"ZooKeeper {servers} answers")
+    yield Finding("ok", f"ZooKeeper {zookeeper.connection_string} answers")
     by_system: dict[str, list[SystemState]] = defaultdict(list)
     for state in states:
         by_system[state.system].append(state)

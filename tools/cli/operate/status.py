@@ -27,7 +27,7 @@ def show_status() -> None:
     settings = load_ready()
     silent = ""
     try:
-        show(systems_table(reported_states(zookeeper_of(settings).connection_string, ZOOKEEPER_S)))
+        show(systems_table(reported_states(zookeeper_of(settings), ZOOKEEPER_S)))
     except Unreachable as error:
         silent = f"systems are not shown: {error}; check the section zookeeper, or run pmflow doctor"
     show(files_table(ledger.read_ledger(settings.kafka).files.values()))
