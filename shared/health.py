@@ -94,8 +94,11 @@ def stale(file: Path, now_s: float) -> str:
     """Returns why a service is considered dead, or an empty string."""
     if not file.is_file():
         return f"{file}: no heartbeat yet"
-    age_s = now_s - file.stat().st_mtime
-    return _with_obstacle(f"{file}: no progress for {age_s:.0f} s", file) if age_s > MAX_AGE_S else ""
+    written_s = file.stat().st_mtime
+    if now_s - written_s <= MAX_AGE_S:
+        return ""
+    silent = f"no progress for {now_s - written_s:.0f} s" if written_s else "the process exited"
+    return _with_obstacle(f"{file}: {silent}", file)
 
 
 def _with_obstacle(trouble: str, file: Path) -> str:

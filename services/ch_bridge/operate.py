@@ -10,7 +10,7 @@ from functools import partial
 
 from services.ch_bridge.connection import client_of, server_client_of
 from services.ch_bridge.ddl import quoted_identifier
-from services.ch_bridge.grants import ClickhouseUser, grant_statements
+from services.ch_bridge.grants import ClickhouseUser, grant_statements, privileges
 from services.ch_bridge.repository import ClickhouseRepository
 from services.ch_bridge.settings import ChBridgeSettings, Clickhouse, address, clickhouse_of, without_password
 from services.ch_bridge.sink import ClickhouseBridge
@@ -25,6 +25,7 @@ __all__ = [
     "clickhouse_of",
     "client_of",
     "grant_statements",
+    "privileges",
     "quoted_identifier",
     "replay_sink",
     "server_client_of",

@@ -7,7 +7,7 @@ the settings for the reference page; `replay_sink` stores messages again, in sta
 from functools import partial
 
 from services.mysql_writer.connection import connect
-from services.mysql_writer.grants import MysqlUser, Role, grant_statements
+from services.mysql_writer.grants import MysqlUser, Role, grant_statements, privileges
 from services.mysql_writer.render import BYTES_PER_STATEMENT
 from services.mysql_writer.repository import Repository
 from services.mysql_writer.retention import Retention
@@ -25,6 +25,7 @@ __all__ = [
     "connect",
     "grant_statements",
     "mysql_of",
+    "privileges",
     "replay_sink",
 ]
 

@@ -68,7 +68,7 @@ def watch_brokers(brokers: Kafka, report: Callable[[str], object]) -> None:
     admin = AdminClient({**brokers.client(), "log_level": 0})
     while True:
         try:
-            admin.list_topics(timeout=WATCH_S)
+            admin.describe_cluster(request_timeout=WATCH_S).result()
             reason = ""
         except KafkaException:
             reason = _why_not(brokers)

@@ -14,6 +14,8 @@ import pymysql
 import pytest
 import yaml
 
+from shared import topics
+from shared.kafka.admin import provision
 from tools.devstack.stack import Stack
 
 SYSTEM = "4gx"
@@ -67,6 +69,7 @@ def configurations(stack: Stack, folder: Path) -> dict[str, str]:
     }
     broken: dict[str, dict[str, Any]] = {
         "dead broker": {"kafka": {"bootstrap-servers": "127.0.0.1:1"}},
+        "dead ZooKeeper": {"zookeeper": {"connectionString": "127.0.0.1:1"}},
         "dead MySQL": {"mysql": {"host": "127.0.0.1", "port": 1}},
         "dead ClickHouse": {"clickhouse": {"url": "http://127.0.0.1:1/pmflow"}},
         "wrong configuration": {"mysql": {"prot": 1}},
@@ -120,6 +123,17 @@ def test_a_command_that_cannot_work_says_why_in_one_line_within_15_s(
     assert CASES[case] in ended.err
     assert "Traceback" not in ended.err
     assert "rdkafka" not in ended.err
+
+
+def test_the_status_shows_files_without_zookeeper_and_says_what_is_not_shown(stack: Stack, tmp_path: Path) -> None:
+    provision(stack.kafka, topics.provisioned([]))
+    env = {**os.environ, "PMFLOW_CONFIG": configurations(stack, tmp_path)["dead ZooKeeper"]}
+    argv = [sys.executable, "-m", "tools.cli", "status"]
+    ran = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=90, check=False)
+    assert ran.returncode == 1
+    assert "files by stage" in ran.stdout
+    assert ran.stderr.count("\n") == 1
+    assert "check the section zookeeper" in ran.stderr
 
 
 def test_debug_shows_the_traceback(stack: Stack, tmp_path: Path) -> None:

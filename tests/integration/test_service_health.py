@@ -97,7 +97,7 @@ def test_a_fetcher_without_brokers_is_alive_not_ready_and_says_why(tmp_path: Pat
 
 def test_a_scanner_without_zookeeper_says_so(tmp_path: Path) -> None:
     with running("scanner", tmp_path, dead(tmp_path)) as scanner:
-        scanner.until(lambda answer: answer[0] == 503 and "check zookeeper.connection-string" in answer[1])
+        scanner.until(lambda answer: answer[0] == 503 and "check zookeeper.connectionString" in answer[1])
 
 
 def test_a_tracker_without_brokers_says_why_before_it_exits(tmp_path: Path) -> None:

@@ -60,4 +60,4 @@ def test_a_process_that_ends_leaves_the_reason_and_no_sign_of_life(tmp_path: Pat
     Heartbeat(str(file)).progress()
     assert stale(file, time.time()) == ""
     process_ends("Kafka refused the login")
-    assert "it reported: Kafka refused the login" in stale(file, time.time())
+    assert stale(file, time.time()) == f"{file}: the process exited; it reported: Kafka refused the login"

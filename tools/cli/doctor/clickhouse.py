@@ -13,6 +13,7 @@ from services.ch_bridge.operate import (
     address,
     clickhouse_of,
     client_of,
+    privileges,
     server_client_of,
     without_password,
 )
@@ -20,7 +21,7 @@ from tools.cli.doctor.clocks import clock_finding
 from tools.cli.doctor.findings import Finding, Installation
 from tools.cli.doctor.mysql import space_finding
 
-CLICKHOUSE_RIGHTS = frozenset(("SELECT", "INSERT", "ALTER", "CREATE TABLE", "CREATE VIEW", "DROP VIEW"))
+CLICKHOUSE_RIGHTS = frozenset(privileges("writer"))
 OLDEST_CLICKHOUSE = (24, 3)
 TESTED_CLICKHOUSE = "26.9"
 CLICKHOUSE_REMEDIES = {
@@ -29,6 +30,8 @@ CLICKHOUSE_REMEDIES = {
     "ACCESS_DENIED": "GRANT the rights in the database to this user",
 }
 """Name of the server's error -> what to do."""
+LARGEST_DISK = 1 << 60
+"""Size of a disk that has no limit, such as an object store."""
 LONGEST_ERROR = 300
 
 
@@ -68,10 +71,19 @@ def _server(client: Any, settings: Clickhouse) -> Iterator[Finding]:
     yield clickhouse_version_finding(str(version))
     yield clock_finding("ClickHouse", float(server_s) / 1000, asked_s)
     yield Finding("ok", f"time zone of the server: {zone}; columns of times name UTC themselves")
-    for name, free, total in client.query("SELECT name, free_space, total_space FROM system.disks").result_rows:
-        if total and total < 1 << 60:  # an object store has no limit
-            yield space_finding(f"ClickHouse, disk {name}", int(total), int(free))
+    yield from _disks(client)
     yield database_finding(settings, client)
+
+
+def _disks(client: Any) -> Iterator[Finding]:
+    try:
+        disks = client.query("SELECT name, free_space, total_space FROM system.disks").result_rows
+    except ClickHouseError:
+        yield Finding("ok", "free space of ClickHouse: unknown, as this user may not read system.disks")
+        return
+    for name, free, total in disks:
+        if total and total < LARGEST_DISK:
+            yield space_finding(f"ClickHouse, disk {name}", int(total), int(free))
 
 
 def clickhouse_version_finding(version: str) -> Finding:
@@ -89,7 +101,7 @@ def database_finding(settings: Clickhouse, client: Any) -> Finding:
     granted = clickhouse_granted([str(grant) for (grant,) in client.query("SHOW GRANTS").result_rows], database)
     missing = sorted(CLICKHOUSE_RIGHTS - granted)
     if missing:
-        remedy = f"GRANT {', '.join(missing)} ON {database}.* TO the user of clickhouse.url"
+        remedy = "run the statements that pmflow grants clickhouse prints"
         return Finding(
             "error",
             f"rights missing in database {database!r}: {', '.join(missing)}",
@@ -122,7 +134,9 @@ def clickhouse_granted(grants: Iterable[str], database: str) -> set[str]:
         for right in re.sub(r"\([^)]*\)", "", match[1]).split(","):
             found.add(right.strip())
     every = {*CLICKHOUSE_RIGHTS, "CREATE DATABASE"}
-    groups = {name: {one for one in every if one.startswith(f"{name} ")} for name in ("CREATE", "DROP")}
+    groups = {name: {one for one in every if one.startswith(f"{name} ")} for name in ("CREATE", "DROP", "ALTER")}
+    groups["ALTER TABLE"] = groups["ALTER"]
+    groups["ALTER COLUMN"] = {one for one in groups["ALTER"] if one.endswith(" COLUMN")}
     for name in ("ALL", "ALL PRIVILEGES", "CURRENT GRANTS"):
         groups[name] = every
     for name, members in groups.items():

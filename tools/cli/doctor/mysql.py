@@ -9,23 +9,23 @@ from typing import Any
 
 import pymysql
 
-from services.mysql_writer.operate import BYTES_PER_STATEMENT, Mysql, connect, mysql_of
+from services.mysql_writer.operate import BYTES_PER_STATEMENT, Mysql, connect, mysql_of, privileges
 from tools.cli.doctor.brokers import is_loopback
 from tools.cli.doctor.clocks import clock_finding
 from tools.cli.doctor.findings import Finding, Installation
 
 MYSQL_ANSWER_S = 10.0
-MYSQL_RIGHTS = frozenset(("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP"))
-"""Rights in the database: the writer creates tables, columns and partitions, drops partitions, and upserts rows."""
 VIEW_RIGHT = "CREATE VIEW"
 """Right without which all rows are stored, and only the views of groups with several tables are missing."""
+MYSQL_RIGHTS = frozenset(privileges("writer")) - {VIEW_RIGHT}
+"""Rights in the database without which rows are not stored."""
 OLDEST_MYSQL = {"MySQL": (8, 0), "MariaDB": (10, 6)}
 TESTED_MYSQL = {"MySQL": "8.0", "MariaDB": "10.11"}
 SAFE_PACKET_BYTES = 16 << 20
 """A row of a group with thousands of counters, some of them long texts, is one statement."""
 LEAST_FREE_SHARE = 0.1
 MYSQL_REMEDIES = {
-    1044: "GRANT the rights in the database to this user, or name another one in mysql.database",
+    1044: "run the statements that pmflow grants mysql prints, or correct mysql.database",
     1045: "check mysql.user and mysql.password or password-file; the server must admit the user from this host",
     1049: "CREATE DATABASE {database} CHARACTER SET utf8mb4, or give the user the right to create it",
     1698: "the server admits this user only through its socket: create a user with a password",
