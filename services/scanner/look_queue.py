@@ -80,17 +80,18 @@ class LookQueue:
         heapq.heappush(self.settling, (due_s, next(self.numbers), second))
         self.living_open += 1
 
-    def startable(self, now_s: float, trials: int) -> Iterator[Look]:
+    def startable(self, now_s: float, places: int, trials: int) -> Iterator[Look]:
         """Yields the looks to start now.
 
         Args:
             now_s: the time.
+            places: most living elements to look at at a time, up to `listings`.
             trials: silent elements that may be tried in addition to those under trial.
         """
         self._set_slow_ones_aside(now_s)
         while self.settling and self.settling[0][0] <= now_s:
             self.ready.appendleft(heapq.heappop(self.settling)[2])
-        yield from self._startable(self.ready, self.living, self.listings, now_s)
+        yield from self._startable(self.ready, self.living, min(places, self.listings), now_s)
         yield from self._startable(self.trials, self.trying, len(self.trying) + trials, now_s)
 
     def end(self, look: Look) -> None:

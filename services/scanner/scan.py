@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from time import monotonic
+from time import monotonic, process_time
 
 from services.scanner.allowance import InFlightAllowance, SharedAllowance
 from services.scanner.element_looks import ElementLooks
 from services.scanner.lister import ElementListing
+from services.scanner.look_pace import LookPace
 from services.scanner.look_queue import TRIALS_PER_LISTING, Look, LookQueue
 from services.scanner.settings import ScannerSettings
 from services.scanner.state import ScanSummary
@@ -106,6 +107,7 @@ class Scan:
         self.looks = looks
         self.end = looks.end
         self.queue = LookQueue(settings.listings, looks.connections)
+        self.pace = LookPace(settings.listings, monotonic(), process_time())
         self.shared = SharedAllowance(announcing.allowance(), announcing.backlog_share, len(endpoints))
         self.tally = ScanTally()
         self.finished: list[ElementListing] = []
@@ -157,9 +159,10 @@ class Scan:
 
     def _start(self, workers: Workers[Look]) -> None:
         now_s, under_trial = monotonic(), self.looks.silent.under_trial
-        places = self.settings.listings * TRIALS_PER_LISTING - len(under_trial)
+        trials = self.settings.listings * TRIALS_PER_LISTING - len(under_trial)
         may_try = now_s < self.trials_until_s or not workers.threads  # each scan begins with some trials
-        for look in self.queue.startable(now_s, places if may_try else 0):
+        places = self.pace.places_now(now_s, process_time(), len(self.queue.living))
+        for look in self.queue.startable(now_s, places, trials if may_try else 0):
             if not look.is_second:
                 look.most_files = self.shared.most_of(look.endpoint.host)
             if look.is_trial:

@@ -22,7 +22,7 @@ def queue_of(listings: int, connections: int = 8) -> LookQueue:
 
 
 def started(queue: LookQueue, now_s: float, trials: int = 0) -> list[str]:
-    return [look.endpoint.name for look in queue.startable(now_s, trials)]
+    return [look.endpoint.name for look in queue.startable(now_s, queue.listings, trials)]
 
 
 def test_a_slow_look_leaves_its_place_to_another_element() -> None:
@@ -112,7 +112,7 @@ def test_every_living_element_is_looked_at_twice_within_all_limits(
     queue.add(looks)
     in_work: list[Look] = []
     while queue.living_open:
-        in_work += queue.startable(now_s, data.draw(st.integers(0, TRIALS_PER_LISTING)))
+        in_work += queue.startable(now_s, queue.listings, data.draw(st.integers(0, TRIALS_PER_LISTING)))
         assert max(Counter(one.host for one in in_work).values(), default=0) <= connections
         assert len(queue.living) <= listings
         assert len(queue.slow) <= listings * SLOW_PER_LISTING

@@ -253,7 +253,7 @@ def test_a_look_that_ends_is_a_sign_of_life_and_waiting_for_one_is_none() -> Non
     announcing = Announcing(lambda: InFlightAllowance(1, lambda _host: 1), len, 0.0)
     scan = Scan({"e1": Endpoint(name="e1")}, ScannerSettings(), announcing, looks, inf)
     scan._fill()
-    (look,) = scan.queue.startable(0.0, 0)
+    (look,) = scan.queue.startable(0.0, 1, 0)
     scan._receive(cast("Workers[Look]", Ended([])))
     assert beats == []
     scan._receive(cast("Workers[Look]", Ended([look])))
