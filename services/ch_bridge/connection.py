@@ -152,6 +152,7 @@ def _tls(settings: Clickhouse) -> dict[str, Any]:
         "ca_cert": settings.ca_file,
         "client_cert": settings.cert_file,
         "client_cert_key": settings.key_file or settings.cert_file,
+        "username": settings.user if settings.cert_file else "",
         "tls_mode": ("strict" if has_password else "mutual") if settings.cert_file else "",
         "server_host_name": settings.tls_host_name,
     }

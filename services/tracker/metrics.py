@@ -1,5 +1,7 @@
 """The metrics of the tracker."""
 
+from typing import Literal, get_args
+
 from shared.metrics import counter, gauge
 
 TRACKED = gauge("tracker", "tracker_files", "Files that wait for sinks, or for a fetcher that moves them.", "state")
@@ -7,6 +9,9 @@ TRACKER_LAG = gauge("tracker", "tracker_lag_records", "Ledger records not proces
 NOT_MOVED = gauge(
     "tracker", "files_not_moved", "Files that could not be moved to done/ or error/ at the last attempt.", "system"
 )
+Again = Literal["refused", "unanswered", "gap"]
+"""Why the second reading of the ledger gives a command, or collects a file, again."""
+AGAIN: tuple[Again, ...] = get_args(Again)
 COMMANDS_AGAIN = counter(
     "tracker",
     "commands_again_total",

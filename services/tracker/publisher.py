@@ -71,6 +71,8 @@ class CyclePublisher:
 
     def run(self, stop: Event) -> None:
         """Publishes until stopped."""
+        for why in metrics.AGAIN:
+            metrics.COMMANDS_AGAIN.labels(why)  # exists with 0 from the start
         letters = DeadLetters(self.producer, reader=PUBLISHER_READER)
         take = contained_records(self._take, letters, self.budget, is_known=self.is_known)
         publish = Contained(self._publish, nothing_to_renew, _report, self.budget, str, NO_RECORDS_FAULT)
@@ -141,10 +143,10 @@ class CyclePublisher:
     def _command(self) -> None:
         repeated = list(self.leases.ended(time()))
         for settle in repeated:
-            reason = "refused" if settle.status.moves_refused else "unanswered"
-            extra = {"file": settle.file_id, "to": settle.to, "reason": reason}
+            why: metrics.Again = "refused" if settle.status.moves_refused else "unanswered"
+            extra = {"file": settle.file_id, "to": settle.to, "reason": why}
             log.warning("file not moved yet, command repeated", extra=extra)
-            metrics.COMMANDS_AGAIN.labels(reason).inc()
+            metrics.COMMANDS_AGAIN.labels(why).inc()
         lost = list(self.leases.lost(time()))
         for status in lost:
             log.error("file to be collected again", extra={"file": status.file_id, "reason": status.reason})

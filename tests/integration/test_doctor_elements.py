@@ -28,6 +28,7 @@ def element(tmp_path: Path) -> Iterator[Element]:
 def check(tmp_path: Path, element: Element, entry: dict[str, Any], system: dict[str, Any]) -> Result:
     at = element.endpoint
     known = {"name": "enb-1", "host": at.host, "port": at.port, "username": "pm", "password": PASSWORD}
+    (tmp_path / "4ga.yaml").touch(mode=0o600)
     (tmp_path / "4ga.yaml").write_text(yaml.safe_dump([{**known, "directory": "/pm", **entry}]))
     whole = {
         "elements": {"known-hosts": element.settings.known_hosts, "timeout": 5},

@@ -38,6 +38,10 @@ class StatementResult:
     written_rows: int
 
 
+FIRST_DATABASE = "default"
+"""The database in which a connection begins."""
+
+
 class Engine:
     """The only owner of a path; runs any number of statements at once."""
 
@@ -54,7 +58,8 @@ class Engine:
             ValueError: the statement is not UTF-8 text.
         """
         with closing(self._line()) as line:
-            _ask(line, f"USE {_identifier(database)}")
+            if database != FIRST_DATABASE:  # to enter it explicitly would need a right that a server does not ask for
+                _ask(line, f"USE {_identifier(database)}")
             for name, value in settings.items():
                 _ask(line, f"SET {_identifier(name)} = {_literal(value)}")
             insert = INSERT.fullmatch(statement)

@@ -22,7 +22,7 @@ import lz4.frame
 import typer
 import zstandard
 
-from tools.devstack.clickhouse_engine import Engine, StatementRefused
+from tools.devstack.clickhouse_engine import FIRST_DATABASE, Engine, StatementRefused
 
 NOT_SETTINGS = frozenset({
     "query", "database", "default_format", "session_id", "session_timeout", "query_id", "user", "password", "role",
@@ -67,7 +67,7 @@ class Front(BaseHTTPRequestHandler):
         statement = b"\n".join(part for part in (parameters.get("query", "").encode(), body) if part)
         output = parameters.get("default_format", "TabSeparated")
         try:
-            answer = self.engine.run(statement, parameters.get("database") or "default", settings, output)
+            answer = self.engine.run(statement, parameters.get("database") or FIRST_DATABASE, settings, output)
         except StatementRefused as error:
             status = 404 if error.code in {UNKNOWN_TABLE, UNKNOWN_DATABASE} else 500
             self._send(status, str(error).encode(), {"X-ClickHouse-Exception-Code": error.code})
