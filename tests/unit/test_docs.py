@@ -221,3 +221,15 @@ def test_make_help_explains_every_target() -> None:
     targets = " ".join(re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)).split()
     explained = re.findall(r"^([a-z]+):.*?  ## \S", makefile, re.MULTILINE)
     assert sorted(targets) == sorted(explained)
+
+
+def test_every_test_that_the_acceptance_page_names_exists() -> None:
+    text = (DOCS / "acceptance.md").read_text()
+    named = re.findall(r"^- \*\*(\w)\*\*: `(tests/\S+\.py)`\n  `(test_\w+)`$", text, re.MULTILINE)
+    assert len(named) == text.count("- **") > 10
+    for _, file, function in named:
+        tree = ast.parse((ROOT / file).read_text())
+        assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, (file, function)
+    results = [line.split("|")[3] for line in text.splitlines() if re.match(r"\| (FTC|25h|Max|Stab)\S*1?.*\|$", line)]
+    used = {letter for result in results for letter in re.findall(r"(?<=[ :])([A-Z])(?=[ ,])", result)}
+    assert used == {letter for letter, _, _ in named}
