@@ -1,6 +1,7 @@
 """FileProgress: the part of a file's status that a scanner reads, decoded without the rest."""
 
 import re
+from dataclasses import replace
 from typing import Annotated
 
 import msgspec
@@ -48,3 +49,15 @@ def decode_progress(raw: bytes) -> FileProgress | LedgerRecord:
         if _FILE_ID.fullmatch(progress.file_id):  # as a pattern of msgspec this takes longer than all the rest
             return progress
     return decode_status(raw)
+
+
+def by_own_clock(status: FileProgress | FileStatus, now_s: float) -> FileProgress | FileStatus:
+    """Returns a status whose time is not in the future: the clock of the service that wrote it may have been ahead.
+
+    Otherwise the file would wait for its next announcement for as long as that clock was ahead.
+    """
+    if status.at_s <= now_s:
+        return status
+    if isinstance(status, FileStatus):
+        return replace(status, at_s=now_s)
+    return msgspec.structs.replace(status, at_s=now_s)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from threading import Condition, Event, RLock
 from time import time
 
-from services.scanner.file_progress import FileProgress, decode_progress
+from services.scanner.file_progress import FileProgress, by_own_clock, decode_progress
 from services.scanner.in_flight import FilesInFlight, InFlight
 from services.scanner.known_files import KEPT_DAYS, KnownFile, KnownFiles, day_of
 from shared.configuration.kafka import Kafka
@@ -79,7 +79,7 @@ class LedgerFollower:
                     log.warning("invalid ledger record", extra={"origin": record.origin, "reason": str(error)[:200]})
                     continue
                 if isinstance(found, STATUSES):
-                    self._record(found)
+                    self._record(by_own_clock(found, time()))
                 elif isinstance(found, SinkPosition):
                     self.taking_room.positions.record(found)
 

@@ -59,7 +59,7 @@ class Leases:
         for file in self.files.values():
             if not self._is_complete(file):
                 continue
-            if now_s - self.since_s.setdefault(file.file_id, now_s) >= self._wait_s(file):
+            if self._passed_s(file, now_s) >= self._wait_s(file):
                 self.since_s[file.file_id] = now_s
                 status = replace(file, stored_s=file.stored_s or now_s) if file.stage == "parsed" else file
                 yield Settle(file_id=file.file_id, to=DESTINATIONS[file.stage], status=status)
@@ -68,7 +68,7 @@ class Leases:
         """Yields the new status of each file in a gap that the tracker itself has not postponed within its lease."""
         for file in self.files.values():
             sink = self._lost_by(file)
-            if sink and now_s - self.since_s.setdefault(file.file_id, now_s) >= self.lease_s:
+            if sink and self._passed_s(file, now_s) >= self.lease_s:
                 self.since_s[file.file_id] = now_s
                 yield collected_again(file, sink, now_s)
 
@@ -79,6 +79,11 @@ class Leases:
     def not_moved(self) -> Counter[str]:
         """Returns how many files of each system could not be moved at the last attempt."""
         return Counter(file.system for file in self.files.values() if file.moves_refused)
+
+    def _passed_s(self, file: FileStatus, now_s: float) -> float:
+        """Returns the time since a file's lease began; it begins now if it did not, or by a clock that was ahead."""
+        self.since_s[file.file_id] = min(self.since_s.get(file.file_id, now_s), now_s)
+        return now_s - self.since_s[file.file_id]
 
     def _wait_s(self, file: FileStatus) -> float:
         longest_s = max(self.lease_s, LONGEST_REFUSED_WAIT_S)

@@ -23,7 +23,7 @@ Action = Callable[[World, Fault, Event], None]
 TERMINATED_WITHIN_S = 30.0
 READY_WITHIN_S = 20.0
 GROUPS_WITHIN_S = 15.0
-CLOCK_SHIFT_S = 3600.0
+CLOCK_SHIFT_S = 60.0
 LARGEST_FILE_BYTES = 4096
 NEWEST_FILES = 60
 """The newest files, among which those are that are being collected."""
@@ -118,7 +118,7 @@ def _delete_groups(world: World, groups: Sequence[str]) -> None:
 
 
 def clock(world: World, fault: Fault, ending: Event) -> None:
-    """Sets the clock of an instance an hour ahead or back, and right again when the fault is over."""
+    """Sets the clock of an instance a minute ahead or back, and right again when the fault is over."""
     _running(world, fault.target)
     world.set_clock(fault.target, CLOCK_SHIFT_S if fault.number % 2 else -CLOCK_SHIFT_S)
     ending.wait(fault.lasts_s)

@@ -100,6 +100,8 @@ class Supervisor:
                 if lock.acquire(blocking=False):
                     try:
                         self._look(name)
+                    except Exception as error:  # noqa: BLE001 - the next look tries again; the report shows it
+                        self.exits.append(OwnExit(name, f"not started again: {error!r}"))
                     finally:
                         lock.release()
 

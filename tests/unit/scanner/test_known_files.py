@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
+from time import time
 from typing import cast, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scanner.file_progress import FileProgress, decode_progress
+from services.scanner.file_progress import FileProgress, by_own_clock, decode_progress
 from services.scanner.finished_files import FinishedFiles
 from services.scanner.in_flight import FilesInFlight
 from services.scanner.known_files import FINISHED, KEPT_DAYS, KnownFile, KnownFiles, day_of
@@ -24,7 +25,7 @@ from shared.ledger import decode_status
 from shared.messages import BadMessage, FileStatus, SinkPosition, Stage
 
 SINKS = ("mysql", "clickhouse")
-NOW_S = 1_800_000_000.0
+NOW_S = 1_700_000_000.0
 TODAY = day_of(NOW_S)
 STATUS = FileStatus(
     file_id="0" * 16, system="4ga", endpoint="e1", element="e1", path="/pm/A", size=1, mtime_s=2, epoch=3,
@@ -210,6 +211,22 @@ def test_the_progress_of_a_file_is_that_of_its_whole_status(status: FileStatus) 
     assert {name: getattr(progress, name) for name in FileProgress.__struct_fields__} == {
         name: getattr(status, name) for name in FileProgress.__struct_fields__
     }
+
+
+@given(STATUSES, st.floats(0.0, 4e9))
+def test_a_status_by_a_clock_that_is_ahead_counts_from_its_arrival(status: FileStatus, now_s: float) -> None:
+    for found in (status, decode_progress(status.encode())):
+        assert isinstance(found, FileStatus | FileProgress)
+        own = by_own_clock(found, now_s)
+        assert own.at_s == min(status.at_s, now_s)
+        assert (own.file_id, own.stage) == (status.file_id, status.stage)
+
+
+def test_a_file_postponed_by_a_clock_that_is_ahead_is_not_waited_for_by_the_ledger() -> None:
+    ledger = follower()
+    postponed = replace(STATUS, stage="postponed", at_s=time() + 1e6)
+    ledger._take([Record("", 0, 0, STATUS.file_id.encode(), postponed.encode(), NOW_S)])
+    assert ledger.files[STATUS.file_id].at_s <= time()
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b'{"kind":"file-status","file_id":"x"}', b'{"kind":"file-status","\xff"}'])

@@ -84,6 +84,19 @@ def test_a_file_that_cannot_be_moved_is_tried_ever_more_slowly_and_at_least_once
     assert found.not_moved() == {}
 
 
+def test_a_refusal_by_a_clock_that_was_ahead_delays_no_command() -> None:
+    found = leases(replace(PARSED, at_s=4600.0, moves_refused=1, not_moved="no answer"), MYSQL)
+    assert list(found.ended(1000.0)) == []
+    assert len(list(found.ended(1000.0 + found.lease_s))) == 1
+
+
+def test_a_clock_that_is_set_back_delays_no_command() -> None:
+    found = leases(PARSED, MYSQL)
+    assert list(found.ended(4600.0)) == []
+    assert list(found.ended(1000.0)) == []
+    assert len(list(found.ended(1000.0 + found.lease_s))) == 1
+
+
 def test_a_file_that_cannot_be_moved_keeps_the_time_at_which_it_was_stored() -> None:
     found = leases(replace(PARSED, stored_s=500.0, moves_refused=1), MYSQL)
     assert [command.status.stored_s for command in found.ended(1000.0)] == [500.0]
