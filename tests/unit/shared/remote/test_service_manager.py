@@ -363,14 +363,14 @@ def test_a_host_whose_limit_falls_has_no_more_sessions_than_that_once_they_are_g
     network.manager.limit = lambda _: limits[0]
     together = Barrier(4)
 
-    def visit(name: str) -> None:
-        with network.manager.session(element(name)):
+    def visit(_: int) -> None:
+        with network.manager.session(element("a")):
             together.wait(10)
             limits[0] = 2
             together.wait(10)
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(visit, "abcd"))
+        list(pool.map(visit, range(4)))
     network.visit(element("a"))
     assert network.open() == 2
     assert len(network.sessions) == 4  # one of those was used again
