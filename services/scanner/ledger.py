@@ -79,20 +79,17 @@ class LedgerFollower:
                     log.warning("invalid ledger record", extra={"origin": record.origin, "reason": str(error)[:200]})
                     continue
                 if isinstance(found, STATUSES):
-                    self._record(by_own_clock(found, time()))
+                    self.record(by_own_clock(found, time()))
                 elif isinstance(found, SinkPosition):
                     self.taking_room.positions.record(found)
 
     def record(self, status: FileStatus | FileProgress) -> None:
         """Takes a status that was read from the topic, or that this scanner wrote and has not read yet."""
         with self.lock:
-            self._record(status)
-
-    def _record(self, status: FileStatus | FileProgress) -> None:
-        self.taking_room.record(status)
-        self.files.record(status, self.today)
-        if status.epoch > self.highest_epochs.get(status.system, 0):
-            self.highest_epochs[status.system] = status.epoch
+            self.taking_room.record(status)
+            self.files.record(status, self.today)
+            if status.epoch > self.highest_epochs.get(status.system, 0):
+                self.highest_epochs[status.system] = status.epoch
 
     def _remove(self, file_id: str) -> None:
         """Forgets a file that was removed from the ledger; an empty id names none."""
