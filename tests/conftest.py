@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from shared.health import OBSTACLES
 from tests.integration import mariadb
 from tools.devstack import stack as devstack
+
+
+@pytest.fixture(autouse=True)
+def no_obstacles() -> None:
+    """Forgets what tests before this one reported as parts of a service."""
+    OBSTACLES.reasons.clear()
 
 
 @pytest.fixture(scope="session")

@@ -178,6 +178,7 @@ class Leadership:
             self.is_closed = True
             self.client.stop()
             self.client.close()
+        OBSTACLES.report("zookeeper", "")
 
 
 def _number(stored: bytes) -> int:
