@@ -9,6 +9,8 @@ from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any
 
+import msgspec
+
 from services.fetcher.intake.dispatch import Dispatch
 from services.fetcher.intake.pools import Pools
 from services.fetcher.intake.topic_intake import Job, TopicIntake
@@ -283,7 +285,7 @@ def test_a_record_that_is_refused_or_discarded_waits_for_nothing() -> None:
 def test_neither_topic_holds_up_the_other_while_as_many_of_its_records_wait_as_may() -> None:
     """All moves are done although no download ends and the announcements wait; those are read on afterwards."""
     announced = [record(n, "4ga") for n in range(100)]
-    commands = [replace(record(n, "5ga"), topic="settle") for n in range(50)]
+    commands = [msgspec.structs.replace(record(n, "5ga"), topic="settle") for n in range(50)]
     topic, work = Topic([*announced[:30], *commands, *announced[30:]]), Work("4ga")
     fetch = taking(TOPIC, work, max_waiting=20, in_flight_of=lambda _: 4)
     move = taking("settle", work, max_waiting=20, in_flight_of=lambda _: 4)
