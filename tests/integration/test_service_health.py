@@ -18,7 +18,7 @@ from shared.health import stale
 from shared.kafka.admin import provision
 from tools.devstack.stack import Stack, free_ports
 
-WITHIN_S = 30.0
+WITHIN_S = 90.0
 
 
 @dataclass
