@@ -14,7 +14,7 @@ from kazoo.hosts import collect_hosts
 from kazoo.security import ACL, Id, Permissions, make_digest_acl_credential
 
 from services.scanner.settings import Zookeeper
-from shared.configuration.secret_files import secret
+from shared.configuration.secret_files import secret_setting
 from shared.crash import EXIT_CRASHED
 from shared.errors import Unreachable
 from shared.settings import BadSettings
@@ -45,7 +45,7 @@ def zookeeper_client(settings: Zookeeper, timeout_s: float = SESSION_S) -> Kazoo
         options |= {"use_ssl": True, "verify_certs": True, "check_hostname": True, "ca": settings.ca_file or None}
     if settings.cert_file:
         options |= {"certfile": settings.cert_file, "keyfile": settings.key_file or settings.cert_file}
-        options["keyfile_password"] = _text("", settings.key_passphrase_file) or None
+        options["keyfile_password"] = secret_setting("zookeeper:", "", settings.key_passphrase_file) or None
     if settings.authentication == "digest":
         options["auth_data"] = [("digest", f"{settings.username}:{_password(settings)}")]
     elif settings.authentication == "sasl":
@@ -199,7 +199,7 @@ def _tls_context(settings: Zookeeper) -> ssl.SSLContext:
         if settings.ca_file:
             context.load_verify_locations(settings.ca_file)
         if settings.cert_file:
-            passphrase = _text("", settings.key_passphrase_file)
+            passphrase = secret_setting("zookeeper:", "", settings.key_passphrase_file)
             context.load_cert_chain(settings.cert_file, settings.key_file or None, passphrase)
     except (OSError, ValueError) as error:
         raise BadSettings(f"zookeeper: ca-file, cert-file or key-file cannot be used: {error}") from error
@@ -207,11 +207,4 @@ def _tls_context(settings: Zookeeper) -> ssl.SSLContext:
 
 
 def _password(settings: Zookeeper) -> str:
-    return _text(settings.password, settings.password_file)
-
-
-def _text(text: str, file: str) -> str:
-    try:
-        return secret(text, file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSettings(f"zookeeper: {file}: {getattr(error, 'strerror', None) or error}") from None
+    return secret_setting("zookeeper:", settings.password, settings.password_file)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from shared.configuration.resolve import BadSettings, Name
-from shared.configuration.secret_files import secret
+from shared.configuration.secret_files import secret_setting
 
 SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 SaslMechanism = Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
@@ -94,8 +94,8 @@ class Kafka:
             "ssl.ca.location": self.ca_file,
             "ssl.certificate.location": self.cert_file,
             "ssl.key.location": self.key_file or self.cert_file,
-            "ssl.key.password": _secret("", self.key_passphrase_file),
-            **self._login(_secret(self.password, self.password_file)),
+            "ssl.key.password": secret_setting("kafka:", "", self.key_passphrase_file),
+            **self._login(secret_setting("kafka:", self.password, self.password_file)),
         }
         given = {ALIASES.get(name, name): value for name, value in self.properties.items()}
         return {name: value for name, value in named.items() if value} | given
@@ -136,10 +136,3 @@ def tls_context(properties: Mapping[str, str]) -> ssl.SSLContext:
 
 def _oauth(given: set[str]) -> bool:
     return any(name.startswith("sasl.oauthbearer.") for name in given)
-
-
-def _secret(text: str, file: str) -> str:
-    try:
-        return secret(text, file)
-    except OSError as error:
-        raise BadSettings(f"kafka: {file}: {error.strerror or error}") from None

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from shared.configuration.resolve import plain_key
+from shared.configuration.resolve import BadSettings, plain_key
 
 log = logging.getLogger(__name__)
 _FILES_OF_SECRETS = ("password_file", "passphrase_file", "key_file")
@@ -31,6 +31,18 @@ def secret(text: str, file: str) -> str:
         return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
         raise OSError(errno.EILSEQ, "not text in UTF-8", file) from None
+
+
+def secret_setting(named: str, text: str, file: str) -> str:
+    """Returns a secret as `secret` does; `named` begins the error, such as `kafka:`.
+
+    Raises:
+        BadSettings: the file cannot be read.
+    """
+    try:
+        return secret(text, file)
+    except OSError as error:
+        raise BadSettings(f"{named} {file}: {error.strerror or error}") from None
 
 
 def secret_files(*sections: Any) -> set[str]:

@@ -7,8 +7,8 @@ import typer
 
 import services.ch_bridge.operate as clickhouse
 import services.mysql_writer.operate as mysql
-from shared.configuration.secret_files import secret
-from shared.settings import BadSettings, load
+from shared.configuration.secret_files import secret_setting
+from shared.settings import load
 from tools.cli.output import say
 
 app = typer.Typer(
@@ -69,9 +69,4 @@ def clickhouse_grants(
 
 
 def _password(file: Path | None) -> str | None:
-    if file is None:
-        return None
-    try:
-        return secret("", str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSettings(f"--password-file {file}: {getattr(error, 'strerror', None) or error}") from None
+    return None if file is None else secret_setting("--password-file", "", str(file))
