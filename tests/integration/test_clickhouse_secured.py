@@ -7,7 +7,7 @@ not the TLS or the logins of a server.
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep
@@ -27,8 +27,8 @@ from shared.messages import FileStatus
 from shared.settings import BadSettings
 from shared.sinks.rules import StorageRules
 from tests.fakes.elements import free_port
-from tests.fakes.relay import relay
 from tests.integration.test_clickhouse import Bridge
+from tests.integration.test_remote_faults import Proxy
 from tools.devstack import processes
 from tools.devstack.security import make_identities
 
@@ -147,8 +147,8 @@ def test_a_server_that_fails_verification_is_refused(front: Served, tmp_path: Pa
     good = front.over_tls("default")
     assert "CERTIFICATE_VERIFY_FAILED" in why_not(replace(good, ca_file=str(tmp_path / "others" / "ca.crt")))
     assert "CERTIFICATE_VERIFY_FAILED" in why_not(replace(good, ca_file=""))
-    with relay("127.0.0.2", front.tls_port) as port:
-        elsewhere = front.over_tls("default", "127.0.0.2", port)
+    with closing(Proxy(front.tls_port, "127.0.0.2")) as line:
+        elsewhere = front.over_tls("default", "127.0.0.2", line.port)
         assert "IP address mismatch" in why_not(elsewhere)
         Connection(replace(elsewhere, tls_host_name="localhost")).do("SELECT 1")
     assert "SSL" in why_not(front.over_tls("default", port=front.port))

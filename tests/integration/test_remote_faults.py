@@ -26,8 +26,8 @@ SHORT_S = 0.5
 class Proxy:
     """A connection to a server that can stall or break after a number of bytes from it."""
 
-    def __init__(self, port: int) -> None:
-        self.server = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self.server = socket.create_server((host, 0))
         self.port = self.server.getsockname()[1]
         self.to = port
         self.open: list[socket.socket] = []

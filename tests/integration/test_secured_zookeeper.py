@@ -5,6 +5,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
@@ -21,7 +22,7 @@ from services.scanner.state import SystemState
 from services.scanner.zookeeper import ROOT_PATH, ZookeeperRefused, protect, session
 from shared.configuration.resolve import resolve
 from shared.errors import Unreachable
-from tests.fakes.relay import relay
+from tests.integration.test_remote_faults import Proxy
 from tools.devstack import stack as devstack
 from tools.devstack.security import make_identities, password
 from tools.devstack.stack import Stack
@@ -166,8 +167,8 @@ def test_what_is_refused_is_named_with_the_setting_to_change(secured: Stack, chr
 
 def test_a_certificate_of_another_host_is_refused(secured: Stack, chroot: str) -> None:
     good = login_as(secured, "scanner", chroot)
-    with relay("127.0.0.2", secured.ports["zookeeper_tls"]) as port:
-        elsewhere = why_not(replace(good, connection_string=f"127.0.0.2:{port}{chroot}"))
+    with closing(Proxy(secured.ports["zookeeper_tls"], "127.0.0.2")) as line:
+        elsewhere = why_not(replace(good, connection_string=f"127.0.0.2:{line.port}{chroot}"))
     assert "IP address mismatch" in elsewhere
     assert "connectionString" in elsewhere
 
