@@ -9,8 +9,7 @@ import json
 import resource
 from collections.abc import Iterator
 
-from services.mysql_writer.object_cache import KnownObject, ObjectCache
-from services.mysql_writer.objects import OBJECTS_IN_MEMORY
+from services.mysql_writer.object_cache import OBJECTS_IN_MEMORY, KnownObject, ObjectCache
 from services.mysql_writer.settings import MysqlWriterSettings
 
 OF_ELEMENT = 100

@@ -8,6 +8,8 @@ import orjson
 
 MOST_CLASSES = 10_000
 """Limit of the different classes that are kept once; an operator's network has a few dozen."""
+OBJECTS_IN_MEMORY = 3_000_000
+"""Limit of the objects that a writer remembers unless the settings say otherwise."""
 MOST_OPEN = 20_000
 """Limit of the objects that are ready to be looked up; those of all other elements are packed."""
 FASTEST = 1

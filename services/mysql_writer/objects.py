@@ -7,14 +7,12 @@ from itertools import chain
 from services.mysql_writer.catalog import add_columns, new_column_names, recorded_columns
 from services.mysql_writer.connection import Connection, Execute
 from services.mysql_writer.ddl import placeholders, quoted_identifier
-from services.mysql_writer.object_cache import KnownObject, ObjectCache
+from services.mysql_writer.object_cache import OBJECTS_IN_MEMORY, KnownObject, ObjectCache
 from services.mysql_writer.schema import report_changes
 from shared.sinks.dn import dn_components
 from shared.sinks.names import OBJECT_TABLE, name_digest
 
 OBJECTS_PER_STATEMENT = 1000
-OBJECTS_IN_MEMORY = 3_000_000
-"""Limit of the objects that a writer remembers unless the settings say otherwise."""
 MOST_COLUMNS = 100
 """Most columns for components of names: InnoDB's row has no space for many more. The ldn itself has all components."""
 LONGEST_CLASS = 255

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from services.mysql_writer.connection import STATEMENT_TIMEOUT_S, Connection
 from services.mysql_writer.ddl import OWN_TABLES
-from services.mysql_writer.objects import OBJECTS_IN_MEMORY, Objects
+from services.mysql_writer.object_cache import OBJECTS_IN_MEMORY
+from services.mysql_writer.objects import Objects
 from services.mysql_writer.positions import Fenced, NotWhereLeft, Positions
 from services.mysql_writer.schema import Schema
 from services.mysql_writer.settings import Mysql, MysqlRules

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from services.mysql_writer.object_cache import OBJECTS_IN_MEMORY
 from shared.configuration.resolve import Name, Number, Seconds, Threads
 from shared.settings import BadSettings, Settings
 from shared.sinks.failures import UNKNOWN_ERROR
@@ -22,7 +23,7 @@ class MysqlWriterSettings(SinkLimits):
     partition_look_s: Annotated[Seconds, "interval between checks of the day partitions"] = 300.0
     objects_in_memory: Annotated[
         Number, "most objects whose numbers each writer thread remembers, about 20 bytes each; a third of them for sure"
-    ] = 3_000_000
+    ] = OBJECTS_IN_MEMORY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
